@@ -1,0 +1,1 @@
+"""What runs on the cluster: ingest, encoders, the ensemble, training, the allocator."""

@@ -1,0 +1,144 @@
+"""The records that travel between stages and the columns of every table of a run directory.
+
+A run directory holds tables (Parquet) and documents (JSON). Each table's schema stands here once;
+`Part` names a piece of a pool: the unit of work, of parallelism and of resume.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Split = Literal["pool", "test"]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+
+POOL = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        (
+            "key",
+            pa.string(),
+        ),  # its name in its source: a file, a row number, an id
+        ("source", pa.string()),
+        ("text", pa.string()),  # one of text and image is null
+        ("image", pa.binary()),
+        ("aliases", pa.list_(pa.string())),  # keys of exact duplicates, represented by this row
+    ]
+)
+"""pool/<task>/<domain>/<part>: what there is to choose from; test/...: what is never chosen."""
+
+ORACLE = pa.schema(
+    [("sample_id", pa.int64()), ("label", pa.string()), ("ratings", pa.list_(pa.int8()))]
+)
+"""oracle/...: known answers, read by the replay annotator and by nothing that selects."""
+
+QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
+"""quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""
+
+SCORES = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("confidence", pa.float32()),
+        ("disagreement", pa.float32()),
+        ("score", pa.float32()),
+        ("margin", pa.float32()),
+        ("entropy", pa.float32()),
+        ("mutual_information", pa.float32()),
+        ("label_1", pa.int16()),  # the ensemble mean's most likely classes, best first
+        ("prob_1", pa.float32()),
+        ("label_2", pa.int16()),
+        ("prob_2", pa.float32()),
+    ]
+)
+"""rounds/<n>/scores/<task>/<domain>/<part>: one row per sample, in the part's order."""
+
+CANDIDATES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("domain", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int32()),
+        ("sample_id", pa.int64()),
+        ("acquisition", pa.float32()),
+    ]
+)
+"""rounds/<n>/candidates: the most informative samples of each domain, best first."""
+
+BATCH = pa.schema(
+    [
+        *CANDIDATES,
+        ("audit", pa.bool_()),  # drawn at random, not chosen: pays for honest estimates
+        ("embedding", pa.binary()),  # float16, so that training never goes back to the pool
+        ("predicted", pa.int16()),  # what the ensemble thought before asking; -1: no model yet
+        ("confidence", pa.float32()),
+        ("why", pa.string()),
+    ]
+)
+"""rounds/<n>/batch: what people are asked."""
+
+LABELS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("domain", pa.string()),
+        ("sample_id", pa.int64()),
+        ("label", pa.int16()),  # index into the task's label set
+        ("votes", pa.int16()),
+        ("agreement", pa.float32()),
+        ("round", pa.int32()),
+        ("cost", pa.float64()),
+    ]
+)
+"""rounds/<n>/labels: the consensus of what people answered."""
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """A domain of a task: what the budget is split over."""
+
+    task: str
+    domain: str
+
+    def __str__(self) -> str:
+        """Name it as in the campaign file."""
+        return f"{self.task}/{self.domain}"
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A bounded piece of a domain's pool or test split."""
+
+    split: Split
+    arm: Arm
+    name: str
+    rows: int
+
+    def key(self, table: str) -> str:
+        """Name this part's file of a table, such as pool, oracle or features/<task>/<hash>."""
+        return f"{table}/{self.split}/{self.arm.task}/{self.arm.domain}/{self.name}.parquet"
+
+
+def embeddings_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float16]:
+    """View a fixed_size_binary (or binary, all of one width) column as float16 rows N x D.
+
+    Views, not lists: decoding a list column costs 47 times as long as reading this one.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # several chunks too large for one array
+        return np.concatenate([embeddings_array(chunk) for chunk in array.chunks])
+    if pa.types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        data = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+        data = data[array.offset * width : (array.offset + len(array)) * width]
+        return data.view(np.float16).reshape(len(array), width // 2)
+    rows = [np.frombuffer(value.as_buffer(), dtype=np.float16) for value in array]
+    return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float16)
+
+
+def embeddings_column(embeddings_ND: npt.NDArray[np.float16]) -> pa.FixedSizeBinaryArray:
+    """Pack float16 rows N x D into a fixed_size_binary column without copying."""
+    rows = np.ascontiguousarray(embeddings_ND, dtype=np.float16)
+    kind = pa.binary(rows.shape[1] * 2)
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, pa.py_buffer(rows)])

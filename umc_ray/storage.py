@@ -1,0 +1,138 @@
+"""The run directory: read, write once and atomically, on a local disk or on s3://.
+
+A stage's output appears under its final name only when it is complete: locally by a rename, on an
+object store because a put is atomic. So "the file is there" means "the stage is done".
+"""
+
+import io
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from umc_ray.errors import StoreError
+
+
+@lru_cache(maxsize=16)
+def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
+    """Open the file system of a path or URI; returns it with the path inside it."""
+    if "://" not in root:
+        return pafs.LocalFileSystem(), str(Path(root).absolute())
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(root)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(f"cannot open storage {root!r}: {error}") from error
+    return filesystem, path
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A folder of keys such as rounds/0003/batch.parquet; cheap to send to a worker."""
+
+    root: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on a local disk."""
+        return isinstance(_filesystem(self.root)[0], pafs.LocalFileSystem)
+
+    def path(self, key: str) -> str:
+        """Return the path of a key inside its file system."""
+        return f"{_filesystem(self.root)[1].rstrip('/')}/{key}"
+
+    def within(self, key: str) -> Self:
+        """Return the folder below a key."""
+        return type(self)(f"{self.root.rstrip('/')}/{key}")
+
+    def exists(self, key: str) -> bool:
+        """Whether a file is stored under the key."""
+        info = _filesystem(self.root)[0].get_file_info(self.path(key))
+        return info.type == pafs.FileType.File
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys of all files below a folder, sorted; none if there is no such folder."""
+        filesystem = _filesystem(self.root)[0]
+        selector = pafs.FileSelector(self.path(prefix), recursive=True, allow_not_found=True)
+        start = len(self.path(""))
+        infos = filesystem.get_file_info(selector)
+        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    def read_bytes(self, key: str) -> bytes:
+        """Read a whole file.
+
+        Raises:
+            StoreError: the file is not there or cannot be read.
+        """
+        try:
+            with _filesystem(self.root)[0].open_input_stream(self.path(key)) as stream:
+                return bytes(stream.read())
+        except OSError as error:
+            raise StoreError(f"cannot read {key} in {self.root}: {error}") from error
+
+    def write_bytes(self, key: str, data: bytes | memoryview) -> None:
+        """Write a file so that it is there whole or not at all."""
+        filesystem, path = _filesystem(self.root)[0], self.path(key)
+        try:
+            if not self.is_local:
+                with filesystem.open_output_stream(path) as stream:
+                    stream.write(data)
+                return
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            draft = f"{path}.{uuid.uuid4().hex}.tmp"
+            try:
+                with open(draft, "wb") as file:
+                    file.write(data)
+                os.replace(draft, path)
+            finally:
+                Path(draft).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write {key} in {self.root}: {error}") from error
+
+    def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
+        """Read a JSON document."""
+        return json.loads(self.read_bytes(key))
+
+    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Write a JSON document."""
+        self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def read_table(self, key: str, columns: list[str] | None = None) -> pa.Table:
+        """Read a Parquet file, all of it or some columns."""
+        try:
+            return pq.read_table(
+                self.path(key),
+                columns=columns,
+                filesystem=_filesystem(self.root)[0],
+                partitioning=None,
+                memory_map=self.is_local,
+            )
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"cannot read {key} in {self.root}: {error}") from error
+
+    def write_table(self, key: str, table: pa.Table) -> None:
+        """Write a Parquet file.
+
+        Without dictionaries: they cost time on ids and scores, and make fixed-width embeddings
+        slow to read.
+        """
+        sink = io.BytesIO()
+        pq.write_table(table, sink, use_dictionary=False, compression="lz4")
+        self.write_bytes(key, sink.getbuffer())
+
+    def append_line(self, key: str, line: str) -> None:
+        """Add a line to a log with a single writer."""
+        if self.is_local:
+            path = Path(self.path(key))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            return
+        before = self.read_bytes(key) if self.exists(key) else b""
+        self.write_bytes(key, before + line.encode() + b"\n")
