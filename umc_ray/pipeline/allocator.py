@@ -1,0 +1,138 @@
+"""The one place of a campaign that decides how many labels each domain gets.
+
+`BudgetAllocator` is a plain class around `methods.bandit`; `start_allocator` puts it on the
+cluster. Its memory is one JSON document, written before a call returns, so a killed actor comes
+back as it was, and a round that is asked for again gets the answer it got before.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import ray
+from ray.actor import ActorProxy
+
+from umc_ray.errors import StoreError
+from umc_ray.methods.allocation import allocate
+from umc_ray.methods.bandit import ArmContext, BanditState, Reward, shares, update
+
+logger = logging.getLogger(__name__)
+
+
+class JsonStore(Protocol):
+    """What the allocator needs of a `Storage`."""
+
+    def exists(self, key: str) -> bool:
+        """Whether something is stored under the key."""
+
+    def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
+        """Read a JSON document."""
+
+    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Write a JSON document, whole or not at all."""
+
+
+class BudgetAllocator:
+    """Plan the labels of each round and learn from what they brought."""
+
+    def __init__(
+        self,
+        policy: str,
+        objective: str,
+        floor: float,
+        seed: int,
+        storage: JsonStore,
+        key: str = "bandit.json",
+    ) -> None:
+        """Go on from the state stored under `key`, or start one.
+
+        `floor` is the least share of a budget that an arm gets while it has samples left.
+        """
+        self._policy = policy
+        self._objective = objective
+        self._floor = floor
+        self._storage = storage
+        self._key = key
+        self._state = BanditState(seed=seed)
+        self._plans: dict[str, dict[str, Any]] = {}
+        self._credits: dict[str, list[dict[str, Any]]] = {}
+        if storage.exists(key):
+            self._restore(storage.read_json(key))
+
+    @ray.method
+    def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
+        """Return the labels per arm of a round; a round planned before keeps its plan."""
+        if str(round) not in self._plans:
+            shares_A = shares(self._policy, self._state, arms, self._objective)
+            labels_A = allocate(
+                shares_A, budget, floor=self._floor, remaining_A=[arm.remaining for arm in arms]
+            )
+            self._plans[str(round)] = {
+                "shares": {arm.name: float(s) for arm, s in zip(arms, shares_A, strict=True)},
+                "labels": {arm.name: int(n) for arm, n in zip(arms, labels_A, strict=True)},
+            }
+            self._save()
+            logger.info("round %d: %d labels planned for %d arms", round, labels_A.sum(), len(arms))
+        return dict(self._plans[str(round)]["labels"])
+
+    @ray.method
+    def credit(self, round: int, rewards: Sequence[Reward]) -> None:
+        """Learn from a round's labels; a round credited before is not counted again.
+
+        Raises:
+            StoreError: if the round was never planned.
+        """
+        if str(round) in self._credits:
+            return
+        if str(round) not in self._plans:
+            raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
+        self._state = update(self._policy, self._state, rewards)
+        self._credits[str(round)] = [asdict(reward) for reward in rewards]
+        self._save()
+
+    @ray.method
+    def state(self) -> BanditState:
+        """Return what the policy remembers."""
+        return self._state
+
+    def _save(self) -> None:
+        document = {
+            "state": self._state.to_json(),
+            "plans": self._plans,
+            "credits": self._credits,
+        }
+        self._storage.write_json(self._key, document)
+
+    def _restore(self, document: Mapping[str, Any]) -> None:
+        self._state = BanditState.from_json(document["state"])
+        self._plans = dict(document["plans"])
+        self._credits = dict(document["credits"])
+
+
+def start_allocator(
+    campaign: str,
+    config_hash: str,
+    *,
+    policy: str,
+    objective: str,
+    floor: float,
+    seed: int,
+    storage: JsonStore,
+    key: str = "bandit.json",
+) -> ActorProxy[BudgetAllocator]:
+    """Put the campaign's allocator on the cluster, or find the one that is there.
+
+    One actor per campaign and configuration. It holds no CPU, is started again wherever and
+    whenever it dies, and ends with the driver; its state stays in `storage`.
+    """
+    name = f"allocator-{campaign}-{config_hash}"
+    actor = ray.remote(BudgetAllocator).options(
+        name=name,
+        namespace=f"umc-{campaign}-{config_hash}",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=3,
+    )
+    return actor.remote(policy, objective, floor, seed, storage, key)
