@@ -252,13 +252,13 @@ def load_campaign(path: Path) -> CampaignConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ConfigError(f"cannot read campaign file {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
+    if root is None or not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys such as name and tasks, found {values!r:.40}")
     try:
         config = CampaignConfig.model_validate(values)

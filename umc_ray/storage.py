@@ -54,7 +54,7 @@ class Storage:
     def exists(self, key: str) -> bool:
         """Whether a file is stored under the key."""
         info = _filesystem(self.root)[0].get_file_info(self.path(key))
-        return info.type == pafs.FileType.File
+        return bool(info.type == pafs.FileType.File)
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of all files below a folder, sorted; none if there is no such folder."""
@@ -115,6 +115,10 @@ class Storage:
             )
         except (OSError, pa.ArrowInvalid) as error:
             raise StoreError(f"cannot read {key} in {self.root}: {error}") from error
+
+    def read_schema(self, key: str) -> pa.Schema:
+        """Read the schema of a Parquet file, with its metadata, from its footer alone."""
+        return pq.read_schema(self.path(key), filesystem=_filesystem(self.root)[0])
 
     def write_table(self, key: str, table: pa.Table) -> None:
         """Write a Parquet file.

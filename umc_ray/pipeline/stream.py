@@ -1,0 +1,161 @@
+"""Passes over a pool: names of parts stream through Ray Data, workers read and write the files.
+
+On cached features the object store, not the arithmetic, sets the pace: rows that travel through it
+cost six times as much as opening the file where it is needed. So a pass moves references. Each
+part's output is one file, written whole, with the worker's summary in its footer: a part that has
+its file is done, and that is the whole of resume.
+
+Every use of Ray Data and of its compute strategies is in this file.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+
+from umc_ray.errors import StageError, UmcError
+from umc_ray.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+Summary = dict[str, Any]
+"""What a worker tells about an item: small, JSON; `rows` counts the rows it worked through."""
+
+OnRows = Callable[[int], None]
+"""Called with the number of rows that were just finished."""
+
+NO_PROGRESS_TIMEOUT_S = 600
+
+Item = TypeVar("Item")
+ItemIn = TypeVar("ItemIn", contravariant=True)
+
+
+class Worker(Protocol[ItemIn]):
+    """The work of a pass: cheap to send; what is dear to load is cached in the process."""
+
+    storage: Storage
+
+    def output_key(self, item: ItemIn) -> str:
+        """Name the file that holds the item's output."""
+        ...
+
+    def process(self, item: ItemIn) -> tuple[pa.Table, Summary]:
+        """Compute the item's output and its summary."""
+        ...
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a pass runs: `actors` processes that keep a model, or 0 for stateless tasks."""
+
+    actors: int = 0
+    num_gpus: float = 0.0
+
+    def strategy(self) -> ActorPoolStrategy | TaskPoolStrategy:
+        """Return Ray Data's form of it; pools are fixed, growing ones start one by one."""
+        return ActorPoolStrategy(size=self.actors) if self.actors else TaskPoolStrategy()
+
+
+class _Step(Generic[Item]):
+    """Adapts a worker to Ray Data, which speaks in batches of rows."""
+
+    def __init__(self, worker: Worker[Item], items: Sequence[Item]) -> None:
+        self.worker, self.items = worker, items
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        rows = [run_item(self.worker, self.items[index])["rows"] for index in batch["index"]]
+        return {"rows": np.asarray(rows, dtype=np.int64)}
+
+
+def run_item(worker: Worker[Item], item: Item) -> Summary:
+    """Do the work of one item and store it; what a Ray worker does, callable without Ray."""
+    table, summary = worker.process(item)
+    metadata = {**(table.schema.metadata or {}), b"summary": json.dumps(summary).encode()}
+    worker.storage.write_table(worker.output_key(item), table.replace_schema_metadata(metadata))
+    return summary
+
+
+def stream(
+    worker: Worker[Item],
+    items: Sequence[Item],
+    compute: Compute,
+    on_rows: OnRows | None = None,
+) -> list[Summary]:
+    """Run a worker over all items that have no output yet.
+
+    Returns:
+        The summaries of all items, in their order, also of those done before.
+
+    Raises:
+        StageError: the worker failed, or nothing moved for a long time.
+    """
+    done = set(worker.storage.keys(_common_folder([worker.output_key(item) for item in items])))
+    todo = [item for item in items if worker.output_key(item) not in done]
+    if todo:
+        _run(worker, todo, compute, on_rows)
+    return read_summaries(worker.storage, [worker.output_key(item) for item in items])
+
+
+def _run(
+    worker: Worker[Item], todo: Sequence[Item], compute: Compute, on_rows: OnRows | None
+) -> None:
+    """Stream the items through Ray Data."""
+    _configure()
+    step: Any = _Step(worker, todo)
+    arguments: dict[str, Any] = {"num_gpus": compute.num_gpus} if compute.num_gpus else {}
+    if compute.actors:
+        step, arguments["fn_constructor_args"] = _Step, (worker, todo)
+        arguments["num_cpus"] = 0 if compute.num_gpus else 1
+    indices = ray.data.from_items(
+        [{"index": i} for i in range(len(todo))], override_num_blocks=len(todo)
+    )
+    finished = indices.map_batches(
+        step, batch_size=1, batch_format="numpy", compute=compute.strategy(), **arguments
+    )
+    try:
+        for row in finished.iter_rows():
+            if on_rows is not None:
+                on_rows(int(row["rows"]))
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, UmcError) else None
+        if cause is not None:
+            raise cause from error
+        raise StageError(f"{type(worker).__name__} failed: {error}") from error
+
+
+def _configure() -> None:
+    """Set what Ray Data needs for small items on small machines."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    # Reserving a share of the cluster for each operator starts every pass with one task at a time.
+    context.op_resource_reservation_enabled = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
+
+
+def read_summaries(storage: Storage, keys: Sequence[str]) -> list[Summary]:
+    """Read the summaries out of the footers of finished files."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda key: _summary(storage, key), keys))
+
+
+def _summary(storage: Storage, key: str) -> Summary:
+    summary: Summary = json.loads(storage.read_schema(key).metadata[b"summary"])
+    return summary
+
+
+def _common_folder(keys: Sequence[str]) -> str:
+    """Return the deepest folder that holds all keys."""
+    folders = [key.split("/")[:-1] for key in keys]
+    common = []
+    for steps in zip(*folders, strict=False):
+        if len(set(steps)) > 1:
+            break
+        common.append(steps[0])
+    return "/".join(common)
