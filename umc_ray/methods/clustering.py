@@ -1,0 +1,283 @@
+"""k-means and density clusters, one code for CPU and CUDA; cuML does the work where it can.
+
+Suffixes: N samples, D embedding dimension, K clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from umc_ray.errors import ConfigError, DataError
+
+Backend = Literal["cuml", "torch", "sklearn"]
+Method = Literal["hdbscan", "dbscan"]
+
+_BLOCK = 2**22  # distances held at once: 16 MB
+_SEED_ROUNDS = 32  # up to 32 clusters the start is k-means++ itself
+_START_ROWS = 64  # rows per cluster in the sample that a large problem starts from
+_SAME = 1e-6  # squared distances below this share of the squared norms are rounding
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Labels and centers of the non-empty clusters.
+
+    Labels are 0 to K-1 (-1: noise, density methods only); `inertia` is the weighted sum of squared
+    distances to the own center; `n_empty` = clusters asked for - K.
+    """
+
+    labels_N: npt.NDArray[np.int64]
+    centers_KD: npt.NDArray[np.float32]
+    inertia: float
+    n_empty: int
+    backend: Backend
+
+
+def backend() -> Literal["cuml", "torch"]:
+    """Name what k-means runs on here; an installed cuML without a GPU does not count."""
+    return "cuml" if torch.cuda.is_available() and find_spec("cuml") else "torch"
+
+
+def kmeans(
+    x_ND: Tensor,
+    k: int,
+    *,
+    seed: int,
+    sample_weight_N: Tensor | None = None,
+    iterations: int = 20,
+    tol: float = 1e-4,
+) -> Clusters:
+    """Cluster N points into at most k groups; the same seed gives the same clusters.
+
+    Stops when a round lowers the inertia by less than the share `tol`. There are fewer than k
+    clusters only when there are fewer distinct points. Memory beyond the points stays near 16 MB.
+
+    Raises:
+        DataError: no points, a value that is not finite, or weights that don't fit.
+        ConfigError: k < 1.
+
+    Source: Lloyd 1982, Least squares quantization in PCM.
+    """
+    weight_N = _checked(x_ND, k, sample_weight_N)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    x_ND, weight_N = x_ND.to(device, torch.float32), weight_N.to(device, torch.float32)
+    # Around their mean the points have the smallest norms, so distances lose the fewest digits.
+    mean_D = x_ND.mean(0)
+    x_ND = x_ND - mean_D
+    generator = torch.Generator().manual_seed(seed)
+    centers_KD = _start(x_ND, weight_N, k, iterations, tol, generator)
+    used = backend()
+    run = _cuml_lloyd if used == "cuml" else _lloyd
+    centers_KD = run(x_ND, weight_N, centers_KD, iterations, tol)
+    labels_N, distance_N = _assign(x_ND, centers_KD)
+    present_K, labels_N = torch.unique(labels_N, return_inverse=True)
+    return Clusters(
+        labels_N=labels_N.cpu().numpy(),
+        centers_KD=(centers_KD[present_K] + mean_D).cpu().numpy(),
+        inertia=float((distance_N * weight_N).sum(dtype=torch.float64)),
+        n_empty=k - len(present_K),
+        backend=used,
+    )
+
+
+def _checked(x_ND: Tensor, k: int, weight_N: Tensor | None) -> Tensor:
+    if k < 1:
+        raise ConfigError(f"k-means needs at least one cluster, asked for {k}")
+    if x_ND.ndim != 2 or not len(x_ND):
+        raise DataError(f"k-means needs points N x D, got shape {tuple(x_ND.shape)}")
+    if not bool(x_ND.isfinite().all()):
+        raise DataError(f"{int((~x_ND.isfinite()).any(1).sum())} points hold NaN or infinity")
+    if weight_N is None:
+        return torch.ones(len(x_ND))
+    fits = weight_N.shape == (len(x_ND),)
+    if not fits or not bool((weight_N >= 0).all()) or not float(weight_N.sum()) > 0:
+        raise DataError(
+            f"need {len(x_ND)} weights >= 0 that are not all 0, got shape {tuple(weight_N.shape)}"
+        )
+    return weight_N
+
+
+def _start(
+    x_ND: Tensor, weight_N: Tensor, k: int, iterations: int, tol: float, generator: torch.Generator
+) -> Tensor:
+    """Start centers: seeds, and for many points per cluster a k-means on a sample of them."""
+    n, n_start = len(x_ND), _START_ROWS * k
+    if n <= 2 * n_start:
+        return _seed_centers(x_ND, weight_N, k, generator)
+    rows = torch.randperm(n, generator=generator)[:n_start].sort().values.to(x_ND.device)
+    x_ND, weight_N = x_ND[rows], weight_N[rows]
+    centers_KD = _seed_centers(x_ND, weight_N, k, generator)
+    return _lloyd(x_ND, weight_N, centers_KD, iterations, tol)
+
+
+def _seed_centers(x_ND: Tensor, weight_N: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Draw at most k distinct points, each round in proportion to the squared distances so far.
+
+    Rounds of k / 32 draws make it as cheap as one Lloyd iteration.
+
+    Source: Arthur and Vassilvitskii 2007, k-means++; Bahmani et al. 2012, Scalable K-Means++
+    (rounds with k / rounds draws each, so no reclustering is needed).
+    """
+    norm_N = x_ND.square().sum(1)
+    distance_N = torch.ones_like(norm_N)
+    chosen: list[Tensor] = []
+    while (left := k - sum(map(len, chosen))) > 0:
+        size = 1 if not chosen else min(left, -(-k // _SEED_ROUNDS))
+        rows = _draw(distance_N * weight_N, size, generator)
+        if not len(rows):
+            break
+        new_D2 = _assign(x_ND, x_ND[rows])[1]
+        new_D2[new_D2 <= _SAME * norm_N] = 0
+        distance_N = new_D2 if not chosen else torch.minimum(distance_N, new_D2)
+        distance_N[rows] = 0
+        chosen.append(rows)
+    return x_ND[torch.cat(chosen)]
+
+
+def _draw(mass_N: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Rows drawn without replacement with odds `mass_N`, fewer when fewer have mass.
+
+    Numbers come from the CPU generator, so that CPU and CUDA draw alike.
+    """
+    race_N = torch.empty(len(mass_N)).exponential_(generator=generator).to(mass_N.device) / mass_N
+    race_N[mass_N <= 0] = torch.inf
+    first = race_N.topk(min(size, len(race_N)), largest=False)
+    return first.indices[first.values.isfinite()]
+
+
+def _lloyd(
+    x_ND: Tensor, weight_N: Tensor, centers_KD: Tensor, iterations: int, tol: float
+) -> Tensor:
+    previous = torch.inf
+    for _ in range(iterations):
+        labels_N, distance_N = _assign(x_ND, centers_KD)
+        cost = float((distance_N * weight_N).sum(dtype=torch.float64))
+        centers_KD = _means(x_ND, weight_N, labels_N, distance_N, centers_KD)
+        if cost >= (1 - tol) * previous:
+            break
+        previous = cost
+    return centers_KD
+
+
+def _assign(x_ND: Tensor, centers_KD: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest center of each point and the squared distance to it; ties go to the first center."""
+    half_K = centers_KD.square().sum(1) / 2
+    labels_N = torch.empty(len(x_ND), dtype=torch.int64, device=x_ND.device)
+    distance_N = x_ND.new_empty(len(x_ND))
+    for rows in _blocks(len(x_ND), len(centers_KD)):
+        torch.max(
+            torch.addmm(half_K, x_ND[rows], centers_KD.T, beta=-1),
+            dim=1,
+            out=(distance_N[rows], labels_N[rows]),
+        )
+    return labels_N, (x_ND.square().sum(1) - 2 * distance_N).clamp_min_(0)
+
+
+def _means(
+    x_ND: Tensor, weight_N: Tensor, labels_N: Tensor, distance_N: Tensor, centers_KD: Tensor
+) -> Tensor:
+    """Weighted mean of each cluster; an empty one moves to the point farthest from its center."""
+    k = len(centers_KD)
+    mass_K = torch.zeros_like(centers_KD[:, 0]).index_add_(0, labels_N, weight_N)
+    sums_KD = torch.zeros_like(centers_KD)
+    for rows in _blocks(len(x_ND), x_ND.shape[1]):
+        sums_KD.index_add_(0, labels_N[rows], x_ND[rows] * weight_N[rows, None])
+    means_KD = sums_KD / mass_K[:, None]
+    empty_K = torch.nonzero(mass_K == 0)[:, 0]
+    if len(empty_K):
+        cost_N = distance_N * weight_N
+        farthest = cost_N.sort(descending=True, stable=True).indices[: min(k, len(empty_K))]
+        means_KD[empty_K] = centers_KD[empty_K]
+        means_KD[empty_K[: len(farthest)]] = x_ND[farthest]
+    return means_KD
+
+
+def _blocks(n: int, width: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // max(1, width))
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
+def _cuml_lloyd(
+    x_ND: Tensor, weight_N: Tensor, centers_KD: Tensor, iterations: int, tol: float
+) -> Tensor:
+    from cuml.cluster import KMeans  # 10 s and 4 GB of CUDA libraries: only where it runs
+
+    torch.cuda.current_stream().synchronize()  # cuML works on another stream
+    model = KMeans(
+        n_clusters=len(centers_KD),
+        init=centers_KD,
+        n_init=1,
+        max_iter=iterations,
+        tol=max(tol, 1e-30),
+        output_type="cupy",
+    )
+    model.fit(x_ND, sample_weight=weight_N)
+    return torch.as_tensor(model.cluster_centers_, device=x_ND.device, dtype=torch.float32)
+
+
+def density_clusters(
+    x_ND: Tensor,
+    method: Method = "hdbscan",
+    *,
+    min_cluster_size: int = 15,
+    min_samples: int = 10,
+    eps: float | None = None,
+) -> Clusters:
+    """Group points by density, noise is -1; `min_cluster_size` is HDBSCAN's, `eps` DBSCAN's.
+
+    Raises:
+        ConfigError: unknown method, or DBSCAN without a radius.
+
+    Source: Ester et al. 1996 (DBSCAN); Campello et al. 2013 (HDBSCAN).
+    """
+    if method not in get_args(Method):
+        raise ConfigError(f"unknown density method {method!r}; known: {get_args(Method)}")
+    if method == "dbscan" and eps is None:
+        raise ConfigError("dbscan needs eps, the radius of a neighbourhood")
+    used: Backend = "cuml" if backend() == "cuml" else "sklearn"
+    x_ND = x_ND.to("cuda" if used == "cuml" else "cpu", torch.float32)
+    run = _cuml_density if used == "cuml" else _sklearn_density
+    labels_N = run(x_ND, method, min_cluster_size, min_samples, eps)
+    inside_N = labels_N >= 0
+    k = int(labels_N.max()) + 1
+    points_ND, own_N = x_ND[inside_N], labels_N[inside_N]
+    sums_KD = x_ND.new_zeros(k, x_ND.shape[1]).index_add_(0, own_N, points_ND)
+    centers_KD = sums_KD / own_N.bincount(minlength=k)[:, None]
+    inertia = float((points_ND - centers_KD[own_N]).square().sum(dtype=torch.float64))
+    return Clusters(labels_N.cpu().numpy(), centers_KD.cpu().numpy(), inertia, 0, used)
+
+
+def _sklearn_density(
+    x_ND: Tensor, method: Method, min_cluster_size: int, min_samples: int, eps: float | None
+) -> Tensor:
+    # Slow to load, and needed only when domains are discovered.
+    from sklearn.cluster import DBSCAN, HDBSCAN
+
+    if method == "dbscan":
+        model = DBSCAN(eps=eps, min_samples=min_samples)
+    else:
+        model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, copy=True)
+    return torch.from_numpy(model.fit_predict(x_ND.numpy()).astype(np.int64))
+
+
+def _cuml_density(
+    x_ND: Tensor, method: Method, min_cluster_size: int, min_samples: int, eps: float | None
+) -> Tensor:
+    from cuml.cluster import DBSCAN, HDBSCAN  # see _cuml_lloyd
+
+    torch.cuda.current_stream().synchronize()
+    if method == "dbscan":
+        model = DBSCAN(eps=eps, min_samples=min_samples, output_type="cupy")
+    else:
+        model = HDBSCAN(
+            min_cluster_size=min_cluster_size, min_samples=min_samples, output_type="cupy"
+        )
+    return torch.as_tensor(model.fit_predict(x_ND), device=x_ND.device).long()
