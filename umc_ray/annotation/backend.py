@@ -1,0 +1,57 @@
+"""What every way of getting answers has in common, and how a round waits for them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import pyarrow.parquet as pq
+
+from umc_ray.annotation.store import AnnotationStore, Answer, Question, SampleKey
+from umc_ray.errors import Waiting
+from umc_ray.records import Arm, Part
+from umc_ray.storage import Storage
+
+
+class AnnotationBackend(Protocol):
+    """Where people, or recorded people, answer."""
+
+    def submit(self, questions: Sequence[Question]) -> None:
+        """Ask; asking the same again changes nothing."""
+
+    def collect(self, round: int) -> list[Answer]:
+        """Return the answers so far to a round's questions."""
+
+    def hint(self, round: int) -> str:
+        """Say what people have to do next."""
+
+
+def collect_all(
+    backend: AnnotationBackend, store: AnnotationStore, campaign: str, round: int
+) -> list[Answer]:
+    """Return all answers to a round's questions.
+
+    Raises:
+        Waiting: some are missing; says how many, and what people have to do.
+    """
+    answers = backend.collect(round)
+    answered, asked = store.progress(campaign, round)
+    if answered < asked:
+        raise Waiting(f"round {round}: {answered} of {asked} answered; {backend.hint(round)}")
+    return answers
+
+
+def sample_rows(
+    storage: Storage, parts: Iterable[Part], questions: Sequence[Question], table: str
+) -> dict[SampleKey, dict[str, Any]]:
+    """Read the rows of the asked samples, and no others, from a table such as pool or oracle."""
+    missing: dict[Arm, dict[int, Question]] = {}
+    for question in questions:
+        missing.setdefault(Arm(question.task, question.domain), {})[question.sample_id] = question
+    found = {}
+    for part in parts:
+        asked = missing.get(part.arm)
+        if asked and part.split == "pool":
+            only = [("sample_id", "in", list(asked))]
+            where = f"{storage.root.rstrip('/')}/{part.key(table)}"
+            for row in pq.read_table(where, filters=only, partitioning=None).to_pylist():
+                found[asked.pop(row["sample_id"]).key] = row
+    return found
