@@ -134,12 +134,13 @@ class AnnotationStore:
                 _count_given(connection, {row["question_id"] for row in rows.values()})
         return len(rows)
 
+    def questions(self, campaign: str, round: int | None = None) -> list[Question]:
+        """Return all questions, the most important first."""
+        return self._select_questions(_within(campaign, round))
+
     def open_questions(self, campaign: str, round: int | None = None) -> list[Question]:
         """Return the questions that still miss answers, the most important first."""
-        wanted = select(QUESTIONS).where(OPEN, *_within(campaign, round))
-        ordered = wanted.order_by(QUESTIONS.c.priority.desc(), QUESTIONS.c.id)
-        with self._readers.connect() as connection:
-            return [_question(row) for row in connection.execute(ordered).mappings()]
+        return self._select_questions([OPEN, *_within(campaign, round)])
 
     def answers(self, campaign: str, round: int | None = None) -> list[Answer]:
         """Return the answers that count, in the order in which they came."""
@@ -154,6 +155,12 @@ class AnnotationStore:
         with self._readers.connect() as connection:
             answered, asked = connection.execute(wanted).one()
         return answered, asked
+
+    def _select_questions(self, conditions: Sequence[Any]) -> list[Question]:
+        order = QUESTIONS.c.priority.desc(), QUESTIONS.c.id
+        with self._readers.connect() as connection:
+            rows = connection.execute(select(QUESTIONS).where(*conditions).order_by(*order))
+            return [_question(row) for row in rows.mappings()]
 
     def _event(
         self, answer: Answer, client_key: str, question: RowMapping | None
