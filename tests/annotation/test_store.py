@@ -1,0 +1,157 @@
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.errors import StoreError
+
+ROOT = Path(__file__).parents[2]
+WRITER = """
+import sys
+from umc_ray.annotation.store import AnnotationStore, Answer
+url, annotator, answers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+store = AnnotationStore(url)
+for i in range(answers):
+    answer = Answer("camp", "tone", "mail", i % 50, annotator, "good", 1)
+    store.record([answer], [f"{annotator}-{i}"])
+    print(f"{annotator}-{i}", flush=True)
+"""
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/run/labels.db"
+
+
+@pytest.fixture
+def store(url):
+    with closing(AnnotationStore(url, clock=lambda: 1000.0)) as store:
+        yield store
+
+
+def question(sample_id, round=1, votes=1, **values):
+    return Question("camp", round, "tone", "mail", sample_id, votes, **values)
+
+
+def answer(sample_id, annotator="ann", label="good", round=1):
+    return Answer("camp", "tone", "mail", sample_id, annotator, label, round)
+
+
+def start_writer(url, annotator, answers):
+    command = [sys.executable, "-c", WRITER, url, annotator, str(answers)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_was_asked_and_answered_comes_back_unchanged(store):
+    asked = question(7, votes=2, priority=0.5, why="top two are close", payload={"predicted": "a"})
+    given = replace(answer(7), seconds=2.5, submitted_at=12.25, label=None, reason="unclear")
+    store.submit([asked])
+    store.record([given], ["key"])
+    assert store.questions("camp") == store.open_questions("camp", 1) == [asked]
+    assert store.answers("camp") == store.answers("camp", 1) == [given]
+
+
+def test_ids_of_64_bits_are_kept(store):
+    ids = [2**63 - 1, -(2**63)]
+    store.submit([question(i) for i in ids])
+    assert [asked.sample_id for asked in store.questions("camp")] == ids
+
+
+def test_asking_again_in_the_same_round_asks_nothing_new(store):
+    assert store.submit([question(1), question(2), question(2)]) == 2
+    assert store.submit([question(2), question(3)]) == 1
+    assert store.progress("camp", 1) == (0, 3)
+
+
+def test_a_sample_is_never_asked_in_a_second_round_and_nothing_beside_it_is(store):
+    store.submit([question(1)])
+    with pytest.raises(StoreError, match=r"sample 1 of task tone .* round 2.* in round 1"):
+        store.submit([question(5, round=2), question(1, round=2)])
+    assert store.questions("camp", 2) == []
+
+
+def test_the_same_sample_can_be_asked_by_another_task_or_campaign(store):
+    others = [replace(question(1, round=2), task="topic"), replace(question(1), campaign="b")]
+    assert store.submit([question(1), *others]) == 3
+    assert store.progress("b") == (0, 1)
+
+
+def test_a_client_key_counts_once_within_and_across_calls(store):
+    store.submit([question(1)])
+    assert store.record([answer(1), answer(1)], ["key", "key"]) == 1
+    assert store.record([answer(1)], ["key"]) == 0
+    assert len(store.answers("camp")) == 1
+
+
+def test_a_client_key_cannot_stand_for_two_answers(store):
+    store.submit([question(1), question(2)])
+    store.record([answer(1)], ["key"])
+    for other in (answer(2), answer(1, label="bad"), answer(1, annotator="bob")):
+        with pytest.raises(StoreError, match="client key 'key'"):
+            store.record([other], ["key"])
+
+
+@pytest.mark.parametrize("wrong", [answer(9), answer(1, round=2)])
+def test_an_answer_to_what_was_never_asked_is_refused_with_all_beside_it(store, wrong):
+    store.submit([question(1)])
+    with pytest.raises(StoreError, match="never asked"):
+        store.record([answer(1), wrong], ["a", "b"])
+    assert store.answers("camp") == []
+
+
+def test_a_question_is_complete_with_its_votes_and_skips_count(store):
+    store.submit([question(1, votes=2), question(2)])
+    store.record([answer(1, "ann")], ["a"])
+    assert store.progress("camp", 1) == (0, 2)
+    store.record([answer(1, "bob", label=None)], ["b"])
+    assert store.progress("camp", 1) == (1, 2)
+    assert [asked.sample_id for asked in store.open_questions("camp", 1)] == [2]
+
+
+def test_the_last_answer_of_a_person_counts_and_is_one_vote(store):
+    store.submit([question(1, votes=2)])
+    store.record([answer(1, label="good"), answer(1, label="bad")], ["a", "b"])
+    assert [given.label for given in store.answers("camp")] == ["bad"]
+    assert store.progress("camp", 1) == (0, 1)
+
+
+def test_open_questions_come_by_priority_then_as_asked(store):
+    store.submit([question(1), question(2, priority=2.0), question(3), question(4, priority=-1.0)])
+    assert [asked.sample_id for asked in store.open_questions("camp")] == [2, 1, 3, 4]
+
+
+def test_thousands_of_answers_go_in_one_call(store):
+    store.submit([question(i) for i in range(2500)])
+    store.record([answer(i) for i in range(2500)], [str(i) for i in range(2500)])
+    assert store.progress("camp", 1) == (2500, 2500)
+
+
+def test_every_acknowledged_answer_survives_a_kill(store, url):
+    store.submit([question(i) for i in range(50)])
+    with start_writer(url, "ann", 1_000_000) as writer:
+        acknowledged = [writer.stdout.readline() for _ in range(40)]
+        writer.kill()
+        acknowledged += writer.stdout.readlines()
+    with closing(AnnotationStore(url)) as reopened:
+        stored = {given.sample_id for given in reopened.answers("camp", 1)}
+        assert {int(key.rpartition("-")[2]) % 50 for key in acknowledged} <= stored
+        assert reopened.progress("camp", 1) == (len(stored), 50)
+
+
+def test_processes_write_at_once_and_lose_nothing(store, url):
+    store.submit([question(i, votes=2) for i in range(50)])
+    writers = [start_writer(url, name, 50) for name in ("ann", "bob")]
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert store.progress("camp", 1) == (50, 50)
+    assert len(store.answers("camp", 1)) == 100
+
+
+def test_a_database_that_cannot_be_opened_is_named():
+    with pytest.raises(StoreError, match="nonsense"):
+        AnnotationStore("nonsense")
