@@ -19,6 +19,9 @@ import pyarrow.parquet as pq
 
 from umc_ray.errors import StoreError
 
+Filters = list[tuple[str, str, Any]]
+"""Conditions that all hold, such as ("sample_id", "in", [1, 2])."""
+
 
 @lru_cache(maxsize=16)
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
@@ -95,6 +98,15 @@ class Storage:
         except OSError as error:
             raise StoreError(f"cannot write {key} in {self.root}: {error}") from error
 
+    def delete(self, prefix: str) -> None:
+        """Delete all files below a folder, if there is one."""
+        try:
+            _filesystem(self.root)[0].delete_dir(self.path(prefix))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"cannot delete {prefix} in {self.root}: {error}") from error
+
     def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
         """Read a JSON document."""
         return json.loads(self.read_bytes(key))
@@ -103,12 +115,15 @@ class Storage:
         """Write a JSON document."""
         self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
 
-    def read_table(self, key: str, columns: list[str] | None = None) -> pa.Table:
-        """Read a Parquet file, all of it or some columns."""
+    def read_table(
+        self, key: str, columns: list[str] | None = None, filters: Filters | None = None
+    ) -> pa.Table:
+        """Read a Parquet file: all of it, some columns, or the rows that pass filters."""
         try:
             return pq.read_table(
                 self.path(key),
                 columns=columns,
+                filters=filters,
                 filesystem=_filesystem(self.root)[0],
                 partitioning=None,
                 memory_map=self.is_local,
