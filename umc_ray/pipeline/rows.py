@@ -1,7 +1,6 @@
 """What makes a row of a source usable, and what is wrong with it where it is not."""
 
 import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import PIL.Image
 
 from umc_ray.config import CampaignConfig
-from umc_ray.errors import DataError
+from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import UNKNOWN, content_hash
-from umc_ray.pipeline.sources import BadRow, Values, beside, read_bytes
+from umc_ray.pipeline.sources import BadRow, beside, read_image
+from umc_ray.pipeline.tables import Values
 from umc_ray.records import Arm, Split
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -107,18 +107,18 @@ def rules_of(config: CampaignConfig, arm: Arm, split: Split) -> Rules:
     """Read the rules of a domain out of the campaign's configuration.
 
     Raises:
-        DataError: image files are asked for what only tables have, or a test split has no labels.
+        ConfigError: image files are asked for what only tables have, or a test split has no labels.
     """
     task, domain = config.tasks[arm.task], config.domains()[arm]
     is_text = task.kind == "text_classification"
     is_folder = not is_text and domain.image is None
     if is_folder and (domain.key or domain.ratings or domain.label not in (None, FOLDER)):
-        raise DataError(
+        raise ConfigError(
             f"{arm}: image files have no columns key, ratings or label; name the image column "
             f"of a table, or take the name of an image's folder with label: {FOLDER}"
         )
     if split == "test" and domain.label is None:
-        raise DataError(f"{arm}: a test split needs label: the column with the known labels")
+        raise ConfigError(f"{arm}: a test split needs label: the column with the known labels")
     return Rules(
         arm=arm,
         split=split,
@@ -243,7 +243,7 @@ def _image(rules: Rules, table: str, values: Values) -> bytes:
     if not value:
         raise BadRow("missing image")
     if isinstance(value, str):
-        value = read_bytes(beside(table, value), rules.max_image_pixels * _BYTES_PER_PIXEL)
+        value = read_image(beside(table, value), rules.max_image_pixels * _BYTES_PER_PIXEL)
     if not isinstance(value, bytes):
         raise BadRow("wrong type", f"image is {type(value).__name__}")
     check_image(value, rules.max_image_pixels)
@@ -257,15 +257,13 @@ def check_image(data: bytes, max_pixels: int) -> None:
         BadRow: it has more pixels than that, or cannot be decoded.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata; and about sizes, checked here
-            with PIL.Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise BadRow("image too large", f"{image.width} x {image.height} pixels")
-                image.load()
+        with PIL.Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise BadRow("image too large", f"{image.width} x {image.height} pixels")
+            image.load()
     except BadRow:
         raise
-    except PIL.Image.DecompressionBombError as error:
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise BadRow("image too large", str(error)) from error
     except PIL.UnidentifiedImageError as error:
         raise BadRow("undecodable image", f"none of {', '.join(IMAGE_FORMATS)}") from error

@@ -1,14 +1,14 @@
-"""The workers of the two passes of ingest, and what lies between the passes.
+"""The first pass of ingest: read the sources, check and hash their rows, and stage them.
 
     work/<item>.json         a bounded piece of the sources
     rows/<item>-<chunk>      usable rows of an item, as they were found
     index/<item>             id, content hash, label and size of each of those rows
-    plan/<part>              which rows a part of the pool is made of, in its order
 
-Items and chunks are in source order, so a row's place in all index files, one after the other, is
-its position in the domain.
+Items and chunks are in source order: a row's place in all index files, one after the other, is its
+position in the domain.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,13 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.methods.identity import sample_ids
 from umc_ray.pipeline.rows import Found, Rejected, Row, Rules, check, values_of_image
-from umc_ray.pipeline.sources import SourceFile, read_rows, row_groups
 from umc_ray.pipeline.stream import Summary
-from umc_ray.records import ORACLE, POOL, QUARANTINE, Part
+from umc_ray.pipeline.tables import read_rows, row_groups
+from umc_ray.records import QUARANTINE
 from umc_ray.storage import Storage
 
 IMAGES_PER_ITEM = 2000
@@ -52,20 +51,10 @@ INDEX = pa.schema(
         ("size", pa.int32()),
     ]
 )
-PLAN = pa.schema(
-    [
-        ("sample_id", pa.int64()),
-        ("chunk", pa.string()),
-        ("row", pa.int32()),
-        ("label", pa.int16()),
-        ("aliases", pa.list_(pa.string())),
-    ]
-)
 
 
-def split_work(files: Sequence[SourceFile], are_images: bool) -> list[dict[str, Any]]:
+def split_work(uris: Sequence[str], are_images: bool) -> list[dict[str, Any]]:
     """Cut the files of a domain into items of work, in their order."""
-    uris = [file.uri for file in files]
     if are_images:
         starts = range(0, len(uris), IMAGES_PER_ITEM)
         return [{"files": uris[start : start + IMAGES_PER_ITEM]} for start in starts]
@@ -101,11 +90,16 @@ class Reader:
 
     def process(self, item: int) -> tuple[pa.Table, Summary]:
         """Store an item's rows and bad rows, chunk by chunk; returns their index."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's about metadata, and about sizes: we check those
+            return self._process(item)
+
+    def _process(self, item: int) -> tuple[pa.Table, Summary]:
         work = self.storage.read_json(f"{self.staging}/work/{item:06d}.json")
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
         reasons: Counter[str] = Counter()
         for number, chunk in enumerate(_chunks(self._check(self._find(work)))):
-            name = f"{item:06d}-{number:04d}"
+            name = chunk_name(item, number)
             rows = [row for row in chunk if isinstance(row, Row)]
             bad = [row for row in chunk if isinstance(row, Rejected)]
             if rows:
@@ -159,6 +153,11 @@ class Reader:
         return pa.table([pa.array(c, t) for c, t in zip(columns, INDEX.types, strict=True)], INDEX)
 
 
+def chunk_name(item: int, number: int) -> str:
+    """Name a chunk of an item."""
+    return f"{item:06d}-{number:04d}"
+
+
 def _chunks(rows: Iterable[Row | Rejected]) -> Iterator[list[Row | Rejected]]:
     """Cut a stream of rows by count and by size."""
     chunk, size = list[Row | Rejected](), 0
@@ -186,79 +185,3 @@ def write_quarantine(storage: Storage, rules: Rules, name: str, rows: Sequence[R
     }
     key = f"quarantine/{rules.split}/{rules.arm}/{name}.parquet"
     storage.write_table(key, pa.table(columns, QUARANTINE))
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """Where the row at a position of the domain is stored."""
-
-    storage: Storage
-    keys: Sequence[str]
-    starts: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, reader: Reader, summaries: Sequence[Summary]) -> "Chunks":
-        """Count through the chunks of all items."""
-        sizes = {
-            f"{reader.staging}/rows/{item:06d}-{number:04d}.parquet": size
-            for item, summary in enumerate(summaries)
-            for number, size in enumerate(summary["chunks"])
-            if size
-        }
-        ends = np.cumsum([0, *sizes.values()], dtype=np.int64)
-        return cls(reader.storage, list(sizes), ends[:-1])
-
-    def find(self, positions_N: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[np.int64]]:
-        """Return the chunk of each position and the row in it."""
-        chunks_N = np.searchsorted(self.starts, positions_N, side="right") - 1
-        return [self.keys[chunk] for chunk in chunks_N], positions_N - self.starts[chunks_N]
-
-    def take(self, positions_N: npt.NDArray[np.int64], columns: list[str]) -> pa.Table:
-        """Read some columns of the rows at some positions, which are sorted."""
-        return take_rows(self.storage, *self.find(positions_N), columns)
-
-
-def take_rows(
-    storage: Storage,
-    chunks_N: Sequence[str],
-    rows_N: npt.NDArray[np.int64],
-    columns: list[str],
-) -> pa.Table:
-    """Read rows out of the chunks that hold them; each chunk's rows stand together."""
-    starts = [i for i, chunk in enumerate(chunks_N) if i == 0 or chunk != chunks_N[i - 1]]
-    ends = [*starts[1:], len(chunks_N)]
-    tables = [
-        storage.read_table(chunks_N[start], columns).take(rows_N[start:end])
-        for start, end in zip(starts, ends, strict=False)  # no start: no rows, one end
-    ]
-    schema = pa.schema([ROWS.field(name) for name in columns])
-    return pa.concat_tables([schema.empty_table(), *tables])
-
-
-@dataclass(frozen=True)
-class Copier:
-    """The second pass: copy the rows of a part, in its order, out of the chunks."""
-
-    storage: Storage
-    staging: str
-    labels: tuple[str, ...]
-    has_answers: bool  # known labels or ratings
-
-    def output_key(self, part: Part) -> str:
-        """Name the part's file of the pool."""
-        return part.key("pool")
-
-    def process(self, part: Part) -> tuple[pa.Table, Summary]:
-        """Store what is known of the part's labels; returns its rows of the pool."""
-        plan = self.storage.read_table(f"{self.staging}/plan/{part.name}.parquet")
-        columns = ["key", "source", "text", "image", "ratings"]
-        rows_N = plan["row"].to_numpy()
-        rows = take_rows(self.storage, plan["chunk"].to_pylist(), rows_N, columns)
-        if self.has_answers:
-            names = np.array([*self.labels, None], dtype=object)[plan["label"].to_numpy()]
-            answers = {"sample_id": plan["sample_id"], "label": names, "ratings": rows["ratings"]}
-            self.storage.write_table(part.key("oracle"), pa.table(answers, ORACLE))
-        kept = rows.drop_columns(["ratings"])
-        kept = kept.append_column("sample_id", plan["sample_id"])
-        kept = kept.append_column("aliases", plan["aliases"])
-        return kept.select(POOL.names).cast(POOL), {"rows": part.rows}
