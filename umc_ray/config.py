@@ -31,7 +31,9 @@ class EncoderConfig(Section):
     kind: Literal["static_text", "transformers", "gradients", "pixels"]
     path: str | None = Field(None, description="folder of the weights (static_text, transformers)")
     batch_size: int = Field(64, gt=0, description="samples per forward pass")
-    workers: int = Field(1, gt=0, description="actors, each with its own copy of the model")
+    workers: int | None = Field(
+        None, gt=0, description="actors, each with a copy of the model; default: one per CPU or GPU"
+    )
     num_gpus: float = Field(0.0, ge=0, description="GPUs per actor; 0 runs on the CPU")
     image_px: int = Field(32, ge=8, le=1024, description="images are resized to this square")
     max_tokens: int = Field(256, gt=0, description="longer texts are cut here")
@@ -134,9 +136,9 @@ class AllocationConfig(Section):
 class SelectionConfig(Section):
     """Which samples of a domain people are asked about."""
 
-    acquisition: Literal[
-        "margin", "entropy", "score", "least_confidence", "mutual_information", "random"
-    ] = Field("margin", description="how informative a sample is; score: the ensemble's")
+    acquisition: Literal["margin", "entropy", "score", "least_confidence", "mutual_information"] = (
+        Field("margin", description="how informative a sample is; score: the ensemble's")
+    )
     strategy: Literal[
         "top", "cluster", "herding", "typical", "uncertainty_herding", "kcenter", "random"
     ] = Field("cluster", description="how a batch is picked from the most informative candidates")
@@ -185,7 +187,7 @@ class IngestConfig(Section):
     max_image_pixels: int = Field(50_000_000, gt=0, description="larger images are bad rows")
     max_text_chars: int = Field(1_000_000, gt=0, description="longer texts are bad rows")
     rows_per_part: int = Field(
-        50_000, gt=0, description="rows of a file of the pool: the unit of work and of resume"
+        10_000, gt=0, description="rows of a file of the pool: the unit of work and of resume"
     )
 
 

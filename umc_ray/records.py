@@ -38,6 +38,16 @@ ORACLE = pa.schema(
 QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
 """quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""
 
+DRAWS = pa.schema(
+    [
+        ("purpose", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int32()),
+        ("sample_id", pa.int64()),
+    ]
+)
+"""draws/<size>/<task>/<domain>: the heads of fixed random orders of a domain's samples."""
+
 SCORES = pa.schema(
     [
         ("sample_id", pa.int64()),

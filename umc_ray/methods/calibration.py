@@ -5,6 +5,8 @@ Suffixes: N samples, C classes, K bins.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -42,17 +44,43 @@ def fit_temperature(logits_NC: Floats, labels_N: Ints, weights_N: Floats | None 
     return float(np.exp(fit.x))
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against accuracy in K bins of equal width; empty bins are left out."""
+
+    confidence_K: list[float]
+    accuracy_K: list[float]
+    count_K: list[int]
+
+    def error(self) -> float:
+        """Return the expected calibration error, 0 to 1: the mean gap, weighted by count."""
+        gaps_K = np.abs(np.subtract(self.accuracy_K, self.confidence_K))
+        return float(np.average(gaps_K, weights=self.count_K)) if self.count_K else 0.0
+
+
+def reliability(
+    confidence_N: Floats, right_N: npt.NDArray[np.bool_], bins: int = 15
+) -> Reliability:
+    """Compare how sure a model was of its best class with how often it was right.
+
+    Bins are open below and closed above: (0, 1/K], ..., ((K-1)/K, 1].
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
+    """
+    bin_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
+    count_K = np.bincount(bin_N, minlength=bins)
+    used = count_K > 0
+    sums = [np.bincount(bin_N, values, minlength=bins) for values in (confidence_N, right_N)]
+    confidence_K, accuracy_K = (total[used] / count_K[used] for total in sums)
+    return Reliability(confidence_K.tolist(), accuracy_K.tolist(), count_K[used].tolist())
+
+
 def expected_calibration_error(probs_NC: Floats, labels_N: Ints, bins: int = 15) -> float:
     """Average |accuracy - confidence| over equal-width bins of confidence, 0 to 1.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
     """
     _check_labels(probs_NC, labels_N)
-    confidence_N = probs_NC.max(1)
-    # Bins are open below and closed above: (0, 1/K], ..., ((K-1)/K, 1].
-    bin_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
-    gap_N = (probs_NC.argmax(1) == labels_N) - confidence_N
-    return float(np.abs(np.bincount(bin_N, gap_N, minlength=bins)).sum() / len(labels_N))
+    return reliability(probs_NC.max(1), probs_NC.argmax(1) == labels_N, bins).error()
 
 
 def brier(probs_NC: Floats, labels_N: Ints) -> float:

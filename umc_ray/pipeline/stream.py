@@ -40,7 +40,10 @@ ItemIn = TypeVar("ItemIn", contravariant=True)
 class Worker(Protocol[ItemIn]):
     """The work of a pass: cheap to send; what is dear to load is cached in the process."""
 
-    storage: Storage
+    @property
+    def storage(self) -> Storage:
+        """The run directory."""
+        ...
 
     def output_key(self, item: ItemIn) -> str:
         """Name the file that holds the item's output."""

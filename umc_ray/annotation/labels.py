@@ -1,0 +1,64 @@
+"""From what people answered to one label per sample."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.annotation.store import Answer
+from umc_ray.methods.consensus import majority
+from umc_ray.records import LABELS, Arm
+
+
+def label_table(
+    answers: Sequence[Answer],
+    classes: Mapping[str, Sequence[str]],
+    costs: Mapping[Arm, float],
+    number: int,
+) -> pa.Table:
+    """Give each sample of a round the label most people gave; what all skipped has none.
+
+    Args:
+        answers: of one round.
+        classes: the label set of each task.
+        costs: of one answer, by domain.
+        number: of the round.
+    """
+    tables = [
+        _task_labels([a for a in answers if a.task == task], task, labels, costs, number)
+        for task, labels in classes.items()
+    ]
+    return pa.concat_tables(tables)
+
+
+def _task_labels(
+    answers: Sequence[Answer],
+    task: str,
+    labels: Sequence[str],
+    costs: Mapping[Arm, float],
+    number: int,
+) -> pa.Table:
+    given = [(answer, answer.label) for answer in answers if answer.label is not None]
+    people = {name: i for i, name in enumerate(sorted({answer.annotator for answer in answers}))}
+    found = majority(
+        np.array([answer.sample_id for answer, _ in given], dtype=np.int64),
+        np.array([people[answer.annotator] for answer, _ in given], dtype=np.int64),
+        np.array([labels.index(label) for _, label in given], dtype=np.int64),
+        len(labels),
+    )
+    domains = {answer.sample_id: answer.domain for answer, _ in given}
+    votes = Counter(answer.sample_id for answer, _ in given)
+    asked = Counter(answer.sample_id for answer in answers)  # a skip costs as much as a label
+    ids = found.item_N.tolist()
+    columns = [
+        pa.array([task] * len(ids), pa.string()),
+        pa.array([domains[i] for i in ids], pa.string()),
+        pa.array(ids, pa.int64()),
+        pa.array(found.label_N.astype(np.int16)),
+        pa.array([votes[i] for i in ids], pa.int16()),
+        pa.array(found.agreement_N.astype(np.float32)),
+        pa.array([number] * len(ids), pa.int32()),
+        pa.array([asked[i] * costs[Arm(task, domains[i])] for i in ids], pa.float64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=LABELS)

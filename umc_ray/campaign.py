@@ -1,0 +1,162 @@
+"""A campaign: bring the pool in, run rounds until a stop rule holds, publish the specialists."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from umc_ray.config import CampaignConfig
+from umc_ray.errors import ConfigError, PoolExhausted
+from umc_ray.pipeline.draws import make_draws
+from umc_ray.pipeline.encoders import encoder_hash
+from umc_ray.pipeline.features import encode
+from umc_ray.pipeline.ingest import ingest
+from umc_ray.pipeline.stream import OnRows
+from umc_ray.records import Arm
+from umc_ray.round import round_folder, run_round
+from umc_ray.run import Run
+from umc_ray.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+FREE = ("budget", "stop", "allocation", "selection", "annotation", "storage")
+"""Sections that may change while a campaign runs: they decide what comes, not what was done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a campaign ended."""
+
+    rounds: int
+    reason: str
+    new_rounds: int
+
+
+def run_campaign(run: Run) -> Outcome:
+    """Run a campaign to its end, from wherever it stands.
+
+    Raises:
+        Waiting: people have not answered everything yet; run it again later.
+    """
+    freeze(run)
+    number = finished_rounds(run.storage)
+    began = number
+    while (reason := stop_reason(run, number)) is None:
+        if number == began:
+            bring_in(run)
+        try:
+            run_round(run, number + 1)
+        except PoolExhausted as error:
+            reason = str(error)
+            break
+        number += 1
+        publish(run, number)
+    run.event("finished", reason=reason, rounds=number)
+    return Outcome(number, reason, number - began)
+
+
+def finished_rounds(storage: Storage) -> int:
+    """Return how many rounds are done."""
+    number = 0
+    while storage.exists(f"{round_folder(number + 1)}/bandit.json"):
+        number += 1
+    return number
+
+
+def round_metrics(storage: Storage, rounds: int) -> list[dict[str, Any]]:
+    """Return the metrics of the first rounds, oldest first."""
+    return [storage.read_json(f"{round_folder(i)}/metrics.json") for i in range(1, rounds + 1)]
+
+
+def stop_reason(run: Run, rounds: int) -> str | None:
+    """Say why a campaign is over after so many rounds, or None if it goes on."""
+    if rounds == 0:
+        return None
+    spent = sum(len(ids) for ids in run.asked().values())
+    if spent >= run.config.budget.labels:
+        return f"the budget of {run.config.budget.labels} labels is spent"
+    rules = run.config.stop
+    metrics = round_metrics(run.storage, rounds)
+    curve = [each["audit_accuracy"] or 0.0 for each in metrics]
+    holds: dict[str, bool] = {}
+    if rules.labels is not None:
+        holds[f"{rules.labels} labels are there"] = metrics[-1]["labels"] >= rules.labels
+    if rules.accuracy is not None:
+        holds[f"audit accuracy reached {rules.accuracy}"] = curve[-1] >= rules.accuracy
+    if rules.plateau is not None:
+        stale = rounds - 1 - curve.index(max(curve))
+        holds[f"no better audit accuracy in {rules.plateau} rounds"] = stale >= rules.plateau
+    if not holds or not (any if rules.when == "any" else all)(holds.values()):
+        return None
+    return "; ".join(reason for reason, held in holds.items() if held)
+
+
+def bring_in(run: Run) -> None:
+    """Ingest and encode what is not in the run directory yet, such as a new domain."""
+    for arm in run.config.domains():
+        run.step(f"ingest {arm}", partial(_ingest, run, arm))
+    pools = [part for part in run.parts if part.split == "pool"]
+    seed = run.config.seed
+    run.step("draws", lambda _: make_draws(run.storage, pools, run.draws, seed))
+    encoders = {name: task.encoder for name, task in run.config.tasks.items()}
+    run.step(
+        "encode",
+        lambda on_rows: encode(encoders, run.parts, run.storage, on_rows),
+        rows=sum(part.rows for part in run.parts),
+    )
+
+
+def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
+    rows = ingest(run.config, arm, "pool", run.storage, on_rows).rows
+    if run.config.domains()[arm].test is not None:
+        rows += ingest(run.config, arm, "test", run.storage, on_rows).rows
+    return rows
+
+
+def publish(run: Run, number: int) -> None:
+    """Name the newest specialists: what `umc score` and the endpoint use."""
+    training = run.storage.read_json(f"{round_folder(number)}/training.json")
+    run.storage.write_json("published.json", {"round": number, "ensembles": training["ensembles"]})
+
+
+def freeze(run: Run) -> None:
+    """Bind the run directory to its configuration.
+
+    Domains may be added and the sections in FREE may change; anything else would mix the results
+    of two campaigns.
+
+    Raises:
+        ConfigError: names the first key that may not change.
+    """
+    now = _frozen(run.config)
+    if run.storage.exists("campaign.json"):
+        before = run.storage.read_json("campaign.json")
+        for key, value in before.items():
+            if now.get(key) != value:
+                raise ConfigError(
+                    f"{key} is {now.get(key)!r}, but {run.storage.root} was begun with {value!r}: "
+                    "give the campaign another name, or change it back"
+                )
+    run.storage.write_json("campaign.json", now)
+
+
+def _frozen(config: CampaignConfig) -> dict[str, Any]:
+    """Return what decides the results, as flat keys."""
+    values = dict(_flat(config.model_dump(exclude={*FREE, "tasks"})))
+    for name, task in config.tasks.items():
+        values[f"tasks.{name}.kind"] = task.kind
+        values[f"tasks.{name}.labels"] = task.labels
+        values[f"tasks.{name}.encoder"] = encoder_hash(task.encoder)
+        for domain, columns in task.domains.items():
+            mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
+            values[f"tasks.{name}.domains.{domain}"] = mapping
+    return values
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,215 @@
+"""Classification heads over embeddings: what a specialist is, and how it learns.
+
+Many heads are fitted as one: the folds of a cross-validation and the strengths of the penalty are
+a leading axis M of every parameter, so that a whole grid costs a few matrix products instead of
+a hundred small fits.
+
+Suffixes: M heads fitted together, N samples, D embedding dimension, H hidden units, C classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+"""linear: weight MDC, bias MC; mlp: also hidden_weight MDH, hidden_bias MH, and weight is MHC."""
+
+Kind = Literal["linear", "mlp"]
+
+PENALTIES = (3.0, 30.0, 300.0)
+"""Strengths of the L2 penalty to choose from, in samples: on standardised embeddings."""
+
+MAX_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained head and what its cross-validation said.
+
+    `parameters` take raw embeddings: the standardisation is folded into them. `held_out_NC` are
+    the logits of every training sample by a head that did not see it.
+    """
+
+    parameters: Parameters
+    held_out_NC: npt.NDArray[np.float32]
+    penalty: float
+    loss: float
+
+
+def forward(parameters: Parameters, x_ND: Tensor) -> Tensor:
+    """Compute logits, shape MNC."""
+    weight, bias = parameters["weight"], parameters["bias"][:, None, :]
+    if "hidden_weight" not in parameters:
+        return _product(x_ND, weight) + bias
+    hidden_MNH = _product(x_ND, parameters["hidden_weight"]) + parameters["hidden_bias"][:, None, :]
+    return torch.bmm(torch.relu(hidden_MNH), weight) + bias
+
+
+def _product(x_ND: Tensor, weight_MDX: Tensor) -> Tensor:
+    """Multiply the same samples with every head's weights in one matrix product, shape MNX."""
+    m, d, x = weight_MDX.shape
+    flat = x_ND @ weight_MDX.permute(1, 0, 2).reshape(d, m * x)
+    return flat.view(len(x_ND), m, x).transpose(0, 1)
+
+
+def start(kind: Kind, n: int, d: int, classes: int, hidden: int, seed: int) -> Parameters:
+    """Draw the first parameters of n equal heads; a linear head starts at zero."""
+    if kind == "linear":
+        return {"weight": torch.zeros(n, d, classes), "bias": torch.zeros(n, classes)}
+    generator = torch.Generator().manual_seed(seed)
+    inner = torch.randn(1, d, hidden, generator=generator) * (2.0 / d) ** 0.5
+    outer = torch.randn(1, hidden, classes, generator=generator) * (1.0 / hidden) ** 0.5
+    return {
+        "hidden_weight": inner.repeat(n, 1, 1),
+        "hidden_bias": torch.zeros(n, hidden),
+        "weight": outer.repeat(n, 1, 1),
+        "bias": torch.zeros(n, classes),
+    }
+
+
+def fit(
+    embeddings_ND: npt.NDArray[np.float32],
+    labels_N: npt.NDArray[np.int64],
+    weights_N: npt.NDArray[np.float32],
+    folds_N: npt.NDArray[np.int64],
+    first: Parameters,
+    device: str = "cpu",
+) -> Fit:
+    """Train a head, its penalty chosen by cross-validated log-loss.
+
+    Args:
+        embeddings_ND: raw embeddings; in a process group, this process's share of them.
+        labels_N: classes from 0.
+        weights_N: importance of each sample, > 0.
+        folds_N: fold of each sample, from 0; the same sample has the same fold in every head of
+            an ensemble, so that held-out predictions of an ensemble can be averaged.
+        first: starting parameters of one head (M = 1), for raw embeddings.
+        device: where to compute.
+    """
+    x_ND = torch.from_numpy(embeddings_ND).to(device)
+    y_N = torch.from_numpy(labels_N).to(device)
+    w_N = torch.from_numpy(weights_N).to(device)
+    f_N = torch.from_numpy(folds_N).to(device)
+    mean_D, scale_D = _moments(x_ND)
+    x_ND = (x_ND - mean_D) / scale_D
+    first = _standardised({k: v.to(device) for k, v in first.items()}, mean_D, scale_D)
+
+    n_folds = int(_all_max(f_N))
+    grid = len(PENALTIES)
+    # Head (p, f) is trained without fold f under penalty p.
+    seen_MN = (
+        (f_N[None, :] != torch.arange(n_folds, device=device)[:, None]).float().repeat(grid, 1)
+    )
+    penalty_M = torch.tensor(PENALTIES, device=device).repeat_interleave(n_folds)
+    folded = _minimise(_repeated(first, grid * n_folds), x_ND, y_N, w_N * seen_MN, penalty_M)
+    logits = forward(folded, x_ND).view(grid, n_folds, len(x_ND), -1)
+    held_out_PNC = logits[:, f_N, torch.arange(len(f_N), device=device)]
+    losses_P = _loss_MN(held_out_PNC, y_N) @ w_N
+    losses_P, total = _all_sum(losses_P), _all_sum(w_N.sum())
+    best = int(losses_P.argmin())
+
+    full = _minimise(first, x_ND, y_N, w_N[None, :], penalty_M.new_tensor([PENALTIES[best]]))
+    return Fit(
+        parameters={k: v.cpu() for k, v in _raw(full, mean_D, scale_D).items()},
+        held_out_NC=held_out_PNC[best].cpu().numpy(),
+        penalty=PENALTIES[best],
+        loss=float(losses_P[best] / total),
+    )
+
+
+def _minimise(
+    first: Parameters, x_ND: Tensor, y_N: Tensor, weights_MN: Tensor, penalty_M: Tensor
+) -> Parameters:
+    """Minimise the weighted log-loss plus penalty of all heads by L-BFGS, full batch.
+
+    The heads share no parameter, so the sum of their losses has each one's minimum in it. In a
+    process group loss and gradient are summed over the processes, which then take the same step.
+    """
+    parameters = {k: v.clone().requires_grad_() for k, v in first.items()}
+    scale_M = _all_sum(weights_MN.sum(1)).clamp_min(1e-6)
+    optimizer = torch.optim.LBFGS(
+        list(parameters.values()),
+        max_iter=MAX_ITERATIONS,
+        history_size=10,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-7,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss_MN = _loss_MN(forward(parameters, x_ND), y_N) * weights_MN
+        loss = (loss_MN.sum(1) / scale_M).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = _all_sum(loss.detach())
+        for name, value in parameters.items():
+            assert value.grad is not None
+            value.grad.copy_(_all_sum(value.grad))
+            if name.endswith("weight"):
+                strength = (penalty_M / scale_M)[:, None, None]
+                value.grad += strength * value.detach()
+                total = total + 0.5 * (strength * value.detach() ** 2).sum()
+        return total
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return {k: v.detach() for k, v in parameters.items()}
+
+
+def _loss_MN(logits_MNC: Tensor, y_N: Tensor) -> Tensor:
+    logs_MNC = torch.log_softmax(logits_MNC, dim=-1)
+    return -logs_MNC[:, torch.arange(len(y_N), device=y_N.device), y_N]
+
+
+def _repeated(parameters: Parameters, n: int) -> Parameters:
+    return {k: v.expand(n, *v.shape[1:]).clone() for k, v in parameters.items()}
+
+
+def _standardised(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Parameters:
+    """Turn parameters for raw embeddings into ones for (x - mean) / scale."""
+    inner, bias = _inner(parameters)
+    weight_MDX = parameters[inner] * scale_D[None, :, None]
+    shift_MX = torch.einsum("d,mdx->mx", mean_D, parameters[inner])
+    return {**parameters, inner: weight_MDX, bias: parameters[bias] + shift_MX}
+
+
+def _raw(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Parameters:
+    """Undo `_standardised`."""
+    inner, bias = _inner(parameters)
+    weight_MDX = parameters[inner] / scale_D[None, :, None]
+    shift_MX = torch.einsum("d,mdx->mx", mean_D, weight_MDX)
+    return {**parameters, inner: weight_MDX, bias: parameters[bias] - shift_MX}
+
+
+def _inner(parameters: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Name the weight and bias that meet the embeddings."""
+    return ("hidden_weight", "hidden_bias") if "hidden_weight" in parameters else ("weight", "bias")
+
+
+def _moments(x_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each dimension, over all processes."""
+    n = _all_sum(torch.tensor(float(len(x_ND)), device=x_ND.device))
+    mean_D = _all_sum(x_ND.sum(0)) / n
+    variance_D = _all_sum(((x_ND - mean_D) ** 2).sum(0)) / n
+    # A dimension that hardly varies stays as it is instead of becoming noise.
+    return mean_D, variance_D.sqrt().clamp_min(1e-4)
+
+
+def _all_sum(value: Tensor) -> Tensor:
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return value
+    summed = value.clone()
+    dist.all_reduce(summed)
+    return summed
+
+
+def _all_max(folds_N: Tensor) -> Tensor:
+    most = folds_N.max() + 1
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return most

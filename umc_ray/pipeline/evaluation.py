@@ -1,0 +1,121 @@
+"""How good the specialists are: on the audit set, on held-out tests, by domain.
+
+Accuracy is never estimated from samples that were chosen for being hard.
+
+Suffixes: N samples, C classes, CC true by predicted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.methods.calibration import reliability
+from umc_ray.pipeline.training import Trained, TrainingSet
+from umc_ray.records import Arm, Part
+from umc_ray.storage import Storage
+
+Z_95 = 1.96
+
+
+def audit_metrics(
+    trained: Trained, samples: TrainingSet, task: str
+) -> dict[str, dict[str, float | int]]:
+    """Measure each domain's accuracy on its audit samples by held-out predictions, per arm."""
+    found = {}
+    right_N = trained.held_out_NC.argmax(1) == samples.labels_N
+    for domain in np.unique(samples.domains_N):
+        mine = (samples.domains_N == domain) & samples.audit_N
+        if mine.any():
+            n, right = int(mine.sum()), int(right_N[mine].sum())
+            low, high = wilson_interval(right, n)
+            found[f"{task}/{domain}"] = {"n": n, "accuracy": right / n, "low": low, "high": high}
+    return found
+
+
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of n.
+
+    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    share, z2 = right / n, Z_95**2
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
+    spread = Z_95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return float(center - spread), float(center + spread)
+
+
+def test_metrics(
+    storage: Storage, scores: str, parts: Sequence[Part], classes: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Any]]:
+    """Compare the scores of the test splits with their labels, per arm."""
+    tests: dict[Arm, list[Part]] = {}
+    for part in parts:
+        if part.split == "test":
+            tests.setdefault(part.arm, []).append(part)
+    return {
+        str(arm): _test(storage, scores, arm_parts, classes[arm.task])
+        for arm, arm_parts in tests.items()
+    }
+
+
+def _test(
+    storage: Storage, scores: str, parts: Sequence[Part], classes: Sequence[str]
+) -> dict[str, Any]:
+    predicted, truth, probs = [], [], []
+    for part in parts:
+        table = storage.read_table(part.key(f"{scores}/scores"), ["label_1", "prob_1"])
+        oracle = storage.read_table(part.key("oracle"), ["label"])
+        predicted.append(table["label_1"].to_numpy())
+        probs.append(table["prob_1"].to_numpy())
+        truth.append([classes.index(label) for label in oracle["label"].to_pylist()])
+    predicted_N = np.concatenate(predicted).astype(np.int64)
+    truth_N = np.concatenate(truth).astype(np.int64)
+    confusion_CC = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(confusion_CC, (truth_N, predicted_N), 1)
+    calibration = reliability(np.concatenate(probs), predicted_N == truth_N)
+    return {
+        "n": len(truth_N),
+        "accuracy": float((predicted_N == truth_N).mean()),
+        "ece": calibration.error(),
+        "reliability": asdict(calibration),
+        "confusion": confusion_CC.tolist(),
+    }
+
+
+def summary(
+    labels: pa.Table,
+    arms: Sequence[Arm],
+    uncertainty: Mapping[str, float],
+    audits: Mapping[str, dict[str, Any]],
+    tests: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Sum up a campaign so far: labels, cost and accuracy of each domain, and over all of them.
+
+    Accuracies are macro averages over the domains that have one; None if none has.
+    """
+    spent: dict[str, list[float]] = {str(arm): [] for arm in arms}
+    for row in labels.select(["task", "domain", "cost"]).to_pylist():
+        spent[f"{row['task']}/{row['domain']}"].append(row["cost"])
+    by_arm = {}
+    for arm in arms:
+        by_arm[str(arm)] = {
+            "labels": len(spent[str(arm)]),
+            "cost": sum(spent[str(arm)]),
+            "uncertainty": uncertainty.get(str(arm)),
+            "audit": audits.get(str(arm)),
+            "test": tests.get(str(arm)),
+        }
+    return {
+        "rows": labels.num_rows,
+        "labels": labels.num_rows,
+        "cost": sum(each["cost"] for each in by_arm.values()),
+        "arms": by_arm,
+        "audit_accuracy": _macro(audits),
+        "test_accuracy": _macro(tests),
+    }
+
+
+def _macro(found: Mapping[str, dict[str, Any]]) -> float | None:
+    return float(np.mean([each["accuracy"] for each in found.values()])) if found else None

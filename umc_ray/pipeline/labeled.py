@@ -1,0 +1,64 @@
+"""The labeled samples so far, out of the batches and labels of all rounds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.pipeline.draws import audit_set, draws_key
+from umc_ray.pipeline.training import TrainingSet
+from umc_ray.records import Arm, IntArray, embeddings_array
+from umc_ray.storage import Storage
+
+
+def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
+    """Return the labels of all given rounds, oldest first."""
+    return pa.concat_tables([storage.read_table(f"{each}/labels.parquet") for each in rounds])
+
+
+def training_sets(
+    storage: Storage, rounds: Sequence[str], asked: Mapping[Arm, IntArray], draws: int
+) -> dict[str, TrainingSet]:
+    """Return each task's labeled samples, with the embeddings they were chosen by.
+
+    Args:
+        storage: the run directory.
+        rounds: the folders of the rounds to learn from.
+        asked: all samples people were asked about, by domain.
+        draws: size of the stored random orders.
+    """
+    labels = labels_so_far(storage, rounds)
+    columns = ["task", "sample_id", "embedding"]
+    batch = pa.concat_tables(
+        [storage.read_table(f"{each}/batch.parquet", columns) for each in rounds]
+    )
+    audits = {
+        arm: audit_set(storage.read_table(draws_key(arm, draws)), ids) for arm, ids in asked.items()
+    }
+    return {
+        task: _training_set(task, labels, batch, audits)
+        for task in sorted(set(labels["task"].to_pylist()))
+    }
+
+
+def _training_set(
+    task: str, labels: pa.Table, batch: pa.Table, audits: Mapping[Arm, IntArray]
+) -> TrainingSet:
+    labels = labels.filter(pa.array(_equal(labels, "task", task)))
+    batch = batch.filter(pa.array(_equal(batch, "task", task)))
+    ids_N: IntArray = labels["sample_id"].to_numpy()
+    batch_ids = batch["sample_id"].to_numpy()
+    order = np.argsort(batch_ids)
+    rows = order[np.searchsorted(batch_ids, ids_N, sorter=order)]
+    audit_ids = np.concatenate([ids for arm, ids in audits.items() if arm.task == task])
+    return TrainingSet(
+        embeddings_ND=embeddings_array(batch["embedding"].take(pa.array(rows))).astype(np.float32),
+        labels_N=labels["label"].to_numpy().astype(np.int64),
+        domains_N=np.array(labels["domain"].to_pylist(), dtype=np.str_),
+        ids_N=ids_N,
+        audit_N=np.isin(ids_N, audit_ids),
+    )
+
+
+def _equal(table: pa.Table, column: str, value: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array([each == value for each in table[column].to_pylist()], dtype=np.bool_)

@@ -1,0 +1,240 @@
+"""ONE round, top to bottom: choose, ask, learn, look again, credit.
+
+Each slow or paid step is a stage: its output is stored once, and a round that is run again goes on
+behind the last stage that was stored. People are never asked twice; nothing is computed twice.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from umc_ray.annotation.backend import collect_all
+from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.store import Question
+from umc_ray.errors import PoolExhausted
+from umc_ray.methods.allocation import allocate
+from umc_ray.methods.bandit import ArmContext, Reward
+from umc_ray.pipeline.batch import NO_MODEL, Share, choose
+from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
+from umc_ray.pipeline.evaluation import audit_metrics, summary, test_metrics
+from umc_ray.pipeline.labeled import labels_so_far, training_sets
+from umc_ray.pipeline.stream import OnRows
+from umc_ray.pipeline.training import EnsembleJob, train_ensembles
+from umc_ray.records import Arm
+from umc_ray.run import Run
+
+Document = dict[str, Any]
+
+
+def run_round(run: Run, number: int) -> Document:
+    """Run one round, from 1; returns its metrics.
+
+    Raises:
+        Waiting: people have not answered everything yet.
+        PoolExhausted: there is nothing left to ask.
+    """
+    folder = round_folder(number)
+    parts = run.parts
+
+    # Choose: a bandit splits the budget over the domains; each picks hard and diverse samples.
+    plan = run.stage(f"{folder}/allocation.json", lambda _: split_budget(run, number))
+    batch = run.stage(f"{folder}/batch.parquet", lambda _: choose_batch(run, number, plan))
+
+    # Ask: people answer in their own time.
+    labels = run.stage(f"{folder}/labels.parquet", lambda _: ask(run, number, batch))
+
+    # Learn: all specialists are retrained on all labels so far.
+    training = run.stage(f"{folder}/training.json", lambda _: train(run, number))
+
+    # Look again: the new specialists score the pool and the tests.
+    scores = run.stage(
+        f"{folder}/scores.json",
+        lambda on_rows: look(run, number, training, on_rows),
+        rows=sum(part.rows for part in parts),
+    )
+    metrics = run.stage(f"{folder}/metrics.json", lambda _: measure(run, number, training, scores))
+
+    # Credit: the bandit learns where labels helped.
+    run.stage(f"{folder}/bandit.json", lambda _: credit(run, number, batch, labels))
+    return metrics
+
+
+def round_folder(number: int) -> str:
+    """Name the folder of a round."""
+    return f"rounds/{number:04d}"
+
+
+def _rounds(number: int) -> list[str]:
+    return [round_folder(each) for each in range(1, number + 1)]
+
+
+def split_budget(run: Run, number: int) -> Document:
+    """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
+    asked = run.asked()
+    arms = [_context(run, number, arm, len(ids)) for arm, ids in asked.items()]
+    spent = sum(len(ids) for ids in asked.values())
+    budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
+    if not any(arm.remaining for arm in arms):
+        raise PoolExhausted(f"all {spent} samples of the pool have been asked about")
+    labels = ray.get(run.allocator.plan.remote(number, arms, budget))
+    counts_A = np.array([labels[arm.name] for arm in arms])
+    audits = round(run.config.budget.audit * int(counts_A.sum()))
+    audits_A = allocate(counts_A / counts_A.sum(), audits, floor=0.0, remaining_A=counts_A)
+    return {
+        arm.name: {"labels": int(n), "audits": int(a), "context": asdict(arm)}
+        for arm, n, a in zip(arms, counts_A, audits_A, strict=True)
+    }
+
+
+def _context(run: Run, number: int, arm: Arm, asked: int) -> ArmContext:
+    """Tell what the last round found out about a domain; nothing for a new one."""
+    rows = sum(part.rows for part in run.pool(arm))
+    scores, metrics = _last(run, number, "scores"), _last(run, number, "metrics")
+    audit = metrics.get("arms", {}).get(str(arm), {}).get("audit")
+    return ArmContext(
+        name=str(arm),
+        uncertainty=scores.get("arms", {}).get(str(arm), {}).get("uncertainty"),
+        remaining=rows - asked,
+        pool=rows,
+        cost=run.config.domains()[arm].cost_per_label,
+        accuracy=None if audit is None else audit["accuracy"],
+    )
+
+
+def _last(run: Run, number: int, name: str) -> Document:
+    """Return a document of the round before, empty in the first round."""
+    found: Document = {}
+    if number > 1:
+        found = run.storage.read_json(f"{round_folder(number - 1)}/{name}.json")
+    return found
+
+
+def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
+    """Choose each domain's share of the batch."""
+    asked = run.asked()
+    scored = _last(run, number, "scores").get("arms", {})
+    shares = [
+        Share(
+            arm=arm,
+            labels=plan[str(arm)]["labels"],
+            audits=plan[str(arm)]["audits"],
+            parts=run.pool(arm),
+            features=run.features[arm.task],
+            draws=run.draws,
+            asked=asked[arm],
+            scores=round_folder(number - 1) if str(arm) in scored else None,
+            classes=run.classes[arm.task],
+            seed=run.config.seed * 100_003 + number,
+        )
+        for arm in run.config.domains()
+    ]
+    return choose(shares, run.config.selection, run.storage)
+
+
+def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
+    """Submit the batch, and make the answers labels when all are there."""
+    run.backend.submit([_question(run, number, i, row) for i, row in enumerate(_rows(batch))])
+    answers = collect_all(run.backend, run.store, run.config.name, number)
+    costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
+    return label_table(answers, run.classes, costs, number)
+
+
+def _rows(batch: pa.Table) -> list[Document]:
+    rows: list[Document] = batch.drop_columns(["embedding"]).to_pylist()
+    return rows
+
+
+def _question(run: Run, number: int, position: int, row: Document) -> Question:
+    known = row["predicted"] != NO_MODEL
+    return Question(
+        campaign=run.config.name,
+        round=number,
+        task=row["task"],
+        domain=row["domain"],
+        sample_id=row["sample_id"],
+        votes=run.config.annotation.votes,
+        priority=-float(position),
+        why=row["why"],
+        payload={
+            "predicted": run.classes[row["task"]][row["predicted"]] if known else None,
+            "confidence": row["confidence"],
+        },
+    )
+
+
+def train(run: Run, number: int) -> Document:
+    """Retrain the specialists of all tasks that have labels, and measure them on the audits."""
+    samples = training_sets(run.storage, _rounds(number), run.asked(), run.draws)
+    before = _last(run, number, "training").get("ensembles", {})
+    jobs = [
+        EnsembleJob(
+            task=run.config.tasks[name],
+            samples=labeled,
+            folder=f"models/{name}/{number:04d}",
+            before=EnsembleRef.from_json(before[name]) if name in before else None,
+        )
+        for name, labeled in samples.items()
+    ]
+    trained = train_ensembles(jobs, run.config.training, run.storage, run.config.seed)
+    audits: Document = {}
+    for name, ensemble in zip(samples, trained, strict=True):
+        audits |= audit_metrics(ensemble, samples[name], name)
+    return {
+        "rows": sum(len(each.labels_N) for each in samples.values()),
+        "ensembles": {k: v.ref.to_json() for k, v in zip(samples, trained, strict=True)},
+        "specialists": {k: v.specialists for k, v in zip(samples, trained, strict=True)},
+        "audits": audits,
+    }
+
+
+def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document:
+    """Score all pools and tests with the newest specialists."""
+    ensembles = {k: EnsembleRef.from_json(v) for k, v in training["ensembles"].items()}
+    selection = run.config.selection
+    worker = ScoreWorker(
+        storage=run.storage,
+        table=round_folder(number),
+        ensembles=ensembles,
+        features=run.features,
+        asked=run.asked(),
+        acquisition=selection.acquisition,
+        top=selection.candidates_per_label * run.config.budget.per_round,
+    )
+    return score_parts(worker, [p for p in run.parts if p.arm.task in ensembles], on_rows)
+
+
+def measure(run: Run, number: int, training: Document, scores: Document) -> Document:
+    """Sum up the round: labels, cost and accuracy, by domain and over all domains."""
+    parts = [part for part in run.parts if part.arm.task in training["ensembles"]]
+    return summary(
+        labels=labels_so_far(run.storage, _rounds(number)),
+        arms=list(run.config.domains()),
+        uncertainty={arm: found["uncertainty"] for arm, found in scores["arms"].items()},
+        audits=training["audits"],
+        tests=test_metrics(run.storage, round_folder(number), parts, run.classes),
+    )
+
+
+def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:
+    """Tell the bandit how often the ensemble was wrong on samples that nobody chose.
+
+    The audits of this round were predicted before they were asked about, and drawn at random:
+    their errors say how much a domain still has to teach. Chosen samples are hard everywhere.
+    """
+    answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
+    rewards = []
+    for arm in run.config.domains():
+        wrong = [
+            row["predicted"] != answers[row["sample_id"]]
+            for row in batch.drop_columns(["embedding"]).to_pylist()
+            if row["audit"]
+            and row["predicted"] != NO_MODEL
+            and (row["task"], row["domain"]) == (arm.task, arm.domain)
+            and row["sample_id"] in answers
+        ]
+        rewards.append(Reward(str(arm), errors=sum(wrong), trials=len(wrong)))
+    ray.get(run.allocator.credit.remote(number, rewards))
+    return {"rewards": [asdict(reward) for reward in rewards]}
