@@ -1,8 +1,17 @@
 """Share a labeling budget among domains: a bandit whose arms are the domains.
 
-A policy turns what is known about the arms into shares of the next budget. Rounds go
-`observe` (the arms as the model sees them) -> `shares` -> people label -> `update` (what the
-bought labels taught). All are pure functions on a frozen state that is stored as JSON.
+A round goes `observe` (the arms as the current models see them) -> `shares` -> people label ->
+`update` (how often the models were wrong about the labels that were bought). All are pure
+functions on a frozen state that is stored as JSON.
+
+What a label is worth is not read off differences of accuracies: between two rounds they are
+smaller than their noise. Three quantities with little noise stand in for it:
+
+- the pool's mean uncertainty, over thousands of samples and without a label, starts the arm;
+- the share of bought labels that the model had wrong, before it learned from them, moves it. The
+  slope of a learning curve grows like about the cube of this share, because labels are bought where
+  the model is least certain, and there even a good model is often wrong;
+- whether the uncertainty falls at all as labels are added closes an arm that cannot be learned.
 
 Suffix: A arms.
 """
@@ -20,11 +29,17 @@ from umc_ray.errors import ConfigError
 FloatArray = npt.NDArray[np.float64]
 
 OBJECTIVES = ("pooled", "macro", "worst")
-LEARNING_RATE = 0.5  # alpha of the gradient policy, in units of theta per unit of error rate
-PRIOR_TRIALS = 50.0  # labels that the pool's uncertainty counts for against bought labels
-DISCOUNT = 0.7  # weight of a round's evidence one round later: domains saturate
-UNKNOWN = 0.5  # error rate of an arm without a model when no other arm has one either
-WORST_SCALE = 0.05  # accuracy by which an arm must trail for e times the weight
+# Chosen on the development seeds of benchmarks/allocation.py; none of them is sensitive.
+SHARPNESS = 3.0  # value of a label = (share of bought labels the model had wrong) ** SHARPNESS
+PRIOR_TRIALS = 10.0  # bought labels that weigh as much as the pool's uncertainty
+DISCOUNT = 0.9  # weight of a round's evidence one round later: domains saturate
+LEARNING_RATE = 1.0  # alpha of the gradient policy, theta per unit of error rate
+UNKNOWN = 0.5  # uncertainty of an arm without a model when no arm has one
+LEAST_DECLINE = 0.08  # an arm whose uncertainty falls slower than labels ** -LEAST_DECLINE ...
+LEAST_WORTH = 0.02  # ... is worth less, down to this part
+DECLINE = (0.2, 0.15)  # mean and deviation of the exponent over domains
+DECLINE_NOISE = 0.15  # deviation of one measured log uncertainty from its curve
+WORST_SCALE = 0.2  # accuracy by which an arm must lead the worst to count 1/e of it
 
 
 @dataclass(frozen=True)
@@ -45,17 +60,17 @@ class Reward:
 
     arm: str
     errors: int  # bought labels that the model from before they were bought got wrong
-    trials: int  # bought labels that were predicted before they were bought
-    gain: float | None = None  # change of the arm's accuracy estimate
+    trials: int  # bought labels that this model had an answer for
 
 
 @dataclass(frozen=True)
 class ArmRecord:
     """What is remembered of one arm."""
 
-    theta: float = 0.0
+    theta: float  # preference of the gradient policy
     errors: float = 0.0  # discounted
     trials: float = 0.0  # discounted
+    curve: tuple[tuple[float, float], ...] = ()  # (labels, uncertainty), a pair for each round
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,8 @@ class BanditState:
 
     seed: int = 0
     step: int = 0
-    mean_reward: float = 0.0  # running mean over all arms and rounds
-    rewards_seen: int = 0
+    mean_reward: float = 0.0  # over all arms and rounds
+    rewards: int = 0
     arms: Mapping[str, ArmRecord] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -75,8 +90,26 @@ class BanditState:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "BanditState":
         """Rebuild the state that `to_json` gave."""
-        arms = {name: ArmRecord(**record) for name, record in value["arms"].items()}
+        arms = {
+            name: ArmRecord(**{**record, "curve": tuple(map(tuple, record["curve"]))})
+            for name, record in value["arms"].items()
+        }
         return cls(**{**value, "arms": arms})
+
+
+def observe(state: BanditState, arms: Sequence[ArmContext]) -> BanditState:
+    """Write down how uncertain each arm is at its number of labels.
+
+    An arm that vanished keeps its record.
+    """
+    seen = dict(state.arms)
+    for arm in arms:
+        record = _record(state, arm.name)
+        labels = arm.pool - arm.remaining
+        if arm.uncertainty is not None and labels > 0:
+            record = replace(record, curve=(*record.curve, (float(labels), arm.uncertainty)))
+        seen[arm.name] = record
+    return replace(state, arms=seen)
 
 
 def shares(
@@ -85,42 +118,48 @@ def shares(
     """Split the next budget of labels among the arms.
 
     Returns `shares_A >= 0` with sum 1, in the order of `arms`; 0 for an arm without samples left
-    (all zeros when no arm has any). Labels of a dear arm count for less: each policy but
-    `uniform` and `proportional` divides by the cost per label, so a share is of labels, not money.
-    The same state and arms give the same shares.
+    (all zeros when no arm has any). Shares are of labels, not of money: each policy but `uniform`
+    and `proportional` weighs an arm by what the objective counts and divides by its cost per
+    label. The same state and arms give the same shares.
 
     Raises:
         ConfigError: for a policy or an objective that does not exist.
     """
-    _check(policy, POLICIES)
-    _check(objective, OBJECTIVES)
+    _check("policy", policy, POLICIES)
+    _check("objective", objective, OBJECTIVES)
     if not arms:
         return np.zeros(0)
-    values_A = POLICIES[policy](state, arms)
+    value_A = POLICIES[policy](state, arms)
     if policy not in ("uniform", "proportional"):
-        values_A = values_A * _weights(arms, objective)
-    values_A = np.where([arm.remaining > 0 for arm in arms], np.maximum(values_A, 1e-12), 0.0)
-    total = values_A.sum()
-    return values_A / total if total > 0 else values_A
+        value_A = value_A * _weights(arms, objective)
+    value_A = np.where([arm.remaining > 0 for arm in arms], np.maximum(value_A, 1e-12), 0.0)
+    total = value_A.sum()
+    return value_A / total if total > 0 else value_A
 
 
-def update(policy: str, state: BanditState, rewards: Sequence[Reward]) -> BanditState:
-    """Learn from one round's rewards; arms without a reward keep their record, but it ages."""
-    _check(policy, POLICIES)
-    arms = {name: _aged(record) for name, record in state.arms.items()}
-    mean, seen = state.mean_reward, state.rewards_seen
+def update(state: BanditState, rewards: Sequence[Reward]) -> BanditState:
+    """Learn from one round's rewards.
+
+    theta_t = theta_(t-1) + alpha (reward - mu), where the reward is the share of bought labels that
+    the model had wrong and mu its mean over arms and rounds. Evidence of earlier rounds ages.
+    """
     counted = [reward for reward in rewards if reward.trials > 0]
-    for reward in counted:
-        seen += 1
-        mean += (reward.errors / reward.trials - mean) / seen
-    for reward in counted:
-        record = arms.get(reward.arm, ArmRecord())
-        arms[reward.arm] = ArmRecord(
-            theta=record.theta + LEARNING_RATE * (reward.errors / reward.trials - mean),
+    rates = [reward.errors / reward.trials for reward in counted]
+    seen = state.rewards + len(rates)
+    mean = (state.mean_reward * state.rewards + sum(rates)) / max(seen, 1)
+    arms = {
+        name: replace(record, errors=DISCOUNT * record.errors, trials=DISCOUNT * record.trials)
+        for name, record in state.arms.items()
+    }
+    for reward, rate in zip(counted, rates, strict=True):
+        record = arms.get(reward.arm, _record(state, reward.arm))
+        arms[reward.arm] = replace(
+            record,
+            theta=record.theta + LEARNING_RATE * (rate - mean),
             errors=record.errors + reward.errors,
             trials=record.trials + reward.trials,
         )
-    return replace(state, step=state.step + 1, mean_reward=mean, rewards_seen=seen, arms=arms)
+    return replace(state, step=state.step + 1, mean_reward=mean, rewards=seen, arms=arms)
 
 
 def _uniform(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
@@ -132,56 +171,50 @@ def _proportional(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray
 
 
 def _uncertainty(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Give the pool's mean 1 - max p: a label-free estimate of the error rate.
-
-    An arm without a model is taken to be as uncertain as the most uncertain arm.
-    """
+    """Take the pool's uncertainty; without a model, that of the most uncertain arm."""
     known = [arm.uncertainty for arm in arms if arm.uncertainty is not None]
     unknown = max(known, default=UNKNOWN)
     return np.array([unknown if arm.uncertainty is None else arm.uncertainty for arm in arms])
 
 
 def _gradient(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Softmax of theta. Source: Sutton and Barto 2018, Reinforcement Learning, section 2.8."""
-    best = max((record.theta for record in state.arms.values()), default=0.0)
-    theta_A = np.array([_record(state, arm, ArmRecord(theta=best)).theta for arm in arms])
-    exp_A: FloatArray = np.exp(theta_A - theta_A.max())
-    return exp_A
+    """Take the softmax of the preferences.
 
-
-def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArray, FloatArray]:
-    """Give errors and trials per arm: discounted evidence on top of the uncertainty as prior."""
-    records = [_record(state, arm, ArmRecord()) for arm in arms]
-    errors_A = np.array([record.errors for record in records])
-    trials_A = np.array([record.trials for record in records])
-    return errors_A + PRIOR_TRIALS * _uncertainty(state, arms), trials_A + PRIOR_TRIALS
+    Source: Sutton and Barto 2018, Reinforcement Learning, section 2.8.
+    """
+    theta_A = np.array([_record(state, arm.name).theta for arm in arms])
+    softmax_A: FloatArray = np.exp(theta_A - theta_A.max()) * _worth(state, arms)
+    return softmax_A
 
 
 def _thompson(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Draw each arm's error rate from its Beta posterior.
+    """Draw each arm's error rate from its posterior.
 
     The draw depends on the seed, the step and the arm's name, not on which other arms there are.
-    Source: Thompson 1933; Russo et al. 2018, A Tutorial on Thompson Sampling.
+    Source: Thompson 1933, On the Likelihood that One Unknown Probability Exceeds Another.
     """
     errors_A, trials_A = _posterior(state, arms)
-    draws = [
+    rate_A = [
         np.random.default_rng([state.seed, state.step, zlib.crc32(arm.name.encode())]).beta(
-            max(errors, 1e-3), max(trials - errors, 1e-3)
+            errors, trials - errors
         )
         for arm, errors, trials in zip(arms, errors_A, trials_A, strict=True)
     ]
-    return np.array(draws)
+    value_A: FloatArray = np.power(rate_A, SHARPNESS) * _worth(state, arms)
+    return value_A
 
 
 def _ucb(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Error rate plus its confidence radius under discounted evidence.
+    """Take the error rate plus one posterior deviation.
 
-    Source: Garivier and Moulines 2011, On Upper-Confidence Bound Policies for Switching Bandits.
+    Source: Garivier and Moulines 2011, On Upper-Confidence Bound Policies for Switching Bandits
+    (discounted evidence); Kaufmann et al. 2012, On Bayesian Upper Confidence Bounds.
     """
     errors_A, trials_A = _posterior(state, arms)
-    radius_A = np.sqrt(0.5 * np.log(trials_A.sum()) / trials_A)
-    bound_A: FloatArray = errors_A / trials_A + radius_A
-    return bound_A
+    rate_A = errors_A / trials_A
+    bound_A = np.minimum(rate_A + np.sqrt(rate_A * (1.0 - rate_A) / trials_A), 1.0)
+    value_A: FloatArray = bound_A**SHARPNESS * _worth(state, arms)
+    return value_A
 
 
 POLICIES: Mapping[str, Callable[[BanditState, Sequence[ArmContext]], FloatArray]] = {
@@ -194,19 +227,63 @@ POLICIES: Mapping[str, Callable[[BanditState, Sequence[ArmContext]], FloatArray]
 }
 
 
+def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArray, FloatArray]:
+    """Give Beta counts of wrong and of all bought labels, 0 < errors < trials.
+
+    The prior makes an arm's value its uncertainty, which is what it is worth as far as one knows
+    without labels.
+    """
+    prior_A = np.clip(_uncertainty(state, arms), 1e-6, 1.0 - 1e-6) ** (1.0 / SHARPNESS)
+    errors_A = np.array([_record(state, arm.name).errors for arm in arms])
+    trials_A = np.array([_record(state, arm.name).trials for arm in arms])
+    return errors_A + PRIOR_TRIALS * prior_A, trials_A + PRIOR_TRIALS
+
+
+def _worth(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
+    """Give the part of its value that an arm keeps, given how its uncertainty declines.
+
+    Labels that are noise leave the uncertainty and the error rate high for good; an arm that
+    learns, however slowly, keeps all of its value.
+    """
+    decline_A = np.array([_decline(_record(state, arm.name).curve) for arm in arms])
+    worth_A: FloatArray = np.clip(decline_A / LEAST_DECLINE, LEAST_WORTH, 1.0) ** 2
+    return worth_A
+
+
+def _decline(curve: Sequence[tuple[float, float]]) -> float:
+    """Fit uncertainty ~ labels ** -b, shrunken to the mean b of all domains."""
+    mean, deviation = DECLINE
+    if len(curve) < 2:
+        return mean
+    x, y = np.log(np.maximum(np.array(curve), 1e-3)).T
+    x = x - x.mean()
+    precision = (x**2).sum() / DECLINE_NOISE**2
+    slope = -(x * y).sum() / DECLINE_NOISE**2
+    return float((slope + mean / deviation**2) / (precision + 1.0 / deviation**2))
+
+
+def _record(state: BanditState, name: str) -> ArmRecord:
+    """Find what is remembered of an arm; one that is new is preferred as much as the best."""
+    if name in state.arms:
+        return state.arms[name]
+    return ArmRecord(theta=max((record.theta for record in state.arms.values()), default=0.0))
+
+
 def _weights(arms: Sequence[ArmContext], objective: str) -> FloatArray:
     """Weigh the arms by what the objective counts, per unit of cost.
 
-    pooled: by pool size. macro: equally. worst: an arm that trails the best by `WORST_SCALE` of
-    accuracy counts e times as much; without an accuracy, 1 - uncertainty stands in.
+    pooled: by pool size. macro: equally. worst: by exp(-lead / WORST_SCALE), the lead being the
+    accuracy above that of the worst arm; without an accuracy, 1 - uncertainty stands in.
     """
     cost_A = np.array([arm.cost for arm in arms])
     if objective == "pooled":
-        return np.array([float(arm.pool) for arm in arms]) / cost_A
-    if objective == "macro":
-        return np.reciprocal(cost_A)
-    accuracy_A = np.array([_accuracy(arm) for arm in arms])
-    weight_A: FloatArray = np.exp((accuracy_A.min() - accuracy_A) / WORST_SCALE) / cost_A
+        counts_A = np.array([float(arm.pool) for arm in arms])
+    elif objective == "macro":
+        counts_A = np.ones(len(arms))
+    else:
+        accuracy_A = np.array([_accuracy(arm) for arm in arms])
+        counts_A = np.exp((accuracy_A.min() - accuracy_A) / WORST_SCALE)
+    weight_A: FloatArray = counts_A / cost_A
     return weight_A
 
 
@@ -216,14 +293,6 @@ def _accuracy(arm: ArmContext) -> float:
     return 1.0 - (UNKNOWN if arm.uncertainty is None else arm.uncertainty)
 
 
-def _record(state: BanditState, arm: ArmContext, first: ArmRecord) -> ArmRecord:
-    return state.arms.get(arm.name, first)
-
-
-def _aged(record: ArmRecord) -> ArmRecord:
-    return replace(record, errors=DISCOUNT * record.errors, trials=DISCOUNT * record.trials)
-
-
-def _check(name: str, known: Mapping[str, object] | Sequence[str]) -> None:
+def _check(kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> None:
     if name not in known:
-        raise ConfigError(f"allocation: '{name}' asked for, there is {', '.join(known)}")
+        raise ConfigError(f"allocation.{kind}: '{name}' asked for, there is {', '.join(known)}")

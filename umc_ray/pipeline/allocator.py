@@ -15,7 +15,7 @@ from ray.actor import ActorProxy
 
 from umc_ray.errors import StoreError
 from umc_ray.methods.allocation import allocate
-from umc_ray.methods.bandit import ArmContext, BanditState, Reward, shares, update
+from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class BudgetAllocator:
     def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
         """Return the labels per arm of a round; a round planned before keeps its plan."""
         if str(round) not in self._plans:
+            self._state = observe(self._state, arms)
             shares_A = shares(self._policy, self._state, arms, self._objective)
             labels_A = allocate(
                 shares_A, budget, floor=self._floor, remaining_A=[arm.remaining for arm in arms]
@@ -87,7 +88,7 @@ class BudgetAllocator:
             return
         if str(round) not in self._plans:
             raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
-        self._state = update(self._policy, self._state, rewards)
+        self._state = update(self._state, rewards)
         self._credits[str(round)] = [asdict(reward) for reward in rewards]
         self._save()
 
