@@ -8,6 +8,7 @@ from typing import Any
 
 from umc_ray.config import CampaignConfig
 from umc_ray.errors import ConfigError, PoolExhausted
+from umc_ray.pipeline.cluster import connect
 from umc_ray.pipeline.draws import make_draws
 from umc_ray.pipeline.encoders import encoder_hash
 from umc_ray.pipeline.features import encode
@@ -44,6 +45,7 @@ def run_campaign(run: Run) -> Outcome:
     began = number
     while (reason := stop_reason(run, number)) is None:
         if number == began:
+            connect()
             bring_in(run)
         try:
             run_round(run, number + 1)

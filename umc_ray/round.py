@@ -219,22 +219,13 @@ def measure(run: Run, number: int, training: Document, scores: Document) -> Docu
 
 
 def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:
-    """Tell the bandit how often the ensemble was wrong on samples that nobody chose.
-
-    The audits of this round were predicted before they were asked about, and drawn at random:
-    their errors say how much a domain still has to teach. Chosen samples are hard everywhere.
-    """
+    """Tell the bandit how often the ensemble had the bought labels wrong, before it saw them."""
     answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
-    rewards = []
-    for arm in run.config.domains():
-        wrong = [
-            row["predicted"] != answers[row["sample_id"]]
-            for row in batch.drop_columns(["embedding"]).to_pylist()
-            if row["audit"]
-            and row["predicted"] != NO_MODEL
-            and (row["task"], row["domain"]) == (arm.task, arm.domain)
-            and row["sample_id"] in answers
-        ]
-        rewards.append(Reward(str(arm), errors=sum(wrong), trials=len(wrong)))
+    right: dict[Arm, list[bool]] = {arm: [] for arm in run.config.domains()}
+    for row in _rows(batch):
+        if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
+            is_right = row["predicted"] == answers[row["sample_id"]]
+            right[Arm(row["task"], row["domain"])].append(is_right)
+    rewards = [Reward(str(arm), each.count(False), len(each)) for arm, each in right.items()]
     ray.get(run.allocator.credit.remote(number, rewards))
     return {"rewards": [asdict(reward) for reward in rewards]}

