@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.config import CampaignConfig, fingerprint
-from umc_ray.errors import DataError, StoreError
+from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.methods.identity import UNKNOWN
 from umc_ray.pipeline.parts import (
     CONTENTS,
@@ -83,13 +83,15 @@ def ingest(
     The test split is brought in first, so that the pool can leave out what is in it.
 
     Raises:
+        ConfigError: the domain's columns do not fit its sources, or it has no such split.
         DataError: a source is missing, empty or has other columns, or too many rows are bad.
     """
     if storage.exists(_manifest_key(arm, split)):
+        _clear_up(storage, arm, split)
         return load_manifest(storage, arm, split)
     rules = rules_of(config, arm, split)
     hidden_F2 = _hidden_contents(config, arm, split, storage, on_rows)
-    files = _list_files(config, rules)
+    files = _list_files(config, rules, storage)
     reader = _begin(rules, storage, files, [config.ingest.rows_per_part, _digest(hidden_F2)])
     items = range(storage.read_json(f"{reader.staging}/begun.json")["items"])
     summaries = stream(reader, items, Compute(), on_rows)
@@ -117,6 +119,11 @@ def load_manifest(storage: Storage, arm: Arm, split: Split) -> Manifest:
     return Manifest(parts=parts, **document)
 
 
+def _clear_up(storage: Storage, arm: Arm, split: Split) -> None:
+    """Delete what lay between, also after a run that was killed with the manifest just written."""
+    storage.delete(f"staging/{split}/{arm}")
+
+
 def _manifest_key(arm: Arm, split: Split) -> str:
     return f"pool/{split}/{arm}/manifest.json"
 
@@ -135,13 +142,14 @@ def _hidden_contents(
     return content_words(storage.read_table(_contents_key(arm)))
 
 
-def _list_files(config: CampaignConfig, rules: Rules) -> Files:
+def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Files:
     domain = config.domains()[rules.arm]
     sources = domain.source if rules.split == "pool" else domain.test
     if sources is None:
-        raise DataError(f"{rules.arm} names no test split")
-    suffixes = IMAGES if rules.is_image_folder else TABLES
-    return list_files([sources] if isinstance(sources, str) else sources, suffixes)
+        raise ConfigError(f"{rules.arm} names no test split")
+    suffixes = IMAGES if rules.are_images else TABLES
+    named = [sources] if isinstance(sources, str) else sources
+    return list_files(named, suffixes, without=storage.root)
 
 
 def _begin(rules: Rules, storage: Storage, files: Files, asked: list[Any]) -> Reader:
@@ -152,7 +160,7 @@ def _begin(rules: Rules, storage: Storage, files: Files, asked: list[Any]) -> Re
     if not storage.exists(f"{staging}/begun.json"):
         for table in ("staging", "quarantine", "pool", "oracle"):
             storage.delete(f"{table}/{within}")
-        works = split_work([file["uri"] for file in listed], rules.is_image_folder)
+        works = split_work([file["uri"] for file in listed], rules.are_images)
         keys = [f"{staging}/work/{item:06d}.json" for item in range(len(works))]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(storage.write_json, keys, works))
@@ -200,8 +208,9 @@ class _BadRows:
             DataError: with the counts and the first reasons.
         """
         where = f"{rules.arm} {rules.split}"
-        told = "; ".join(self.first) or "the sources hold no rows"
+        told = "; ".join(self.first)
         if not kept:
+            told = told or ("all are in the test split" if self.rows else "the sources are empty")
             raise DataError(f"{where}: no usable row among {self.rows}: {told}")
         bad = self.reasons.total()
         share = max(bad / self.rows, self.broken_share)
@@ -244,7 +253,7 @@ def _finish(manifest: Manifest, rules: Rules, census: Census, storage: Storage) 
     parts = [[part.name, part.rows] for part in manifest.parts]
     document = {**asdict(manifest), "parts": parts}
     storage.write_json(_manifest_key(rules.arm, rules.split), document)
-    storage.delete(f"staging/{rules.split}/{rules.arm}")
+    _clear_up(storage, rules.arm, rules.split)
     logger.info(
         "ingest %s %s: %d rows kept, %d duplicates, %d leaks, %d bad",
         *(rules.arm, rules.split, manifest.rows),

@@ -16,7 +16,7 @@ from umc_ray.records import Arm, Split
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
-FILE = "file"  # the image column of image files
+_FILE = "file"  # stands for the image column that image files lack
 
 _BYTES_PER_PIXEL = 8  # an uncompressed image of 16-bit RGBA; a larger file is not an image
 
@@ -78,11 +78,7 @@ class Rules:
     is_replay: bool
     max_image_pixels: int
     max_text_chars: int
-
-    @property
-    def is_image_folder(self) -> bool:
-        """Whether the sources are image files, rather than tables."""
-        return self.image == FILE
+    are_images: bool  # the sources are image files, not tables
 
     @property
     def needs_answers(self) -> bool:
@@ -111,8 +107,8 @@ def rules_of(config: CampaignConfig, arm: Arm, split: Split) -> Rules:
     """
     task, domain = config.tasks[arm.task], config.domains()[arm]
     is_text = task.kind == "text_classification"
-    is_folder = not is_text and domain.image is None
-    if is_folder and (domain.key or domain.ratings or domain.label not in (None, FOLDER)):
+    are_images = not is_text and domain.image is None
+    if are_images and (domain.key or domain.ratings or domain.label not in (None, FOLDER)):
         raise ConfigError(
             f"{arm}: image files have no columns key, ratings or label; name the image column "
             f"of a table, or take the name of an image's folder with label: {FOLDER}"
@@ -123,7 +119,7 @@ def rules_of(config: CampaignConfig, arm: Arm, split: Split) -> Rules:
         arm=arm,
         split=split,
         text=domain.text if is_text else None,
-        image=None if is_text else (domain.image or FILE),
+        image=None if is_text else (domain.image or _FILE),
         key=domain.key,
         label=domain.label,
         ratings=domain.ratings,
@@ -131,6 +127,7 @@ def rules_of(config: CampaignConfig, arm: Arm, split: Split) -> Rules:
         is_replay=config.annotation.backend == "replay",
         max_image_pixels=config.ingest.max_image_pixels,
         max_text_chars=config.ingest.max_text_chars,
+        are_images=are_images,
     )
 
 
@@ -273,4 +270,4 @@ def check_image(data: bytes, max_pixels: int) -> None:
 
 def values_of_image(uri: str) -> dict[str, Any]:
     """Return the row that an image file stands for."""
-    return {FILE: uri, FOLDER: uri.rsplit("/", 2)[-2]}
+    return {_FILE: uri, FOLDER: uri.rsplit("/", 2)[-2]}

@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,10 +58,13 @@ def locate(uri: str) -> tuple[pafs.FileSystem, str]:
         raise DataError(f"cannot open {uri}: {error}") from error
 
 
-def list_files(sources: Sequence[str], suffixes: tuple[str, ...]) -> dict[str, list[SourceFile]]:
+def list_files(
+    sources: Sequence[str], suffixes: tuple[str, ...], without: str
+) -> dict[str, list[SourceFile]]:
     """Return the files of each source: a file, a glob, or all files with a suffix in a folder.
 
-    Files are sorted within a source; one that two sources name belongs to the first.
+    Files are sorted within a source; one that two sources name belongs to the first. The folder
+    `without`, where results go, is no source, even if it lies within one.
 
     Raises:
         DataError: a source does not exist, has no matching file, or is a file of another kind.
@@ -69,13 +72,13 @@ def list_files(sources: Sequence[str], suffixes: tuple[str, ...]) -> dict[str, l
     found: dict[str, list[SourceFile]] = {}
     seen: set[str] = set()
     for source in sources:
-        files = [file for file in _list_source(source, suffixes) if file.uri not in seen]
-        seen.update(file.uri for file in files)
-        found[source] = files
+        listed = _list_source(source, suffixes, without.rstrip("/") + "/")
+        found[source] = [file for file in listed if file.uri not in seen]
+        seen.update(file.uri for file in listed)
     return found
 
 
-def _list_source(source: str, suffixes: tuple[str, ...]) -> list[SourceFile]:
+def _list_source(source: str, suffixes: tuple[str, ...], without: str) -> list[SourceFile]:
     filesystem, path = locate(source)
     path = path.rstrip("/") or "/"
     prefix = source[: source.index("://") + 3] if "://" in source else ""
@@ -90,18 +93,18 @@ def _list_source(source: str, suffixes: tuple[str, ...]) -> list[SourceFile]:
         folder, pattern = _split_glob(path)
         if not pattern:
             raise DataError(f"{source} does not exist")
-    infos = _walk(filesystem, folder, source)
+    everything = _walk(filesystem, folder, source)
     files = [
-        SourceFile(prefix + info.path, info.size, info.mtime_ns or 0)
-        for info in infos
-        if info.type == pafs.FileType.File
-        and _has_suffix(info.path, suffixes)
-        and _is_named(info.path[len(folder) :].strip("/").split("/"), pattern)
+        replace(file, uri=prefix + file.uri)
+        for file in everything
+        if _has_suffix(file.uri, suffixes)
+        and not (prefix + file.uri).startswith(without)
+        and _is_named(file.uri[len(folder) :].strip("/").split("/"), pattern)
     ]
     if not files:
         raise DataError(
             f"{source} matches no file that ends in {' '.join(suffixes)}; "
-            f"{folder} holds {len(infos)} files and folders"
+            f"{folder} holds {len(everything)} files"
         )
     return sorted(files, key=lambda file: file.uri)
 
@@ -113,10 +116,15 @@ def _info(filesystem: pafs.FileSystem, path: str, source: str) -> pafs.FileInfo:
         raise DataError(f"cannot look up {source}: {error}") from error
 
 
-def _walk(filesystem: pafs.FileSystem, folder: str, source: str) -> list[pafs.FileInfo]:
+def _walk(filesystem: pafs.FileSystem, folder: str, source: str) -> list[SourceFile]:
+    """Return all files below a folder, none if there is no such folder."""
     selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
     try:
-        return list(filesystem.get_file_info(selector))
+        return [
+            SourceFile(info.path, info.size, info.mtime_ns or 0)
+            for info in filesystem.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        ]
     except (OSError, UnicodeDecodeError) as error:  # a name that is not UTF-8
         raise DataError(f"cannot list {source}: {error}") from error
 

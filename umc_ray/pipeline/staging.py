@@ -121,7 +121,7 @@ class Reader:
         """Read the rows of an item."""
         for uri in work["files"]:
             key = uri.removeprefix(self.root).lstrip("/")
-            if self.rules.is_image_folder:
+            if self.rules.are_images:
                 yield Found(uri, "", key, values_of_image(uri))
                 continue
             groups = range(*work["groups"]) if "groups" in work else None

@@ -127,7 +127,7 @@ def _read_jsonl(uri: str) -> Iterator[tuple[int, Values | BadRow]]:
     with _open_text(uri, "\n") as text:
         for number, line in enumerate(_lines(text), start=1):
             if line.strip():
-                yield number, _parse_json(line)
+                yield number, _parse_json(line.rstrip("\r\n"))
 
 
 def _parse_json(line: str) -> Values | BadRow:
