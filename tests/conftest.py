@@ -1,0 +1,26 @@
+import logging
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Ray Data warns about the names of settings that it sets itself.
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:ray.data.context")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray with two CPUs; authentication stays on, with the token of HOME."""
+    import ray
+
+    # Sockets lie in this folder, and their paths may have 107 bytes: pytest's own are too long.
+    with tempfile.TemporaryDirectory(
+        prefix="umc", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        ray.init(
+            num_cpus=2, include_dashboard=False, logging_level=logging.WARNING, _temp_dir=folder
+        )
+        yield
+        ray.shutdown()
