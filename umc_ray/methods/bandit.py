@@ -29,15 +29,17 @@ from umc_ray.errors import ConfigError
 FloatArray = npt.NDArray[np.float64]
 
 OBJECTIVES = ("pooled", "macro", "worst")
-# Chosen on the development seeds of benchmarks/allocation.py; none of them is sensitive.
+PLAIN = ("uniform", "proportional")  # these know neither objective nor cost
+LEARNING = ("gradient", "thompson", "ucb")
+# Chosen on the development seeds of benchmarks/allocation.py.
 SHARPNESS = 3.0  # value of a label = (share of bought labels the model had wrong) ** SHARPNESS
 PRIOR_TRIALS = 10.0  # bought labels that weigh as much as the pool's uncertainty
 DISCOUNT = 0.9  # weight of a round's evidence one round later: domains saturate
-LEARNING_RATE = 1.0  # alpha of the gradient policy, theta per unit of error rate
+LEARNING_RATE = 2.0  # alpha of the gradient policy, theta per unit of error rate
 UNKNOWN = 0.5  # uncertainty of an arm without a model when no arm has one
 LEAST_DECLINE = 0.08  # an arm whose uncertainty falls slower than labels ** -LEAST_DECLINE ...
 LEAST_WORTH = 0.02  # ... is worth less, down to this part
-DECLINE = (0.2, 0.15)  # mean and deviation of the exponent over domains
+DECLINE = (0.2, 0.1)  # mean and deviation of the exponent over domains
 DECLINE_NOISE = 0.15  # deviation of one measured log uncertainty from its curve
 WORST_SCALE = 0.2  # accuracy by which an arm must lead the worst to count 1/e of it
 
@@ -118,9 +120,9 @@ def shares(
     """Split the next budget of labels among the arms.
 
     Returns `shares_A >= 0` with sum 1, in the order of `arms`; 0 for an arm without samples left
-    (all zeros when no arm has any). Shares are of labels, not of money: each policy but `uniform`
-    and `proportional` weighs an arm by what the objective counts and divides by its cost per
-    label. The same state and arms give the same shares.
+    (all zeros when no arm has any). Shares are of labels, not of money: a policy that is not plain
+    weighs an arm by what the objective counts and divides by its cost per label. The same state
+    and arms give the same shares.
 
     Raises:
         ConfigError: for a policy or an objective that does not exist.
@@ -130,8 +132,10 @@ def shares(
     if not arms:
         return np.zeros(0)
     value_A = POLICIES[policy](state, arms)
-    if policy not in ("uniform", "proportional"):
+    if policy not in PLAIN:
         value_A = value_A * _weights(arms, objective)
+    if policy in LEARNING:
+        value_A = value_A * [_worth(_record(state, arm.name)) for arm in arms]
     value_A = np.where([arm.remaining > 0 for arm in arms], np.maximum(value_A, 1e-12), 0.0)
     total = value_A.sum()
     return value_A / total if total > 0 else value_A
@@ -141,40 +145,28 @@ def update(state: BanditState, rewards: Sequence[Reward]) -> BanditState:
     """Learn from one round's rewards.
 
     theta_t = theta_(t-1) + alpha (reward - mu), where the reward is the share of bought labels that
-    the model had wrong and mu its mean over arms and rounds. Evidence of earlier rounds ages.
+    the model had wrong, as far as the arm can be learned, and mu is its mean over arms and rounds.
+    Evidence of earlier rounds ages.
     """
     counted = [reward for reward in rewards if reward.trials > 0]
-    rates = [reward.errors / reward.trials for reward in counted]
-    seen = state.rewards + len(rates)
-    mean = (state.mean_reward * state.rewards + sum(rates)) / max(seen, 1)
+    gains = [
+        _worth(_record(state, reward.arm)) * reward.errors / reward.trials for reward in counted
+    ]
+    seen = state.rewards + len(gains)
+    mean = (state.mean_reward * state.rewards + sum(gains)) / max(seen, 1)
     arms = {
         name: replace(record, errors=DISCOUNT * record.errors, trials=DISCOUNT * record.trials)
         for name, record in state.arms.items()
     }
-    for reward, rate in zip(counted, rates, strict=True):
+    for reward, gain in zip(counted, gains, strict=True):
         record = arms.get(reward.arm, _record(state, reward.arm))
         arms[reward.arm] = replace(
             record,
-            theta=record.theta + LEARNING_RATE * (rate - mean),
+            theta=record.theta + LEARNING_RATE * (gain - mean),
             errors=record.errors + reward.errors,
             trials=record.trials + reward.trials,
         )
     return replace(state, step=state.step + 1, mean_reward=mean, rewards=seen, arms=arms)
-
-
-def _uniform(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    return np.ones(len(arms))
-
-
-def _proportional(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    return np.array([float(arm.remaining) for arm in arms])
-
-
-def _uncertainty(_state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Take the pool's uncertainty; without a model, that of the most uncertain arm."""
-    known = [arm.uncertainty for arm in arms if arm.uncertainty is not None]
-    unknown = max(known, default=UNKNOWN)
-    return np.array([unknown if arm.uncertainty is None else arm.uncertainty for arm in arms])
 
 
 def _gradient(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
@@ -183,7 +175,7 @@ def _gradient(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
     Source: Sutton and Barto 2018, Reinforcement Learning, section 2.8.
     """
     theta_A = np.array([_record(state, arm.name).theta for arm in arms])
-    softmax_A: FloatArray = np.exp(theta_A - theta_A.max()) * _worth(state, arms)
+    softmax_A: FloatArray = np.exp(theta_A - theta_A.max())
     return softmax_A
 
 
@@ -200,7 +192,7 @@ def _thompson(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
         )
         for arm, errors, trials in zip(arms, errors_A, trials_A, strict=True)
     ]
-    value_A: FloatArray = np.power(rate_A, SHARPNESS) * _worth(state, arms)
+    value_A: FloatArray = np.power(rate_A, SHARPNESS)
     return value_A
 
 
@@ -213,7 +205,7 @@ def _ucb(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
     errors_A, trials_A = _posterior(state, arms)
     rate_A = errors_A / trials_A
     bound_A = np.minimum(rate_A + np.sqrt(rate_A * (1.0 - rate_A) / trials_A), 1.0)
-    value_A: FloatArray = bound_A**SHARPNESS * _worth(state, arms)
+    value_A: FloatArray = bound_A**SHARPNESS
     return value_A
 
 
@@ -221,10 +213,17 @@ POLICIES: Mapping[str, Callable[[BanditState, Sequence[ArmContext]], FloatArray]
     "gradient": _gradient,
     "thompson": _thompson,
     "ucb": _ucb,
-    "uniform": _uniform,
-    "proportional": _proportional,
-    "uncertainty": _uncertainty,
+    "uniform": lambda _, arms: np.ones(len(arms)),
+    "proportional": lambda _, arms: np.array([float(arm.remaining) for arm in arms]),
+    "uncertainty": lambda _, arms: _uncertainty(arms),
 }
+
+
+def _uncertainty(arms: Sequence[ArmContext]) -> FloatArray:
+    """Take the pools' uncertainty; before there is a model, that of the most uncertain arm."""
+    known = [arm.uncertainty for arm in arms if arm.uncertainty is not None]
+    unknown = max(known, default=UNKNOWN)
+    return np.array([unknown if arm.uncertainty is None else arm.uncertainty for arm in arms])
 
 
 def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArray, FloatArray]:
@@ -233,33 +232,34 @@ def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArr
     The prior makes an arm's value its uncertainty, which is what it is worth as far as one knows
     without labels.
     """
-    prior_A = np.clip(_uncertainty(state, arms), 1e-6, 1.0 - 1e-6) ** (1.0 / SHARPNESS)
+    prior_A = np.clip(_uncertainty(arms), 1e-6, 1.0 - 1e-6) ** (1.0 / SHARPNESS)
     errors_A = np.array([_record(state, arm.name).errors for arm in arms])
     trials_A = np.array([_record(state, arm.name).trials for arm in arms])
     return errors_A + PRIOR_TRIALS * prior_A, trials_A + PRIOR_TRIALS
 
 
-def _worth(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
+def _worth(record: ArmRecord) -> float:
     """Give the part of its value that an arm keeps, given how its uncertainty declines.
 
     Labels that are noise leave the uncertainty and the error rate high for good; an arm that
     learns, however slowly, keeps all of its value.
     """
-    decline_A = np.array([_decline(_record(state, arm.name).curve) for arm in arms])
-    worth_A: FloatArray = np.clip(decline_A / LEAST_DECLINE, LEAST_WORTH, 1.0) ** 2
-    return worth_A
+    return float(np.clip(_decline(record.curve) / LEAST_DECLINE, LEAST_WORTH, 1.0) ** 2)
 
 
 def _decline(curve: Sequence[tuple[float, float]]) -> float:
-    """Fit uncertainty ~ labels ** -b, shrunken to the mean b of all domains."""
+    """Fit uncertainty ~ labels ** -b, with b shrunken to what it is in other domains.
+
+    The noise is estimated too, and shrunken likewise: as if `DECLINE_NOISE` had been seen thrice.
+    """
     mean, deviation = DECLINE
     if len(curve) < 2:
         return mean
     x, y = np.log(np.maximum(np.array(curve), 1e-3)).T
-    x = x - x.mean()
-    precision = (x**2).sum() / DECLINE_NOISE**2
-    slope = -(x * y).sum() / DECLINE_NOISE**2
-    return float((slope + mean / deviation**2) / (precision + 1.0 / deviation**2))
+    x, y = x - x.mean(), y - y.mean()
+    xx, xy, yy = max(float(x @ x), 1e-9), float(x @ y), float(y @ y)
+    noise = (3 * DECLINE_NOISE**2 + yy - xy**2 / xx) / (3 + len(curve))
+    return (mean / deviation**2 - xy / noise) / (1.0 / deviation**2 + xx / noise)
 
 
 def _record(state: BanditState, name: str) -> ArmRecord:
@@ -281,16 +281,15 @@ def _weights(arms: Sequence[ArmContext], objective: str) -> FloatArray:
     elif objective == "macro":
         counts_A = np.ones(len(arms))
     else:
-        accuracy_A = np.array([_accuracy(arm) for arm in arms])
+        accuracy_A = np.array(
+            [
+                1.0 - uncertainty if arm.accuracy is None else arm.accuracy
+                for arm, uncertainty in zip(arms, _uncertainty(arms), strict=True)
+            ]
+        )
         counts_A = np.exp((accuracy_A.min() - accuracy_A) / WORST_SCALE)
     weight_A: FloatArray = counts_A / cost_A
     return weight_A
-
-
-def _accuracy(arm: ArmContext) -> float:
-    if arm.accuracy is not None:
-        return arm.accuracy
-    return 1.0 - (UNKNOWN if arm.uncertainty is None else arm.uncertainty)
 
 
 def _check(kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> None:
