@@ -76,7 +76,7 @@ def prepare(cache: Path | None = None) -> DemoPaths:
     """
     cache = cache or cache_dir()
     root = cache / "demo" / _version()
-    tasks = {name: _prepare_task(task, root / name, cache) for name, task in TASKS.items()}
+    tasks = {name: prepare_task(task, root / name, cache) for name, task in TASKS.items()}
     wordllama, minilm = (prepare_model(model, cache) for model in MODELS)
     return DemoPaths(tasks["sentiment"], tasks["digits"], wordllama, minilm)
 
@@ -93,7 +93,7 @@ def _version() -> str:
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
-def _prepare_task(task: Task, folder: Path, cache: Path) -> Path:
+def prepare_task(task: Task, folder: Path, cache: Path) -> Path:
     """Write a task's pool and test files, all or none."""
     if folder.exists():
         return folder
