@@ -1,0 +1,29 @@
+"""List the benchmarks and the questions they answer."""
+
+import ast
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.frame import FOLDER
+
+
+def questions(folder: Path) -> dict[str, str]:
+    """Return the question that each benchmark's docstring begins with, by its name.
+
+    Other files, such as those that prepare data, do not begin with a question.
+    """
+    texts = {
+        path.stem: ast.get_docstring(ast.parse(path.read_text())) or ""
+        for path in sorted(folder.glob("*.py"))
+    }
+    first = {name: text.partition("\n")[0] for name, text in texts.items()}
+    return {name: line for name, line in first.items() if line.endswith("?")}
+
+
+if __name__ == "__main__":
+    console = Console()
+    for name, question in questions(FOLDER).items():
+        console.print(
+            f"python -m benchmarks.{name:<12} {question}", highlight=False, soft_wrap=True
+        )

@@ -1,0 +1,301 @@
+"""What all benchmarks share: how they measure, what they tell, and the gates they are held to.
+
+A benchmark answers one question. It runs the pipeline and the plainest code that does the same
+work in turns, and returns a `Report`; `main` prints it as a table, stores it in benchmarks/results
+and, with --check, fails where a figure misses its gate in benchmarks/gates.yaml.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import ray
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+FOLDER = Path(__file__).parent
+VERSIONS = ("ray", "torch", "numpy", "pyarrow", "scikit-learn")
+SAMPLE_MEMORY_EVERY_S = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for."""
+
+    quick: bool
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a benchmark, measured several times; its median counts."""
+
+    unit: str
+    values: list[float]
+
+    @property
+    def median(self) -> float:
+        """The middle of the repeats."""
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a benchmark found."""
+
+    workload: dict[str, Any]
+    figures: dict[str, Figure]
+    failures: list[str] = field(default_factory=list)
+    """What went wrong: such as results that differ from the plain code's."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The least or the most that a figure may be; `quick` is the bound of a --quick run."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    quick: float | None = None
+
+    def bound(self, quick: bool) -> str | None:
+        """Say what is asked, such as ">= 0.6"; None if nothing is, in a quick run."""
+        sign, value = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
+        value = self.quick if quick else value
+        return None if value is None else f"{sign} {value:g}"
+
+    def holds(self, value: float, quick: bool) -> bool:
+        """Whether a value is within the bound."""
+        bound = self.bound(quick)
+        if bound is None:
+            return True
+        limit = float(bound[2:])
+        return value >= limit if self.at_least is not None else value <= limit
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a piece of work took: elapsed time, and processor time of all processes."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def cost_of(work: Callable[..., object], *args: object) -> Cost:
+    """Run work in this process and the processes below it, such as Ray's, and measure them all."""
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    work(*args)
+    return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
+
+
+def cpu_seconds() -> float:
+    """Return the processor time so far of this process and all below it, also of ended ones."""
+    total = 0.0
+    for process in _family():
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _family() -> list[psutil.Process]:
+    me = psutil.Process()
+    return [me, *me.children(recursive=True)]
+
+
+class PlainProcess:
+    """A process without Ray, for the plain code: it stays warm, as Ray's workers do."""
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self.pool.shutdown()
+
+    def cost_of(self, work: Callable[..., object], *args: object) -> Cost:
+        """Run work there and measure that process."""
+        return self.pool.submit(cost_of, work, *args).result()
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[float]]:
+    """Watch the memory of this process and all below it; the list ends up with the peak, in MB.
+
+    Memory is the proportional set size: pages that processes share count once.
+    """
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(SAMPLE_MEMORY_EVERY_S):
+            peak[0] = max(peak[0], memory_mb())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def memory_mb() -> float:
+    """Return the proportional set size of this process and all below it."""
+    total = 0
+    for process in _family():
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total / 1e6
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """Start a Ray of our own and end it."""
+    # Ray's sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="ub", dir="/tmp") as folder:
+        ray.init(
+            num_cpus=cpus,
+            include_dashboard=False,
+            _temp_dir=folder,
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+        )
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def main(name: str, question: str | None, run: Callable[[Options], Report], repeats: int) -> None:
+    """Run a benchmark from the command line; `question` is its module's docstring."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=question)
+    parser.add_argument("--quick", action="store_true", help="small: less than a minute")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a gate is missed")
+    parser.add_argument("--repeats", type=int, help=f"default: {repeats}, 2 with --quick")
+    args = parser.parse_args()
+    options = Options(args.quick, args.repeats or (2 if args.quick else repeats))
+    began, load = time.time(), os.getloadavg()[0]
+    report = run(options)
+    gates = read_gates(FOLDER / "gates.yaml").get(name, {})
+    missed = missed_gates(report, gates, options.quick)
+    about = {
+        "command": " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "question": (question or "").strip().partition("\n")[0],
+        "seconds": round(time.time() - began, 1),
+        "load": [load, os.getloadavg()[0]],
+        **_surroundings(),
+    }
+    store(f"{name}-quick" if options.quick else name, about, report, gates, missed)
+    if args.check and (missed or report.failures):
+        sys.exit(1)
+
+
+def read_gates(path: Path) -> dict[str, dict[str, Gate]]:
+    """Read the gates of all benchmarks, by figure."""
+    found = yaml.safe_load(path.read_text())
+    return {
+        name: {figure: Gate(**gate) for figure, gate in gates.items()}
+        for name, gates in found.items()
+    }
+
+
+def missed_gates(report: Report, gates: dict[str, Gate], quick: bool) -> list[str]:
+    """Say which gates are missed; a gate without its figure is missed."""
+    missed = []
+    for name, gate in gates.items():
+        bound = gate.bound(quick)
+        if bound is None:
+            continue
+        if name not in report.figures:
+            missed.append(f"{name} was not measured, asked: {bound}")
+        elif not gate.holds(report.figures[name].median, quick):
+            missed.append(f"{name} is {report.figures[name].median:.4g}, asked: {bound}")
+    return missed
+
+
+def _surroundings() -> dict[str, Any]:
+    """Say what the figures depend on beside the code."""
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": _git("rev-parse", "HEAD"),
+        "modified": _git("status", "--porcelain", "--", "umc_ray", "benchmarks").splitlines(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in VERSIONS},
+        "cpus": os.cpu_count(),
+    }
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(FOLDER), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def store(
+    file: str, about: dict[str, Any], report: Report, gates: dict[str, Gate], missed: list[str]
+) -> None:
+    """Print a report, and store it in benchmarks/results as JSON and as the table."""
+    console = Console(record=True, width=100)
+    console.print(_table(about, report, gates, about_quick=file.endswith("-quick")))
+    for line in [*(f"failed: {each}" for each in report.failures), *missed]:
+        console.print(line, style="red")
+    document = {
+        **about,
+        "workload": report.workload,
+        "figures": {
+            name: {
+                "unit": figure.unit,
+                "median": figure.median,
+                "low": min(figure.values),
+                "high": max(figure.values),
+                "values": figure.values,
+            }
+            for name, figure in report.figures.items()
+        },
+        "failures": report.failures,
+        "missed_gates": missed,
+    }
+    results = FOLDER / "results"
+    (results / f"{file}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (results / f"{file}.txt").write_text(console.export_text())
+
+
+def _table(
+    about: dict[str, Any], report: Report, gates: dict[str, Gate], about_quick: bool
+) -> Table:
+    workload = ", ".join(f"{name} {value}" for name, value in report.workload.items())
+    load = " to ".join(f"{each:.1f}" for each in about["load"])
+    table = Table(
+        title=f"{about['question']}\n{workload}",
+        caption=f"load {load} on {about['cpus']} CPUs; commit {about['commit'][:9]}",
+    )
+    for column in ("figure", "unit", "median", "lowest", "highest", "gate"):
+        table.add_column(column, justify="left" if column in ("figure", "unit") else "right")
+    for name, figure in report.figures.items():
+        numbers = (figure.median, min(figure.values), max(figure.values))
+        bound = gates[name].bound(about_quick) if name in gates else None
+        table.add_row(name, figure.unit, *(_short(n) for n in numbers), bound or "")
+    return table
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

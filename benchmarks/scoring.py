@@ -1,0 +1,240 @@
+"""What does a pass over cached features cost beside the best plain loop over the same files?
+
+    python -m benchmarks.scoring [--quick] [--check] [--repeats 5]
+
+The pass is the real one: `ScoreWorker` and `score_parts` on a run directory in /tmp. The plain code
+is one process without Ray that reads the same files with as many threads, computes the same scores
+and stores them. Both are warm: one pass before is not counted, and the files are in the page cache.
+
+Suffixes: S specialists, N samples, C classes, D embedding dimension.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file, save
+
+from benchmarks.frame import (
+    Cost,
+    Figure,
+    Options,
+    PlainProcess,
+    Report,
+    cost_of,
+    local_ray,
+    main,
+    peak_memory,
+)
+from umc_ray.methods.scoring import score, top_m
+from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
+from umc_ray.records import SCORES, Arm, Part, embeddings_array, embeddings_column
+from umc_ray.storage import Storage
+
+CPUS = 2
+DIMENSION = 384
+CLASSES = 10
+SPECIALISTS = ("a", "b", "c", "d", "generalist")
+ROWS_PER_PART = 10_000  # the default of campaign.yaml
+TOP = 2000
+TEMPERATURE = 1.5
+SEED = 0
+ARM = Arm("task", "domain")
+FEATURES = "features/benchmark"
+ROUND = "rounds/0001"
+
+
+def run(options: Options) -> Report:
+    """Measure speed; in a full run also memory, on a fifth of the rows and on all."""
+    rows = 100_000 if options.quick else 1_000_000
+    with pool(rows) as (storage, parts):
+        passes, plain = _alternate(storage, parts, options.repeats)
+        differences = _differences(storage, parts)
+        memory = {} if options.quick else _memory_figures(storage, parts)
+    pairs = list(zip(passes, plain, strict=True))
+    return Report(
+        workload={
+            "rows": rows,
+            "dimension": DIMENSION,
+            "specialists": len(SPECIALISTS),
+            "classes": CLASSES,
+            "rows per part": ROWS_PER_PART,
+            "CPUs": CPUS,
+            "seed": SEED,
+        },
+        figures={
+            "rows_per_s": Figure("rows/s", [rows / each.wall_s for each in passes]),
+            "plain_rows_per_s": Figure("rows/s", [rows / each.wall_s for each in plain]),
+            "wall_ratio": Figure("of plain", [p.wall_s / r.wall_s for r, p in pairs]),
+            "cpu_s": Figure("CPU s", [each.cpu_s for each in passes]),
+            "plain_cpu_s": Figure("CPU s", [each.cpu_s for each in plain]),
+            "cpu_ratio": Figure("of plain", [p.cpu_s / r.cpu_s for r, p in pairs]),
+            **memory,
+        },
+        failures=differences,
+    )
+
+
+@contextmanager
+def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
+    """Make a run directory with cached features and a trained ensemble."""
+    with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
+        storage = Storage(folder)
+        rng = np.random.default_rng(SEED)
+        parts: list[Part] = []
+        for start in range(0, rows, ROWS_PER_PART):
+            part = Part("pool", ARM, f"part-{len(parts):05d}", min(ROWS_PER_PART, rows - start))
+            table = pa.table(
+                {
+                    "sample_id": rng.integers(2**62, size=part.rows),
+                    "embedding": embeddings_column(_embeddings(rng, part.rows)),
+                }
+            )
+            storage.write_table(part.key(FEATURES), table)
+            parts.append(part)
+        for name in SPECIALISTS:
+            head = {
+                "weight": torch.from_numpy(rng.normal(0, 2, (1, DIMENSION, CLASSES))).float(),
+                "bias": torch.from_numpy(rng.normal(0, 0.1, (1, CLASSES))).float(),
+            }
+            storage.write_bytes(f"models/{name}/model.safetensors", save(head))
+            storage.write_json(f"models/{name}/calibration.json", {"temperature": TEMPERATURE})
+        yield storage, parts
+
+
+def _embeddings(rng: np.random.Generator, rows: int) -> npt.NDArray[np.float16]:
+    values_ND = rng.standard_normal((rows, DIMENSION), dtype=np.float32)
+    values_ND /= np.linalg.norm(values_ND, axis=1, keepdims=True)
+    return values_ND.astype(np.float16)
+
+
+def _alternate(storage: Storage, parts: list[Part], repeats: int) -> tuple[list[Cost], list[Cost]]:
+    """Time the pass and the plain loop in turns, after a first time that starts their processes."""
+    passes, plain = [], []
+    with local_ray(CPUS), PlainProcess() as process:
+        for repeat in range(repeats + 1):
+            storage.delete("rounds")
+            piped = cost_of(score_pass, storage, parts)
+            storage.delete("plain")
+            bare = process.cost_of(plain_loop, storage.root, [f"{p.name}.parquet" for p in parts])
+            if repeat:
+                passes.append(piped)
+                plain.append(bare)
+    return passes, plain
+
+
+def _memory_figures(storage: Storage, parts: list[Part]) -> dict[str, Figure]:
+    few, many = _memory(storage, parts[: len(parts) // 5]), _memory(storage, parts)
+    return {
+        "memory_few_mb": Figure("MB", [few]),
+        "memory_mb": Figure("MB", [many]),
+        "memory_growth": Figure("times", [many / few]),
+    }
+
+
+def _memory(storage: Storage, parts: list[Part]) -> float:
+    """Return the peak of a pass in a Ray of its own: workers keep what they once held."""
+    storage.delete("rounds")
+    with local_ray(CPUS), peak_memory() as peak:
+        score_pass(storage, parts)
+    return peak[0]
+
+
+def _differences(storage: Storage, parts: list[Part]) -> list[str]:
+    """Say where the pass and the plain loop found different scores."""
+    found = []
+    for part in parts:
+        piped = storage.read_table(part.key(f"{ROUND}/scores"))
+        bare = storage.read_table(f"plain/scores/{part.name}.parquet")
+        for name in SCORES.names:
+            if not np.allclose(piped[name].to_numpy(), bare[name].to_numpy(), atol=1e-4):
+                found.append(f"{name} of {part.name} differs from the plain loop's")
+    return found
+
+
+def score_pass(storage: Storage, parts: list[Part]) -> None:
+    """Score all parts by the pipeline."""
+    worker = ScoreWorker(
+        storage=storage,
+        table=ROUND,
+        ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
+        features={ARM.task: FEATURES},
+        asked={ARM: np.empty(0, np.int64)},
+        acquisition="margin",
+        top=TOP,
+    )
+    score_parts(worker, parts)
+
+
+@dataclass(frozen=True)
+class PlainModel:
+    """All heads as one matrix, temperatures included."""
+
+    weight_XD: torch.Tensor
+    bias_X1: torch.Tensor
+
+    @classmethod
+    def load(cls, root: str) -> Self:
+        """Read the heads as safetensors."""
+        heads = [load_file(f"{root}/models/{name}/model.safetensors") for name in SPECIALISTS]
+        weight_XD = torch.cat([head["weight"][0].T for head in heads]) / TEMPERATURE
+        bias_X = torch.cat([head["bias"][0] for head in heads]) / TEMPERATURE
+        return cls(weight_XD.contiguous(), bias_X[:, None])
+
+    def probabilities(self, x_ND: torch.Tensor) -> torch.Tensor:
+        """Return probabilities SNC, laid out as SCN: what scoring reduces over stands together."""
+        logits_XN = torch.addmm(self.bias_X1, self.weight_XD, x_ND.T)
+        return logits_XN.view(len(SPECIALISTS), CLASSES, -1).softmax(1).transpose(1, 2)
+
+
+def plain_loop(root: str, names: list[str]) -> None:
+    """Score all files in threads: each takes a file, and computes on one core.
+
+    Faster than one file at a time with all threads inside torch: reading and writing overlap too.
+    """
+    torch.set_num_threads(1)
+    model = PlainModel.load(root)
+    for folder in ("scores", "top"):
+        Path(root, "plain", folder).mkdir(parents=True)
+    with ThreadPoolExecutor(CPUS) as pool:
+        list(pool.map(partial(_plain_file, model, Path(root)), names))
+
+
+def _plain_file(model: PlainModel, root: Path, name: str) -> None:
+    source = root / FEATURES / "pool" / ARM.task / ARM.domain / name
+    features = pq.ParquetFile(source, memory_map=True).read(use_threads=False)
+    ids_N = features["sample_id"].to_numpy()
+    x_ND = torch.from_numpy(embeddings_array(features["embedding"])).float()
+    scores = score(model.probabilities(x_ND))
+    top_probs_N2, top_labels_N2 = scores.mean_NC.topk(2, dim=1)
+    columns = {
+        "sample_id": ids_N,
+        **{
+            each: getattr(scores, f"{each}_N").numpy()
+            for each in SCORES.names
+            if hasattr(scores, f"{each}_N")
+        },
+        "label_1": top_labels_N2[:, 0].numpy().astype(np.int16),
+        "prob_1": top_probs_N2[:, 0].numpy(),
+        "label_2": top_labels_N2[:, 1].numpy().astype(np.int16),
+        "prob_2": top_probs_N2[:, 1].numpy(),
+    }
+    best = top_m(1 - columns["margin"], ids_N, TOP)
+    top = pa.table({"row": best, "sample_id": ids_N[best], "margin": columns["margin"][best]})
+    pq.write_table(top, root / "plain" / "top" / name, use_dictionary=False)
+    found = pa.table(columns).select(SCORES.names)
+    pq.write_table(found, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4")
+
+
+if __name__ == "__main__":
+    main("scoring", __doc__, run, repeats=5)
