@@ -16,6 +16,12 @@ SAMPLES = 130
 
 
 @pytest.fixture
+def store(sqlite_url, clock):
+    with closing(AnnotationStore(sqlite_url, clock)) as store:
+        yield store
+
+
+@pytest.fixture
 def storage(tmp_path):
     return Storage(str(tmp_path / "run"))
 
@@ -28,12 +34,6 @@ def parts(storage):
         rows = [{"sample_id": i, "label": None, "ratings": [i % 3 - 1, -4]} for i in ids]
         storage.write_table(part.key("oracle"), pa.Table.from_pylist(rows, schema=ORACLE))
     return parts
-
-
-@pytest.fixture
-def store(tmp_path):
-    with closing(AnnotationStore(f"sqlite:///{tmp_path}/labels.db", clock=lambda: 0.0)) as store:
-        yield store
 
 
 def question(sample_id, votes=1):
@@ -93,7 +93,7 @@ def test_a_replay_killed_half_way_ends_with_the_same_answers(store, storage, par
                 raise Killed
             return super().record(answers, client_keys)
 
-    with closing(DyingStore(f"sqlite:///{tmp_path}/other.db", clock=lambda: 0.0)) as other:
+    with closing(DyingStore(f"sqlite:///{tmp_path}/other.db", store.clock)) as other:
         again = ReplayAnnotator(other, "camp", storage, parts, {"tone": LABELS})
         again.submit(questions)
         with pytest.raises(Killed):

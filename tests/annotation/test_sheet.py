@@ -20,8 +20,8 @@ LABELS = {"tone": ["-1", "Good"], "digit": ["0", "1"]}
 
 
 @pytest.fixture
-def store(tmp_path):
-    with closing(AnnotationStore(f"sqlite:///{tmp_path}/labels.db")) as store:
+def store(sqlite_url, clock):
+    with closing(AnnotationStore(sqlite_url, clock)) as store:
         yield store
 
 

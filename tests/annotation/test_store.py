@@ -1,5 +1,7 @@
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,17 +22,6 @@ for i in range(answers):
     store.record([answer], [f"{annotator}-{i}"])
     print(f"{annotator}-{i}", flush=True)
 """
-
-
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/run/labels.db"
-
-
-@pytest.fixture
-def store(url):
-    with closing(AnnotationStore(url, clock=lambda: 1000.0)) as store:
-        yield store
 
 
 def question(sample_id, round=1, votes=1, **values):
@@ -150,6 +141,21 @@ def test_processes_write_at_once_and_lose_nothing(store, url):
     assert [writer.returncode for writer in writers] == [0, 0]
     assert store.progress("camp", 1) == (50, 50)
     assert len(store.answers("camp", 1)) == 100
+
+
+def test_people_who_answer_a_question_at_once_are_all_counted(store, url):
+    store.submit([question(i, votes=4) for i in range(30)])
+    together = threading.Barrier(4)
+
+    def work(name):
+        with closing(AnnotationStore(url)) as own:
+            for i in range(30):
+                together.wait()
+                own.record([answer(i, name)], [f"{name}{i}"])
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(work, "abcd"))
+    assert store.progress("camp") == (30, 30)
 
 
 def test_a_database_that_cannot_be_opened_is_named():

@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import pyarrow.parquet as pq
 
-from umc_ray.annotation.store import AnnotationStore, Answer, Question, SampleKey
+from umc_ray.annotation.ledger import SampleKey
+from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.errors import Waiting
 from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage

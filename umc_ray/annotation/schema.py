@@ -2,15 +2,19 @@
 
 questions   what people are asked, once per campaign, task and sample
 events      what people did, in order; rows are only ever added
+leases      who has which question on their screen, and until when
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -21,12 +25,18 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     create_engine,
     event,
+    exists,
+    false,
+    func,
     make_url,
+    select,
 )
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from umc_ray.annotation.migrations.upgrade import upgrade
 from umc_ray.errors import StoreError
 
 BUSY_TIMEOUT_S = 60  # how long a writer waits for the other writers of an SQLite file
@@ -47,10 +57,17 @@ QUESTIONS = Table(
     Column("priority", Float, nullable=False),
     Column("why", Text, nullable=False),
     Column("payload", JSON, nullable=False),
-    Column("given", Integer, nullable=False, default=0),  # answers in events that count
-    UniqueConstraint("campaign", "task", "sample_id"),
+    Column("gold", Text),
+    Column("blind", Boolean, nullable=False),
+    Column("given", Integer, nullable=False, default=0),  # answers that stand
+    Column("closed", Boolean, nullable=False, default=False),
+    UniqueConstraint("campaign", "task", "sample_id", name="questions_sample"),
 )
-OPEN = QUESTIONS.c.given < QUESTIONS.c.votes
+OPEN = and_(
+    QUESTIONS.c.given < QUESTIONS.c.votes,
+    QUESTIONS.c.closed == false(),
+    QUESTIONS.c.gold.is_(None),
+)
 Index(
     "questions_open",
     QUESTIONS.c.campaign,
@@ -65,39 +82,83 @@ EVENTS = Table(
     METADATA,
     Column("id", ROW_ID, primary_key=True),
     Column("question_id", ROW_ID, ForeignKey("questions.id"), nullable=False),
-    Column("kind", Text, nullable=False),  # answer
+    Column("kind", Text, nullable=False),  # answer, undo, flag, note, review
     Column("annotator", Text, nullable=False),
-    Column("client_key", Text, nullable=False, unique=True),
+    Column("client_key", Text, nullable=False),
     Column("label", Text),
-    Column("reason", Text),
-    Column("seconds", Float),
-    Column("submitted_at", Float, nullable=False),
+    Column("reason", Text),  # of a skip or a flag; the text of a note
+    Column("seconds", Float),  # of active work, measured by the page
+    Column("held_s", Float),  # from claim to answer, measured here
+    Column("late", Boolean, nullable=False, default=False),  # its lease had run out
+    Column("guideline", Text),  # version of the guidelines on the screen
+    Column("submitted_at", Float, nullable=False),  # seconds since 1970
+    UniqueConstraint("client_key", name="events_client_key"),
 )
 Index("events_question", EVENTS.c.question_id, EVENTS.c.annotator, EVENTS.c.id)
+Index("events_annotator", EVENTS.c.annotator, EVENTS.c.id)
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("question_id", ROW_ID, ForeignKey("questions.id"), primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("claimed_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+
+def standing() -> ColumnElement[bool]:
+    """Tell the answers that count: not undone, and not replaced by the same person."""
+    later = EVENTS.alias("later")
+    replaced = exists().where(
+        later.c.question_id == EVENTS.c.question_id,
+        later.c.annotator == EVENTS.c.annotator,
+        later.c.id > EVENTS.c.id,
+        later.c.kind.in_(("answer", "undo")),
+    )
+    return and_(EVENTS.c.kind == "answer", ~replaced)
 
 
 def open_database(url: str) -> Engine:
-    """Open the database of an SQLAlchemy URL and create what is missing in it.
+    """Open the database of an SQLAlchemy URL and bring its tables up to date.
 
     Writing transactions on SQLite take the write lock when they begin, so none fails half way.
 
     Raises:
-        StoreError: not a URL, or a database that cannot be opened.
+        StoreError: not a URL, a database that cannot be opened, or one of a newer version.
     """
     try:
-        target = make_url(url)
-        if target.get_backend_name() != "sqlite":
-            engine = create_engine(target, pool_pre_ping=True)
-        else:
-            if target.database not in (None, "", ":memory:"):
-                Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S})
-            event.listen(engine, "connect", _set_up_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
+        engine = _engine(url)
     except (ArgumentError, ImportError) as error:
-        raise StoreError(f"cannot open annotation database {url!r}: {error}") from error
-    with engine.begin() as connection:
-        METADATA.create_all(connection)
+        raise StoreError(f"{url!r} does not name an annotation database: {error}") from error
+    with ExitStack() as on_failure:
+        on_failure.callback(engine.dispose)
+        try:
+            with engine.begin() as connection:
+                lock_campaign(connection, "schema")
+                upgrade(connection)
+        except DBAPIError as error:
+            shown = engine.url.render_as_string()  # without the password
+            raise StoreError(f"cannot open annotation database {shown}: {error.orig}") from error
+        on_failure.pop_all()
+    return engine
+
+
+def lock_campaign(connection: Connection, campaign: str) -> None:
+    """Keep others from asking for a campaign until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite lets one write at a time anyway
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(campaign))))
+
+
+def _engine(url: str) -> Engine:
+    target = make_url(url)
+    if target.get_backend_name() != "sqlite":
+        return create_engine(target, pool_pre_ping=True)
+    if target.database not in (None, "", ":memory:"):
+        Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from umc_ray.annotation.backend import sample_rows
+from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.spreadsheet import read_records, write_records
-from umc_ray.annotation.store import AnnotationStore, Answer, Question, SampleKey
+from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.records import Part
 from umc_ray.storage import Storage

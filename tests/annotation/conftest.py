@@ -1,0 +1,97 @@
+"""The annotation store's tests run on SQLite and, where it is installed, on PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from umc_ray.annotation.store import AnnotationStore
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "postgres: starts a PostgreSQL server on loopback")
+
+
+class Clock:
+    """A clock that only the test moves."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A cluster of its own in /tmp that listens on loopback; yields its URL without a database."""
+    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    folders = found + sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not folders:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="umc_pg_", dir="/tmp")  # socket paths must be short
+    user = _owner(folder)
+    data = f"{folder}/data"
+    # the server outlives every test, so nothing needs to be on disk
+    settings = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+
+    def call(program, *arguments):
+        command = [str(folders[0] / program), "-D", data, *arguments]
+        subprocess.run(command, user=user, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    call("initdb", "-U", "umc", "--auth=trust", "--encoding=UTF8", "--no-sync")
+    call("pg_ctl", "-w", "-l", f"{folder}/log", "-o", settings, "start")
+    yield f"postgresql+psycopg://umc@127.0.0.1:{port}"
+    call("pg_ctl", "-w", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+def _owner(folder):
+    """Hand a folder to somebody who may run PostgreSQL: not root."""
+    if os.getuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return nobody.pw_uid
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path}/run/labels.db"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, sqlite_url):
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        yield sqlite_url
+        return
+    server = request.getfixturevalue("postgres_server")
+    name = f"t{uuid.uuid4().hex}"
+    admin = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield f"{server}/{name}"
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def store(url, clock):
+    with closing(AnnotationStore(url, clock)) as store:
+        yield store

@@ -1,0 +1,48 @@
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from umc_ray.annotation.migrations import upgrade
+from umc_ray.annotation.schema import METADATA
+from umc_ray.annotation.store import AnnotationStore, Question
+from umc_ray.errors import StoreError
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_code_speaks(store):
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        assert context.get_current_revision() == upgrade.HEAD
+        (index,) = [
+            each for each in inspect(connection).get_indexes("questions") if "open" in each["name"]
+        ]
+    options = index["dialect_options"]
+    assert any("given < votes" in str(condition) for condition in options.values())
+
+
+def test_opening_again_keeps_what_is_there(url, store):
+    store.submit([Question("camp", 1, "tone", "mail", 1)])
+    with closing(AnnotationStore(url)) as again:
+        assert again.progress("camp") == (0, 1)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(url, store):
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match="has version 9999, this umc_ray speaks"):
+        AnnotationStore(url)
+
+
+def test_a_migration_that_fails_takes_everything_back(sqlite_url, url, tmp_path):
+    engine = create_engine(url)
+    if url == sqlite_url:
+        (tmp_path / "run").mkdir()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE leases (mine INTEGER)"))
+    with pytest.raises(StoreError, match="cannot open annotation database"):
+        AnnotationStore(url)
+    assert inspect(engine).get_table_names() == ["leases"]
+    engine.dispose()

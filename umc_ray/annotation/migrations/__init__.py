@@ -1,0 +1,1 @@
+"""The versions of the annotation store's tables, as alembic revisions."""

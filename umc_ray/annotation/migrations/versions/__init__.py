@@ -1,0 +1,1 @@
+"""One module per version; new ones are added, old ones never change."""
