@@ -2,7 +2,12 @@ import logging
 import tempfile
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+# Time is nothing that a test may depend on.
+hypothesis.settings.register_profile("umc", deadline=None)
+hypothesis.settings.load_profile("umc")
 
 
 def pytest_configure(config: pytest.Config) -> None:

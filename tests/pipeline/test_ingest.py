@@ -176,7 +176,7 @@ def brute_force(rows, hidden):
 
 
 @given(files, st.sets(words, max_size=2), st.integers(1, 5), st.integers(1, 3))
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_duplicates_over_files_chunks_and_parts_are_those_of_brute_force(
     tmp_path_factory, found, hidden, rows_per_part, chunk_rows
 ):

@@ -72,10 +72,12 @@ def _take_rows(
     """Read rows out of the chunks that hold them; the rows of a chunk stand together."""
     starts = [i for i, chunk in enumerate(chunks_P) if i == 0 or chunk != chunks_P[i - 1]]
     stops = [*starts[1:], len(chunks_P)]
-    tables = [
-        storage.read_table(chunks_P[start], columns).take(rows_P[start:stop])
-        for start, stop in zip(starts, stops, strict=False)  # without rows there is no start
-    ]
+
+    def take(start: int, stop: int) -> pa.Table:
+        return storage.read_table(chunks_P[start], columns).take(rows_P[start:stop])
+
+    with ThreadPoolExecutor(4) as pool:  # each holds a chunk in memory
+        tables = list(pool.map(take, starts, stops))  # without rows there is no start
     schema = pa.schema([ROWS.field(name) for name in columns])
     return pa.concat_tables([schema.empty_table(), *tables])
 
@@ -123,11 +125,11 @@ def content_words(table: pa.Table) -> npt.NDArray[np.uint64]:
 def plan_parts(census: Census, reader: Reader, rows_per_part: int) -> list[Part]:
     """Cut the kept rows into parts and store what each is made of."""
     found, parts = census.found, list[Part]()
-    aliases_R = _aliases(census)
+    ids_R, aliases_R = census.ids_R, _aliases(census)
     for start, stop in _cut(census.sizes_N[found.kept_R], rows_per_part):
         part = Part(reader.rules.split, reader.rules.arm, f"part-{len(parts):05d}", stop - start)
         chunks_P, rows_P = census.chunks.find(found.kept_R[start:stop])
-        columns = [census.ids_R[start:stop], chunks_P, rows_P, found.labels_R[start:stop]]
+        columns = [ids_R[start:stop], chunks_P, rows_P, found.labels_R[start:stop]]
         arrays = [pa.array(c, t) for c, t in zip(columns, PLAN.types[:-1], strict=True)]
         table = pa.table([*arrays, aliases_R.slice(start, stop - start)], PLAN)
         reader.storage.write_table(f"{reader.staging}/plan/{part.name}.parquet", table)
