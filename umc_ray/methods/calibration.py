@@ -3,8 +3,6 @@
 Suffixes: N samples, C classes, K bins.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

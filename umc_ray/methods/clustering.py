@@ -3,8 +3,7 @@
 Suffixes: N samples, D embedding dimension, K clusters.
 """
 
-from __future__ import annotations
-
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,9 +19,9 @@ from umc_ray.errors import ConfigError, DataError
 Backend = Literal["cuml", "torch", "sklearn"]
 Method = Literal["hdbscan", "dbscan"]
 
-_BLOCK = 2**22  # distances held at once: 16 MB
-_SEED_ROUNDS = 32  # up to 32 clusters the start is k-means++ itself
-_START_ROWS = 64  # rows per cluster in the sample that a large problem starts from
+_BLOCK = 2**20  # numbers held at once: 4 MB
+_SEED_ROUNDS = 32
+_START_ROWS = 32  # rows per cluster in the sample that a large problem starts from
 _SAME = 1e-6  # squared distances below this share of the squared norms are rounding
 
 
@@ -53,12 +52,12 @@ def kmeans(
     seed: int,
     sample_weight_N: Tensor | None = None,
     iterations: int = 20,
-    tol: float = 1e-4,
+    tol: float = 1e-3,
 ) -> Clusters:
     """Cluster N points into at most k groups; the same seed gives the same clusters.
 
-    Stops when a round lowers the inertia by less than the share `tol`. There are fewer than k
-    clusters only when there are fewer distinct points. Memory beyond the points stays near 16 MB.
+    Stops when a round lowers the inertia by less than the share `tol`. Fewer than k clusters come
+    back when fewer points are distinct. Works on one centred copy of the points and 4 MB blocks.
 
     Raises:
         DataError: no points, a value that is not finite, or weights that don't fit.
@@ -119,27 +118,52 @@ def _start(
 
 
 def _seed_centers(x_ND: Tensor, weight_N: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """Draw at most k distinct points, each round in proportion to the squared distances so far.
+    """Draw at most k distinct points, in proportion to the squared distance to those drawn before.
 
-    Rounds of k / 32 draws make it as cheap as one Lloyd iteration.
+    Rounds of k / 32 points make it cost a few Lloyd iterations; up to 32 clusters it is k-means++
+    itself. Of 2 + log k draws the one that lowers the inertia most is kept.
 
-    Source: Arthur and Vassilvitskii 2007, k-means++; Bahmani et al. 2012, Scalable K-Means++
-    (rounds with k / rounds draws each, so no reclustering is needed).
+    Source: Arthur and Vassilvitskii 2007, k-means++ (greedy form); Bahmani et al. 2012,
+    Scalable K-Means++ (many draws a round).
     """
     norm_N = x_ND.square().sum(1)
-    distance_N = torch.ones_like(norm_N)
-    chosen: list[Tensor] = []
-    while (left := k - sum(map(len, chosen))) > 0:
-        size = 1 if not chosen else min(left, -(-k // _SEED_ROUNDS))
-        rows = _draw(distance_N * weight_N, size, generator)
-        if not len(rows):
-            break
-        new_D2 = _assign(x_ND, x_ND[rows])[1]
-        new_D2[new_D2 <= _SAME * norm_N] = 0
-        distance_N = new_D2 if not chosen else torch.minimum(distance_N, new_D2)
-        distance_N[rows] = 0
-        chosen.append(rows)
-    return x_ND[torch.cat(chosen)]
+    chosen = _draw(weight_N, 1, generator)
+    nearest_N = torch.full_like(norm_N, torch.inf)
+    new = chosen
+    while True:
+        nearest_N = torch.minimum(nearest_N, _assign(x_ND, x_ND[new])[1])
+        nearest_N[nearest_N <= _SAME * norm_N] = 0
+        size = min(k - len(chosen), -(-k // _SEED_ROUNDS))
+        tried = _draw(nearest_N * weight_N, size * (2 + int(math.log(k))), generator)
+        if not len(tried):
+            return x_ND[chosen]
+        new = _best_of_groups(x_ND, weight_N, nearest_N, tried, size)
+        chosen = torch.cat([chosen, new])
+
+
+def _best_of_groups(
+    x_ND: Tensor, weight_N: Tensor, nearest_N: Tensor, tried: Tensor, size: int
+) -> Tensor:
+    """Split the rows tried into groups; keep of each the one that lowers the inertia most."""
+    size = min(size, len(tried))
+    tried = tried[: len(tried) // size * size]
+    centers_TD = x_ND[tried]
+    norm_T = centers_TD.square().sum(1)
+    cost_T = torch.zeros_like(norm_T)
+    for rows in _blocks(len(x_ND), len(tried)):
+        block_BD = x_ND[rows]
+        distance_BT = torch.addmm(norm_T, block_BD, centers_TD.T, alpha=-2)
+        distance_BT += block_BD.square().sum(1, keepdim=True)
+        cost_T += weight_N[rows] @ distance_BT.clamp_min_(0).minimum(nearest_N[rows, None])
+    best = cost_T.view(-1, size).argmin(0) * size + torch.arange(size, device=cost_T.device)
+    return tried[best[_first_of_same(centers_TD[best])]]
+
+
+def _first_of_same(x_ND: Tensor) -> Tensor:
+    """Mask of the points that don't repeat an earlier one."""
+    distance_NN = torch.cdist(x_ND, x_ND).square()
+    same_NN = distance_NN <= _SAME * x_ND.square().sum(1, keepdim=True)
+    return ~same_NN.tril(-1).any(1)
 
 
 def _draw(mass_N: Tensor, size: int, generator: torch.Generator) -> Tensor:

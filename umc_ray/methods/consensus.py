@@ -3,8 +3,6 @@
 Suffixes: M votes, N items, C classes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,12 +1,10 @@
 """Which candidates to ask people about: informative ones that also differ from each other.
 
-Every strategy sees the candidates sorted by sample id and names rows in the order of its
-preference; `select` completes a list that is too short with the next best by acquisition.
+A strategy sees the candidates sorted by sample id and names rows in the order of its preference;
+`select` completes a list that is too short with the next best by acquisition.
 
-Suffixes: N candidates, D embedding dimension, C classes, B batch, L labeled samples, R references.
+Suffixes: N candidates, D embedding dimension, C classes, B batch, L labeled samples, K clusters.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,28 +16,36 @@ import torch
 
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.clustering import kmeans
+from umc_ray.methods.coverage import (
+    Floats,
+    Rows,
+    k_center,
+    max_coverage,
+    spread,
+    squared_distances,
+    typicality,
+)
 from umc_ray.methods.scoring import top_m
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.intp]
-
-_NEAR = 1e-4  # squared distance, as a share of the spread, below which two candidates are one
-_REFERENCES = 2000  # points that stand for the pool in the coverage of herding
-_REFRESH = 64  # stale gains brought up to date at once by a greedy strategy
-_NEIGHBOURS = 20
+_NEAR = 1e-4  # squared distance, as a share of the spread, up to which two candidates are one
+_BLOCK = 2048
 
 
 @dataclass(frozen=True)
 class Candidates:
     """N samples that may be asked about; acquisition: higher = more informative.
 
-    `probs_NC` (ensemble mean) is needed by the strategy badge only.
+    `probs_NC`, the mean of the ensemble, is needed by the strategy badge only.
     """
 
     ids_N: npt.NDArray[np.int64]
     acquisition_N: Floats
     embeddings_ND: Floats
     probs_NC: Floats | None = None
+
+
+Strategy = Callable[[Candidates, int, int, Floats], Rows]
+"""From candidates, batch, seed and labeled embeddings to rows, best first."""
 
 
 def select(
@@ -63,11 +69,13 @@ def select(
     _check(candidates, batch)
     by_id_N = np.argsort(candidates.ids_N, kind="stable")
     ordered = _take(candidates, by_id_N)
-    batch = min(batch, len(by_id_N))
     if labeled_embeddings is None:
         labeled_embeddings = ordered.embeddings_ND[:0]
-    picks = STRATEGIES[strategy](ordered, batch, seed, labeled_embeddings) if batch else by_id_N[:0]
-    return by_id_N[_complete(picks, ordered, batch)]
+    batch = min(batch, len(by_id_N))
+    if not batch:
+        return by_id_N[:0]
+    picks = STRATEGIES[strategy](ordered, batch, seed, labeled_embeddings.astype(np.float32))
+    return by_id_N[_complete(picks[:batch], ordered, batch)]
 
 
 def _check(candidates: Candidates, batch: int) -> None:
@@ -86,15 +94,12 @@ def _take(candidates: Candidates, rows: Rows) -> Candidates:
     return Candidates(
         candidates.ids_N[rows],
         candidates.acquisition_N[rows],
-        np.ascontiguousarray(candidates.embeddings_ND[rows], np.float32),
-        None if probs_NC is None else probs_NC[rows],
+        candidates.embeddings_ND[rows].astype(np.float32),
+        None if probs_NC is None else probs_NC[rows].astype(np.float32),
     )
 
 
 def _complete(picks: Rows, candidates: Candidates, batch: int) -> Rows:
-    picks = picks[:batch]
-    if len(picks) == batch:
-        return picks
     rest = np.setdiff1d(np.arange(len(candidates.ids_N)), picks)
     best = top_m(candidates.acquisition_N[rest], candidates.ids_N[rest], batch - len(picks))
     return np.concatenate([picks, rest[best]])
@@ -109,181 +114,94 @@ def _top(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> R
 
 
 def _cluster(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Cluster into B groups, ask about the most informative of each, then the second best, ...
+    """Cluster into B groups and ask about one of each, then a second, ...: informative and central.
 
-    Source: Citovsky et al. 2021, Batch Active Learning at Scale (Cluster-Margin; here with
-    weighted k-means instead of HAC).
+    A pick has the highest product of informativeness and closeness to the center; either alone is
+    worse on both sets of digits that were tried.
+
+    Source: Zhdanov 2019, Diverse mini-batch Active Learning (weighted k-means); Citovsky et al.
+    2021, Batch Active Learning at Scale (clusters in turn).
     """
-    x_ND = candidates.embeddings_ND
+    x_ND, weights_N = candidates.embeddings_ND, _weights(candidates.acquisition_N)
     clusters = kmeans(
-        torch.from_numpy(x_ND),
-        batch,
-        seed=seed,
-        sample_weight_N=torch.from_numpy(_weights(candidates.acquisition_N)),
+        torch.from_numpy(x_ND), batch, seed=seed, sample_weight_N=torch.from_numpy(weights_N)
     )
-    best_first_N = top_m(candidates.acquisition_N, candidates.ids_N, len(x_ND))
-    turn_N = _rank_within(clusters.labels_N[best_first_N])
-    return _spread(x_ND, best_first_N[np.argsort(turn_N, kind="stable")], batch)
+    labels_N = clusters.labels_N
+    distance_N = ((x_ND - clusters.centers_KD[labels_N]) ** 2).sum(1)
+    usual_K = np.bincount(labels_N, distance_N) / np.bincount(labels_N)
+    worth_N = weights_N * np.exp(-distance_N / np.maximum(usual_K, 1e-12)[labels_N])
+    best_first_N = top_m(worth_N, candidates.ids_N, len(x_ND))
+    turn_N = _rank_within(labels_N[best_first_N])
+    return _without_repeats(x_ND, best_first_N[np.argsort(turn_N, kind="stable")], batch)
 
 
 def _weights(acquisition_N: Floats) -> Floats:
     """Acquisition mapped to 0.1 ... 1, so that every candidate counts in a mean."""
-    low, high = acquisition_N.min(), acquisition_N.max()
-    weights_N: Floats = (0.1 + 0.9 * (acquisition_N - low) / max(high - low, 1e-12)).astype(
-        np.float32
-    )
-    return weights_N
+    low, high = float(acquisition_N.min()), float(acquisition_N.max())
+    weights_N: Floats = 0.1 + 0.9 * (acquisition_N - low) / max(high - low, 1e-12)
+    return weights_N.astype(np.float32)
 
 
 def _rank_within(labels_N: npt.NDArray[np.int64]) -> Rows:
     """For each position, how many earlier positions hold the same label."""
     order_N = np.argsort(labels_N, kind="stable")
     sorted_N = labels_N[order_N]
-    first_N = np.searchsorted(sorted_N, sorted_N)
     rank_N = np.empty_like(order_N)
-    rank_N[order_N] = np.arange(len(labels_N)) - first_N
+    rank_N[order_N] = np.arange(len(labels_N)) - np.searchsorted(sorted_N, sorted_N)
     return rank_N
 
 
-def _spread(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
-    """First B rows in the order that are not near-duplicates of rows taken before."""
-    near = _NEAR * float(x_ND.var(0).sum())
-    taken: Rows = order_N[:0]
-    for start in range(0, len(order_N), batch):
-        block = order_N[start : start + batch]
-        seen = np.concatenate([taken, block])
-        close_BB = np.tril(_distances(x_ND[block], x_ND[seen]) <= near, len(taken) - 1)
-        keep_B = np.ones(len(block), bool)
-        for i in np.flatnonzero(close_BB.any(1)):
-            keep_B[i] = not close_BB[i, np.append(np.ones(len(taken), bool), keep_B)].any()
-        taken = np.concatenate([taken, block[keep_B]])
+def _without_repeats(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
+    """First B rows in the order that are not near-duplicates of earlier ones."""
+    near = _NEAR * spread(x_ND)
+    taken = order_N[:0]
+    step = min(batch, _BLOCK)
+    for start in range(0, len(order_N), step):
+        block = order_N[start : start + step]
+        block = block[~(squared_distances(x_ND[block], x_ND[taken]) <= near).any(1)]
+        repeats_BB = np.tril(squared_distances(x_ND[block], x_ND[block]) <= near, -1)
+        taken = np.concatenate([taken, block[~repeats_BB.any(1)]])
         if len(taken) >= batch:
             break
     return taken[:batch]
 
 
-def _distances(a_ND: Floats, b_MD: Floats) -> Floats:
-    """Squared Euclidean distances N x M."""
-    squares_NM: Floats = a_ND @ b_MD.T
-    squares_NM *= -2
-    squares_NM += (a_ND**2).sum(1)[:, None]
-    squares_NM += (b_MD**2).sum(1)
-    return np.maximum(squares_NM, 0, out=squares_NM)
-
-
 def _herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Cover the candidates: each pick adds most to the similarity to the nearest pick.
-
-    Source: Bae et al. 2024, Generalized Coverage for More Robust Low-Budget Active Learning.
-    """
+    """Cover the candidates."""
     ones_N = np.ones(len(candidates.ids_N), np.float32)
-    return _max_coverage(candidates.embeddings_ND, ones_N, batch, seed, labeled_LD)
+    return max_coverage(candidates.embeddings_ND, ones_N, batch, seed=seed, labeled_LD=labeled_LD)
 
 
 def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Cover the candidates, the informative ones first.
+    """Cover the candidates, informative ones before others.
 
-    Source: Bae et al. 2025, Uncertainty Herding: One Active Learning Method for All Label Budgets.
+    Source: Bae et al. 2025, Uncertainty Herding: One Active Learning Method for All Label Budgets
+    (without its adaptation of kernel width and temperature).
     """
     weights_N = _weights(candidates.acquisition_N)
-    return _max_coverage(candidates.embeddings_ND, weights_N, batch, seed, labeled_LD)
-
-
-def _max_coverage(
-    x_ND: Floats, weights_N: Floats, batch: int, seed: int, labeled_LD: Floats
-) -> Rows:
-    n = len(x_ND)
-    references = np.random.default_rng(seed).permutation(n)[:_REFERENCES]
-    ref_RD, weights_R = x_ND[references], weights_N[references]
-    scale = max(float(x_ND.var(0).sum()), 1e-12)
-    kernel_NR = np.exp(-_distances(x_ND, ref_RD) / scale)
-    covered_R = np.zeros(len(references), np.float32)
-    if len(labeled_LD):
-        covered_R = np.exp(-_distances(ref_RD, labeled_LD) / scale).max(1)
-
-    def gains(rows: Rows, picks: list[int]) -> Floats:
-        if picks:
-            np.maximum(covered_R, kernel_NR[picks[-1]], out=covered_R)
-        gain: Floats = np.maximum(kernel_NR[rows] - covered_R, 0) @ weights_R
-        return gain
-
-    return _lazy_greedy(gains, n, batch)
-
-
-def _lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) -> Rows:
-    """Take the row of largest gain B times, where gains only fall as rows are taken.
-
-    A stale gain is then an upper bound, so only rows whose bound leads are evaluated again.
-
-    Source: Minoux 1978, Accelerated greedy algorithms for maximizing submodular set functions.
-    """
-    bound_N = gains(np.arange(n), [])
-    picks: list[int] = []
-    for _ in range(batch):
-        fresh_N = np.full(n, not picks)
-        while not fresh_N[best := int(bound_N.argmax())]:
-            stale_N = np.where(fresh_N, -np.inf, bound_N)
-            rows = np.argpartition(-stale_N, min(_REFRESH, n - 1))[:_REFRESH]
-            rows = rows[np.isfinite(stale_N[rows])]
-            bound_N[rows] = gains(rows, picks)
-            fresh_N[rows] = True
-        picks.append(best)
-        bound_N[best] = -np.inf
-    return np.array(picks, np.intp)
+    x_ND = candidates.embeddings_ND
+    return max_coverage(x_ND, weights_N, batch, seed=seed, labeled_LD=labeled_LD)
 
 
 def _kcenter(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Take the candidate farthest from all that is labeled or taken.
-
-    Source: Sener and Savarese 2018, Active Learning for Convolutional Neural Networks: A Core-Set
-    Approach (greedy form).
-    """
-    x_ND = candidates.embeddings_ND
-    if not len(labeled_LD):
-        labeled_LD = x_ND.mean(0, keepdims=True)
-
-    def gains(rows: Rows, picks: list[int]) -> Floats:
-        centers = x_ND[picks] if picks else labeled_LD
-        gain: Floats = np.minimum(start_N[rows], _distances(x_ND[rows], centers).min(1))
-        return gain
-
-    start_N = np.full(len(x_ND), np.inf, np.float32)
-    start_N = gains(np.arange(len(x_ND)), [])
-    return _lazy_greedy(gains, len(x_ND), batch)
+    return k_center(candidates.embeddings_ND, batch, labeled_LD=labeled_LD)
 
 
 def _typical(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Ask about the most typical point of each of the largest clusters without a label.
+    """Ask about the most typical sample of each of the largest clusters without a label.
 
     Source: Hacohen et al. 2022, Active Learning on a Budget (TypiClust).
     """
-    both_MD = np.concatenate([candidates.embeddings_ND, labeled_LD]).astype(np.float32)
-    n, k = len(candidates.ids_N), batch + len(labeled_LD)
-    labels_M = kmeans(torch.from_numpy(both_MD), k, seed=seed).labels_N
-    labels_N, labeled = labels_M[:n], np.unique(labels_M[n:])
-    sizes_K = np.bincount(labels_N, minlength=labels_M.max() + 1)
-    sizes_K[labeled] -= n + 1  # behind every cluster that has no label yet
-    order_K = np.argsort(-sizes_K, kind="stable")
-    groups = (np.flatnonzero(labels_N == cluster) for cluster in order_K[:batch])
     x_ND = candidates.embeddings_ND
-    return np.array(
-        [rows[_typicality(x_ND[rows]).argmax()] for rows in groups if len(rows)], np.intp
-    )
-
-
-def _typicality(x_ND: Floats) -> Floats:
-    """Inverse mean distance to the nearest 20 others."""
-    neighbours = min(_NEIGHBOURS, len(x_ND) - 1)
-    if neighbours < 1:
-        return np.zeros(len(x_ND), np.float32)
-    step = max(1, 2**24 // len(x_ND))
-    mean_N = []
-    for start in range(0, len(x_ND), step):
-        distances = np.sqrt(_distances(x_ND[start : start + step], x_ND))
-        nearest = np.partition(distances, neighbours, axis=1)[:, : neighbours + 1]
-        mean_N.append(nearest.sum(1) / neighbours)
-    typicality_N: Floats = 1 / np.maximum(np.concatenate(mean_N), 1e-12)
-    return typicality_N
+    n, k = len(x_ND), batch + len(labeled_LD)
+    both_MD = torch.from_numpy(np.concatenate([x_ND, labeled_LD]))
+    labels_M = kmeans(both_MD, k, seed=seed).labels_N
+    sizes_K = np.bincount(labels_M[:n], minlength=labels_M.max() + 1)
+    sizes_K[np.unique(labels_M[n:])] -= n + 1  # behind all that have no label yet
+    largest_K = np.argsort(-sizes_K, kind="stable")[:batch]
+    groups = (np.flatnonzero(labels_M[:n] == cluster) for cluster in largest_K)
+    picks = [rows[typicality(x_ND[rows]).argmax()] for rows in groups if len(rows)]
+    return np.array(picks, np.intp)
 
 
 def _badge(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
@@ -295,36 +213,34 @@ def _badge(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) ->
     Source: Ash et al. 2020, Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds.
     """
     if candidates.probs_NC is None:
-        raise DataError("strategy badge needs the candidates' class probabilities")
-    x_ND = candidates.embeddings_ND
-    residual_NC = candidates.probs_NC.astype(np.float32)
-    rows = np.arange(len(x_ND))
-    residual_NC[rows, residual_NC.argmax(1)] -= 1
+        raise DataError("strategy badge needs the candidates' class probabilities, got none")
+    x_ND, residual_NC = candidates.embeddings_ND, candidates.probs_NC.copy()
+    residual_NC[np.arange(len(x_ND)), residual_NC.argmax(1)] -= 1
     norm_N = (x_ND**2).sum(1) * (residual_NC**2).sum(1)
     rng = np.random.default_rng(seed)
+    nearest_N = np.full(len(x_ND), np.inf)
     picks = [int(norm_N.argmax())]
-    nearest_N = np.full(len(x_ND), np.inf, np.float32)
     while len(picks) < batch:
         last = picks[-1]
         dots_N = (x_ND @ x_ND[last]) * (residual_NC @ residual_NC[last])
         np.minimum(nearest_N, norm_N + norm_N[last] - 2 * dots_N, out=nearest_N)
-        nearest_N[nearest_N <= 1e-6 * norm_N] = 0
+        nearest_N[nearest_N <= 1e-6 * norm_N] = 0  # repeats, but for rounding
         nearest_N[picks] = 0
-        total_N = nearest_N.cumsum(dtype=np.float64)
-        if total_N[-1] <= 0:
+        mass_N = nearest_N.cumsum()
+        if mass_N[-1] <= 0:
             break
-        picks.append(int(np.searchsorted(total_N, rng.random() * total_N[-1], side="right")))
+        picks.append(int(np.searchsorted(mass_N, rng.random() * mass_N[-1], side="right")))
     return np.array(picks, np.intp)
 
 
-STRATEGIES: Mapping[str, Callable[[Candidates, int, int, Floats], Rows]] = MappingProxyType(
+STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         "random": _random,
         "top": _top,
         "cluster": _cluster,
         "herding": _herding,
-        "typical": _typical,
         "uncertainty_herding": _uncertainty_herding,
+        "typical": _typical,
         "badge": _badge,
         "kcenter": _kcenter,
     }

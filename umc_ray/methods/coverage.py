@@ -1,0 +1,127 @@
+"""Few points that stand for many: herding and k-center, by greedy choice under bounded memory.
+
+Suffixes: N points, D dimension, B picks, L labeled points, R references, M other points.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
+
+_KERNEL = 2**25  # similarities kept by herding: 128 MB
+_MIN_REFERENCES = 500
+_REFRESH = 64  # stale gains brought up to date at once
+
+
+def squared_distances(a_ND: Floats, b_MD: Floats) -> Floats:
+    """Compute squared Euclidean distances N x M."""
+    squares_NM: Floats = a_ND @ b_MD.T
+    squares_NM *= -2
+    squares_NM += (a_ND**2).sum(1)[:, None]
+    squares_NM += (b_MD**2).sum(1)
+    return np.maximum(squares_NM, 0, out=squares_NM)
+
+
+def spread(x_ND: Floats) -> float:
+    """Measure the mean squared distance of the points to their mean."""
+    return float(x_ND.var(0).sum())
+
+
+def max_coverage(
+    x_ND: Floats, weights_N: Floats, batch: int, *, seed: int, labeled_LD: Floats
+) -> Rows:
+    """Pick points so that the weighted similarity of all to their nearest pick grows most.
+
+    Similarity is an RBF kernel whose squared width is the spread of the points; labeled points
+    cover from the start. Past 5,800 points a random sample of them stands for all.
+
+    Source: Bae et al. 2024, Generalized Coverage for More Robust Low-Budget Active Learning.
+    """
+    n = len(x_ND)
+    n_references = min(n, max(_MIN_REFERENCES, _KERNEL // n))
+    references = np.sort(np.random.default_rng(seed).permutation(n)[:n_references])
+    ref_RD, weights_R = x_ND[references], weights_N[references]
+    width = max(spread(x_ND), 1e-12)
+    kernel_NR = _similarities(x_ND, ref_RD, width)
+    covered_R = np.zeros(n_references, np.float32)
+    for start in range(0, len(labeled_LD), 1024):
+        block_LR = _similarities(labeled_LD[start : start + 1024], ref_RD, width)
+        np.maximum(covered_R, block_LR.max(0), out=covered_R)
+
+    def gains(rows: Rows, picks: list[int]) -> Floats:
+        if picks:
+            np.maximum(covered_R, kernel_NR[picks[-1]], out=covered_R)
+        gain_N: Floats = np.maximum(kernel_NR[rows] - covered_R, 0) @ weights_R
+        return gain_N
+
+    return lazy_greedy(gains, n, batch)
+
+
+def _similarities(a_ND: Floats, b_MD: Floats, width: float) -> Floats:
+    squares_NM = squared_distances(a_ND, b_MD)
+    squares_NM /= -width
+    return np.exp(squares_NM, out=squares_NM)
+
+
+def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) -> Rows:
+    """Take the row of largest gain B times, where gains only fall as rows are taken.
+
+    `gains(rows, picks)` is asked after every pick. A stale gain is an upper bound, so only rows
+    whose bound leads are evaluated again.
+
+    Source: Minoux 1978, Accelerated greedy algorithms for maximizing submodular set functions.
+    """
+    bound_N = gains(np.arange(n), [])
+    picks: list[int] = []
+    for _ in range(batch):
+        fresh_N = np.full(n, not picks)
+        while not fresh_N[best := int(bound_N.argmax())]:
+            stale_N = np.where(fresh_N, -np.inf, bound_N)
+            rows = np.argpartition(-stale_N, min(_REFRESH, n - 1))[:_REFRESH]
+            rows = rows[stale_N[rows] > -np.inf]
+            bound_N[rows] = gains(rows, picks)
+            fresh_N[rows] = True
+        picks.append(best)
+        bound_N[best] = -np.inf
+    return np.array(picks, np.intp)
+
+
+def k_center(x_ND: Floats, batch: int, *, labeled_LD: Floats) -> Rows:
+    """Pick the point farthest from all that is labeled or picked; without labels, from the mean.
+
+    Source: Sener and Savarese 2018, Active Learning for Convolutional Neural Networks: A Core-Set
+    Approach (greedy form).
+    """
+    norm_N = (x_ND**2).sum(1)
+    nearest_N = np.full(len(x_ND), np.inf, np.float32)
+    for center_D in labeled_LD if len(labeled_LD) else x_ND.mean(0, keepdims=True):
+        np.minimum(nearest_N, norm_N + center_D @ center_D - 2 * (x_ND @ center_D), out=nearest_N)
+    picks: list[int] = []
+    for _ in range(batch):
+        pick = int(nearest_N.argmax())
+        picks.append(pick)
+        np.minimum(nearest_N, norm_N + norm_N[pick] - 2 * (x_ND @ x_ND[pick]), out=nearest_N)
+        nearest_N[picks] = -np.inf
+    return np.array(picks, np.intp)
+
+
+def typicality(x_ND: Floats, neighbours: int = 20) -> Floats:
+    """Compute the inverse mean distance to the nearest others; a point alone gets 0.
+
+    Source: Hacohen et al. 2022, Active Learning on a Budget.
+    """
+    n = len(x_ND)
+    neighbours = min(neighbours, n - 1)
+    if neighbours < 1:
+        return np.zeros(n, np.float32)
+    mean_N = np.empty(n, np.float32)
+    step = max(1, _KERNEL // n)
+    for start in range(0, n, step):
+        squares_BN = squared_distances(x_ND[start : start + step], x_ND)
+        squares_BN.partition(neighbours, axis=1)  # the nearest of all is the point itself
+        nearest = np.sqrt(squares_BN[:, : neighbours + 1])
+        mean_N[start : start + step] = nearest.sum(1) / neighbours
+    return np.reciprocal(mean_N.clip(min=1e-12))
