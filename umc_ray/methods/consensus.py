@@ -1,6 +1,6 @@
-"""One label per item from the votes of several people.
+"""One label per item from the votes of several people, and how far these people can be trusted.
 
-Suffixes: M votes, N items, C classes.
+Suffixes: M votes, N items, C classes, A annotators.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,10 @@ import numpy.typing as npt
 from umc_ray.errors import DataError
 
 Ints = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float64]
+SMOOTHING = 0.01  # votes that everybody is taken to have given beside the real ones
+MAX_STEPS = 200
+TOLERANCE = 1e-6  # in probability: the last step changed no item by more
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,22 @@ class Consensus:
 
     item_N: npt.NDArray[np.int64]
     label_N: npt.NDArray[np.int64]
-    agreement_N: npt.NDArray[np.float64]
-    soft_NC: npt.NDArray[np.float64]
+    agreement_N: Floats
+    soft_NC: Floats
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A consensus that weighs people by how they vote, and what it thinks of them.
+
+    `confusion_ACC[a, t, v]`: how often annotator a votes v where t is true; `accuracy_A` is
+    what follows for the classes as they occur. Annotators are in ascending order.
+    """
+
+    consensus: Consensus
+    annotator_A: npt.NDArray[np.int64]
+    accuracy_A: Floats
+    confusion_ACC: Floats
 
 
 def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> Consensus:
@@ -34,21 +52,176 @@ def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> 
     Raises:
         DataError: arrays of different length, or a label outside the classes.
     """
+    item_M, _, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
+    item_N, row_M = np.unique(item_M, return_inverse=True)
+    counts_NC = _counts(row_M, label_M, (len(item_N), n_classes))
+    return _consensus(item_N, counts_NC / counts_NC.sum(1, keepdims=True))
+
+
+def dawid_skene(
+    item_M: Ints,
+    annotator_M: Ints,
+    label_M: Ints,
+    n_classes: int,
+    one_coin: bool = False,
+) -> Crowd:
+    """Estimate true labels and each person's confusion matrix from each other.
+
+    `agreement_N` and `soft_NC` of the consensus are probabilities. With `one_coin` a person is
+    right at one rate for all classes and errs evenly: better where people gave few votes.
+
+    Raises:
+        DataError: arrays of different length, or a label outside the classes.
+
+    Source: Dawid and Skene 1979, Maximum Likelihood Estimation of Observer Error-Rates Using
+    the EM Algorithm; one coin: Zhang et al. 2014, Spectral Methods Meet EM.
+    """
+    item_M, annotator_M, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
+    item_N, row_M = np.unique(item_M, return_inverse=True)
+    annotator_A, person_M = np.unique(annotator_M, return_inverse=True)
+    soft_NC = _counts(row_M, label_M, (len(item_N), n_classes))
+    soft_NC /= soft_NC.sum(1, keepdims=True)
+    for _ in range(MAX_STEPS):
+        prior_C = soft_NC.sum(0) / max(len(item_N), 1)
+        votes_ACC = np.zeros((len(annotator_A), n_classes, n_classes))
+        np.add.at(votes_ACC.swapaxes(1, 2), (person_M, label_M), soft_NC[row_M])
+        confusion_ACC = _one_coin(votes_ACC) if one_coin else _confusion(votes_ACC)
+        log_NC = np.broadcast_to(np.log(prior_C + 1e-300), soft_NC.shape).copy()
+        np.add.at(log_NC, row_M, np.log(confusion_ACC)[person_M, :, label_M])
+        before_NC, soft_NC = soft_NC, _softmax(log_NC)
+        if np.abs(soft_NC - before_NC).max(initial=0.0) < TOLERANCE:
+            break
+    accuracy_A = np.einsum("acc,c->a", confusion_ACC, prior_C)
+    people_A = annotator_A.astype(np.int64)
+    return Crowd(_consensus(item_N, soft_NC), people_A, accuracy_A, confusion_ACC)
+
+
+def crowdlab(
+    item_M: Ints, annotator_M: Ints, label_M: Ints, probs_NC: Floats
+) -> tuple[Consensus, Floats]:
+    """Weigh votes against each other and against a model; returns the quality 0..1 of each person.
+
+    `probs_NC` are the model's probabilities for the items in ascending order. They must come from
+    a model that was not trained on these votes, or the model confirms itself. `soft_NC` gives the
+    chosen class its quality and the others the rest as the model splits it. The persons are in
+    ascending order.
+
+    Raises:
+        DataError: no item has two votes, or arrays do not fit.
+
+    Source: Goh, Tkachenko and Mueller 2022, CROWDLAB: Supervised learning to infer consensus
+    labels and quality scores for data with multiple annotators.
+    """
+    # an extra, umc_ray[crowd], that takes two seconds to import
+    from cleanlab.multiannotator import (  # type: ignore[import-untyped]
+        get_label_quality_multiannotator,
+    )
+
+    item_M, annotator_M, label_M = _counting_votes(item_M, annotator_M, label_M, probs_NC.shape[1])
+    item_N, votes_NA = _table(item_M, annotator_M, label_M)
+    if len(item_N) != len(probs_NC):
+        raise DataError(f"{len(item_N)} items have votes, {len(probs_NC)} have probabilities")
+    if not ((~np.isnan(votes_NA)).sum(1) > 1).any():
+        raise DataError("CROWDLAB learns from items with two votes or more, and there is none")
+    found = get_label_quality_multiannotator(votes_NA, probs_NC, verbose=False)
+    label_N = found["label_quality"]["consensus_label"].to_numpy(np.int64)
+    quality_N = found["label_quality"]["consensus_quality_score"].to_numpy(np.float64)
+    agreement_N = found["label_quality"]["annotator_agreement"].to_numpy(np.float64)
+    rest_NC = probs_NC.astype(np.float64) + 1e-12
+    rest_NC[np.arange(len(label_N)), label_N] = 0
+    soft_NC = rest_NC / rest_NC.sum(1, keepdims=True) * (1 - quality_N)[:, None]
+    soft_NC[np.arange(len(label_N)), label_N] = quality_N
+    quality_A = found["annotator_stats"].sort_index()["annotator_quality"].to_numpy(np.float64)
+    return Consensus(item_N.astype(np.int64), label_N, agreement_N, soft_NC), quality_A
+
+
+def krippendorff_alpha(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> float:
+    """Return how far people agree beyond chance: 1 always, 0 as by chance, below 0 less.
+
+    NaN if no item has two votes, or all votes that could agree are the same: nothing can be said.
+
+    Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability (nominal data).
+    """
+    item_M, _, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
+    item_N, row_M = np.unique(item_M, return_inverse=True)
+    counts_NC = _counts(row_M, label_M, (len(item_N), n_classes))
+    counts_NC = counts_NC[counts_NC.sum(1) > 1]
+    votes_N = counts_NC.sum(1)
+    total_C = counts_NC.sum(0)
+    pairs = votes_N.sum() * (votes_N.sum() - 1) - (total_C * (total_C - 1)).sum()
+    if pairs <= 0:
+        return float("nan")
+    same_N = (counts_NC * (counts_NC - 1)).sum(1)
+    observed = ((votes_N * (votes_N - 1) - same_N) / (votes_N - 1)).sum()
+    return float(1 - observed * (votes_N.sum() - 1) / pairs)
+
+
+def unsettled(
+    consensus: Consensus, votes_N: Ints, max_votes: int, confidence: float
+) -> npt.NDArray[np.int64]:
+    """Return the items worth another vote: below `max_votes`, and no class of that `confidence`."""
+    open_N = (votes_N < max_votes) & (consensus.soft_NC.max(1) < confidence)
+    items: npt.NDArray[np.int64] = consensus.item_N[open_N]
+    return items
+
+
+def _counting_votes(
+    item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int
+) -> tuple[Ints, Ints, Ints]:
+    """Check votes and keep the last one of each person on each item."""
     if not len(item_M) == len(annotator_M) == len(label_M):
         raise DataError(
             f"votes need equal lengths, got {len(item_M)} items, {len(annotator_M)} annotators, "
             f"{len(label_M)} labels"
         )
-    if len(label_M) and not (label_M.min() >= 0 and label_M.max() < n_classes):
+    if len(label_M) and (label_M.min() < 0 or label_M.max() >= n_classes):
         raise DataError(
             f"labels must be 0 to {n_classes - 1}, found {label_M.min()} to {label_M.max()}"
         )
     last_M = _last_votes(item_M, annotator_M)
-    item_N, row_M = np.unique(item_M[last_M], return_inverse=True)
-    counts_NC = np.zeros((len(item_N), n_classes))
-    np.add.at(counts_NC, (row_M, label_M[last_M]), 1)
-    soft_NC = counts_NC / counts_NC.sum(1, keepdims=True)
+    return item_M[last_M], annotator_M[last_M], label_M[last_M]
+
+
+def _counts(row_M: npt.NDArray[np.intp], label_M: Ints, shape: tuple[int, int]) -> Floats:
+    counts_NC = np.zeros(shape)
+    np.add.at(counts_NC, (row_M, label_M), 1)
+    return counts_NC
+
+
+def _consensus(item_N: Ints, soft_NC: Floats) -> Consensus:
     return Consensus(item_N.astype(np.int64), soft_NC.argmax(1), soft_NC.max(1), soft_NC)
+
+
+def _confusion(votes_ACC: Floats) -> Floats:
+    smooth_ACC: Floats = votes_ACC + SMOOTHING
+    smooth_ACC /= smooth_ACC.sum(2, keepdims=True)
+    return smooth_ACC
+
+
+def _one_coin(votes_ACC: Floats) -> Floats:
+    n_classes = votes_ACC.shape[1]
+    right_A = np.einsum("acc->a", votes_ACC) + SMOOTHING
+    wrong_A = votes_ACC.sum((1, 2)) + SMOOTHING * n_classes - right_A
+    share_A = right_A / (right_A + wrong_A)
+    confusion_ACC = np.empty_like(votes_ACC)
+    confusion_ACC[:] = ((1 - share_A) / (n_classes - 1))[:, None, None]
+    confusion_ACC[:, np.arange(n_classes), np.arange(n_classes)] = share_A[:, None]
+    return confusion_ACC
+
+
+def _softmax(log_NC: Floats) -> Floats:
+    weight_NC: Floats = np.exp(log_NC - log_NC.max(1, keepdims=True))
+    weight_NC /= weight_NC.sum(1, keepdims=True)
+    return weight_NC
+
+
+def _table(item_M: Ints, annotator_M: Ints, label_M: Ints) -> tuple[Ints, Floats]:
+    """Lay votes out as items by annotators, NaN where there is none."""
+    item_N, row_M = np.unique(item_M, return_inverse=True)
+    annotator_A, person_M = np.unique(annotator_M, return_inverse=True)
+    votes_NA = np.full((len(item_N), len(annotator_A)), np.nan)
+    votes_NA[row_M, person_M] = label_M
+    return item_N, votes_NA
 
 
 def _last_votes(item_M: Ints, annotator_M: Ints) -> npt.NDArray[np.intp]:
