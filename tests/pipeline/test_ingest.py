@@ -218,7 +218,7 @@ def test_duplicates_over_files_chunks_and_parts_are_those_of_brute_force(
 @pytest.mark.usefixtures("without_ray")
 def test_a_part_ends_before_it_gets_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "PART_BYTES", 10)
-    lengths = [4, 5, 2, 30, 3, 3, 3, 3]
+    lengths = [4, 6, 2, 30, 3, 3, 3, 3]
     rows = [(f"{number}" * length, None) for number, length in enumerate(lengths)]
     source = write_rows(tmp_path / "a.jsonl", rows)
     storage = Storage(str(tmp_path / "run"))
