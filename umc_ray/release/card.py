@@ -1,0 +1,76 @@
+"""The dataset card: README.md with the front matter that Hugging Face datasets expects."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from umc_ray.release.dataset import IMAGE, VALUES, Column, DataFile, columns
+from umc_ray.release.history import History
+from umc_ray.release.pages import render
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def card(history: History, version: str, files: Sequence[DataFile]) -> str:
+    """Write the card of a release."""
+    config = history.run.config
+    return render(
+        "card.md",
+        front=yaml.safe_dump(front_matter(history, version, files), sort_keys=False),
+        config=config,
+        version=version,
+        files=files,
+        tasks={name: [f for f in files if f.arm.task == name] for name in config.tasks},
+        columns={name: columns(task) for name, task in config.tasks.items()},
+        metrics=history.metrics[-1],
+        asked=len(history.batches),
+        rounds=history.rounds,
+        pools={str(arm): sum(p.rows for p in history.run.pool(arm)) for arm in config.domains()},
+    )
+
+
+def front_matter(history: History, version: str, files: Sequence[DataFile]) -> Mapping[str, Any]:
+    """Describe the release for a hub: one configuration per task, all of it one split."""
+    config = history.run.config
+    kinds = {config.tasks[file.arm.task].kind for file in files}
+    names = [name for name in config.tasks if any(file.arm.task == name for file in files)]
+    return {
+        "pretty_name": f"{config.name} {version}",
+        "license": "unknown",
+        "task_categories": sorted(kind.replace("_", "-") for kind in kinds),
+        "annotations_creators": ["found" if config.annotation.backend == "replay" else "other"],
+        "size_categories": [_size(sum(file.rows for file in files))],
+        "tags": ["active-learning", "umc_ray"],
+        "configs": [
+            {
+                "config_name": name,
+                "data_files": [{"split": "train", "path": f"data/{name}/*.parquet"}],
+            }
+            for name in names
+        ],
+        "dataset_info": [_info(history, name, files) for name in names],
+    }
+
+
+def _info(history: History, task: str, files: Sequence[DataFile]) -> dict[str, Any]:
+    mine = [file for file in files if file.arm.task == task]
+    size, rows = sum(file.size for file in mine), sum(file.rows for file in mine)
+    return {
+        "config_name": task,
+        "features": [
+            {"name": each.name, "dtype": _dtype(each)}
+            for each in columns(history.run.config.tasks[task])
+        ],
+        "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
+        "download_size": size,
+        "dataset_size": size,
+    }
+
+
+def _dtype(column: Column) -> str:
+    return "image" if column is IMAGE else VALUES[column.kind]
+
+
+def _size(rows: int) -> str:
+    return next((name for limit, name in SIZES if rows < limit), "n>1M")

@@ -1,0 +1,163 @@
+"""Learning curves of a run, and what they say beside the curves of a control.
+
+Every point is an estimate with its 95 % interval; so is every difference of two points. What is
+not comparable is left out and named.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from umc_ray.methods.savings import Curve, Saving, saving
+from umc_ray.pipeline.evaluation import wilson_interval
+
+Metrics = Sequence[Mapping[str, Any]]
+"""The metrics of each round, oldest first."""
+
+Kind = Literal["test", "audit"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An accuracy, or a difference of two, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured after a number of labels of the whole campaign."""
+
+    labels: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside its control, both after the same number of labels."""
+
+    name: str
+    kind: Kind
+    labels: float
+    run: Estimate
+    control: Estimate
+    difference: Estimate
+    target: float  # the highest accuracy that the control held for two rounds
+    saving: Saving
+
+
+def kind_of(metrics: Metrics, arm: str) -> Kind:
+    """Tell whether a domain is measured on its held-out test or on its audit samples."""
+    return "test" if metrics[-1]["arms"][arm]["test"] else "audit"
+
+
+def arm_curve(metrics: Metrics, arm: str) -> list[Point]:
+    """Return a domain's learning curve; rounds in which it was not measured are left out."""
+    kind = kind_of(metrics, arm)
+
+    def measured(each: Mapping[str, Any]) -> Estimate | None:
+        found = each["arms"].get(arm, {}).get(kind)
+        return estimate(found) if found else None
+
+    return _curve(metrics, measured)
+
+
+def macro_curve(metrics: Metrics, arms: Sequence[str]) -> list[Point]:
+    """Return the curve of the mean accuracy of some domains, where all of them are measured."""
+    curves = [{point.labels: point.accuracy for point in arm_curve(metrics, arm)} for arm in arms]
+
+    def measured(each: Mapping[str, Any]) -> Estimate | None:
+        found = [curve[each["labels"]] for curve in curves if each["labels"] in curve]
+        return mean(found) if found and len(found) == len(arms) else None
+
+    return _curve(metrics, measured)
+
+
+def _curve(
+    metrics: Metrics, measured: Callable[[Mapping[str, Any]], Estimate | None]
+) -> list[Point]:
+    """Measure each round; of rounds with equally many labels, because none came, the last."""
+    found = {each["labels"]: estimate for each in metrics if (estimate := measured(each))}
+    return [Point(labels, accuracy) for labels, accuracy in found.items()]
+
+
+def estimate(found: Mapping[str, Any]) -> Estimate:
+    """Give the accuracy of a domain's test or audit, as metrics.json holds it, its interval."""
+    low, high = wilson_interval(round(found["accuracy"] * found["n"]), found["n"])
+    return Estimate(found["accuracy"], low, high)
+
+
+def mean(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean of independent estimates.
+
+    Source: Zou and Donner 2008, Construction of confidence limits about effect measures.
+    """
+    value = float(np.mean([each.value for each in estimates]))
+    below = np.hypot.reduce([each.value - each.low for each in estimates]) / len(estimates)
+    above = np.hypot.reduce([each.high - each.value for each in estimates]) / len(estimates)
+    return Estimate(value, value - float(below), value + float(above))
+
+
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """Return a - b of independent estimates; on one test set, the true interval is narrower.
+
+    Source: Newcombe 1998, Interval estimation for the difference between independent proportions.
+    """
+    value = a.value - b.value
+    below = np.hypot(a.value - a.low, b.high - b.value)
+    above = np.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(value, value - float(below), value + float(above))
+
+
+def at_labels(curve: Sequence[Point], labels: float) -> Estimate:
+    """Read a curve at a number of labels, between two rounds on the straight line."""
+    x = [point.labels for point in curve]
+    values = [
+        np.interp(labels, x, [getattr(point.accuracy, name) for point in curve])
+        for name in ("value", "low", "high")
+    ]
+    return Estimate(*(float(value) for value in values))
+
+
+def compare(
+    name: str, kind: Kind, run: Sequence[Point], control: Sequence[Point]
+) -> Comparison | None:
+    """Compare two curves as far as both go; None if one has no point where the other has."""
+    if not run or not control:
+        return None
+    labels = min(run[-1].labels, control[-1].labels)
+    if labels < max(run[0].labels, control[0].labels):
+        return None
+    ours, theirs = at_labels(run, labels), at_labels(control, labels)
+    held = [min(a.accuracy.value, b.accuracy.value) for a, b in pairwise(control)]
+    target = max(held, default=control[-1].accuracy.value)
+    saved = saving(_plain(run), _plain(control), target)
+    return Comparison(name, kind, labels, ours, theirs, difference(ours, theirs), target, saved)
+
+
+def _plain(curve: Sequence[Point]) -> Curve:
+    return Curve([point.labels for point in curve], [point.accuracy.value for point in curve])
+
+
+def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -> list[Comparison]:
+    """Compare the mean of all comparable domains, then each of them."""
+    kinds = {kind_of(metrics, arm) for arm in comparable}
+    overall: Kind = "test" if kinds == {"test"} else "audit"
+    found = [
+        compare(
+            "all domains, macro",
+            overall,
+            macro_curve(metrics, comparable),
+            macro_curve(control, comparable),
+        )
+    ]
+    found += [
+        compare(arm, kind_of(metrics, arm), arm_curve(metrics, arm), arm_curve(control, arm))
+        for arm in comparable
+    ]
+    return [each for each in found if each]

@@ -1,0 +1,72 @@
+"""croissant.json: the release in the format that machine-learning tools read data sets by."""
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from umc_ray.release.dataset import IMAGE, Column, DataFile, columns
+from umc_ray.release.history import History
+
+
+def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
+    """Describe a release: its files, and a set of records for each.
+
+    Source: Akhtar et al. 2024, Croissant: A Metadata Format for ML-Ready Datasets.
+    """
+    import mlcroissant as mlc  # takes a second to import
+
+    config = history.run.config
+    rows = sum(file.rows for file in files)
+    metadata = mlc.Metadata(
+        name=f"{config.name}-{version}",
+        description=f"{rows} samples that people labeled in campaign {config.name}, most of them "
+        "chosen for being informative; README.md tells how.",
+        version=version,
+        date_published=datetime.datetime.now(datetime.UTC),
+        distribution=[
+            mlc.FileObject(
+                id=file.path,
+                name=file.path,
+                content_url=file.path,
+                content_size=f"{file.size} B",
+                encoding_formats=["application/x-parquet"],
+                sha256=file.sha256,
+            )
+            for file in files
+        ],
+        record_sets=[
+            mlc.RecordSet(
+                id=str(file.arm),
+                name=str(file.arm),
+                description=f"the labeled samples of {file.arm}",
+                fields=[
+                    _field(mlc, file, column) for column in columns(config.tasks[file.arm.task])
+                ],
+            )
+            for file in files
+        ],
+    )
+    return json.dumps(metadata.to_json(), indent=1, default=str)
+
+
+def _field(mlc: Any, file: DataFile, column: Column) -> Any:  # noqa: ANN401 - it has no types
+    return mlc.Field(
+        id=f"{file.arm}/{column.name}",
+        name=column.name,
+        description=column.about,
+        data_types=[getattr(mlc.DataType, _data_type(column))],
+        source=mlc.Source(file_object=file.path, extract=mlc.Extract(column=column.name)),
+    )
+
+
+def _data_type(column: Column) -> str:
+    if column is IMAGE:
+        return "IMAGE_OBJECT"
+    if pa.types.is_boolean(column.kind):
+        return "BOOL"
+    if pa.types.is_integer(column.kind):
+        return "INTEGER"
+    return "FLOAT" if pa.types.is_floating(column.kind) else "TEXT"

@@ -1,0 +1,112 @@
+"""The finished rounds of a run, read for a report or a release."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.campaign import finished_rounds, round_metrics
+from umc_ray.errors import StoreError
+from umc_ray.pipeline.draws import audit_set, draws_key
+from umc_ray.pipeline.labeled import labels_so_far
+from umc_ray.records import Arm, IntArray
+from umc_ray.round import round_folder
+from umc_ray.run import Run
+
+ANSWERS = ("label", "votes", "agreement", "cost")
+
+
+@dataclass(frozen=True)
+class History:
+    """What the finished rounds of a run left in its directory; one at least."""
+
+    run: Run
+    rounds: int
+
+    @classmethod
+    def of(cls, run: Run) -> "History":
+        """Find the finished rounds.
+
+        Raises:
+            StoreError: there are none.
+        """
+        rounds = finished_rounds(run.storage)
+        if not rounds:
+            raise StoreError(f"no round of {run.storage.root} is finished: nothing to show yet")
+        return cls(run, rounds)
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of the rounds, oldest first."""
+        return [round_folder(number) for number in range(1, self.rounds + 1)]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics of each round, oldest first."""
+        return round_metrics(self.run.storage, self.rounds)
+
+    @cached_property
+    def arms(self) -> dict[str, dict[str, Any]]:
+        """What the last round found out about each domain that was there, as in the campaign file.
+
+        The keys are the names of the domains.
+        """
+        known = self.metrics[-1]["arms"]
+        return {str(arm): known[str(arm)] for arm in self.run.config.domains() if str(arm) in known}
+
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        """Read a document of each round, oldest first."""
+        return [self.run.storage.read_json(f"{folder}/{name}.json") for folder in self.folders]
+
+    @cached_property
+    def batches(self) -> pa.Table:
+        """All that people were asked, with the columns round and of their answers.
+
+        A sample that nobody could label has nulls there.
+        """
+        tables = [
+            table.append_column("round", pa.array([number] * len(table), pa.int32()))
+            for number, folder in enumerate(self.folders, start=1)
+            for table in [self.run.storage.read_table(f"{folder}/batch.parquet")]
+        ]
+        asked = pa.concat_tables(tables)
+        labels = labels_so_far(self.run.storage, self.folders)
+        return _with_answers(asked, labels)
+
+    def asked_of(self, arm: Arm) -> pa.Table:
+        """Return the rows of `batches` that belong to a domain."""
+        return of_arms(self.batches, [arm])
+
+    def audit_ids(self, arm: Arm) -> IntArray:
+        """Return the ids of a domain's audit set: a uniform sample of its pool.
+
+        A sample that was chosen before its turn in the audit order came belongs to it too.
+        """
+        sizes = {int(key.split("/")[1]) for key in self.run.storage.keys("draws")}
+        # An order's longer heads begin with its shorter ones: the longest stored one will do.
+        keys = [draws_key(arm, size) for size in sorted(sizes, reverse=True)]
+        key = next(key for key in keys if self.run.storage.exists(key))
+        asked: IntArray = self.asked_of(arm)["sample_id"].to_numpy()
+        return audit_set(self.run.storage.read_table(key), asked)
+
+
+def of_arms(table: pa.Table, arms: Sequence[Arm]) -> pa.Table:
+    """Return the rows that belong to some domains."""
+    wanted = {(arm.task, arm.domain) for arm in arms}
+    pairs = zip(table["task"].to_pylist(), table["domain"].to_pylist(), strict=True)
+    return table.filter(pa.array([pair in wanted for pair in pairs], pa.bool_()))
+
+
+def _with_answers(asked: pa.Table, labels: pa.Table) -> pa.Table:
+    """Join by id: an id is that of one sample of one task and domain."""
+    ids, wanted = labels["sample_id"].to_numpy(), asked["sample_id"].to_numpy()
+    order = np.argsort(ids)
+    places = np.searchsorted(ids, wanted, sorter=order)
+    rows = pa.array(np.append(order, 0)[places], mask=~np.isin(wanted, ids))
+    answers = labels.select(list(ANSWERS)).take(rows)
+    for name in ANSWERS:
+        asked = asked.append_column(name, answers[name])
+    return asked

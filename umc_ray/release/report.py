@@ -1,0 +1,226 @@
+"""One page about a run: what was bought, what it brought, and how far that can be trusted.
+
+The page is a single file that needs nothing from outside: figures are SVG inside it, images are
+data URIs, and it has no script. Everything that came from a source or from people is escaped.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from umc_ray.release import plots
+from umc_ray.release.comparison import Estimate, Point, arm_curve, estimate, kind_of, macro_curve
+from umc_ray.release.control import Verdict, judge, say_difference, say_saving
+from umc_ray.release.coverage import task_map
+from umc_ray.release.gallery import shelves
+from umc_ray.release.history import History
+from umc_ray.release.intake import intakes, reasons
+from umc_ray.release.pages import render
+from umc_ray.release.provenance import public_config
+from umc_ray.run import Run
+from umc_ray.storage import Storage
+
+REPORT = "report/index.html"
+
+
+def write_report(run: Run, control: Run | None = None) -> str:
+    """Write a run's report, over an older one; returns where it lies.
+
+    Args:
+        run: with one finished round at least.
+        control: a run of the same domains that chose otherwise, such as at random.
+
+    Raises:
+        StoreError: no round is finished.
+        ConfigError: the control has nothing in common with the run.
+    """
+    history = History.of(run)
+    verdict = judge(history, History.of(control)) if control is not None else None
+    values = {
+        **_headline(history),
+        **_learning(history, control, verdict),
+        **_spending(history),
+        **_trust(history),
+        **_looks(history),
+        **_data(history),
+    }
+    page = render("report.html", verdict=verdict, **values)
+    run.storage.write_bytes(REPORT, page.encode())
+    return f"{run.storage.root.rstrip('/')}/{REPORT}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a domain after the last round."""
+
+    name: str
+    color: str
+    labels: int
+    cost: float
+    pool: int
+    test: Mapping[str, Any] | None
+    audit: Mapping[str, Any] | None
+
+    @property
+    def accuracies(self) -> list[Estimate | None]:
+        """On the test and on the audits."""
+        return [estimate(found) if found else None for found in (self.test, self.audit)]
+
+
+def _headline(history: History) -> dict[str, Any]:
+    """Sum up: labels, cost, accuracy, by domain and in all."""
+    return {
+        "name": history.run.config.name,
+        "rounds": history.rounds,
+        "metrics": history.metrics[-1],
+        "asked": len(history.batches),
+        "rows": _rows(history),
+        "ended": _ended(history.run.storage),
+        "curve": _curve(history),
+    }
+
+
+def _rows(history: History) -> list[Row]:
+    return [
+        Row(
+            name=str(arm),
+            color=plots.color(index),
+            labels=found["labels"],
+            cost=found["cost"],
+            pool=sum(part.rows for part in history.run.pool(arm)),
+            test=found["test"],
+            audit=found["audit"],
+        )
+        for index, arm in enumerate(history.run.config.domains())
+        if (found := history.arms.get(str(arm)))
+    ]
+
+
+def _measured(history: History) -> list[str]:
+    """Return the domains whose mean is the accuracy: those with a test, or else with audits."""
+    tested = [name for name, found in history.arms.items() if found["test"]]
+    return tested or [name for name, found in history.arms.items() if found["audit"]]
+
+
+def _curve(history: History) -> list[Point]:
+    names = _measured(history)
+    return macro_curve(history.metrics, names) if names else []
+
+
+def _ended(storage: Storage) -> str | None:
+    """Say why the campaign ended, if the last thing that happened is that it did."""
+    log = events(storage)
+    return str(log[-1]["reason"]) if log and log[-1]["stage"] == "finished" else None
+
+
+def _learning(history: History, control: Run | None, verdict: Verdict | None) -> dict[str, Any]:
+    """Draw the learning curves, over those of the control where they can be compared."""
+    other = History.of(control).metrics if control is not None else []
+    shared = verdict.arms if verdict is not None else ()
+    names = shared or _measured(history)
+    run_curve = macro_curve(history.metrics, names) if names else []
+    label = f"{_kinds(history, names)} accuracy, mean of {len(names)} domains"
+    by_domain = {
+        name: (
+            arm_curve(history.metrics, name),
+            arm_curve(other, name) if name in shared else [],
+        )
+        for name in history.arms
+    }
+    return {
+        "learning": plots.learning_curve(
+            run_curve, macro_curve(other, names) if shared else [], label
+        ),
+        "learning_domains": plots.domain_curves(by_domain),
+        "measured_on": _kinds(history, names),
+        "say_difference": say_difference,
+        "say_saving": say_saving,
+    }
+
+
+def _kinds(history: History, names: Sequence[str]) -> str:
+    kinds = {kind_of(history.metrics, name) for name in names}
+    return " and ".join(sorted(kinds, reverse=True)) or "no"
+
+
+def _spending(history: History) -> dict[str, Any]:
+    """Draw what labels were asked for and what they cost."""
+    plans = history.documents("allocation")
+    arms = [str(arm) for arm in history.run.config.domains()]
+    labels = [(arm, [plan.get(arm, {}).get("labels", 0) for plan in plans]) for arm in arms]
+    costs = [(arm, found["cost"]) for arm, found in history.arms.items()]
+    return {
+        "allocation": plots.allocation(range(1, history.rounds + 1), labels),
+        "costs": plots.costs(costs),
+    }
+
+
+def _trust(history: History) -> dict[str, Any]:
+    """Draw calibration and confusions of the domains that have a test."""
+    tests = {name: found["test"] for name, found in history.arms.items() if found["test"]}
+    classes = history.run.classes
+    return {
+        "reliability": plots.reliability(tests) if tests else None,
+        "confusions": [
+            plots.confusion(name, classes[name.split("/")[0]], np.array(test["confusion"]))
+            for name, test in tests.items()
+        ],
+    }
+
+
+def _looks(history: History) -> dict[str, Any]:
+    """Draw the maps and collect the samples to look at."""
+    maps = []
+    batches = history.batches
+    for task in history.run.config.tasks:
+        mine = batches.filter(pa.array([each == task for each in batches["task"].to_pylist()]))
+        if len(mine):
+            found = task_map(history.run, task, mine)
+            maps.append(plots.coverage(task, found.pool_N2, found.labeled_N2, found.rounds_N))
+    return {"maps": maps, "shelves": shelves(history)}
+
+
+def _data(history: History) -> dict[str, Any]:
+    """Collect what became of the sources, how long stages took, and the configuration."""
+    found = intakes(history.run)
+    config = yaml.safe_dump(
+        public_config(history.run.config), sort_keys=False, allow_unicode=True, width=100
+    )
+    stages = stage_times(events(history.run.storage))
+    return {"intakes": found, "reasons": reasons(found), "stages": stages, "config": config}
+
+
+def events(storage: Storage) -> list[dict[str, Any]]:
+    """Read the log of a run; a line that a crash cut off is left out."""
+    if not storage.exists("events.jsonl"):
+        return []
+    lines = storage.read_bytes("events.jsonl").decode(errors="replace").splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+@dataclass
+class Stage:
+    """How often a stage ran, and for how long in all."""
+
+    name: str
+    runs: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+
+
+def stage_times(log: Sequence[Mapping[str, Any]]) -> list[Stage]:
+    """Add up the stages of all rounds and domains, in the order in which they first ran."""
+    stages: dict[str, Stage] = {}
+    for event in log:
+        if "seconds" in event:
+            name = event["stage"].split(" ")[0].rsplit("/", 1)[-1]
+            stage = stages.setdefault(name, Stage(name))
+            stage.runs += 1
+            stage.seconds += event["seconds"]
+            stage.rows += event["rows"] or 0
+    return list(stages.values())
