@@ -6,6 +6,7 @@
     models     weights of the text encoders
     split      drop duplicates, hold out a test set
     prepare    all of the above into the cache, once
+    show       run the demo campaign on it, beside its random control
 
 Read `prepare.py` first. Nothing of the packages is ever imported or unpickled.
 """
