@@ -7,7 +7,7 @@ missing files and impossible values are ConfigErrors that name the file and the 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -17,6 +17,9 @@ from umc_ray.errors import ConfigError
 from umc_ray.records import Arm
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What can be the name of a folder."""
+
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Section(pydantic.BaseModel):
@@ -58,7 +61,10 @@ class DomainConfig(Section):
     key: str | None = Field(
         None, description="column that names a row for good; default: the row number"
     )
-    label: str | None = Field(None, description="column with known labels; only replay reads it")
+    label: str | None = Field(
+        None,
+        description="column with known labels, read by replay and tests; for image folders: folder",
+    )
     ratings: str | None = Field(None, description="column with lists of recorded ratings (replay)")
     test: str | list[str] | None = Field(
         None, description="held-out labeled samples of the same form; never selected"
@@ -80,7 +86,7 @@ class TaskConfig(Section):
     kind: Literal["text_classification", "image_classification"]
     labels: list[str] = Field(description="the label set, at least two")
     encoder: EncoderConfig
-    domains: dict[str, DomainConfig] = Field(min_length=1)
+    domains: dict[Name, DomainConfig] = Field(min_length=1)
     specialists: Literal["per_domain"] | dict[str, SpecialistConfig] = Field(
         "per_domain", description="per_domain: one for each domain and a generalist"
     )
@@ -207,10 +213,10 @@ class StopConfig(Section):
 class CampaignConfig(Section):
     """One curation project."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
     seed: int = 0
-    tasks: dict[str, TaskConfig] = Field(min_length=1)
+    tasks: dict[Name, TaskConfig] = Field(min_length=1)
     budget: BudgetConfig
     allocation: AllocationConfig = AllocationConfig()
     selection: SelectionConfig = SelectionConfig()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umc_ray.config import CampaignConfig
-from umc_ray.errors import ConfigError, DataError, StageError, StoreError
+from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.methods.identity import sample_ids
 from umc_ray.pipeline import ingest as ingest_module
 from umc_ray.pipeline import parts, staging
@@ -568,7 +568,6 @@ def test_a_cluster_finds_what_one_process_finds(tmp_path, campaign_of_two_files,
     assert contents(cluster) == contents(process)
 
 
-@pytest.mark.xfail(reason="Ray Data drops the cause of a worker's error", raises=StageError)
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
 def test_an_error_of_the_data_arrives_from_the_cluster_as_itself(tmp_path):

@@ -20,6 +20,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
+from umc_ray import errors
 from umc_ray.errors import StageError, UmcError
 from umc_ray.storage import Storage
 
@@ -73,8 +74,15 @@ class _Step(Generic[Item]):
         self.worker, self.items = worker, items
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        rows = [run_item(self.worker, self.items[index])["rows"] for index in batch["index"]]
-        return {"rows": np.asarray(rows, dtype=np.int64)}
+        rows, failure = 0, ""
+        for index in batch["index"]:
+            try:
+                rows += run_item(self.worker, self.items[index])["rows"]
+            except UmcError as error:
+                # Ray Data loses an error's type and cause on the way: what a user can meet
+                # travels as a value.
+                failure = f"{type(error).__name__}:{error}"
+        return {"rows": np.array([rows]), "failure": np.array([failure])}
 
 
 def run_item(worker: Worker[Item], item: Item) -> Summary:
@@ -124,12 +132,12 @@ def _run(
     )
     try:
         for row in finished.iter_rows():
+            if row["failure"]:
+                name, _, message = row["failure"].partition(":")
+                raise getattr(errors, name)(message)
             if on_rows is not None:
                 on_rows(int(row["rows"]))
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause if isinstance(error.cause, UmcError) else None
-        if cause is not None:
-            raise cause from error
+    except ray.exceptions.RayError as error:
         raise StageError(f"{type(worker).__name__} failed: {error}") from error
 
 
