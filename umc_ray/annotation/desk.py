@@ -54,7 +54,7 @@ class Desk:
     def claim(self, count: int) -> list[Question]:
         """Lease up to `count` questions, the most important first."""
         now = self._store.clock()
-        with self._store.engine.begin() as connection:
+        with self._store.writing() as connection:
             claimed = self._due_gold(connection, count, now)
             self._lease(connection, claimed, now)
             while len(claimed) < count:
@@ -80,13 +80,13 @@ class Desk:
     def heartbeat(self) -> int:
         """Renew all leases that have not run out; return how many there are."""
         now = self._store.clock()
-        with self._store.engine.begin() as connection:
+        with self._store.writing() as connection:
             renewed = update(LEASES).where(self._live(now)).values(expires_at=now + self._lease_s)
             return connection.execute(renewed).rowcount
 
     def release(self) -> None:
         """Give all leased questions back."""
-        with self._store.engine.begin() as connection:
+        with self._store.writing() as connection:
             connection.execute(delete(LEASES).where(self._live(self._store.clock())))
 
     def history(self, count: int) -> list[Answer]:
@@ -102,7 +102,7 @@ class Desk:
             StoreError: its round is closed: the answer has been used.
         """
         now = self._store.clock()
-        with self._store.engine.begin() as connection:
+        with self._store.writing() as connection:
             done = self._undone_by(connection, client_key)
             if done is not None:
                 return question_of(done)

@@ -4,12 +4,14 @@ A call is one transaction: it happened, on disk, or it did not. Answers are even
 added; of several answers of one person to one question the last counts.
 """
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
 
 from umc_ray.annotation.ledger import SampleKey, append_events, chunks, find_questions
 from umc_ray.annotation.schema import (
@@ -90,11 +92,22 @@ class AnnotationStore:
         """
         self.engine: Engine = open_database(url)
         self.clock = clock
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[Any] = threading.Lock() if is_sqlite else nullcontext()
         self.readers = self.engine.execution_options(reads_only=True)
 
     def close(self) -> None:
         """Close the connections to the database."""
         self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run one writing transaction.
+
+        Threads take turns on SQLite: its own waiting is by sleeping, ever longer.
+        """
+        with self._turn, self.engine.begin() as connection:
+            yield connection
 
     def submit(self, questions: Sequence[Question]) -> int:
         """Ask questions, each sample once; return how many are new.
@@ -105,7 +118,7 @@ class AnnotationStore:
         first: dict[SampleKey, Question] = {}
         for question in questions:
             first.setdefault(question.key, question)
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             for campaign in sorted({question.campaign for question in questions}):
                 lock_campaign(connection, campaign)
             asked = find_questions(connection, list(first))
@@ -134,7 +147,7 @@ class AnnotationStore:
 
     def record_as(self, kind: str, answers: Sequence[Answer], client_keys: Sequence[str]) -> int:
         """Keep events of another kind than answer, such as review, in the same way."""
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             asked = find_questions(connection, [answer.key for answer in answers], lock=True)
             rows = [
                 self._event(kind, answer, client_key, asked.get(answer.key))
@@ -178,7 +191,7 @@ class AnnotationStore:
     def raise_votes(self, questions: Iterable[Question], votes: int) -> None:
         """Ask for more answers to questions, where people disagree; never for fewer."""
         keys = [question.key for question in questions]
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             asked = find_questions(connection, keys, lock=True)
             for some in chunks([row["id"] for row in asked.values()]):
                 of_these = QUESTIONS.c.id.in_(some)
@@ -188,7 +201,7 @@ class AnnotationStore:
 
     def close_round(self, campaign: str, round: int) -> None:
         """Ask nothing more in a round; answers that still come are kept, marked as late."""
-        with self.engine.begin() as connection:
+        with self.writing() as connection:
             of_round = update(QUESTIONS).where(*_within(campaign, round))
             connection.execute(of_round.values(closed=True))
 
