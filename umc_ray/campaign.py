@@ -16,7 +16,7 @@ from umc_ray.pipeline.ingest import ingest
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.records import Arm
 from umc_ray.round import round_folder, run_round
-from umc_ray.run import Run
+from umc_ray.run import UNUSABLE, Run
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -102,11 +102,12 @@ def bring_in(run: Run) -> None:
     seed = run.config.seed
     run.step("draws", lambda _: make_draws(run.storage, pools, run.draws, seed))
     encoders = {name: task.encoder for name, task in run.config.tasks.items()}
-    run.step(
+    rejected = run.step(
         "encode",
         lambda on_rows: encode(encoders, run.parts, run.storage, on_rows),
         rows=sum(part.rows for part in run.parts),
     )
+    run.storage.write_json(UNUSABLE, rejected)
 
 
 def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:

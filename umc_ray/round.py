@@ -73,9 +73,8 @@ def _rounds(number: int) -> list[str]:
 
 def split_budget(run: Run, number: int) -> Document:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
-    asked = run.asked()
-    arms = [_context(run, number, arm, len(ids)) for arm, ids in asked.items()]
-    spent = sum(len(ids) for ids in asked.values())
+    arms = [_context(run, number, arm, len(ids)) for arm, ids in run.closed().items()]
+    spent = sum(len(ids) for ids in run.asked().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
     if not any(arm.remaining for arm in arms):
         raise PoolExhausted(f"all {spent} samples of the pool have been asked about")
@@ -89,7 +88,7 @@ def split_budget(run: Run, number: int) -> Document:
     }
 
 
-def _context(run: Run, number: int, arm: Arm, asked: int) -> ArmContext:
+def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
     """Tell what the last round found out about a domain; nothing for a new one."""
     rows = sum(part.rows for part in run.pool(arm))
     scores, metrics = _last(run, number, "scores"), _last(run, number, "metrics")
@@ -97,7 +96,7 @@ def _context(run: Run, number: int, arm: Arm, asked: int) -> ArmContext:
     return ArmContext(
         name=str(arm),
         uncertainty=scores.get("arms", {}).get(str(arm), {}).get("uncertainty"),
-        remaining=rows - asked,
+        remaining=rows - closed,
         pool=rows,
         cost=run.config.domains()[arm].cost_per_label,
         accuracy=None if audit is None else audit["accuracy"],
@@ -114,7 +113,7 @@ def _last(run: Run, number: int, name: str) -> Document:
 
 def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
     """Choose each domain's share of the batch."""
-    asked = run.asked()
+    closed = run.closed()
     scored = _last(run, number, "scores").get("arms", {})
     shares = [
         Share(
@@ -124,7 +123,7 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
             parts=run.pool(arm),
             features=run.features[arm.task],
             draws=run.draws,
-            asked=asked[arm],
+            asked=closed[arm],
             scores=round_folder(number - 1) if str(arm) in scored else None,
             classes=run.classes[arm.task],
             seed=run.config.seed * 100_003 + number,
@@ -167,7 +166,7 @@ def _question(run: Run, number: int, position: int, row: Document) -> Question:
 
 def train(run: Run, number: int) -> Document:
     """Retrain the specialists of all tasks that have labels, and measure them on the audits."""
-    samples = training_sets(run.storage, _rounds(number), run.asked(), run.draws)
+    samples = training_sets(run.storage, _rounds(number), run.closed(), run.draws)
     before = _last(run, number, "training").get("ensembles", {})
     jobs = [
         EnsembleJob(
@@ -199,7 +198,7 @@ def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document
         table=round_folder(number),
         ensembles=ensembles,
         features=run.features,
-        asked=run.asked(),
+        asked=run.closed(),
         acquisition=selection.acquisition,
         top=selection.candidates_per_label * run.config.budget.per_round,
     )

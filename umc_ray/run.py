@@ -37,6 +37,9 @@ BACKENDS: dict[str, type[ReplayAnnotator] | type[SheetBackend]] = {
 
 MIN_DRAWS = 2000
 
+UNUSABLE = "unusable.json"
+"""By domain, the samples that no encoder could read."""
+
 
 class Watch(Protocol):
     """Whoever follows a run: a progress bar, a log."""
@@ -137,6 +140,14 @@ class Run:
         for question in self.store.questions(self.config.name):
             ids[Arm(question.task, question.domain)].append(question.sample_id)
         return {arm: np.sort(np.array(values, dtype=np.int64)) for arm, values in ids.items()}
+
+    def closed(self) -> dict[Arm, IntArray]:
+        """Return the ids of all samples that cannot be chosen any more: asked, or unusable."""
+        unusable = self.storage.read_json(UNUSABLE)
+        return {
+            arm: np.union1d(ids, np.array(unusable.get(str(arm), []), dtype=np.int64))
+            for arm, ids in self.asked().items()
+        }
 
     def stage(
         self,

@@ -70,11 +70,14 @@ def _test(
         predicted.append(table["label_1"].to_numpy())
         probs.append(table["prob_1"].to_numpy())
         truth.append([classes.index(label) for label in oracle["label"].to_pylist()])
-    predicted_N = np.concatenate(predicted).astype(np.int64)
-    truth_N = np.concatenate(truth).astype(np.int64)
+    top_N = np.concatenate(probs)
+    readable = np.isfinite(top_N)  # what no encoder could read has no prediction
+    top_N = top_N[readable]
+    predicted_N = np.concatenate(predicted).astype(np.int64)[readable]
+    truth_N = np.concatenate(truth).astype(np.int64)[readable]
     confusion_CC = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion_CC, (truth_N, predicted_N), 1)
-    calibration = reliability(np.concatenate(probs), predicted_N == truth_N)
+    calibration = reliability(top_N, predicted_N == truth_N)
     return {
         "n": len(truth_N),
         "accuracy": float((predicted_N == truth_N).mean()),

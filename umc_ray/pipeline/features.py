@@ -1,5 +1,6 @@
 """Encode every sample once: the pass that makes all later passes cheap."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
+import torch
 
 from umc_ray.config import EncoderConfig
+from umc_ray.errors import StageError
 from umc_ray.pipeline.encoders import Encoder, Half, encoder_hash, load_encoder
 from umc_ray.pipeline.stream import Compute, OnRows, Summary, stream
-from umc_ray.records import Part, embeddings_column
+from umc_ray.records import QUARANTINE, Part, embeddings_column
 from umc_ray.storage import Storage
 
 BATCHES_AHEAD = 4
@@ -38,35 +41,96 @@ class EncodeWorker:
         return item.key(self.tables[item.arm.task])
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:
-        """Encode a part; an embedding column of float16 rows."""
+        """Encode a part; an embedding column of float16 rows, not a number where none could be."""
         config = self.encoders[item.arm.task]
         encoder = load_encoder(config)
-        table = self.storage.read_table(item.key("pool"), ["sample_id", encoder.column])
+        columns = ["sample_id", "key", "source", encoder.column]
+        table = self.storage.read_table(item.key("pool"), columns)
         payloads = table.column(encoder.column).to_pylist()
-        embeddings_ND = np.concatenate(list(_encoded(encoder, payloads, config.batch_size)))
-        features = pa.table(
-            {"sample_id": table["sample_id"], "embedding": embeddings_column(embeddings_ND)}
-        )
-        return features, {"rows": len(payloads), "dimension": embeddings_ND.shape[1]}
+        embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
+        if len(rejected) == len(payloads):
+            raise StageError(f"no sample of {item.arm} can be encoded: {rejected[0]}")
+        self._quarantine(item, table, rejected)
+        ids = table["sample_id"]
+        features = pa.table({"sample_id": ids, "embedding": embeddings_column(embeddings_ND)})
+        return features, {
+            "rows": len(payloads),
+            "rejected": ids.take(pa.array(list(rejected), pa.int64())).to_pylist(),
+        }
+
+    def _quarantine(self, item: Part, table: pa.Table, rejected: Mapping[int, str]) -> None:
+        if rejected:
+            rows = table.take(pa.array(list(rejected)))
+            columns = [rows["source"], rows["key"], pa.array(rejected.values(), pa.string())]
+            bad = pa.Table.from_arrays(columns, schema=QUARANTINE)
+            self.storage.write_table(item.key("quarantine/encode"), bad)
 
 
-def _encoded(encoder: Encoder, payloads: Sequence[str | bytes], size: int) -> Iterator[Half]:
-    """Encode batch by batch, in order, decoding ahead of the model."""
-    batches = (payloads[i : i + size] for i in range(0, len(payloads), size))
+def encode_rows(
+    encoder: Encoder, payloads: Sequence[str | bytes], size: int
+) -> tuple[Half, dict[int, str]]:
+    """Encode a part's samples in batches, decoding ahead of the model.
+
+    Returns:
+        The embeddings, with rows of NaN for samples that cannot be encoded, and why by row.
+    """
+    rejected: dict[int, str] = {}
+    done: list[tuple[list[int], Half]] = []
+    batches = (range(i, min(i + size, len(payloads))) for i in range(0, len(payloads), size))
     with ThreadPoolExecutor(max_workers=1) as pool:
-        for prepared in _ahead(pool, encoder, batches):
-            yield encoder.encode(prepared)
+        for prepared in _ahead(pool, encoder, payloads, batches, rejected):
+            if prepared:
+                done += _encoded(encoder, list(prepared), list(prepared.values()), rejected)
+    dimension = done[0][1].shape[1] if done else 0
+    embeddings_ND = np.full((len(payloads), dimension), np.nan, dtype=np.float16)
+    for rows, some_ND in done:
+        embeddings_ND[rows] = some_ND
+    return embeddings_ND, dict(sorted(rejected.items()))
+
+
+def _encoded(
+    encoder: Encoder, rows: list[int], prepared: list[Any], rejected: dict[int, str]
+) -> list[tuple[list[int], Half]]:
+    """Encode a batch; if it fails, halve it until what is left are the rows that fail alone."""
+    try:
+        return [(rows, encoder.encode(prepared))]
+    except Exception as error:
+        if _leaves_the_device_unusable(error):
+            # Ray starts another actor, which takes the part from its beginning. An error that is
+            # raised would be tried again in this process, whose device is gone.
+            os._exit(1)
+        if len(rows) == 1:
+            rejected[rows[0]] = f"cannot be encoded: {error!r}"
+            return []
+    half = len(rows) // 2
+    first = _encoded(encoder, rows[:half], prepared[:half], rejected)
+    return first + _encoded(encoder, rows[half:], prepared[half:], rejected)
+
+
+def _leaves_the_device_unusable(error: Exception) -> bool:
+    """Whether a CUDA context is lost: any error of it but a lack of memory."""
+    return "CUDA error" in str(error) and not isinstance(error, torch.OutOfMemoryError)
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, encoder: Encoder, batches: Iterable[Sequence[str | bytes]]
-) -> Iterator[list[Any]]:
-    """Prepare batches in a thread, at most BATCHES_AHEAD ones that wait."""
+    pool: ThreadPoolExecutor,
+    encoder: Encoder,
+    payloads: Sequence[str | bytes],
+    batches: Iterable[range],
+    rejected: dict[int, str],
+) -> Iterator[dict[int, Any]]:
+    """Prepare batches, by row, in a thread, at most BATCHES_AHEAD ones that wait."""
 
-    def prepare(batch: Sequence[str | bytes]) -> list[Any]:
-        return [encoder.prepare(payload) for payload in batch]
+    def prepare(batch: range) -> dict[int, Any]:
+        prepared = {}
+        for row in batch:
+            try:
+                prepared[row] = encoder.prepare(payloads[row])
+            except Exception as error:
+                rejected[row] = f"cannot be decoded: {error!r}"
+        return prepared
 
-    waiting: deque[Future[list[Any]]] = deque()
+    waiting: deque[Future[dict[int, Any]]] = deque()
     for batch in batches:
         waiting.append(pool.submit(prepare, batch))
         if len(waiting) >= BATCHES_AHEAD:
@@ -80,17 +144,22 @@ def encode(
     parts: Sequence[Part],
     storage: Storage,
     on_rows: OnRows | None = None,
-) -> int:
-    """Encode all parts of all tasks that are not encoded yet; returns the number of rows."""
-    rows = 0
+) -> dict[str, list[int]]:
+    """Encode all parts of all tasks that are not encoded yet.
+
+    Returns:
+        By domain, the ids of the samples that cannot be encoded.
+    """
+    rejected: dict[str, list[int]] = {}
     for gpus in sorted({config.num_gpus for config in encoders.values()}):
         alike = {task: config for task, config in encoders.items() if config.num_gpus == gpus}
         worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
         mine = [part for part in parts if part.arm.task in alike]
         actors = max(_pool_size(config) for config in alike.values())
         summaries = stream(worker, mine, Compute(min(actors, len(mine)), gpus), on_rows)
-        rows += sum(summary["rows"] for summary in summaries)
-    return rows
+        for part, summary in zip(mine, summaries, strict=True):
+            rejected.setdefault(str(part.arm), []).extend(summary["rejected"])
+    return rejected
 
 
 def _pool_size(config: EncoderConfig) -> int:
