@@ -54,10 +54,10 @@ def kmeans(
     iterations: int = 20,
     tol: float = 1e-3,
 ) -> Clusters:
-    """Cluster N points into at most k groups; the same seed gives the same clusters.
+    """Cluster N points into at most k groups; fewer when fewer points are distinct.
 
-    Stops when a round lowers the inertia by less than the share `tol`. Fewer than k clusters come
-    back when fewer points are distinct. Works on one centred copy of the points and 4 MB blocks.
+    Stops when a round lowers the inertia by less than the share `tol`. The same seed gives the
+    same clusters (on CUDA up to the order of sums). Keeps one centred copy of the points.
 
     Raises:
         DataError: no points, a value that is not finite, or weights that don't fit.
@@ -92,7 +92,7 @@ def _checked(x_ND: Tensor, k: int, weight_N: Tensor | None) -> Tensor:
         raise ConfigError(f"k-means needs at least one cluster, asked for {k}")
     if x_ND.ndim != 2 or not len(x_ND):
         raise DataError(f"k-means needs points N x D, got shape {tuple(x_ND.shape)}")
-    if not bool(x_ND.isfinite().all()):
+    if not bool(x_ND.sum().isfinite()):
         raise DataError(f"{int((~x_ND.isfinite()).any(1).sum())} points hold NaN or infinity")
     if weight_N is None:
         return torch.ones(len(x_ND))
@@ -120,13 +120,13 @@ def _start(
 def _seed_centers(x_ND: Tensor, weight_N: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Draw at most k distinct points, in proportion to the squared distance to those drawn before.
 
-    Rounds of k / 32 points make it cost a few Lloyd iterations; up to 32 clusters it is k-means++
-    itself. Of 2 + log k draws the one that lowers the inertia most is kept.
+    Rounds of k / 32 points, each the best of 2 + log k draws, make it cost a few Lloyd iterations;
+    up to 32 clusters it is greedy k-means++ itself.
 
     Source: Arthur and Vassilvitskii 2007, k-means++ (greedy form); Bahmani et al. 2012,
     Scalable K-Means++ (many draws a round).
     """
-    norm_N = x_ND.square().sum(1)
+    norm_N = _squared_norms(x_ND)
     chosen = _draw(weight_N, 1, generator)
     nearest_N = torch.full_like(norm_N, torch.inf)
     new = chosen
@@ -148,22 +148,18 @@ def _best_of_groups(
     size = min(size, len(tried))
     tried = tried[: len(tried) // size * size]
     centers_TD = x_ND[tried]
-    norm_T = centers_TD.square().sum(1)
+    norm_T = _squared_norms(centers_TD)
     cost_T = torch.zeros_like(norm_T)
     for rows in _blocks(len(x_ND), len(tried)):
         block_BD = x_ND[rows]
         distance_BT = torch.addmm(norm_T, block_BD, centers_TD.T, alpha=-2)
-        distance_BT += block_BD.square().sum(1, keepdim=True)
+        distance_BT += _squared_norms(block_BD)[:, None]
         cost_T += weight_N[rows] @ distance_BT.clamp_min_(0).minimum(nearest_N[rows, None])
     best = cost_T.view(-1, size).argmin(0) * size + torch.arange(size, device=cost_T.device)
-    return tried[best[_first_of_same(centers_TD[best])]]
-
-
-def _first_of_same(x_ND: Tensor) -> Tensor:
-    """Mask of the points that don't repeat an earlier one."""
-    distance_NN = torch.cdist(x_ND, x_ND).square()
-    same_NN = distance_NN <= _SAME * x_ND.square().sum(1, keepdim=True)
-    return ~same_NN.tril(-1).any(1)
+    new = tried[best]
+    # A point that an earlier one of the round brings much nearer waits: it may be the same cluster.
+    close_BB = torch.cdist(x_ND[new], x_ND[new]).square() < nearest_N[new, None] / 2
+    return new[~close_BB.tril(-1).any(1)]
 
 
 def _draw(mass_N: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -193,23 +189,19 @@ def _lloyd(
 
 def _assign(x_ND: Tensor, centers_KD: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest center of each point and the squared distance to it; ties go to the first center."""
-    half_K = centers_KD.square().sum(1) / 2
+    half_K = _squared_norms(centers_KD) / 2
     labels_N = torch.empty(len(x_ND), dtype=torch.int64, device=x_ND.device)
     distance_N = x_ND.new_empty(len(x_ND))
     for rows in _blocks(len(x_ND), len(centers_KD)):
-        torch.max(
-            torch.addmm(half_K, x_ND[rows], centers_KD.T, beta=-1),
-            dim=1,
-            out=(distance_N[rows], labels_N[rows]),
-        )
-    return labels_N, (x_ND.square().sum(1) - 2 * distance_N).clamp_min_(0)
+        closeness_BK = torch.addmm(half_K, x_ND[rows], centers_KD.T, beta=-1)
+        torch.max(closeness_BK, dim=1, out=(distance_N[rows], labels_N[rows]))
+    return labels_N, (_squared_norms(x_ND) - 2 * distance_N).clamp_min_(0)
 
 
 def _means(
     x_ND: Tensor, weight_N: Tensor, labels_N: Tensor, distance_N: Tensor, centers_KD: Tensor
 ) -> Tensor:
     """Weighted mean of each cluster; an empty one moves to the point farthest from its center."""
-    k = len(centers_KD)
     mass_K = torch.zeros_like(centers_KD[:, 0]).index_add_(0, labels_N, weight_N)
     sums_KD = torch.zeros_like(centers_KD)
     for rows in _blocks(len(x_ND), x_ND.shape[1]):
@@ -217,11 +209,14 @@ def _means(
     means_KD = sums_KD / mass_K[:, None]
     empty_K = torch.nonzero(mass_K == 0)[:, 0]
     if len(empty_K):
-        cost_N = distance_N * weight_N
-        farthest = cost_N.sort(descending=True, stable=True).indices[: min(k, len(empty_K))]
-        means_KD[empty_K] = centers_KD[empty_K]
-        means_KD[empty_K[: len(farthest)]] = x_ND[farthest]
+        by_cost = (distance_N * weight_N).sort(descending=True, stable=True).indices
+        means_KD[empty_K] = x_ND[by_cost[: len(empty_K)]]
     return means_KD
+
+
+def _squared_norms(x_ND: Tensor) -> Tensor:
+    norm_N: Tensor = torch.linalg.vector_norm(x_ND, dim=1)  # unlike square().sum(), without a copy
+    return norm_N.square_()
 
 
 def _blocks(n: int, width: int) -> Iterator[slice]:
@@ -270,11 +265,9 @@ def density_clusters(
     x_ND = x_ND.to("cuda" if used == "cuml" else "cpu", torch.float32)
     run = _cuml_density if used == "cuml" else _sklearn_density
     labels_N = run(x_ND, method, min_cluster_size, min_samples, eps)
-    inside_N = labels_N >= 0
-    k = int(labels_N.max()) + 1
-    points_ND, own_N = x_ND[inside_N], labels_N[inside_N]
-    sums_KD = x_ND.new_zeros(k, x_ND.shape[1]).index_add_(0, own_N, points_ND)
-    centers_KD = sums_KD / own_N.bincount(minlength=k)[:, None]
+    points_ND, own_N = x_ND[labels_N >= 0], labels_N[labels_N >= 0]
+    sums_KD = x_ND.new_zeros(int(labels_N.max()) + 1, x_ND.shape[1]).index_add_(0, own_N, points_ND)
+    centers_KD = sums_KD / own_N.bincount(minlength=len(sums_KD))[:, None]
     inertia = float((points_ND - centers_KD[own_N]).square().sum(dtype=torch.float64))
     return Clusters(labels_N.cpu().numpy(), centers_KD.cpu().numpy(), inertia, 0, used)
 
@@ -282,26 +275,24 @@ def density_clusters(
 def _sklearn_density(
     x_ND: Tensor, method: Method, min_cluster_size: int, min_samples: int, eps: float | None
 ) -> Tensor:
-    # Slow to load, and needed only when domains are discovered.
-    from sklearn.cluster import DBSCAN, HDBSCAN
+    from sklearn.cluster import DBSCAN, HDBSCAN  # slow to load, and seldom needed
 
     if method == "dbscan":
         model = DBSCAN(eps=eps, min_samples=min_samples)
     else:
         model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, copy=True)
-    return torch.from_numpy(model.fit_predict(x_ND.numpy()).astype(np.int64))
+    return torch.from_numpy(model.fit_predict(x_ND.numpy())).long()
 
 
 def _cuml_density(
     x_ND: Tensor, method: Method, min_cluster_size: int, min_samples: int, eps: float | None
 ) -> Tensor:
-    from cuml.cluster import DBSCAN, HDBSCAN  # see _cuml_lloyd
+    from cuml.cluster import DBSCAN, HDBSCAN  # as in _cuml_lloyd
 
     torch.cuda.current_stream().synchronize()
     if method == "dbscan":
         model = DBSCAN(eps=eps, min_samples=min_samples, output_type="cupy")
     else:
-        model = HDBSCAN(
-            min_cluster_size=min_cluster_size, min_samples=min_samples, output_type="cupy"
-        )
+        sizes = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
+        model = HDBSCAN(**sizes, output_type="cupy")
     return torch.as_tensor(model.fit_predict(x_ND), device=x_ND.device).long()

@@ -124,4 +124,4 @@ def typicality(x_ND: Floats, neighbours: int = 20) -> Floats:
         squares_BN.partition(neighbours, axis=1)  # the nearest of all is the point itself
         nearest = np.sqrt(squares_BN[:, : neighbours + 1])
         mean_N[start : start + step] = nearest.sum(1) / neighbours
-    return np.reciprocal(mean_N.clip(min=1e-12))
+    return np.reciprocal(np.maximum(mean_N, 1e-12), dtype=np.float32)

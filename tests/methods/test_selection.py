@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.methods.scoring import top_m
+from umc_ray.methods.selection import STRATEGIES, Candidates, select
+
+
+def candidates(n, distinct=None, seed=0, d=6):
+    rng = np.random.default_rng(seed)
+    distinct = n if distinct is None else min(n, distinct)
+    x_ND = rng.normal(size=(distinct, d)).astype(np.float32)[np.arange(n) % max(distinct, 1)]
+    return Candidates(
+        ids_N=rng.permutation(10 * n)[:n].astype(np.int64),
+        acquisition_N=rng.integers(0, 4, size=n).astype(np.float32),  # with ties
+        embeddings_ND=x_ND,
+        probs_NC=rng.dirichlet(np.ones(3), size=n).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=25)
+@given(st.integers(0, 40), st.integers(0, 50), st.integers(1, 40), st.integers(0, 5), st.data())
+def test_picks_are_unique_as_many_as_asked_and_independent_of_order(
+    strategy, n, batch, distinct, n_labeled, data
+):
+    pool = candidates(n, distinct)
+    labeled_LD = np.random.default_rng(1).normal(size=(n_labeled, 6)).astype(np.float32)
+    picks = select(strategy, pool, batch, seed=7, labeled_embeddings=labeled_LD)
+    assert len(picks) == len(set(picks.tolist())) == min(n, batch)
+    shuffled = np.array(data.draw(st.permutations(range(n))), np.intp)
+    moved = Candidates(*(values[shuffled] for values in vars(pool).values()))
+    again = select(strategy, moved, batch, seed=7, labeled_embeddings=labeled_LD)
+    assert moved.ids_N[again].tolist() == pool.ids_N[picks].tolist()
+
+
+def test_top_takes_the_most_informative_and_breaks_ties_by_id():
+    pool = Candidates(
+        np.array([9, 3, 7]), np.array([1, 1, 2], np.float32), np.zeros((3, 1), np.float32)
+    )
+    assert select("top", pool, 2, seed=0).tolist() == [2, 1]
+
+
+def test_random_differs_by_seed():
+    pool = candidates(200)
+    assert (
+        select("random", pool, 20, seed=1).tolist() != select("random", pool, 20, seed=2).tolist()
+    )
+
+
+@pytest.mark.parametrize("strategy", ["cluster", "herding", "uncertainty_herding", "typical"])
+def test_each_group_is_asked_about_once(strategy):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), 12)
+    x_ND = (100 * np.eye(8)[groups] + rng.normal(size=(96, 8))).astype(np.float32)
+    pool = Candidates(np.arange(96), rng.random(96).astype(np.float32), x_ND)
+    picks = select(strategy, pool, 8, seed=0)
+    assert sorted(groups[picks].tolist()) == list(range(8))
+
+
+@pytest.mark.parametrize("strategy", ["herding", "typical", "kcenter"])
+def test_labeled_groups_are_asked_about_last(strategy):
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(6), 10)
+    x_ND = (100 * np.eye(6)[groups] + rng.normal(size=(60, 6))).astype(np.float32)
+    pool = Candidates(np.arange(60), np.zeros(60, np.float32), x_ND)
+    labeled_LD = (100 * np.eye(6)[[0, 1, 2]]).astype(np.float32)
+    picks = select(strategy, pool, 3, seed=0, labeled_embeddings=labeled_LD)
+    assert sorted(groups[picks].tolist()) == [3, 4, 5]
+
+
+def test_cluster_weighs_information_against_closeness_to_the_center():
+    # two far groups: in one the informative sample is central, in the other it is an outlier
+    x_ND = np.array([[0], [1], [-1], [100], [101], [99], [110]], np.float32)
+    acquisition_N = np.array([0.9, 0.2, 0.2, 0.5, 0.5, 0.5, 0.6], np.float32)
+    picks = select("cluster", Candidates(np.arange(7), acquisition_N, x_ND), 2, seed=0)
+    assert picks[0] == 0
+    assert picks[1] in (3, 4)
+
+
+def test_near_duplicates_are_picked_only_when_nothing_else_is_left():
+    rng = np.random.default_rng(0)
+    distinct_ND = rng.normal(size=(10, 4)).astype(np.float32)
+    x_ND = np.repeat(distinct_ND, 5, axis=0) + 1e-4 * rng.normal(size=(50, 4)).astype(np.float32)
+    pool = Candidates(np.arange(50), rng.random(50).astype(np.float32), x_ND)
+    picks = select("cluster", pool, 12, seed=0)
+    assert set((picks[:10] // 5).tolist()) == set(range(10))
+    assert len(set(picks.tolist())) == 12
+
+
+def test_badge_distances_are_those_of_the_gradients():
+    # D2 sampling has one outcome when one point has all the mass: two groups of equal gradients
+    x_ND = np.array([[1, 2], [1, 2], [-3, 1], [-3, 1]], np.float32)
+    probs_NC = np.array([[0.4, 0.6], [0.4, 0.6], [0.6, 0.4], [0.6, 0.4]], np.float32)
+    pool = Candidates(np.arange(4), np.array([0, 1, 2, 3], np.float32), x_ND, probs_NC)
+    picks = select("badge", pool, 3, seed=0)
+    assert set(picks[:2].tolist()) in ({0, 2}, {1, 2}, {0, 3}, {1, 3})
+    assert picks[0] == 2  # the largest gradient, smaller id
+    assert picks[2] == 3  # nothing is left to draw, so the most informative completes the batch
+
+
+def test_badge_draws_in_proportion_to_squared_gradient_distances():
+    rng = np.random.default_rng(0)
+    pool = candidates(6, seed=3)
+    residual_NC = pool.probs_NC - np.eye(3)[pool.probs_NC.argmax(1)]
+    gradients = (residual_NC[:, :, None] * pool.embeddings_ND[:, None, :]).reshape(6, -1)
+    first = int((gradients**2).sum(1).argmax())
+    mass_N = ((gradients - gradients[first]) ** 2).sum(1)
+    seconds = [select("badge", pool, 2, seed=int(s))[1] for s in rng.integers(0, 2**31, 2000)]
+    shares_N = np.bincount(seconds, minlength=6) / 2000
+    np.testing.assert_allclose(shares_N, mass_N / mass_N.sum(), atol=0.04)
+
+
+def test_what_cannot_be_selected_is_said():
+    pool = candidates(5)
+    with pytest.raises(ConfigError, match=r"'best'.*random, top, cluster"):
+        select("best", pool, 2, seed=0)
+    with pytest.raises(DataError, match="badge"):
+        select("badge", Candidates(pool.ids_N, pool.acquisition_N, pool.embeddings_ND), 2, seed=0)
+    with pytest.raises(DataError, match="'acquisition_N': 4"):
+        short = Candidates(pool.ids_N, pool.acquisition_N[:4], pool.embeddings_ND)
+        select("top", short, 2, seed=0)
+    with pytest.raises(DataError, match="asked for -1"):
+        select("top", pool, -1, seed=0)
+
+
+def learned_accuracy(strategy, seed):
+    """Average accuracy on digits over five batches of 20 after 20 random labels."""
+    x_ND, y_N = load_digits(return_X_y=True)
+    x_ND = (x_ND / 16).astype(np.float32)
+    order = np.random.default_rng(seed).permutation(len(x_ND))
+    test, pool, labeled = order[:500], order[500:], list(order[500:520])
+    accuracies = []
+    for number in range(6):
+        model = LogisticRegression(max_iter=200).fit(x_ND[labeled], y_N[labeled])
+        accuracies.append(model.score(x_ND[test], y_N[test]))
+        left = np.setdiff1d(pool, labeled)
+        top_2 = np.sort(model.predict_proba(x_ND[left]), axis=1)[:, -2:]
+        margin_N = (1 - top_2[:, 1] + top_2[:, 0]).astype(np.float32)
+        best = left if strategy == "random" else left[top_m(margin_N, left, 400)]
+        acquisition_N = margin_N[np.searchsorted(left, best)]
+        picks = select(strategy, Candidates(best, acquisition_N, x_ND[best]), 20, seed=number)
+        labeled += best[picks].tolist()
+    return float(np.mean(accuracies[1:]))
+
+
+def test_labels_bought_by_clusters_teach_more_than_top_margins_and_those_more_than_random():
+    with threadpool_limits(1):  # threads that wait for each other make tiny fits 30 times slower
+        means = {
+            strategy: np.mean([learned_accuracy(strategy, seed) for seed in range(10)])
+            for strategy in ("random", "top", "cluster")
+        }
+    assert means["cluster"] > means["top"] + 0.005
+    assert means["top"] > means["random"] + 0.005
