@@ -273,23 +273,26 @@ def _weights(arms: Sequence[ArmContext], objective: str) -> FloatArray:
     """Weigh the arms by what the objective counts, per unit of cost.
 
     pooled: by pool size. macro: equally. worst: by exp(-lead / WORST_SCALE), the lead being the
-    accuracy above that of the worst arm; without an accuracy, 1 - uncertainty stands in.
+    accuracy above that of the worst arm.
     """
-    cost_A = np.array([arm.cost for arm in arms])
     if objective == "pooled":
         counts_A = np.array([float(arm.pool) for arm in arms])
     elif objective == "macro":
         counts_A = np.ones(len(arms))
     else:
-        accuracy_A = np.array(
-            [
-                1.0 - uncertainty if arm.accuracy is None else arm.accuracy
-                for arm, uncertainty in zip(arms, _uncertainty(arms), strict=True)
-            ]
-        )
+        accuracy_A = _accuracy(arms)
         counts_A = np.exp((accuracy_A.min() - accuracy_A) / WORST_SCALE)
-    weight_A: FloatArray = counts_A / cost_A
+    weight_A: FloatArray = counts_A / np.array([arm.cost for arm in arms])
     return weight_A
+
+
+def _accuracy(arms: Sequence[ArmContext]) -> FloatArray:
+    """Give the mean of two estimates: the audit's has no bias, 1 - uncertainty little noise."""
+    sure_A = 1.0 - _uncertainty(arms)
+    known = [arm.accuracy for arm in arms]
+    audit_A = [sure if acc is None else acc for acc, sure in zip(known, sure_A, strict=True)]
+    mean_A: FloatArray = (sure_A + np.array(audit_A)) / 2.0
+    return mean_A
 
 
 def _check(kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> None:
