@@ -98,6 +98,12 @@ def test_the_sheet_shows_sample_suggestion_reason_and_choices(backend, tmp_path)
     ]
 
 
+def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):
+    backend.submit([question(1, payload={"predicted": "Good"}, blind=True)])
+    backend.collect(1)
+    assert rows_of(tmp_path / "run/rounds/0001/sheet.csv")[0]["suggestion"] == ""
+
+
 def test_a_half_filled_sheet_is_taken_over_and_the_rest_waited_for(backend, store, sheet):
     fill_in(sheet, "Good")
     with pytest.raises(Waiting, match=r"1 of 3 answered; fill in .*sheet.csv"):

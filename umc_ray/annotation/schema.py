@@ -39,7 +39,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from umc_ray.annotation.migrations.upgrade import upgrade
 from umc_ray.errors import StoreError
 
-BUSY_TIMEOUT_S = 60  # how long a writer waits for the other writers of an SQLite file
+BUSY_TIMEOUT_S = 60  # for the other writers of an SQLite file, or for a free connection
 
 METADATA = MetaData()
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
@@ -153,7 +153,7 @@ def lock_campaign(connection: Connection, campaign: str) -> None:
 def _engine(url: str) -> Engine:
     target = make_url(url)
     if target.get_backend_name() != "sqlite":
-        return create_engine(target, pool_pre_ping=True)
+        return create_engine(target, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
     if target.database not in (None, "", ":memory:"):
         Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S})

@@ -262,7 +262,7 @@ def _placed(slots: Collection[Slot], given: Sequence[Answer]) -> dict[Slot, tupl
 
 def _suggestion(question: Question) -> str:
     predicted = question.payload.get("predicted")
-    if predicted is None:
+    if predicted is None or question.blind:
         return ""
     confidence = question.payload.get("confidence")
     return str(predicted) if confidence is None else f"{predicted} ({confidence:.0%})"

@@ -1,0 +1,40 @@
+import pytest
+
+from umc_ray.annotation.review import decide, decisions, review_queue
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.errors import StoreError
+
+
+def answer(sample_id, annotator, label):
+    return Answer("camp", "tone", "mail", sample_id, annotator, label, 1)
+
+
+@pytest.fixture
+def voted(store):
+    """Sample 0 is unanimous, 1 is two to one, 2 is one each (one skip), 3 misses a vote."""
+    store.submit([Question("camp", 1, "tone", "mail", i, votes=3) for i in range(4)])
+    table = {0: ["good"] * 3, 1: ["good", "bad", "good"], 2: ["good", "bad", None], 3: ["bad"] * 2}
+    votes = [answer(i, f"p{k}", label) for i, row in table.items() for k, label in enumerate(row)]
+    store.record(votes, [f"{vote.sample_id}{vote.annotator}" for vote in votes])
+    return store
+
+
+def test_reviewers_see_complete_questions_the_most_divided_first(voted):
+    found = [(case.question.sample_id, case.agreement) for case in review_queue(voted, "camp")]
+    assert found == [(2, pytest.approx(1 / 3)), (1, pytest.approx(2 / 3))]
+    assert [c.question.sample_id for c in review_queue(voted, "camp", below=0.5)] == [2]
+
+
+def test_a_decision_leaves_the_queue_and_not_the_answers(voted):
+    before = voted.answers("camp")
+    decide(voted, answer(2, "rev", "bad"), "r1")
+    decide(voted, answer(2, "rev", "good"), "r2")
+    assert [case.question.sample_id for case in review_queue(voted, "camp")] == [1]
+    assert [each.label for each in decisions(voted, "camp").values()] == ["good"]
+    assert voted.answers("camp") == before
+    assert voted.progress("camp") == (3, 4)
+
+
+def test_a_decision_on_what_was_never_asked_is_refused(voted):
+    with pytest.raises(StoreError, match="never asked"):
+        decide(voted, answer(9, "rev", "bad"), "r")
