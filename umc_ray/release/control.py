@@ -11,6 +11,7 @@ from umc_ray.pipeline.ingest import load_manifest
 from umc_ray.records import Arm, Split
 from umc_ray.release.comparison import Comparison, Kind, compare_all, kind_of
 from umc_ray.release.history import History
+from umc_ray.release.pages import points
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,16 @@ def _split(kind: Kind) -> Split:
 
 def say_difference(found: Comparison) -> str:
     """Say in a sentence which run is ahead, and whether it can be told at all."""
-    points = 100 * found.difference.value
+    said = points(found.difference.value)
     at = f"at {found.labels:,.0f} labels"
     if found.difference.low <= 0 <= found.difference.high:
         return (
-            f"{points:+.1f} points against the control {at}: "
+            f"{said} points against the control {at}: "
             "within what the number of measured samples leaves open"
         )
-    return f"{points:+.1f} points {'ahead of' if points > 0 else 'behind'} the control {at}"
+    return (
+        f"{said} points {'ahead of' if found.difference.value > 0 else 'behind'} the control {at}"
+    )
 
 
 def say_saving(found: Comparison) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.records import Arm, Part, embeddings_array
-from umc_ray.run import Run
+from umc_ray.release.history import History, of_arms
 
 SAMPLE = 2000
 """Rows of a task's pool, and labeled ones, that a map shows at most."""
@@ -31,23 +31,27 @@ class Map:
     rounds_N: npt.NDArray[np.int64]
 
 
-def task_map(run: Run, task: str, batches: pa.Table) -> Map:
+def task_map(history: History, task: str) -> Map | None:
     """Project a task onto the two directions in which a sample of its pool varies most.
 
-    `batches` are all batches of the task's rounds, with the column round.
+    None if nothing was asked about it.
     Source: Pearson 1901, On lines and planes of closest fit (principal components).
     """
     from sklearn.decomposition import PCA  # takes a second to import
 
-    pool_ND = _sample_pool(run, task)
-    shown = np.sort(np.random.default_rng(0).permutation(len(batches))[:SAMPLE])
-    batches = batches.take(pa.array(shown))
-    labeled_ND = embeddings_array(batches["embedding"]).astype(np.float32)
+    arms = [arm for arm in history.run.config.domains() if arm.task == task]
+    asked = of_arms(history.batches, arms)
+    if not len(asked):
+        return None
+    pool_ND = _sample_pool(history, arms)
+    shown = np.sort(np.random.default_rng(0).permutation(len(asked))[:SAMPLE])
+    asked = asked.take(pa.array(shown))
+    labeled_ND = embeddings_array(asked["embedding"]).astype(np.float32)
     directions = PCA(min(2, *pool_ND.shape), svd_solver="randomized", random_state=0).fit(pool_ND)
     return Map(
         pool_N2=_pair(directions.transform(pool_ND)),
         labeled_N2=_pair(directions.transform(labeled_ND)),
-        rounds_N=batches["round"].to_numpy(),
+        rounds_N=asked["round"].to_numpy(),
     )
 
 
@@ -56,23 +60,20 @@ def _pair(rows_ND: Floats) -> Floats:
     return np.pad(rows_ND, ((0, 0), (0, 2 - rows_ND.shape[1])))
 
 
-def _sample_pool(run: Run, task: str) -> Floats:
+def _sample_pool(history: History, arms: Sequence[Arm]) -> Floats:
     """Read rows of some parts of each domain, each domain in proportion to its size."""
-    arms = [arm for arm in run.config.domains() if arm.task == task]
-    sizes = {arm: sum(part.rows for part in run.pool(arm)) for arm in arms}
-    total = sum(sizes.values())
-    tables = [
-        _sample_arm(run, arm, max(1, SAMPLE * size // total)) for arm, size in sizes.items() if size
-    ]
-    return np.concatenate(tables)
+    sizes = [sum(part.rows for part in history.run.pool(arm)) for arm in arms]
+    rows = [max(1, SAMPLE * size // sum(sizes)) for size in sizes]
+    return np.concatenate([_sample_arm(history, *pair) for pair in zip(arms, rows, strict=True)])
 
 
-def _sample_arm(run: Run, arm: Arm, rows: int) -> Floats:
-    parts = _spread(run.pool(arm))
+def _sample_arm(history: History, arm: Arm, rows: int) -> Floats:
+    parts = _spread(history.run.pool(arm))
     rng = np.random.default_rng(0)
     found = []
     for part in parts:
-        table = run.storage.read_table(part.key(run.features[arm.task]), ["embedding"])
+        key = part.key(history.features(arm.task))
+        table = history.run.storage.read_table(key, ["embedding"])
         picks = np.sort(rng.permutation(part.rows)[: -(-rows // len(parts))])
         found.append(embeddings_array(table["embedding"].take(pa.array(picks))))
     return np.concatenate(found)[:rows].astype(np.float32)

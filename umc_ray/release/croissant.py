@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
         name=f"{config.name}-{version}",
         description=f"{rows} samples that people labeled in campaign {config.name}, most of them "
         "chosen for being informative; README.md tells how.",
-        version=version,
+        version=re.sub(r"^v(\d+)$", r"\1.0.0", version),  # as the format wants it
         date_published=datetime.datetime.now(datetime.UTC),
         distribution=[
             mlc.FileObject(

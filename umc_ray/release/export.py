@@ -43,7 +43,7 @@ def write_release(run: Run, version: str | None = None) -> str:
         ConfigError: the version cannot be the name of a folder.
     """
     history = History.of(run)
-    version = version or _next_version(run.storage)
+    version = _next_version(run.storage) if version is None else version
     folder = _new_folder(run.storage, version)
     arms = [arm for arm in run.config.domains() if _labeled(history, arm).num_rows]
     if not arms:

@@ -61,6 +61,11 @@ class History:
         """Read a document of each round, oldest first."""
         return [self.run.storage.read_json(f"{folder}/{name}.json") for folder in self.folders]
 
+    def features(self, task: str) -> str:
+        """Name the table of a task's features; unlike the run, without reading the encoder."""
+        frozen = self.run.storage.read_json("campaign.json")
+        return f"features/{frozen[f'tasks.{task}.encoder']}"
+
     @cached_property
     def batches(self) -> pa.Table:
         """All that people were asked, with the columns round and of their answers.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import yaml
 
 from umc_ray.release import plots
@@ -176,11 +175,9 @@ def _trust(history: History) -> dict[str, Any]:
 def _looks(history: History) -> dict[str, Any]:
     """Draw the maps and collect the samples to look at."""
     maps = []
-    batches = history.batches
     for task in history.run.config.tasks:
-        mine = batches.filter(pa.array([each == task for each in batches["task"].to_pylist()]))
-        if len(mine):
-            found = task_map(history.run, task, mine)
+        found = task_map(history, task)
+        if found is not None:
             maps.append(plots.coverage(task, found.pool_N2, found.labeled_N2, found.rounds_N))
     return {"maps": maps, "shelves": shelves(history)}
 

@@ -1,0 +1,149 @@
+import hashlib
+import io
+import logging
+
+import mlcroissant
+import pytest
+import yaml
+from PIL import Image
+
+from tests.release.conftest import ATTACK, build_run
+from umc_ray.errors import ConfigError, StoreError
+from umc_ray.release.export import write_release
+from umc_ray.storage import Storage
+
+SHOP, POSTS, SCANS = (
+    "data/mood/shop.parquet",
+    "data/mood/posts.parquet",
+    "data/shapes/scans.parquet",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(finished):
+    path = write_release(finished)
+    assert path == f"{finished.storage.root}/release/v1"
+    return Storage(path)
+
+
+def test_a_release_holds_every_labeled_sample_with_its_story(folder, finished):
+    rows = folder.read_table(SHOP).to_pylist()
+    assert [row["sample_id"] for row in rows] == [0, 1, 2, 3, 4, 7]
+    assert rows[5]["text"].startswith(f"{ATTACK} number 7 ")
+    scores = finished.storage.read_table("rounds/0003/scores/pool/mood/shop/part-1.parquet")
+    expected = {
+        "label": "good",
+        "domain": "shop",
+        "key": "key-7",
+        "source": "a.parquet",
+        "round": 3,
+        "audit": False,
+        "why": "because it is hard",
+        "votes": 3,
+        "cost": 1.5,
+        "predicted": "good",
+        "probability": scores["prob_1"][1].as_py(),
+        "margin": scores["margin"][1].as_py(),
+        "score": scores["score"][1].as_py(),
+    }
+    assert {name: rows[5][name] for name in expected} == expected
+    assert rows[5]["agreement"] == pytest.approx(2 / 3)
+
+
+def test_images_are_released_as_they_were(folder, finished):
+    rows = folder.read_table(SCANS).to_pylist()
+    pool = finished.storage.read_table("pool/pool/shapes/scans/part-1.parquet").to_pylist()
+    assert [row["image"] for row in rows][-1] == pool[1]["image"]
+    assert Image.open(io.BytesIO(rows[0]["image"])).size == (8, 8)
+    assert rows[0]["label"] == "2"  # sample 2000 of classes $0, 1, 2
+
+
+def test_the_audit_set_is_the_asked_head_of_the_random_order_whoever_chose_it(folder):
+    # The order is 0, 2, 4, 3, 1, 5, ...; rows 3 and 1 were chosen, row 5 was not asked about.
+    rows = folder.read_table(SHOP).to_pylist()
+    assert [row["sample_id"] for row in rows if row["audit"]] == [0, 1, 2, 3, 4]
+
+
+def test_what_nobody_could_label_is_left_out(folder):
+    ids = folder.read_table(POSTS)["sample_id"].to_pylist()
+    assert ids == [1000, 1001, 1003, 1004, 1007]
+
+
+def test_checksums_are_those_of_the_files_and_cover_all_of_them(folder):
+    provenance = folder.read_json("provenance.json")
+    files = [key for key in folder.keys("") if key != "provenance.json"]
+    assert sorted(provenance["sha256"]) == sorted(files)
+    for name, digest in provenance["sha256"].items():
+        assert hashlib.sha256(folder.read_bytes(name)).hexdigest() == digest
+
+
+def test_provenance_names_models_pools_and_packages_but_no_password(folder):
+    provenance = folder.read_json("provenance.json")
+    assert provenance["models"][2] == {"mood": "mood-3", "shapes": "shapes-3"}
+    assert provenance["pools"]["mood/shop"] == {"fingerprint": "mood/shop-pool", "rows": 12}
+    assert provenance["packages"]["numpy"].count(".") == 2
+    assert (provenance["rounds"], provenance["labels"], provenance["cost"]) == (3, 17, 25.5)
+    assert "secret" not in folder.read_bytes("provenance.json").decode()
+
+
+def test_the_card_counts_what_is_in_the_files(folder):
+    _, front, body = folder.read_bytes("README.md").decode().split("---\n", 2)
+    card = yaml.safe_load(front)
+    assert card["task_categories"] == ["image-classification", "text-classification"]
+    assert [each["config_name"] for each in card["configs"]] == ["mood", "shapes"]
+    for info in card["dataset_info"]:
+        (split,) = info["splits"]
+        keys = folder.keys(f"data/{info['config_name']}")
+        tables = [folder.read_table(key) for key in keys]
+        assert split["num_examples"] == sum(len(table) for table in tables)
+        assert split["num_bytes"] == sum(len(folder.read_bytes(key)) for key in keys)
+        assert [each["name"] for each in info["features"]] == tables[0].column_names
+    posts = folder.read_table(POSTS)["label"].to_pylist()
+    counts = f"{posts.count('bad')} | {posts.count('good')}"
+    assert f"| posts | 12 | 5 | 4 | 7.5 | {counts} |" in body
+    assert "Actively selected samples are not a random sample of the pool" in body
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlcroissant's use of rdflib, pandas
+def test_croissant_is_valid_and_its_records_are_those_of_the_files(folder, caplog):
+    with caplog.at_level(logging.ERROR):
+        dataset = mlcroissant.Dataset(folder.path("croissant.json"))
+    assert not dataset.metadata.ctx.issues.errors
+    records = list(dataset.records("shapes/scans"))
+    rows = folder.read_table(SCANS).to_pylist()
+    assert [each["shapes/scans/sample_id"] for each in records] == [r["sample_id"] for r in rows]
+    assert [each["shapes/scans/label"].decode() for each in records] == [r["label"] for r in rows]
+
+
+def test_a_second_release_has_the_same_data_and_the_next_number(folder, finished):
+    second = Storage(write_release(finished))
+    assert second.root.endswith("/v2")
+    for key in folder.keys("data"):
+        assert second.read_bytes(key) == folder.read_bytes(key)
+
+
+def test_a_release_is_never_overwritten(folder, finished):
+    before = {key: folder.read_bytes(key) for key in folder.keys("")}
+    with pytest.raises(StoreError, match=r"release v1 of .* exists"):
+        write_release(finished, "v1")
+    assert {key: folder.read_bytes(key) for key in folder.keys("")} == before
+
+
+def test_what_a_broken_off_release_left_is_cleared(finished):
+    finished.storage.write_bytes("release/spring/data/gone/old.parquet", b"half")
+    release = Storage(write_release(finished, "spring"))
+    assert [key for key in release.keys("data") if "gone" in key] == []
+
+
+@pytest.mark.parametrize("version", ["../v1", "a/b", "", " "])
+def test_a_version_is_the_name_of_a_folder(finished, version):
+    with pytest.raises(ConfigError, match="version"):
+        write_release(finished, version)
+
+
+def test_without_labels_there_is_nothing_to_release(tmp_path):
+    run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
+    labels = run.storage.read_table("rounds/0001/labels.parquet")
+    run.storage.write_table("rounds/0001/labels.parquet", labels[:0])
+    with pytest.raises(StoreError, match="nothing to release"):
+        write_release(run)
