@@ -10,11 +10,6 @@ hypothesis.settings.register_profile("umc", deadline=None)
 hypothesis.settings.load_profile("umc")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # Ray Data warns about the names of settings that it sets itself.
-    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:ray.data.context")
-
-
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray with two CPUs; authentication stays on, with the token of HOME."""

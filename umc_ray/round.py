@@ -137,6 +137,7 @@ def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Submit the batch, and make the answers labels when all are there."""
     run.backend.submit([_question(run, number, i, row) for i, row in enumerate(_rows(batch))])
     answers = collect_all(run.backend, run.store, run.config.name, number)
+    run.store.close_round(run.config.name, number)
     costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
     return label_table(answers, run.classes, costs, number)
 
@@ -157,6 +158,7 @@ def _question(run: Run, number: int, position: int, row: Document) -> Question:
         votes=run.config.annotation.votes,
         priority=-float(position),
         why=row["why"],
+        blind=row["audit"],
         payload={
             "predicted": run.classes[row["task"]][row["predicted"]] if known else None,
             "confidence": row["confidence"],

@@ -16,10 +16,6 @@ from sqlalchemy import create_engine, text
 from umc_ray.annotation.store import AnnotationStore
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "postgres: starts a PostgreSQL server on loopback")
-
-
 class Clock:
     """A clock that only the test moves."""
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-import pyarrow.parquet as pq
-
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.errors import Waiting
@@ -52,7 +50,6 @@ def sample_rows(
         asked = missing.get(part.arm)
         if asked and part.split == "pool":
             only = [("sample_id", "in", list(asked))]
-            where = f"{storage.root.rstrip('/')}/{part.key(table)}"
-            for row in pq.read_table(where, filters=only, partitioning=None).to_pylist():
+            for row in storage.read_table(part.key(table), filters=only).to_pylist():
                 found[asked.pop(row["sample_id"]).key] = row
     return found

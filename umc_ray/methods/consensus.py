@@ -113,7 +113,7 @@ def crowdlab(
     labels and quality scores for data with multiple annotators.
     """
     # an extra, umc_ray[crowd], that takes two seconds to import
-    from cleanlab.multiannotator import (  # type: ignore[import-untyped]
+    from cleanlab.multiannotator import (
         get_label_quality_multiannotator,
     )
 
