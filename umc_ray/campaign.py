@@ -41,12 +41,14 @@ def run_campaign(run: Run) -> Outcome:
         Waiting: people have not answered everything yet; run it again later.
     """
     freeze(run)
+    clear_note(run.storage)
     number = finished_rounds(run.storage)
     began = number
     while (reason := stop_reason(run, number)) is None:
         if number == began:
             connect()
             bring_in(run)
+            show(run, number)
         try:
             run_round(run, number + 1)
         except PoolExhausted as error:
@@ -54,6 +56,7 @@ def run_campaign(run: Run) -> Outcome:
             break
         number += 1
         publish(run, number)
+        show(run, number)
     run.event("finished", reason=reason, rounds=number)
     return Outcome(number, reason, number - began)
 
@@ -75,7 +78,7 @@ def stop_reason(run: Run, rounds: int) -> str | None:
     """Say why a campaign is over after so many rounds, or None if it goes on."""
     if rounds == 0:
         return None
-    spent = sum(len(ids) for ids in run.asked().values())
+    spent = sum(each.round <= rounds for each in run.store.questions(run.config.name))
     if spent >= run.config.budget.labels:
         return f"the budget of {run.config.budget.labels} labels is spent"
     rules = run.config.stop
@@ -108,6 +111,10 @@ def bring_in(run: Run) -> None:
         rows=sum(part.rows for part in run.parts),
     )
     run.storage.write_json(UNUSABLE, rejected)
+    for arm, domain in run.config.domains().items():
+        splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
+        bad = sum(load_manifest(run.storage, arm, split).bad for split in splits)
+        run.metrics.quarantined(arm, bad + len(rejected.get(str(arm), [])))
 
 
 def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
@@ -121,6 +128,12 @@ def publish(run: Run, number: int) -> None:
     """Name the newest specialists: what `umc score` and the endpoint use."""
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
     run.storage.write_json("published.json", {"round": number, "ensembles": training["ensembles"]})
+
+
+def show(run: Run, number: int) -> None:
+    """Put the results of the last round, if there is one, on the metrics endpoint."""
+    if number:
+        run.metrics.round(number, run.storage.read_json(f"{round_folder(number)}/metrics.json"))
 
 
 def freeze(run: Run) -> None:
