@@ -134,3 +134,7 @@ def main() -> None:
     except UmcError as error:
         console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

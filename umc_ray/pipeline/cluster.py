@@ -13,10 +13,10 @@ def connect() -> None:
 
     A local one ends with this process. It never joins another Ray that happens to run here.
     """
-    if ray.is_initialized():
-        return
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    if ray.is_initialized():
+        return
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING, log_to_driver=False)
     else:
