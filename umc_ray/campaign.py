@@ -41,14 +41,12 @@ def run_campaign(run: Run) -> Outcome:
         Waiting: people have not answered everything yet; run it again later.
     """
     freeze(run)
-    clear_note(run.storage)
     number = finished_rounds(run.storage)
     began = number
     while (reason := stop_reason(run, number)) is None:
         if number == began:
             connect()
             bring_in(run)
-            show(run, number)
         try:
             run_round(run, number + 1)
         except PoolExhausted as error:
@@ -56,7 +54,6 @@ def run_campaign(run: Run) -> Outcome:
             break
         number += 1
         publish(run, number)
-        show(run, number)
     run.event("finished", reason=reason, rounds=number)
     return Outcome(number, reason, number - began)
 
@@ -111,10 +108,6 @@ def bring_in(run: Run) -> None:
         rows=sum(part.rows for part in run.parts),
     )
     run.storage.write_json(UNUSABLE, rejected)
-    for arm, domain in run.config.domains().items():
-        splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
-        bad = sum(load_manifest(run.storage, arm, split).bad for split in splits)
-        run.metrics.quarantined(arm, bad + len(rejected.get(str(arm), [])))
 
 
 def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
@@ -128,12 +121,6 @@ def publish(run: Run, number: int) -> None:
     """Name the newest specialists: what `umc score` and the endpoint use."""
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
     run.storage.write_json("published.json", {"round": number, "ensembles": training["ensembles"]})
-
-
-def show(run: Run, number: int) -> None:
-    """Put the results of the last round, if there is one, on the metrics endpoint."""
-    if number:
-        run.metrics.round(number, run.storage.read_json(f"{round_folder(number)}/metrics.json"))
 
 
 def freeze(run: Run) -> None:
