@@ -31,7 +31,7 @@ from umc_ray.storage import Storage
 
 ATTACK = "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>"
 ROWS, PER_PART, TEST_ROWS, PER_ROUND = 12, 6, 10, 2
-TASKS = {"mood": (["shop", "posts"], ["bad", "good"]), "shapes": (["scans"], ["$0", "1", "2"])}
+TASKS = {"mood": (["shop", "posts"], ["bad", "good"]), "shapes": (["scans"], ["$0", "1", "二"])}
 
 
 def config_of(storage: str, name: str, tests: bool, tasks: tuple[str, ...]) -> CampaignConfig:

@@ -55,7 +55,7 @@ def test_images_are_released_as_they_were(folder, finished):
     pool = finished.storage.read_table("pool/pool/shapes/scans/part-1.parquet").to_pylist()
     assert [row["image"] for row in rows][-1] == pool[1]["image"]
     assert Image.open(io.BytesIO(rows[0]["image"])).size == (8, 8)
-    assert rows[0]["label"] == "2"  # sample 2000 of classes $0, 1, 2
+    assert rows[0]["label"] == "二"  # sample 2000 of three classes
 
 
 def test_the_audit_set_is_the_asked_head_of_the_random_order_whoever_chose_it(folder):

@@ -42,7 +42,7 @@ class Comparison:
     """A run beside its control, both after the same number of labels."""
 
     name: str
-    kind: Kind
+    kind: str  # what it was measured on: test, audit
     labels: float
     run: Estimate
     control: Estimate
@@ -54,6 +54,18 @@ class Comparison:
 def kind_of(metrics: Metrics, arm: str) -> Kind:
     """Tell whether a domain is measured on its held-out test or on its audit samples."""
     return "test" if metrics[-1]["arms"][arm]["test"] else "audit"
+
+
+def domains(count: int) -> str:
+    """Write a number of domains."""
+    return "1 domain" if count == 1 else f"{count} domains"
+
+
+def measured_alike(metrics: Metrics, arms: Sequence[str]) -> tuple[Kind, list[str]]:
+    """Return the domains whose mean is the accuracy: those with a test, or else with audits."""
+    last = metrics[-1]["arms"]
+    tested = [arm for arm in arms if last[arm]["test"]]
+    return ("test", tested) if tested else ("audit", [arm for arm in arms if last[arm]["audit"]])
 
 
 def arm_curve(metrics: Metrics, arm: str) -> list[Point]:
@@ -73,7 +85,7 @@ def macro_curve(metrics: Metrics, arms: Sequence[str]) -> list[Point]:
 
     def measured(each: Mapping[str, Any]) -> Estimate | None:
         found = [curve[each["labels"]] for curve in curves if each["labels"] in curve]
-        return mean(found) if found and len(found) == len(arms) else None
+        return mean(found) if arms and len(found) == len(arms) else None
 
     return _curve(metrics, measured)
 
@@ -125,7 +137,7 @@ def at_labels(curve: Sequence[Point], labels: float) -> Estimate:
 
 
 def compare(
-    name: str, kind: Kind, run: Sequence[Point], control: Sequence[Point]
+    name: str, kind: str, run: Sequence[Point], control: Sequence[Point]
 ) -> Comparison | None:
     """Compare two curves as far as both go; None if one has no point where the other has."""
     if not run or not control:
@@ -145,17 +157,10 @@ def _plain(curve: Sequence[Point]) -> Curve:
 
 
 def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -> list[Comparison]:
-    """Compare the mean of all comparable domains, then each of them."""
-    kinds = {kind_of(metrics, arm) for arm in comparable}
-    overall: Kind = "test" if kinds == {"test"} else "audit"
-    found = [
-        compare(
-            "all domains, macro",
-            overall,
-            macro_curve(metrics, comparable),
-            macro_curve(control, comparable),
-        )
-    ]
+    """Compare the mean of all comparable domains that are measured alike, then each of them."""
+    kind, arms = measured_alike(metrics, comparable)
+    curves = macro_curve(metrics, arms), macro_curve(control, arms)
+    found = [compare(f"mean of {domains(len(arms))}", kind, *curves)]
     found += [
         compare(arm, kind_of(metrics, arm), arm_curve(metrics, arm), arm_curve(control, arm))
         for arm in comparable

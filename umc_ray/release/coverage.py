@@ -39,7 +39,7 @@ def task_map(history: History, task: str) -> Map | None:
     """
     from sklearn.decomposition import PCA  # takes a second to import
 
-    arms = [arm for arm in history.run.config.domains() if arm.task == task]
+    arms = [arm for arm in history.arms if arm.task == task]
     asked = of_arms(history.batches, arms)
     if not len(asked):
         return None

@@ -109,7 +109,11 @@ def _write_domain(history: History, arm: Arm, folder: str) -> DataFile:
 
 def _domain_table(history: History, arm: Arm) -> pa.Table:
     """Complete a domain's labeled samples, part by part and in the order of the pool."""
-    labeled = _labeled(history, arm)
+    labeled, audits = _labeled(history, arm), history.audit_ids(arm)
+    is_audit = np.isin(labeled["sample_id"].to_numpy(), audits)
+    labeled = labeled.set_column(
+        labeled.column_names.index("audit"), "audit", pa.array(is_audit, pa.bool_())
+    )
     names = np.array(labeled["part"].to_pylist(), dtype=np.str_)
     rows = labeled["row"].to_numpy()
     tables = [release_schema(history.run.config.tasks[arm.task]).empty_table()]
@@ -132,12 +136,11 @@ def _completed(history: History, part: Part, picks: pa.Table) -> pa.Table:
     scored = [*names, "label_1", "prob_1"]
     scores = gather(storage, [part], f"{history.folders[-1]}/scores", picks, scored)
     columns = {
-        **{name: picks[name] for name in ("sample_id", "round", "why", *ANSWERS)},
+        **{name: picks[name] for name in ("sample_id", "round", "audit", "why", *ANSWERS)},
         **{name: pool[name] for name in own},
         **{name: scores[name] for name in names},
         "label": pa.array(classes[picks["label"].to_numpy()], pa.string()),
         "domain": pa.array([arm.domain] * len(picks), pa.string()),
-        "audit": pa.array(np.isin(picks["sample_id"].to_numpy(), history.audit_ids(arm))),
         "predicted": pa.array(classes[scores["label_1"].to_numpy()], pa.string()),
         "probability": scores["prob_1"],
     }

@@ -66,6 +66,8 @@ def _samples(history: History, arms: Sequence[Arm], batch: pa.Table) -> list[Sam
     ranked = []
     for arm in arms:
         mine = of_arms(batch, [arm])
+        if not len(mine):
+            continue
         order = np.argsort(mine["audit"].to_numpy(zero_copy_only=False), kind="stable")
         mine = mine.take(pa.array(order[:PER_TASK]))
         column = "text" if history.run.config.tasks[arm.task].kind.startswith("text") else "image"
@@ -112,6 +114,8 @@ def thumbnail(content: bytes) -> str | None:
     except OSError:
         return None
     small.thumbnail((IMAGE_PX, IMAGE_PX))
+    times = max(1, IMAGE_PX // max(small.size))  # tiny images are shown pixel by pixel
+    small = small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     small.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

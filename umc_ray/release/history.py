@@ -49,13 +49,15 @@ class History:
         return round_metrics(self.run.storage, self.rounds)
 
     @cached_property
-    def arms(self) -> dict[str, dict[str, Any]]:
-        """What the last round found out about each domain that was there, as in the campaign file.
-
-        The keys are the names of the domains.
-        """
+    def arms(self) -> dict[Arm, dict[str, Any]]:
+        """What the last round found out about each domain that was there, in the file's order."""
         known = self.metrics[-1]["arms"]
-        return {str(arm): known[str(arm)] for arm in self.run.config.domains() if str(arm) in known}
+        return {arm: known[str(arm)] for arm in self.run.config.domains() if str(arm) in known}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of these domains."""
+        return [str(arm) for arm in self.arms]
 
     def documents(self, name: str) -> list[dict[str, Any]]:
         """Read a document of each round, oldest first."""

@@ -7,6 +7,7 @@ so a figure can be read on light and on dark paper. Suffixes: N samples, C class
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,9 @@ def color(index: int) -> str:
 
 def _render(name: str, alt: str, width: float, height: float, draw: Draw) -> Plot:
     """Draw into SVG; the ids that are left are salted hashes, no other figure has them."""
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # matplotlib measures texts with its own font; the browser has more characters.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         buffer = io.StringIO()
@@ -136,8 +139,12 @@ def _draw_curves(axes: Axes, run: Sequence[Point], control: Sequence[Point]) -> 
             low = [100 * point.accuracy.low for point in points]
             high = [100 * point.accuracy.high for point in points]
             axes.fill_between(x, low, high, color=hue, alpha=0.15, linewidth=0)
+            if len(points) == 1:  # a band needs two
+                axes.vlines(x, low, high, color=hue, alpha=0.35)
             values = [100 * point.accuracy.value for point in points]
             axes.plot(x, values, dash, color=hue, marker="o", markersize=3.5, label=name)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter("{x:g}%")
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
@@ -164,12 +171,13 @@ def allocation(rounds: Sequence[int], labels: Table) -> Plot:
             below = below + np.asarray(counts)
         axes.set_xlabel("round")
         axes.set_ylabel("labels asked for")
+        axes.set_xlim(0.4, max(rounds[-1], 4) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True)
 
     totals = ", ".join(f"{name} {sum(counts):.0f}" for name, counts in labels)
     alt = f"labels asked for in {len(rounds)} rounds, by domain; in all: {totals}"
-    return _render("allocation", alt, 7.5, 3.2, draw)
+    return _render("allocation", alt, 7.5, max(3.2, 0.6 + 0.2 * len(labels)), draw)
 
 
 def costs(costs: Sequence[tuple[str, float]]) -> Plot:
@@ -217,8 +225,9 @@ def confusion(name: str, classes: Sequence[str], counts_CC: npt.NDArray[np.int64
         axes.set(xlabel="predicted", ylabel="true", title=name)
         axes.spines[:].set_visible(False)
         if len(classes) <= MAX_COUNTED:
-            axes.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
-            axes.set_yticks(range(len(classes)), classes)
+            names = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]
+            axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
+            axes.set_yticks(range(len(names)), names)
             for (true, predicted), count in np.ndenumerate(counts_CC):
                 ink = "#ffffff" if shares_CC[true, predicted] > 0.5 else "#1b1f24"
                 axes.text(predicted, true, f"{count}", ha="center", va="center", color=ink)
@@ -249,11 +258,12 @@ def coverage(
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        last = max(2, int(rounds_N.max()))
         x_N, y_N = pool_N2.T
         axes.scatter(x_N, y_N, s=4, color=CONTROL, alpha=0.45, linewidth=0, rasterized=True)
         x_N, y_N = labeled_N2.T
         dots = axes.scatter(
-            x_N, y_N, s=13, c=rounds_N, cmap=ROUNDS, vmin=1, linewidth=0, rasterized=True
+            x_N, y_N, s=13, c=rounds_N, cmap=ROUNDS, vmin=1, vmax=last, linewidth=0, rasterized=True
         )
         axes.set(xticks=[], yticks=[], title=task)
         axes.spines[:].set_visible(False)

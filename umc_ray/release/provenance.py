@@ -1,5 +1,6 @@
 """Where a release or a report comes from: configuration, models, data, packages."""
 
+import datetime
 import importlib.metadata
 import platform
 import re
@@ -35,6 +36,7 @@ def provenance(history: History) -> dict[str, Any]:
     training = history.documents("training")
     return {
         "campaign": history.run.config.name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "config": config,
         "config_hash": fingerprint(config),
         "rounds": history.rounds,

@@ -13,7 +13,14 @@ import numpy as np
 import yaml
 
 from umc_ray.release import plots
-from umc_ray.release.comparison import Estimate, Point, arm_curve, estimate, kind_of, macro_curve
+from umc_ray.release.comparison import (
+    Estimate,
+    arm_curve,
+    domains,
+    estimate,
+    macro_curve,
+    measured_alike,
+)
 from umc_ray.release.control import Verdict, judge, say_difference, say_saving
 from umc_ray.release.coverage import task_map
 from umc_ray.release.gallery import shelves
@@ -73,6 +80,7 @@ class Row:
 
 def _headline(history: History) -> dict[str, Any]:
     """Sum up: labels, cost, accuracy, by domain and in all."""
+    kind, names = measured_alike(history.metrics, history.names)
     return {
         "name": history.run.config.name,
         "rounds": history.rounds,
@@ -80,7 +88,8 @@ def _headline(history: History) -> dict[str, Any]:
         "asked": len(history.batches),
         "rows": _rows(history),
         "ended": _ended(history.run.storage),
-        "curve": _curve(history),
+        "kind": kind,
+        "curve": macro_curve(history.metrics, names),
     }
 
 
@@ -95,20 +104,8 @@ def _rows(history: History) -> list[Row]:
             test=found["test"],
             audit=found["audit"],
         )
-        for index, arm in enumerate(history.run.config.domains())
-        if (found := history.arms.get(str(arm)))
+        for index, (arm, found) in enumerate(history.arms.items())
     ]
-
-
-def _measured(history: History) -> list[str]:
-    """Return the domains whose mean is the accuracy: those with a test, or else with audits."""
-    tested = [name for name, found in history.arms.items() if found["test"]]
-    return tested or [name for name, found in history.arms.items() if found["audit"]]
-
-
-def _curve(history: History) -> list[Point]:
-    names = _measured(history)
-    return macro_curve(history.metrics, names) if names else []
 
 
 def _ended(storage: Storage) -> str | None:
@@ -121,38 +118,30 @@ def _learning(history: History, control: Run | None, verdict: Verdict | None) ->
     """Draw the learning curves, over those of the control where they can be compared."""
     other = History.of(control).metrics if control is not None else []
     shared = verdict.arms if verdict is not None else ()
-    names = shared or _measured(history)
-    run_curve = macro_curve(history.metrics, names) if names else []
-    label = f"{_kinds(history, names)} accuracy, mean of {len(names)} domains"
+    kind, names = measured_alike(history.metrics, shared or history.names)
     by_domain = {
-        name: (
-            arm_curve(history.metrics, name),
-            arm_curve(other, name) if name in shared else [],
-        )
-        for name in history.arms
+        name: (arm_curve(history.metrics, name), arm_curve(other, name) if name in shared else [])
+        for name in history.names
     }
     return {
         "learning": plots.learning_curve(
-            run_curve, macro_curve(other, names) if shared else [], label
+            macro_curve(history.metrics, names),
+            macro_curve(other, names) if shared else [],
+            f"{kind} accuracy, mean of {domains(len(names))}",
         ),
         "learning_domains": plots.domain_curves(by_domain),
-        "measured_on": _kinds(history, names),
         "say_difference": say_difference,
         "say_saving": say_saving,
     }
 
 
-def _kinds(history: History, names: Sequence[str]) -> str:
-    kinds = {kind_of(history.metrics, name) for name in names}
-    return " and ".join(sorted(kinds, reverse=True)) or "no"
-
-
 def _spending(history: History) -> dict[str, Any]:
     """Draw what labels were asked for and what they cost."""
     plans = history.documents("allocation")
-    arms = [str(arm) for arm in history.run.config.domains()]
-    labels = [(arm, [plan.get(arm, {}).get("labels", 0) for plan in plans]) for arm in arms]
-    costs = [(arm, found["cost"]) for arm, found in history.arms.items()]
+    labels = [
+        (name, [plan.get(name, {}).get("labels", 0) for plan in plans]) for name in history.names
+    ]
+    costs = [(str(arm), found["cost"]) for arm, found in history.arms.items()]
     return {
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
@@ -161,13 +150,13 @@ def _spending(history: History) -> dict[str, Any]:
 
 def _trust(history: History) -> dict[str, Any]:
     """Draw calibration and confusions of the domains that have a test."""
-    tests = {name: found["test"] for name, found in history.arms.items() if found["test"]}
-    classes = history.run.classes
+    tests = {arm: found["test"] for arm, found in history.arms.items() if found["test"]}
+    calibrated = {str(arm): test for arm, test in tests.items()}
     return {
-        "reliability": plots.reliability(tests) if tests else None,
+        "reliability": plots.reliability(calibrated) if tests else None,
         "confusions": [
-            plots.confusion(name, classes[name.split("/")[0]], np.array(test["confusion"]))
-            for name, test in tests.items()
+            plots.confusion(str(arm), history.run.classes[arm.task], np.array(test["confusion"]))
+            for arm, test in tests.items()
         ],
     }
 
