@@ -279,13 +279,14 @@ def _first_problem(path: Path, root: yaml.Node, error: pydantic.ValidationError)
     """Say the most telling of the problems that pydantic found, with its line."""
     problem = max(error.errors(), key=lambda item: item["type"] == "extra_forbidden")
     loc = [str(step) for step in problem["loc"]]
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = f"unknown key {loc[-1]!r}"
-    elif problem["type"] == "missing":
-        message = f"{loc[-1]!r} is missing"
+    line, message = _line_of(root, loc), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in ("extra_forbidden", "missing"):
+        *loc, key = loc
+        unknown = problem["type"] == "extra_forbidden"
+        message = f"unknown key {key!r}" if unknown else f"{key!r} is missing"
+    where = f"{'.'.join(loc)}: " if loc else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{_line_of(root, loc)}: {'.'.join(loc[:-1] or loc)}: {message}{more}"
+    return f"{path}:{line}: {where}{message}{more}"
 
 
 def _line_of(node: yaml.Node, loc: list[str]) -> int:
