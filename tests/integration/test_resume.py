@@ -1,0 +1,116 @@
+"""A driver is killed with SIGKILL in the middle of a stage; the next run goes on as if never."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tiny import campaign, results, umc, write_campaign
+from umc_ray.annotation.store import AnnotationStore
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+ENDS_WITHIN_S = 60
+
+
+def in_annotation(run, number):
+    """Some answers of the round are stored, its labels are not."""
+    before = 90 * (number - 1)
+    return len(answers(run)) > before and not (run / f"rounds/{number:04d}/labels.parquet").exists()
+
+
+def in_training(run, number):
+    trained = list(run.glob(f"models/mood/{number:04d}/*/model.safetensors"))
+    return trained and not (run / f"rounds/{number:04d}/training.json").exists()
+
+
+def in_scoring(run, number):
+    folder = run / f"rounds/{number:04d}"
+    return list(folder.glob("scores/*/*/*/*.parquet")) and not (folder / "scores.json").exists()
+
+
+def answers(run):
+    """All answers as they are stored, oldest first."""
+    if not (run / "labels.db").exists():
+        return []
+    database = sqlite3.connect(f"file:{run}/labels.db?mode=ro", uri=True)
+    try:
+        return database.execute(
+            "select id, question_id, annotator, label, submitted_at from events order by id"
+        ).fetchall()
+    except sqlite3.OperationalError:  # no tables yet
+        return []
+    finally:
+        database.close()
+
+
+def kill_when(process, happens):
+    """Kill a driver in the middle of something; returns what it leaves, by name."""
+    driver = psutil.Process(process.pid)
+    while process.poll() is None:
+        if happens():
+            driver.suspend()  # so that it is still so when it is killed
+            if happens():
+                left = {each: each.name() for each in driver.children(recursive=True)}
+                driver.kill()
+                process.wait()
+                process.stdout.close()
+                return left
+            driver.resume()
+        time.sleep(0.001)
+    return pytest.fail(f"the moment never came: {process.stdout.read()}")
+
+
+def let_end(processes):
+    """Wait until the processes of a driver's Ray have ended; returns those that have not.
+
+    Two agents would look for the rest of their Ray for a minute before they end: they are not
+    waited for.
+    """
+    agents = {each for each, name in processes.items() if name.endswith("Agent")}
+    _, alive = psutil.wait_procs(processes.keys() - agents, timeout=ENDS_WITHIN_S)
+    for process in filter(psutil.Process.is_running, [*agents, *alive]):
+        process.kill()
+    return alive
+
+
+def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, ray_folder):
+    path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
+    kept = []
+    for number, moment in enumerate([in_annotation, in_training, in_scoring], start=1):
+        process = umc("run", path, RAY_TMPDIR=str(ray_folder))
+        left = kill_when(process, lambda moment=moment, number=number: moment(run, number))
+        assert "raylet" in left.values()
+        assert let_end(left) == []
+        assert moment(run, number)
+        assert answers(run)[: len(kept)] == kept
+        kept = answers(run)
+    process = umc("run", path, RAY_TMPDIR=str(ray_folder))
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    assert "finished: the budget of 90 labels is spent" in told
+    assert results(run) == results(reference.storage)
+    stored = answers(run)
+    assert stored[: len(kept)] == kept
+    assert len({(question, person) for _, question, person, *_ in stored}) == len(stored) == 270
+    assert len(AnnotationStore(f"sqlite:///{run}/labels.db").questions("tiny")) == 90
+
+
+def test_a_finished_campaign_recomputes_nothing(reference, ray_folder):
+    run = Path(reference.storage.root)
+    before, stored = written(run), answers(run)
+    process = umc("run", run.parent.parent / "campaign.yaml", RAY_TMPDIR=str(ray_folder))
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    assert told.strip() == "nothing to do: the budget of 90 labels is spent after 3 rounds"
+    assert (written(run), answers(run)) == (before, stored)
+    assert not list(ray_folder.iterdir())  # not even a Ray was started
+
+
+def written(run):
+    """When each file of a run was written, but for its log, its database and its frozen values."""
+    names = {path for path in run.rglob("*") if path.is_file()}
+    names -= {run / "events.jsonl", run / "campaign.json", *run.glob("labels.db*")}
+    return {path: path.stat().st_mtime_ns for path in names}

@@ -1,0 +1,119 @@
+"""A campaign small enough for a test, on sources and with an encoder that it writes itself."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from umc_ray.storage import Storage
+
+ROOT = Path(__file__).parent.parent
+GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "sad")
+PLAIN = tuple(f"word{i}" for i in range(40))
+ARMS = ("mood/posts", "mood/reviews")
+
+
+def write_encoder(folder):
+    """Static token vectors in which good and bad words lie apart."""
+    rng = np.random.default_rng(0)
+    words = ["[UNK]", *GOOD, *BAD, *PLAIN]
+    vectors = rng.normal(size=(len(words), 8)).astype(np.float32)
+    vectors[1:4, 0] += 3
+    vectors[4:7, 0] -= 3
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"embedding.weight": vectors}, folder / "model.safetensors")
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def texts(n, seed):
+    """Rows of text, label and the ratings of three people, of whom some err."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        good = bool(rng.integers(2))
+        words = [*rng.choice(GOOD if good else BAD, 2), *rng.choice(PLAIN, 6), f"row{seed}x{i}"]
+        votes = np.where(rng.random(3) < 0.15, -1, 1) * (2 if good else -2)
+        ratings = [int(vote) for vote in votes]
+        rows.append({"text": " ".join(words), "label": "good" if good else "bad", "votes": ratings})
+    return rows
+
+
+def write_jsonl(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_csv(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["text", "label"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def campaign(folder, **changes):
+    """Write sources, an encoder and the campaign of two domains; returns its values."""
+    write_encoder(folder / "encoder")
+    write_jsonl(folder / "reviews.jsonl", texts(160, seed=1))
+    write_jsonl(folder / "reviews_test.jsonl", texts(40, seed=2))
+    write_csv(folder / "posts.csv", texts(120, seed=3))
+    reviews = {"source": "reviews.jsonl", "test": "reviews_test.jsonl", "text": "text"}
+    values = {
+        "name": "tiny",
+        "storage": "runs",
+        "tasks": {
+            "mood": {
+                "kind": "text_classification",
+                "labels": ["bad", "good"],
+                "encoder": {"kind": "static_text", "path": "encoder", "workers": 1},
+                "domains": {
+                    "reviews": {**reviews, "label": "label", "ratings": "votes"},
+                    "posts": {"source": "posts.csv", "text": "text", "label": "label"},
+                },
+            }
+        },
+        "budget": {"labels": 90, "per_round": 30},
+        "annotation": {"backend": "replay", "votes": 3},
+        "ingest": {"rows_per_part": 20},
+    }
+    return {**values, **changes}
+
+
+def write_campaign(folder, values, name="campaign.yaml"):
+    path = folder / name
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def umc(*arguments, **environment):
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "umc_ray.cli", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": _python_path(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _python_path():
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def results(storage):
+    """What people were asked and what they said, round by round."""
+    if isinstance(storage, Path):
+        storage = Storage(str(storage))
+    keys = [
+        key for key in storage.keys("rounds") if key.endswith(("batch.parquet", "labels.parquet"))
+    ]
+    return {key: storage.read_table(key).to_pylist() for key in keys}
