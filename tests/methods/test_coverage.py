@@ -37,7 +37,8 @@ def exhaustive_coverage(x_ND, weights_N, batch, labeled_LD):
 
 @pytest.mark.parametrize("n_labeled", [0, 4])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_herding_equals_an_exhaustive_search(n_labeled, weighted):
+def test_herding_equals_an_exhaustive_search(monkeypatch, n_labeled, weighted):
+    monkeypatch.setattr(coverage, "_REFRESH", 2)
     x_ND, labeled_LD = points(), points(n_labeled, seed=1)
     weights_N = np.linspace(0.1, 1, 40, dtype=np.float32) if weighted else np.ones(40, np.float32)
     picks = max_coverage(x_ND, weights_N, 12, seed=0, labeled_LD=labeled_LD)
@@ -55,7 +56,8 @@ def test_a_sample_of_references_covers_nearly_as_well(monkeypatch):
     assert radii[1] < 1.15 * radii[0]
 
 
-def test_lazy_picks_equal_eager_ones_and_evaluate_less():
+def test_lazy_picks_equal_eager_ones_and_evaluate_less(monkeypatch):
+    monkeypatch.setattr(coverage, "_REFRESH", 2)
     # gain of a set of numbers = how many it adds to those covered
     rng = np.random.default_rng(0)
     covers = [set(rng.integers(0, 900, size=rng.integers(1, 40))) for _ in range(400)]

@@ -86,22 +86,23 @@ def test_cluster_weighs_information_against_closeness_to_the_center():
 def test_near_duplicates_are_picked_only_when_nothing_else_is_left():
     rng = np.random.default_rng(0)
     distinct_ND = rng.normal(size=(10, 4)).astype(np.float32)
-    x_ND = np.repeat(distinct_ND, 5, axis=0) + 1e-4 * rng.normal(size=(50, 4)).astype(np.float32)
+    x_ND = np.repeat(distinct_ND, 5, axis=0) + 3e-3 * rng.normal(size=(50, 4)).astype(np.float32)
     pool = Candidates(np.arange(50), rng.random(50).astype(np.float32), x_ND)
     picks = select("cluster", pool, 12, seed=0)
     assert set((picks[:10] // 5).tolist()) == set(range(10))
     assert len(set(picks.tolist())) == 12
 
 
-def test_badge_distances_are_those_of_the_gradients():
-    # D2 sampling has one outcome when one point has all the mass: two groups of equal gradients
-    x_ND = np.array([[1, 2], [1, 2], [-3, 1], [-3, 1]], np.float32)
-    probs_NC = np.array([[0.4, 0.6], [0.4, 0.6], [0.6, 0.4], [0.6, 0.4]], np.float32)
-    pool = Candidates(np.arange(4), np.array([0, 1, 2, 3], np.float32), x_ND, probs_NC)
-    picks = select("badge", pool, 3, seed=0)
-    assert set(picks[:2].tolist()) in ({0, 2}, {1, 2}, {0, 3}, {1, 3})
-    assert picks[0] == 2  # the largest gradient, smaller id
-    assert picks[2] == 3  # nothing is left to draw, so the most informative completes the batch
+def test_badge_does_not_draw_a_gradient_twice():
+    rng = np.random.default_rng(2)
+    x_ND = np.repeat(rng.normal(size=(8, 50)).astype(np.float32), 4, axis=0)
+    probs_NC = np.repeat(rng.dirichlet(np.ones(5), size=8).astype(np.float32), 4, axis=0)
+    pool = Candidates(np.arange(32), np.arange(32, dtype=np.float32), x_ND, probs_NC)
+    for seed in range(10):
+        picks = select("badge", pool, 9, seed=seed)
+        assert sorted((picks[:8] // 4).tolist()) == list(range(8))
+        # nothing is left to draw, so the most informative of the rest completes the batch
+        assert picks[8] == max(set(range(32)) - set(picks[:8].tolist()))
 
 
 def test_badge_draws_in_proportion_to_squared_gradient_distances():

@@ -13,6 +13,7 @@ Rows = npt.NDArray[np.intp]
 
 _KERNEL = 2**25  # similarities kept by herding: 128 MB
 _MIN_REFERENCES = 500
+_BLOCK = 1024
 _REFRESH = 64  # stale gains brought up to date at once
 
 
@@ -47,8 +48,8 @@ def max_coverage(
     width = max(spread(x_ND), 1e-12)
     kernel_NR = _similarities(x_ND, ref_RD, width)
     covered_R = np.zeros(n_references, np.float32)
-    for start in range(0, len(labeled_LD), 1024):
-        block_LR = _similarities(labeled_LD[start : start + 1024], ref_RD, width)
+    for start in range(0, len(labeled_LD), _BLOCK):
+        block_LR = _similarities(labeled_LD[start : start + _BLOCK], ref_RD, width)
         np.maximum(covered_R, block_LR.max(0), out=covered_R)
 
     def gains(rows: Rows, picks: list[int]) -> Floats:
@@ -74,7 +75,8 @@ def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) 
 
     Source: Minoux 1978, Accelerated greedy algorithms for maximizing submodular set functions.
     """
-    bound_N = gains(np.arange(n), [])
+    blocks = np.array_split(np.arange(n), 1 + n // _BLOCK)
+    bound_N = np.concatenate([gains(rows, []) for rows in blocks])
     picks: list[int] = []
     for _ in range(batch):
         fresh_N = np.full(n, not picks)
