@@ -129,7 +129,7 @@ class AllocationConfig(Section):
     """How a round's labels are split over the domains."""
 
     policy: Literal["gradient", "thompson", "ucb", "uniform", "proportional", "uncertainty"] = (
-        "thompson"
+        Field("ucb", description="the bandit's rule; benchmarks/allocation.py compares them")
     )
     objective: Literal["pooled", "macro", "worst"] = Field(
         "macro", description="what counts: all samples alike, all domains alike, the worst domain"
@@ -152,7 +152,7 @@ class SelectionConfig(Section):
         "herding", description="how a domain's first batch is picked, before there is a model"
     )
     candidates_per_label: int = Field(
-        10, gt=0, description="candidates that compete for one label of the batch"
+        20, gt=0, description="candidates that compete for one label of the batch"
     )
 
 
