@@ -53,10 +53,14 @@ def forward(parameters: Parameters, x_ND: Tensor) -> Tensor:
 
 
 def _product(x_ND: Tensor, weight_MDX: Tensor) -> Tensor:
-    """Multiply the same samples with every head's weights in one matrix product, shape MNX."""
+    """Multiply the same samples with every head's weights in one matrix product, shape MNX.
+
+    It lies in memory as MXN, samples last: what is then reduced over classes, in the loss and in
+    scoring, runs over whole vectors.
+    """
     m, d, x = weight_MDX.shape
-    flat = x_ND @ weight_MDX.permute(1, 0, 2).reshape(d, m * x)
-    return flat.view(len(x_ND), m, x).transpose(0, 1)
+    flat = weight_MDX.transpose(1, 2).reshape(m * x, d) @ x_ND.T
+    return flat.view(m, x, len(x_ND)).transpose(1, 2)
 
 
 def start(kind: Kind, n: int, d: int, classes: int, hidden: int, seed: int) -> Parameters:
@@ -163,8 +167,8 @@ def _minimise(
 
 
 def _loss_MN(logits_MNC: Tensor, y_N: Tensor) -> Tensor:
-    logs_MNC = torch.log_softmax(logits_MNC, dim=-1)
-    return -logs_MNC[:, torch.arange(len(y_N), device=y_N.device), y_N]
+    logits_MCN, y_MN = logits_MNC.transpose(1, 2), y_N.expand(len(logits_MNC), -1)
+    return torch.nn.functional.cross_entropy(logits_MCN, y_MN, reduction="none")
 
 
 def _repeated(parameters: Parameters, n: int) -> Parameters:
