@@ -31,7 +31,7 @@ from umc_ray.storage import Storage
 
 ATTACK = "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>"
 ROWS, PER_PART, TEST_ROWS, PER_ROUND = 12, 6, 10, 2
-TASKS = {"mood": (["shop", "posts"], ["bad", "good"]), "shapes": (["scans"], ["$0", "1", "二"])}
+TASKS = {"mood": (["shop", "posts"], ["bad", "good"]), "shapes": (["scans"], ["$x^$", "1", "二"])}
 
 
 def config_of(storage: str, name: str, tests: bool, tasks: tuple[str, ...]) -> CampaignConfig:
@@ -185,8 +185,8 @@ class Builder:
         self.storage.append_line("events.jsonl", json.dumps(event))
 
     def batch(self, arm: Arm, number: int) -> pa.Table:
-        """Ask for one audit and one chosen sample: rows 0 and 1, then 2 and 3, then 4 and 7."""
-        rows = [[0, 1], [2, 3], [4, 7]][number - 1]
+        """Ask for one audit and one chosen sample: rows 0 and 3, then 2 and 1, then 4 and 7."""
+        rows = [[0, 3], [2, 1], [4, 7]][number - 1]
         ids = np.array(rows) + 1000 * self.arms.index(arm)
         columns = {
             "task": [arm.task] * 2,
