@@ -58,9 +58,8 @@ class Ensemble:
         """Return each specialist's calibrated probabilities, shape SNC."""
         # Converting in torch is five times as fast; it warns of arrays it must not write to.
         x = torch.from_numpy(np.require(x_ND, requirements="W")).float()
-        logits = torch.cat([forward(group, x) for group in self.groups])
-        if len(self.groups) > 1:
-            logits = logits[self.order]
+        by_group = [forward(group, x) for group in self.groups]
+        logits = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
         return ensemble_probabilities(logits, self.temperatures_S)
 
 
@@ -139,6 +138,8 @@ class ScoreWorker:
 def _scored(ensemble: Ensemble, embeddings_ND: npt.NDArray[np.float16]) -> Scores:
     """Score block by block, so that memory does not grow with the part."""
     blocks = [score(ensemble.probabilities(block)) for block in _blocks(embeddings_ND)]
+    if len(blocks) == 1:
+        return blocks[0]
     names = Scores.__dataclass_fields__
     return Scores(**{name: torch.cat([getattr(block, name) for block in blocks]) for name in names})
 
