@@ -1,0 +1,48 @@
+import pytest
+
+from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.store import Answer
+from umc_ray.records import LABELS, Arm
+
+CLASSES = {"mood": ("bad", "good", "mixed"), "shapes": ("circle", "square")}
+COSTS = {Arm("mood", "posts"): 1.5, Arm("mood", "news"): 4.0, Arm("shapes", "scans"): 1.0}
+
+
+def answer(arm, sample_id, annotator, label):
+    task, domain = arm.split("/")
+    return Answer("tiny", task, domain, sample_id, annotator, label, round=2)
+
+
+def table(*answers):
+    return label_table(answers, CLASSES, COSTS, 2)
+
+
+def test_most_votes_win_and_every_answer_costs():
+    found = table(
+        answer("mood/news", 7, "ann", "good"),
+        answer("mood/posts", 5, "ann", "bad"),
+        answer("mood/news", 7, "bob", "mixed"),
+        answer("mood/news", 7, "cem", "good"),
+        answer("mood/posts", 5, "bob", None),
+        answer("shapes/scans", 5, "ann", "square"),
+    )
+    assert found.schema == LABELS
+    assert found.to_pylist() == [
+        row("mood", "posts", 5, label=0, votes=1, agreement=1.0, cost=3.0),
+        row("mood", "news", 7, label=1, votes=3, agreement=pytest.approx(2 / 3), cost=12.0),
+        row("shapes", "scans", 5, label=1, votes=1, agreement=1.0, cost=1.0),
+    ]
+
+
+def row(task, domain, sample_id, **values):
+    return {"task": task, "domain": domain, "sample_id": sample_id, "round": 2, **values}
+
+
+def test_a_tie_goes_to_the_class_that_comes_first():
+    found = table(answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad"))
+    assert (found["label"].to_pylist(), found["agreement"].to_pylist()) == ([0], [0.5])
+
+
+def test_what_all_skipped_has_no_label():
+    assert table(answer("mood/news", 7, "ann", None)).num_rows == 0
+    assert table().schema == LABELS
