@@ -173,8 +173,8 @@ class Domain:
         )
 
     def buy(self, name, labels, rng):
-        """Selected labels are hard: where a tenth of all is wrong, it is a half of them."""
-        rate = self.error(self.labels) ** (1 / 3) if self.drop else self.error(self.labels)
+        """Selected labels are hard: this is about how often the models of the benchmark err."""
+        rate = self.rest + (1 - self.rest) * (self.error(self.labels) - self.rest) ** (1 / 3)
         self.labels += labels
         return Reward(name, int(rng.binomial(labels, rate)), int(labels))
 

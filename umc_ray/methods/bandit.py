@@ -9,9 +9,10 @@ smaller than their noise. Three quantities with little noise stand in for it:
 
 - the pool's mean uncertainty, over thousands of samples and without a label, starts the arm;
 - the share of bought labels that the model had wrong, before it learned from them, moves it. The
-  slope of a learning curve grows like about the cube of this share, because labels are bought where
-  the model is least certain, and there even a good model is often wrong;
-- whether the uncertainty falls at all as labels are added closes an arm that cannot be learned.
+  slope of a learning curve grows like the third to fourth power of this share, because labels are
+  bought where the model is least certain, and there even a good model is often wrong;
+- whether the uncertainty falls at all, and whether it knows where the model is wrong, closes an arm
+  that cannot be learned.
 
 Suffix: A arms.
 """
@@ -32,15 +33,16 @@ OBJECTIVES = ("pooled", "macro", "worst")
 PLAIN = ("uniform", "proportional")  # these know neither objective nor cost
 LEARNING = ("gradient", "thompson", "ucb")
 # Chosen on the development seeds of benchmarks/allocation.py.
-SHARPNESS = 3.0  # value of a label = (share of bought labels the model had wrong) ** SHARPNESS
-PRIOR_TRIALS = 10.0  # bought labels that weigh as much as the pool's uncertainty
+SHARPNESS = 4.0  # value of a label = (share of bought labels the model had wrong) ** SHARPNESS
+PRIOR_TRIALS = 20.0  # bought labels that weigh as much as the pool's uncertainty
 DISCOUNT = 0.9  # weight of a round's evidence one round later: domains saturate
 LEARNING_RATE = 2.0  # alpha of the gradient policy, theta per unit of error rate
 UNKNOWN = 0.5  # uncertainty of an arm without a model when no arm has one
-LEAST_DECLINE = 0.08  # an arm whose uncertainty falls slower than labels ** -LEAST_DECLINE ...
-LEAST_WORTH = 0.02  # ... is worth less, down to this part
-DECLINE = (0.2, 0.1)  # mean and deviation of the exponent over domains
-DECLINE_NOISE = 0.15  # deviation of one measured log uncertainty from its curve
+# An arm below the first numbers of both is taken for noise; one above a second is not at all.
+FALL = (0.04, 0.1)  # exponent b of uncertainty ~ labels ** -b
+LIFT = (1.2, 1.5)  # how many times as often the bought labels are wrong as the pool's uncertainty
+FALLS = (0.2, 0.1)  # mean and deviation of b over domains
+FALL_NOISE = 0.15  # deviation of one measured log uncertainty from its curve
 WORST_SCALE = 0.2  # accuracy by which an arm must lead the worst to count 1/e of it
 
 
@@ -100,10 +102,7 @@ class BanditState:
 
 
 def observe(state: BanditState, arms: Sequence[ArmContext]) -> BanditState:
-    """Write down how uncertain each arm is at its number of labels.
-
-    An arm that vanished keeps its record.
-    """
+    """Write down how uncertain each arm is at its number of labels; vanished arms stay."""
     seen = dict(state.arms)
     for arm in arms:
         record = _record(state, arm.name)
@@ -149,9 +148,7 @@ def update(state: BanditState, rewards: Sequence[Reward]) -> BanditState:
     Evidence of earlier rounds ages.
     """
     counted = [reward for reward in rewards if reward.trials > 0]
-    gains = [
-        _worth(_record(state, reward.arm)) * reward.errors / reward.trials for reward in counted
-    ]
+    gains = [_worth(_record(state, each.arm)) * each.errors / each.trials for each in counted]
     seen = state.rewards + len(gains)
     mean = (state.mean_reward * state.rewards + sum(gains)) / max(seen, 1)
     arms = {
@@ -170,10 +167,7 @@ def update(state: BanditState, rewards: Sequence[Reward]) -> BanditState:
 
 
 def _gradient(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Take the softmax of the preferences.
-
-    Source: Sutton and Barto 2018, Reinforcement Learning, section 2.8.
-    """
+    """Take the softmax of theta. Source: Sutton and Barto 2018, Reinforcement Learning, 2.8."""
     theta_A = np.array([_record(state, arm.name).theta for arm in arms])
     softmax_A: FloatArray = np.exp(theta_A - theta_A.max())
     return softmax_A
@@ -197,14 +191,14 @@ def _thompson(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
 
 
 def _ucb(state: BanditState, arms: Sequence[ArmContext]) -> FloatArray:
-    """Take the error rate plus one posterior deviation.
+    """Take the error rate plus half a posterior deviation.
 
     Source: Garivier and Moulines 2011, On Upper-Confidence Bound Policies for Switching Bandits
     (discounted evidence); Kaufmann et al. 2012, On Bayesian Upper Confidence Bounds.
     """
     errors_A, trials_A = _posterior(state, arms)
     rate_A = errors_A / trials_A
-    bound_A = np.minimum(rate_A + np.sqrt(rate_A * (1.0 - rate_A) / trials_A), 1.0)
+    bound_A = np.minimum(rate_A + 0.5 * np.sqrt(rate_A * (1.0 - rate_A) / trials_A), 1.0)
     value_A: FloatArray = bound_A**SHARPNESS
     return value_A
 
@@ -229,8 +223,7 @@ def _uncertainty(arms: Sequence[ArmContext]) -> FloatArray:
 def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArray, FloatArray]:
     """Give Beta counts of wrong and of all bought labels, 0 < errors < trials.
 
-    The prior makes an arm's value its uncertainty, which is what it is worth as far as one knows
-    without labels.
+    The prior makes the value of an arm its uncertainty: all that is known without labels.
     """
     prior_A = np.clip(_uncertainty(arms), 1e-6, 1.0 - 1e-6) ** (1.0 / SHARPNESS)
     errors_A = np.array([_record(state, arm.name).errors for arm in arms])
@@ -239,26 +232,31 @@ def _posterior(state: BanditState, arms: Sequence[ArmContext]) -> tuple[FloatArr
 
 
 def _worth(record: ArmRecord) -> float:
-    """Give the part of its value that an arm keeps, given how its uncertainty declines.
+    """Give the part of its value that an arm keeps, in [0, 1], given that it may be mere noise.
 
-    Labels that are noise leave the uncertainty and the error rate high for good; an arm that
-    learns, however slowly, keeps all of its value.
+    Noise in the labels has two marks: the uncertainty does not fall as labels are added, and where
+    the model is least certain it is no more often wrong than elsewhere. An arm with only one of
+    them keeps its value.
     """
-    return float(np.clip(_decline(record.curve) / LEAST_DECLINE, LEAST_WORTH, 1.0) ** 2)
+    falls = float(np.interp(_fall(record.curve), FALL, (0.0, 1.0)))
+    if record.trials == 0.0 or not record.curve:
+        return falls
+    doubt = max(float(np.mean([uncertainty for _, uncertainty in record.curve])), 1e-3)
+    return max(falls, float(np.interp(record.errors / record.trials / doubt, LIFT, (0.0, 1.0))))
 
 
-def _decline(curve: Sequence[tuple[float, float]]) -> float:
+def _fall(curve: Sequence[tuple[float, float]]) -> float:
     """Fit uncertainty ~ labels ** -b, with b shrunken to what it is in other domains.
 
-    The noise is estimated too, and shrunken likewise: as if `DECLINE_NOISE` had been seen thrice.
+    The noise is estimated too, and shrunken likewise: as if `FALL_NOISE` had been seen thrice.
     """
-    mean, deviation = DECLINE
+    mean, deviation = FALLS
     if len(curve) < 2:
         return mean
     x, y = np.log(np.maximum(np.array(curve), 1e-3)).T
     x, y = x - x.mean(), y - y.mean()
     xx, xy, yy = max(float(x @ x), 1e-9), float(x @ y), float(y @ y)
-    noise = (3 * DECLINE_NOISE**2 + yy - xy**2 / xx) / (3 + len(curve))
+    noise = (3 * FALL_NOISE**2 + yy - xy**2 / xx) / (3 + len(curve))
     return (mean / deviation**2 - xy / noise) / (1.0 / deviation**2 + xx / noise)
 
 
