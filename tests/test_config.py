@@ -49,7 +49,12 @@ def load(folder, values):
         ("tasks.topics.encoder.sizes", 3, 11, "tasks.topics.encoder: unknown key 'sizes'"),
         ("tasks.topics.domains.news.txt", "x", 15, "tasks.topics.domains.news: unknown key 'txt'"),
         ("name", "a/b", 1, "name: String should match pattern"),
-        ("tasks.topics.labels", ["sport"], 3, ": tasks.topics: labels must be at least two different names, found ['sport']"),
+        (
+            "tasks.topics.labels",
+            ["sport"],
+            3,
+            ": tasks.topics: labels must be at least two different names, found ['sport']",
+        ),
         ("tasks.topics.labels", ["a", "a"], 3, "at least two different names, found ['a', 'a']"),
         ("tasks.topics.domains", {}, 11, "topics.domains: Dictionary should have at least 1 item"),
         ("tasks.topics.domains.news.text", None, 3, "domain news of a text task needs text"),

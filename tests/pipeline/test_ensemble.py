@@ -82,7 +82,8 @@ def test_the_best_of_all_parts_are_the_best_of_the_pool(storage, name):
 
     tops = [storage.read_table(part.key("rounds/0001/top")).to_pylist() for part in parts]
     assert [len(top) for top in tops] == [6, 2, 6]
-    found = sorted(sum(tops, []), key=lambda row: (-row["acquisition"], row["sample_id"]))[:6]
+    rows = [row for top in tops for row in top]
+    found = sorted(rows, key=lambda row: (-row["acquisition"], row["sample_id"]))[:6]
     values_N = acquisition(score(probabilities(x_ND)), name).numpy()
     open_N = ~np.isin(ids_N, asked)
     best = top_m(values_N[open_N], ids_N[open_N], 6)

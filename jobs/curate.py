@@ -1,0 +1,35 @@
+"""Run a campaign on a cluster; submitted again, it goes on where it stands.
+
+    ray job submit --address http://HEAD:8265 --working-dir . -- python -m jobs.curate CAMPAIGN.yaml
+
+The cluster must see the campaign's storage and sources. Waiting for people is a job well done.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from umc_ray.campaign import run_campaign
+from umc_ray.config import load_campaign
+from umc_ray.errors import UmcError, Waiting
+from umc_ray.run import Run
+
+
+def main() -> None:
+    """Parse, run, and fail as a job if the campaign fails."""
+    parser = argparse.ArgumentParser(description="Run a campaign on a cluster.")
+    parser.add_argument("campaign", type=Path, help="the campaign's YAML file")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        outcome = run_campaign(Run(load_campaign(arguments.campaign)))
+        print(f"{outcome.rounds} rounds are done: {outcome.reason}")
+    except Waiting as waiting:
+        print(waiting)
+    except UmcError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
