@@ -31,6 +31,7 @@ from benchmarks.replay import (
     score,
     uniform,
 )
+from umc_ray.config import AllocationConfig
 from umc_ray.methods.bandit import OBJECTIVES, POLICIES
 from umc_ray.methods.savings import aulc, paired_interval
 
@@ -38,7 +39,7 @@ HELD_OUT = tuple(range(10, 20))  # seeds 0 to 9 were for development
 ROUNDS = 12
 SUBSETS = 2  # campaigns of eight domains, per seed
 JOINS = 5  # round in which a new domain joins
-DEFAULT = "ucb"
+DEFAULT = AllocationConfig().policy
 RIVALS = [policy for policy in POLICIES if policy != "uniform"]
 
 

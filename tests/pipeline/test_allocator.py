@@ -70,6 +70,22 @@ def test_the_next_plan_follows_what_was_learned(tmp_path):
     assert learner.plan(2, ARMS, 100)["t/a"] > other.plan(2, ARMS, 100)["t/a"]
 
 
+def test_what_could_not_be_stored_has_not_happened(tmp_path):
+    first = allocator(tmp_path)
+    first.plan(1, ARMS, 100)
+    before = first.state()
+    (tmp_path / "bandit.json").unlink()
+    (tmp_path / "bandit.json").mkdir()  # nothing can be written there
+    with pytest.raises(StoreError):
+        first.credit(1, REWARDS)
+    with pytest.raises(StoreError):
+        first.plan(2, ARMS, 100)
+    (tmp_path / "bandit.json").rmdir()
+    assert first.state() == before
+    first.credit(1, REWARDS)
+    assert allocator(tmp_path).state() == first.state()
+
+
 @pytest.mark.ray
 def test_a_killed_actor_comes_back_as_it_was(ray_cluster, tmp_path):
     actor = _start("kept", tmp_path)

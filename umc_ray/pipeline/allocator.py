@@ -6,7 +6,7 @@ back as it was, and a round that is asked for again gets the answer it got befor
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
 
 logger = logging.getLogger(__name__)
+
+Plans = dict[str, dict[str, Any]]  # of a round: shares and labels of each arm
+Credits = dict[str, list[dict[str, Any]]]  # of a round: its rewards
 
 
 class JsonStore(Protocol):
@@ -55,25 +58,27 @@ class BudgetAllocator:
         self._storage = storage
         self._key = key
         self._state = BanditState(seed=seed)
-        self._plans: dict[str, dict[str, Any]] = {}
-        self._credits: dict[str, list[dict[str, Any]]] = {}
+        self._plans: Plans = {}
+        self._credits: Credits = {}
         if storage.exists(key):
-            self._restore(storage.read_json(key))
+            document = storage.read_json(key)
+            self._state = BanditState.from_json(document["state"])
+            self._plans, self._credits = document["plans"], document["credits"]
 
     @ray.method
     def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
         """Return the labels per arm of a round; a round planned before keeps its plan."""
         if str(round) not in self._plans:
-            self._state = observe(self._state, arms)
-            shares_A = shares(self._policy, self._state, arms, self._objective)
+            state = observe(self._state, arms)
+            shares_A = shares(self._policy, state, arms, self._objective)
             labels_A = allocate(
                 shares_A, budget, floor=self._floor, remaining_A=[arm.remaining for arm in arms]
             )
-            self._plans[str(round)] = {
+            plan = {
                 "shares": {arm.name: float(s) for arm, s in zip(arms, shares_A, strict=True)},
                 "labels": {arm.name: int(n) for arm, n in zip(arms, labels_A, strict=True)},
             }
-            self._save()
+            self._remember(state, {**self._plans, str(round): plan}, self._credits)
             logger.info("round %d: %d labels planned for %d arms", round, labels_A.sum(), len(arms))
         return dict(self._plans[str(round)]["labels"])
 
@@ -88,27 +93,20 @@ class BudgetAllocator:
             return
         if str(round) not in self._plans:
             raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
-        self._state = update(self._state, rewards)
-        self._credits[str(round)] = [asdict(reward) for reward in rewards]
-        self._save()
+        found = [asdict(reward) for reward in rewards]
+        state = update(self._state, rewards)
+        self._remember(state, self._plans, {**self._credits, str(round): found})
 
     @ray.method
     def state(self) -> BanditState:
         """Return what the policy remembers."""
         return self._state
 
-    def _save(self) -> None:
-        document = {
-            "state": self._state.to_json(),
-            "plans": self._plans,
-            "credits": self._credits,
-        }
+    def _remember(self, state: BanditState, plans: Plans, credits: Credits) -> None:
+        """Store first: what could not be stored has not happened."""
+        document = {"state": state.to_json(), "plans": plans, "credits": credits}
         self._storage.write_json(self._key, document)
-
-    def _restore(self, document: Mapping[str, Any]) -> None:
-        self._state = BanditState.from_json(document["state"])
-        self._plans = dict(document["plans"])
-        self._credits = dict(document["credits"])
+        self._state, self._plans, self._credits = state, plans, credits
 
 
 def start_allocator(
