@@ -4,23 +4,92 @@ A stage's output appears under its final name only when it is complete: locally 
 object store because a put is atomic. So "the file is there" means "the stage is done".
 """
 
+import errno
 import io
 import json
+import logging
 import os
+import re
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from umc_ray.errors import StoreError
 
+logger = logging.getLogger(__name__)
+
 Filters = list[tuple[str, str, Any]]
 """Conditions that all hold, such as ("sample_id", "in", [1, 2])."""
+
+DRAFT = ".draft"
+"""How the name of a file ends that is being written, or was when its writer was killed."""
+
+PASSING = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE"
+    r"|INTERNAL_FAILURE|UNKNOWN \(HTTP status (429|5\d\d)\))"
+)
+"""What S3 says of its trouble of the moment; Google's and Azure's clients try again themselves."""
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error is of the network or of a busy store, not of what was asked."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    if not isinstance(error, OSError):
+        return False
+    stale = error.errno == errno.ESTALE  # a network disk's server came back
+    return stale or (error.errno is None and PASSING.search(str(error)) is not None)
+
+
+RETRY = Retrying(
+    retry=retry_if_exception(_may_pass),
+    stop=stop_after_attempt(8),  # one and a half minutes, on top of what S3's client tries
+    wait=wait_random_exponential(max=30),  # at random, so that workers do not come back as one
+    before_sleep=before_sleep_log(logger, logging.WARNING),
+    reraise=True,
+)
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Method = Callable[Concatenate["Storage", str, P], Result]
+
+
+def _reliably(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]:
+    """Make a method try again what may pass, and say in one way what did not."""
+
+    def decorate(method: Method[P, Result]) -> Method[P, Result]:
+        @wraps(method)
+        def call(self: "Storage", key: str, /, *args: P.args, **kwargs: P.kwargs) -> Result:
+            try:
+                return RETRY(method, self, key, *args, **kwargs)
+            except (OSError, pa.ArrowInvalid) as error:
+                reason = _reason(error)
+                raise StoreError(f"cannot {verb} {key} in {self.root}: {reason}") from error
+
+        return call
+
+    return decorate
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}; make room and run again: what is done stays"
+    return str(error)
 
 
 @lru_cache(maxsize=16)
@@ -29,7 +98,7 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in root:
         return pafs.LocalFileSystem(), str(Path(root).absolute())
     try:
-        filesystem, path = pafs.FileSystem.from_uri(root)
+        filesystem, path = RETRY(pafs.FileSystem.from_uri, root)
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"cannot open storage {root!r}: {error}") from error
     return filesystem, path
@@ -54,58 +123,58 @@ class Storage:
         """Return the folder below a key."""
         return type(self)(f"{self.root.rstrip('/')}/{key}")
 
+    @_reliably("look up")
     def exists(self, key: str) -> bool:
         """Whether a file is stored under the key."""
         info = _filesystem(self.root)[0].get_file_info(self.path(key))
         return bool(info.type == pafs.FileType.File)
 
+    @_reliably("list")
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of all files below a folder, sorted; none if there is no such folder."""
         filesystem = _filesystem(self.root)[0]
         selector = pafs.FileSelector(self.path(prefix), recursive=True, allow_not_found=True)
         start = len(self.path(""))
         infos = filesystem.get_file_info(selector)
-        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+        paths = [info.path for info in infos if info.type == pafs.FileType.File]
+        return sorted(path[start:] for path in paths if not path.endswith(DRAFT))
 
+    @_reliably("read")
     def read_bytes(self, key: str) -> bytes:
         """Read a whole file.
 
         Raises:
             StoreError: the file is not there or cannot be read.
         """
-        try:
-            with _filesystem(self.root)[0].open_input_stream(self.path(key)) as stream:
-                return bytes(stream.read())
-        except OSError as error:
-            raise StoreError(f"cannot read {key} in {self.root}: {error}") from error
+        with _filesystem(self.root)[0].open_input_stream(self.path(key)) as stream:
+            return bytes(stream.read())
 
+    @_reliably("write")
     def write_bytes(self, key: str, data: bytes | memoryview) -> None:
-        """Write a file so that it is there whole or not at all."""
-        filesystem, path = _filesystem(self.root)[0], self.path(key)
-        try:
-            if not self.is_local:
-                with filesystem.open_output_stream(path) as stream:
-                    stream.write(data)
-                return
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            draft = f"{path}.{uuid.uuid4().hex}.tmp"
-            try:
-                with open(draft, "wb") as file:
-                    file.write(data)
-                os.replace(draft, path)
-            finally:
-                Path(draft).unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot write {key} in {self.root}: {error}") from error
+        """Write a file so that it is there whole or not at all.
 
+        Raises:
+            StoreError: it cannot be written, such as for want of space or of a bucket.
+        """
+        filesystem, path = _filesystem(self.root)[0], self.path(key)
+        if not self.is_local:
+            with filesystem.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        draft = f"{path}.{uuid.uuid4().hex}{DRAFT}"
+        try:
+            with open(draft, "wb") as file:
+                file.write(data)
+            os.replace(draft, path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+
+    @_reliably("delete")
     def delete(self, prefix: str) -> None:
         """Delete all files below a folder, if there is one."""
-        try:
+        with suppress(FileNotFoundError):
             _filesystem(self.root)[0].delete_dir(self.path(prefix))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(f"cannot delete {prefix} in {self.root}: {error}") from error
 
     def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
         """Read a JSON document."""
@@ -115,22 +184,21 @@ class Storage:
         """Write a JSON document."""
         self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
 
+    @_reliably("read")
     def read_table(
         self, key: str, columns: list[str] | None = None, filters: Filters | None = None
     ) -> pa.Table:
         """Read a Parquet file: all of it, some columns, or the rows that pass filters."""
-        try:
-            return pq.read_table(
-                self.path(key),
-                columns=columns,
-                filters=filters,
-                filesystem=_filesystem(self.root)[0],
-                partitioning=None,
-                memory_map=self.is_local,
-            )
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"cannot read {key} in {self.root}: {error}") from error
+        return pq.read_table(
+            self.path(key),
+            columns=columns,
+            filters=filters,
+            filesystem=_filesystem(self.root)[0],
+            partitioning=None,
+            memory_map=self.is_local,
+        )
 
+    @_reliably("read")
     def read_schema(self, key: str) -> pa.Schema:
         """Read the schema of a Parquet file, with its metadata, from its footer alone."""
         return pq.read_schema(self.path(key), filesystem=_filesystem(self.root)[0])
@@ -145,6 +213,7 @@ class Storage:
         pq.write_table(table, sink, use_dictionary=False, compression="lz4")
         self.write_bytes(key, sink.getbuffer())
 
+    @_reliably("add a line to")
     def append_line(self, key: str, line: str) -> None:
         """Add a line to a log with a single writer."""
         if self.is_local:
