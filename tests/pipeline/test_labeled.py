@@ -1,0 +1,71 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from umc_ray.pipeline.draws import AUDIT, draws_key
+from umc_ray.pipeline.labeled import labels_so_far, training_sets
+from umc_ray.records import BATCH, DRAWS, LABELS, Arm
+from umc_ray.storage import Storage
+
+POSTS, NEWS, SCANS = Arm("mood", "posts"), Arm("mood", "news"), Arm("shapes", "scans")
+ASKED = {POSTS: np.array([3, 5, 9]), NEWS: np.array([5, 7]), SCANS: np.array([4])}
+AUDITS = {POSTS: [9, 3, 8, 5], NEWS: [1, 5, 7], SCANS: [4]}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """Two rounds: mood has labels in both, shapes in the second; 5 of news was skipped."""
+    storage = Storage(str(tmp_path))
+    write_round(storage, 1, [(POSTS, 9, 1), (NEWS, 7, 0), (POSTS, 3, 0)])
+    write_round(storage, 2, [(SCANS, 4, 2), (POSTS, 5, 1), (NEWS, 6, None)])
+    for arm, order in AUDITS.items():
+        rows = [{"purpose": AUDIT, "part": "p", "row": 0, "sample_id": i} for i in order]
+        storage.write_table(draws_key(arm, 10), pa.Table.from_pylist(rows, schema=DRAWS))
+    return storage
+
+
+def embedding(arm, i):
+    return np.array([i, len(arm.domain)] if arm.task == "mood" else [i, 0, 1], np.float16)
+
+
+def write_round(storage, number, asked):
+    batch = [
+        {
+            "task": arm.task,
+            "domain": arm.domain,
+            "sample_id": i,
+            "embedding": embedding(arm, i).tobytes(),
+        }
+        for arm, i, _ in asked
+    ]
+    labels = [
+        {"task": arm.task, "domain": arm.domain, "sample_id": i, "label": label, "round": number}
+        for arm, i, label in sorted(asked, key=lambda each: -each[1])
+        if label is not None
+    ]
+    folder = f"rounds/{number:04d}"
+    storage.write_table(f"{folder}/batch.parquet", pa.Table.from_pylist(batch, schema=BATCH))
+    storage.write_table(f"{folder}/labels.parquet", pa.Table.from_pylist(labels, schema=LABELS))
+
+
+def test_each_task_learns_from_its_labels_of_all_rounds(storage):
+    sets = training_sets(storage, ["rounds/0001", "rounds/0002"], ASKED, 10)
+    assert list(sets) == ["mood", "shapes"]
+    mood, shapes = sets.values()
+    assert mood.ids_N.tolist() == [9, 7, 3, 5]
+    assert mood.labels_N.tolist() == [1, 0, 0, 1]
+    assert mood.domains_N.tolist() == ["posts", "news", "posts", "posts"]
+    assert mood.embeddings_ND.tolist() == [[9, 5], [7, 4], [3, 5], [5, 5]]
+    assert mood.audit_N.tolist() == [True, False, True, False]
+    assert (shapes.ids_N.tolist(), shapes.labels_N.tolist()) == ([4], [2])
+    assert shapes.embeddings_ND.tolist() == [[4, 0, 1]]
+    assert mood.embeddings_ND.dtype == np.float32
+
+
+def test_a_task_without_labels_is_left_out(storage):
+    assert list(training_sets(storage, ["rounds/0001"], ASKED, 10)) == ["mood"]
+
+
+def test_labels_of_rounds_stand_in_their_order(storage):
+    labels = labels_so_far(storage, ["rounds/0001", "rounds/0002"])
+    assert labels["round"].to_pylist() == [1, 1, 1, 2, 2]
