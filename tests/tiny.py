@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import yaml
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -103,6 +105,14 @@ def umc(*arguments, **environment):
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def kill_all(processes):
+    """Kill psutil processes by their ids, and wait for their end."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes)
 
 
 def _python_path():

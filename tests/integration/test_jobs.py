@@ -17,7 +17,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tiny import ROOT, campaign, results, texts, write_campaign, write_csv
+from tests.tiny import ROOT, campaign, kill_all, results, texts, write_campaign, write_csv
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -53,11 +53,10 @@ def cluster():
             wait_until_up(process, address, token)
             yield environment
         finally:
-            started = psutil.Process(process.pid)
-            family = [started, *started.children(recursive=True)]
-            for each in filter(psutil.Process.is_running, family):
-                each.kill()
-            psutil.wait_procs(family)
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait()
+            kill_all(family)
 
 
 def free_ports(n):

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tiny import campaign, results, umc, write_campaign
+from tests.tiny import campaign, kill_all, results, umc, write_campaign
 from umc_ray.annotation.store import AnnotationStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -71,8 +71,7 @@ def let_end(processes):
     """
     agents = {each for each, name in processes.items() if name.endswith("Agent")}
     _, alive = psutil.wait_procs(processes.keys() - agents, timeout=ENDS_WITHIN_S)
-    for process in filter(psutil.Process.is_running, [*agents, *alive]):
-        process.kill()
+    kill_all([*agents, *alive])
     return alive
 
 

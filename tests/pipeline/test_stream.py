@@ -74,7 +74,7 @@ def test_many_items_share_tasks_and_each_is_done_once(storage, ray_cluster):
 @pytest.mark.ray
 def test_an_error_a_user_can_meet_arrives_as_itself(storage, ray_cluster):
     worker = Doubler(storage, failing=((2, "data"),))
-    with pytest.raises(DataError, match="^item 2: no data$"):
+    with pytest.raises(DataError, match=r"^item 2: no data$"):
         stream(worker, [1, 2, 3], Compute())
 
 
