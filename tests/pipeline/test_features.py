@@ -46,6 +46,14 @@ def test_rows_keep_their_order_and_come_in_batches():
     assert rejected == {}
 
 
+def test_a_batch_holds_texts_of_like_length_and_rows_keep_their_order():
+    encoder = Lengths()
+    payloads = ["1000", "1", "2000", "2", "3000", "3"]
+    found_ND, _ = encode_rows(encoder, payloads, 3)
+    assert encoder.batches == [[1, 2, 3], [1000, 2000, 3000]]
+    assert found_ND[:, 0].tolist() == [1000, 1, 2000, 2, 3000, 3]
+
+
 def test_rows_that_cannot_be_encoded_are_told_and_take_no_other_with_them():
     payloads = ["0", "one", "2", "-3", "4", "-5", "six"]
     found_ND, rejected = encode_rows(Lengths(), payloads, 4)
