@@ -20,7 +20,11 @@ def ray_cluster() -> Iterator[None]:
         prefix="umc", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
         ray.init(
-            num_cpus=2, include_dashboard=False, logging_level=logging.WARNING, _temp_dir=folder
+            num_cpus=2,
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            _temp_dir=folder,
+            _system_config={"metrics_report_interval_ms": 200},  # by default 10 s
         )
         yield
         ray.shutdown()

@@ -12,11 +12,12 @@ from umc_ray.pipeline.cluster import connect
 from umc_ray.pipeline.draws import make_draws
 from umc_ray.pipeline.encoders import encoder_hash
 from umc_ray.pipeline.features import encode
-from umc_ray.pipeline.ingest import ingest
+from umc_ray.pipeline.ingest import ingest, load_manifest
 from umc_ray.pipeline.stream import OnRows
-from umc_ray.records import Arm
+from umc_ray.records import Arm, Split
 from umc_ray.round import round_folder, run_round
 from umc_ray.run import UNUSABLE, Run
+from umc_ray.running import clear_note
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ def run_campaign(run: Run) -> Outcome:
         Waiting: people have not answered everything yet; run it again later.
     """
     freeze(run)
+    clear_note(run.storage)
     number = finished_rounds(run.storage)
     began = number
     while (reason := stop_reason(run, number)) is None:
         if number == began:
             connect()
             bring_in(run)
+            show(run, number)
         try:
             run_round(run, number + 1)
         except PoolExhausted as error:
@@ -54,6 +57,7 @@ def run_campaign(run: Run) -> Outcome:
             break
         number += 1
         publish(run, number)
+        show(run, number)
     run.event("finished", reason=reason, rounds=number)
     return Outcome(number, reason, number - began)
 
@@ -108,6 +112,14 @@ def bring_in(run: Run) -> None:
         rows=sum(part.rows for part in run.parts),
     )
     run.storage.write_json(UNUSABLE, rejected)
+    _show_bad_rows(run, rejected)
+
+
+def _show_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
+    for arm, domain in run.config.domains().items():
+        splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
+        unread = sum(load_manifest(run.storage, arm, split).bad for split in splits)
+        run.metrics.quarantined(arm, unread + len(rejected.get(str(arm), [])))
 
 
 def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
@@ -121,6 +133,12 @@ def publish(run: Run, number: int) -> None:
     """Name the newest specialists: what `umc score` and the endpoint use."""
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
     run.storage.write_json("published.json", {"round": number, "ensembles": training["ensembles"]})
+
+
+def show(run: Run, number: int) -> None:
+    """Put the results of the last round, if there is one, on the metrics endpoint."""
+    if number:
+        run.metrics.round(number, run.storage.read_json(f"{round_folder(number)}/metrics.json"))
 
 
 def freeze(run: Run) -> None:

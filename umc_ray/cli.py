@@ -11,7 +11,7 @@ import typer
 
 from umc_ray.campaign import run_campaign
 from umc_ray.config import load_campaign
-from umc_ray.console import ProgressWatch, console, status_table
+from umc_ray.console import ProgressWatch, at_work, console, status_table
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
@@ -70,8 +70,11 @@ def run(campaign: Campaign) -> None:
 
 @app.command()
 def status(campaign: Campaign) -> None:
-    """Show what a campaign has reached."""
-    console.print(status_table(Run(load_campaign(campaign))))
+    """Show what a campaign has reached, and what it does now."""
+    run = Run(load_campaign(campaign))
+    console.print(status_table(run))
+    for line in at_work(run):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()

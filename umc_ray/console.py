@@ -1,6 +1,7 @@
 """What a person sees at the terminal: progress while stages run, and a campaign's state."""
 
 import time
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +19,9 @@ from rich.text import Text
 
 from umc_ray.campaign import finished_rounds, round_metrics
 from umc_ray.pipeline.stream import OnRows
+from umc_ray.round import round_folder
 from umc_ray.run import Run
+from umc_ray.running import running_stage
 
 console = Console()
 
@@ -91,3 +94,25 @@ def status_table(run: Run) -> Table:
                 f"{found['uncertainty']:.3f}" if found["uncertainty"] is not None else "",
             )
     return table
+
+
+def at_work(run: Run) -> list[str]:
+    """Say what a campaign does now: the people it waits for, and the stage that runs."""
+    lines = []
+    number = finished_rounds(run.storage) + 1
+    folder = round_folder(number)
+    asked = run.storage.exists(f"{folder}/batch.parquet")
+    if asked and not run.storage.exists(f"{folder}/labels.parquet"):
+        done, questions = run.store.progress(run.config.name, number)
+        lines.append(f"round {number} waits for people: {done} of {questions} questions answered")
+    stage, now = running_stage(run.storage), time.time()
+    if stage is not None and stage.is_lost(now):
+        seen = time.strftime("%F %T", time.localtime(stage.seen))
+        lines.append(
+            f"{stage.stage} gave no sign of life since {seen}: run the campaign again, it goes on"
+        )
+    elif stage is not None:
+        since = time.strftime("%F %T", time.localtime(stage.since))
+        passed = timedelta(seconds=max(0, int(now - stage.since)))
+        lines.append(f"{stage.stage} runs since {since}, for {passed}")
+    return lines

@@ -21,8 +21,10 @@ from umc_ray.errors import StageError, UmcError
 from umc_ray.pipeline.allocator import BudgetAllocator, start_allocator
 from umc_ray.pipeline.features import features_table
 from umc_ray.pipeline.ingest import load_manifest
+from umc_ray.pipeline.metrics import RunMetrics
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.records import Arm, IntArray, Part
+from umc_ray.running import noted
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,16 @@ class Run:
     def storage(self) -> Storage:
         """The run directory."""
         return Storage(f"{self.config.storage.rstrip('/')}/{self.config.name}")
+
+    @cached_property
+    def metrics(self) -> RunMetrics:
+        """The campaign's numbers on the cluster's metrics endpoint."""
+        return RunMetrics(self.config.name)
+
+    @property
+    def followers(self) -> tuple[Watch, ...]:
+        """All who hear of each stage."""
+        return self.watch, self.metrics
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -179,16 +191,28 @@ class Run:
         """Do work that knows by itself what is done already; log it and say how it goes."""
         began = time.monotonic()
         try:
-            result = compute(self.watch.begin(name, rows))
+            with noted(self.storage, name, self.metrics.repeat):
+                result = compute(self.follow(name, rows))
         except UmcError:
             raise
         except Exception as error:
             raise StageError(f"{name} of {self.storage.root} failed: {error!r}") from error
         seconds = time.monotonic() - began
-        self.watch.end(name, seconds)
+        for follower in self.followers:
+            follower.end(name, seconds)
         self.event(name, seconds=round(seconds, 3), rows=_row_count(result))
         logger.info("%s in %.1f s", name, seconds)
         return result
+
+    def follow(self, stage: str, rows: int | None) -> OnRows:
+        """Tell all who follow that a stage begins; returns what is called with rows done."""
+        heard = [follower.begin(stage, rows) for follower in self.followers]
+
+        def on_rows(done: int) -> None:
+            for hear in heard:
+                hear(done)
+
+        return on_rows
 
     def event(self, stage: str, **values: Any) -> None:  # noqa: ANN401 - anything JSON can hold
         """Add a line to the run's log of events."""

@@ -39,7 +39,7 @@ def score_new(run: Run, source: str, arm: Arm, output: str) -> Manifest:
     config = _only(run.config, arm, source)
 
     def step(name: str, rows: int | None = None) -> OnRows:
-        return run.watch.begin(name, rows)
+        return run.follow(name, rows)
 
     manifest = ingest(config, arm, "pool", work, step("ingest"))
     encoder = config.tasks[arm.task].encoder

@@ -1,0 +1,24 @@
+"""What a campaign tells a monitoring system while it runs."""
+
+import pytest
+
+from tests.prometheus import exported
+from tests.tiny import ARMS
+from umc_ray.campaign import round_metrics, show
+
+pytestmark = pytest.mark.ray
+
+
+def test_a_campaign_is_seen_by_prometheus(reference):
+    show(reference, 3)
+    found = exported("tiny", last={("ray_umc_round",): 3})
+    last = round_metrics(reference.storage, 3)[-1]["arms"]
+    for arm in ARMS:
+        assert found["ray_umc_labels", arm] == last[arm]["labels"]
+        assert found["ray_umc_accuracy", arm, "audit"] == last[arm]["audit"]["accuracy"]
+        assert found["ray_umc_quarantined_rows", arm] == 0
+    assert found[("ray_umc_round",)] == 3
+    # 160 reviews, 40 of them as a test, 120 posts, minus duplicates; three rounds
+    assert found["ray_umc_rows_total", "scores"] > 900
+    stages = {key[1] for key in found if key[0] == "ray_umc_stage_seconds"}
+    assert {"ingest", "encode", "batch", "labels", "training", "scores", "bandit"} <= stages
