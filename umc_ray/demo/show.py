@@ -11,7 +11,7 @@ from umc_ray.campaign import finished_rounds, round_metrics, run_campaign
 from umc_ray.config import load_campaign
 from umc_ray.console import ProgressWatch, console
 from umc_ray.demo.prepare import prepare
-from umc_ray.methods.savings import labels_to_reach
+from umc_ray.methods.savings import Curve, labels_to_reach, saving
 from umc_ray.release.report import write_report
 from umc_ray.run import Run
 
@@ -69,18 +69,32 @@ def comparison(run: Run, control: Run) -> Table:
 
 
 def savings_sentence(run: Run, control: Run) -> str:
-    """Say how many labels were saved, also when none were."""
-    mine, other = _metrics(run), _metrics(control)
-    target, spent = other[-1]["test_accuracy"], other[-1]["labels"]
-    needed = labels_to_reach(
-        [each["labels"] for each in mine], [each["test_accuracy"] for each in mine], target
-    )
+    """Say how many labels were saved, also when none were; the lenient and the strict way.
+
+    The control's last point is one draw on a flat curve, so the labels to its final accuracy can
+    flatter; the strict way counts the control's labels only up to where it held its best.
+    """
+    mine, other = _curve(run), _curve(control)
+    target, spent = other.accuracy_R[-1], other.labels_R[-1]
+    needed = labels_to_reach(mine.labels_R, mine.accuracy_R, target)
     if needed is None:
         return f"labels saved: none; the control's final accuracy {target:.3f} was not reached"
-    return (
+    strict = saving(mine, other)
+    sentence = (
         f"labels saved: {1 - needed / spent:.0%}; the control's final accuracy {target:.3f} was "
-        f"reached for good after {needed:.0f} labels instead of {spent} (one seed)"
+        f"reached for good after {needed:.0f} labels instead of {spent:.0f}"
     )
+    if strict.share is not None:
+        sentence += (
+            f" ({strict.share:.0%} when the control is given credit for holding its best from "
+            f"{strict.control_labels:.0f} labels on)"
+        )
+    return f"{sentence}; one seed"
+
+
+def _curve(run: Run) -> Curve:
+    metrics = _metrics(run)
+    return Curve([each["labels"] for each in metrics], [each["test_accuracy"] for each in metrics])
 
 
 def _metrics(run: Run) -> list[dict[str, Any]]:
