@@ -135,7 +135,7 @@ def _calibrated(job: EnsembleJob, reports: list[dict[str, Any]], storage: Storag
 
 
 def train_specialist(job: SpecialistJob, samples: TrainingSet, storage: Storage) -> dict[str, Any]:
-    """Run Ray Train for one specialist; returns what its loop reported."""
+    """Run Ray Train for one specialist; returns what its loop stored as a report."""
     with tempfile.TemporaryDirectory() as scratch:
         trainer = TorchTrainer(
             train_loop,
@@ -149,8 +149,9 @@ def train_specialist(job: SpecialistJob, samples: TrainingSet, storage: Storage)
                 failure_config=FailureConfig(max_failures=WORKER_FAILURES),
             ),
         )
-        result = trainer.fit()
-    return dict(result.metrics or {})
+        trainer.fit()
+    report: dict[str, Any] = storage.read_json(f"{job.folder}/report.json")
+    return report
 
 
 def train_loop(config: dict[str, Any]) -> None:
@@ -175,21 +176,24 @@ def train_loop(config: dict[str, Any]) -> None:
     if world > 1:
         held_out_NC = held_out_NC.to(device)
         dist.all_reduce(held_out_NC)
-    weights = save({k: v.contiguous() for k, v in fit.parameters.items()})
     if rank == 0:
-        held_out = save({"logits_NC": held_out_NC.cpu().contiguous()})
-        storage.write_bytes(f"{job.folder}/held_out.safetensors", held_out)
-        storage.write_json(f"{job.folder}/config.json", job.specialist.model_dump())
-        storage.write_bytes(f"{job.folder}/model.safetensors", weights)
-    weights_hash = fingerprint([float(v.double().sum()) for v in fit.parameters.values()])
-    train.report(
-        {
-            "loss": fit.loss,
-            "penalty": fit.penalty,
-            "rows": len(samples.labels_N),
-            "weights": weights_hash,
-        }
-    )
+        _store(job, fit, held_out_NC.cpu(), storage)
+
+
+def _store(job: SpecialistJob, fit: heads.Fit, held_out_NC: torch.Tensor, storage: Storage) -> None:
+    """Store a specialist and the report on it: of a worker group, Train hands back no numbers."""
+    held_out = save({"logits_NC": held_out_NC.contiguous()})
+    storage.write_bytes(f"{job.folder}/held_out.safetensors", held_out)
+    storage.write_json(f"{job.folder}/config.json", job.specialist.model_dump())
+    weights = save({k: v.contiguous() for k, v in fit.parameters.items()})
+    storage.write_bytes(f"{job.folder}/model.safetensors", weights)
+    report = {
+        "loss": fit.loss,
+        "penalty": fit.penalty,
+        "rows": len(held_out_NC),
+        "weights": fingerprint([float(v.double().sum()) for v in fit.parameters.values()]),
+    }
+    storage.write_json(f"{job.folder}/report.json", report)
 
 
 def _place() -> tuple[int, int]:
