@@ -1,6 +1,6 @@
 """Run a campaign on a cluster; submitted again, it goes on where it stands.
 
-    ray job submit --address http://HEAD:8265 --working-dir . -- python -m jobs.curate CAMPAIGN.yaml
+    ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/curate.py CAMPAIGN.yaml
 
 The cluster must see the campaign's storage and sources. Waiting for people is a job well done.
 """

@@ -1,9 +1,7 @@
-"""Score new data on a cluster with a campaign's latest specialists.
+"""Score new data with a campaign's latest specialists, on a cluster that sees both.
 
-    ray job submit --address http://HEAD:8265 --working-dir . -- \
-        python -m jobs.score CAMPAIGN.yaml TASK/DOMAIN SOURCE OUTPUT
-
-The cluster must see the campaign's storage, the source and the output folder.
+ray job submit --address http://HEAD:8265 --working-dir . -- \
+    python jobs/score.py CAMPAIGN.yaml SOURCE --domain TASK/DOMAIN --output FOLDER
 """
 
 import argparse
@@ -22,14 +20,16 @@ from umc_ray.scoring import score_new
 def main() -> None:
     """Parse, score, and fail as a job if the scoring fails."""
     parser = argparse.ArgumentParser(description="Score new data with a campaign's specialists.")
-    for name in ("campaign", "domain", "source", "output"):
-        parser.add_argument(name)
+    parser.add_argument("campaign", type=Path, help="the campaign's YAML file")
+    parser.add_argument("source", help="files, glob or folder; local or s3://")
+    parser.add_argument("--domain", required=True, help="task/domain whose columns the data has")
+    parser.add_argument("--output", required=True, help="folder for the scores, as Parquet")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        run, arm = Run(load_campaign(Path(asked.campaign))), Arm(*asked.domain.split("/", 1))
+        run, (task, _, domain) = Run(load_campaign(asked.campaign)), asked.domain.partition("/")
         connect()
-        found = score_new(run, asked.source, arm, asked.output)
+        found = score_new(run, asked.source, Arm(task, domain), asked.output)
         print(f"{found.rows} samples are scored, {found.bad} rows in quarantine: {asked.output}")
     except UmcError as error:
         sys.exit(f"error: {error}")

@@ -101,19 +101,19 @@ def test_the_cluster_wants_its_token(cluster):
 def test_jobs_curate_and_score_and_fail(cluster, reference, tmp_path):
     values = campaign(tmp_path, budget={"labels": 30, "per_round": 30})
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
-    curated = submit(cluster, "python", "-m", "jobs.curate", path)
+    curated = submit(cluster, "python", "jobs/curate.py", path)
     assert curated.returncode == 0, curated.stdout + curated.stderr
     assert "1 rounds are done: the budget of 30 labels is spent" in curated.stdout
     first, expected = results(run), results(reference.storage)
     assert first == {key: expected[key] for key in first}
 
     write_csv(tmp_path / "new.csv", texts(30, seed=4))
-    told = [path, "mood/posts", tmp_path / "new.csv", tmp_path / "scored"]
-    scored = submit(cluster, "python", "-m", "jobs.score", *told)
+    told = [path, tmp_path / "new.csv", "--domain", "mood/posts", "--output", tmp_path / "scored"]
+    scored = submit(cluster, "python", "jobs/score.py", *told)
     assert scored.returncode == 0, scored.stdout + scored.stderr
     assert "30 samples are scored, 0 rows in quarantine" in scored.stdout
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
 
-    failed = submit(cluster, "python", "-m", "jobs.curate", tmp_path / "none.yaml")
+    failed = submit(cluster, "python", "jobs/curate.py", tmp_path / "none.yaml")
     assert failed.returncode != 0
     assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout

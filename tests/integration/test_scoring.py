@@ -1,0 +1,96 @@
+"""`umc score`: new data through the published specialists of a finished campaign.
+
+Suffixes: N samples, C classes.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.tiny import campaign, texts, write_campaign, write_csv
+from umc_ray.config import load_campaign
+from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.pipeline.encoders import load_encoder
+from umc_ray.pipeline.ensemble import EnsembleRef, load_ensemble
+from umc_ray.pipeline.stream import run_item
+from umc_ray.records import Arm
+from umc_ray.run import Run
+from umc_ray.scoring import score_new
+from umc_ray.storage import Storage
+
+pytestmark = pytest.mark.ray
+
+POSTS = Arm("mood", "posts")
+
+
+ROWS = texts(45, seed=5)
+
+
+@pytest.fixture(scope="module")
+def whole(reference, tmp_path_factory):
+    """New data, scored: the folder of both, and what was found."""
+    folder = tmp_path_factory.mktemp("scoring")
+    write_csv(folder / "new.csv", [*ROWS, {"text": "", "label": ""}])
+    before = reference.storage.keys("")
+    found = score_new(reference, str(folder / "new.csv"), POSTS, str(folder / "out"))
+    assert reference.storage.keys("") == before
+    return folder, found
+
+
+def scored(folder):
+    output = Storage(str(folder))
+    keys = [key for key in output.keys("") if key.startswith("part-")]
+    return output, pa.concat_tables([output.read_table(key) for key in keys])
+
+
+def test_new_data_is_scored_with_the_published_specialists(reference, whole):
+    folder, found = whole
+    assert (found.rows, found.bad) == (45, 1)
+    output, table = scored(folder / "out")
+    (bad,) = output.read_table("quarantine/00000.parquet").to_pylist()
+    assert (bad["source"], bad["row"]) == (str(folder / "new.csv"), "46")
+    assert {key.split("/")[0] for key in output.keys("")} == {
+        "part-00000.parquet",
+        "part-00001.parquet",
+        "part-00002.parquet",
+        "quarantine",
+    }
+    published = reference.storage.read_json("published.json")
+    ensemble = load_ensemble(
+        reference.storage, EnsembleRef.from_json(published["ensembles"]["mood"])
+    )
+    encoder = load_encoder(reference.config.tasks["mood"].encoder)
+    mean_NC = ensemble.probabilities(encoder.encode([row["text"] for row in ROWS])).mean(0).numpy()
+    labels = np.array(["bad", "good"])
+    assert table["label_1"].to_pylist() == labels[mean_NC.argmax(1)].tolist()
+    assert table["label_2"].to_pylist() == labels[mean_NC.argmin(1)].tolist()
+    np.testing.assert_allclose(table["prob_1"].to_numpy(), mean_NC.max(1), atol=1e-3)
+    assert table["key"].to_pylist() == [f"new.csv#{i}" for i in range(1, 46)]
+    right = np.array(table["label_1"].to_pylist()) == [row["label"] for row in ROWS]
+    assert right.mean() > 0.9
+
+
+def test_a_pass_that_was_cut_short_goes_on(reference, whole, monkeypatch):
+    folder, _ = whole
+    source, cut = str(folder / "new.csv"), str(folder / "cut")
+
+    def first_part_only(worker, parts, on_rows):
+        run_item(worker, parts[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("umc_ray.scoring.score_parts", first_part_only)
+        score_new(reference, source, POSTS, cut)
+
+    score_new(reference, source, POSTS, cut)
+    assert scored(cut)[1] == scored(folder / "out")[1]
+
+
+def test_what_cannot_be_scored_is_told(reference, tmp_path):
+    with pytest.raises(ConfigError, match="no domain mood/none, the campaign has mood/reviews, "):
+        score_new(reference, "new.csv", Arm("mood", "none"), str(tmp_path / "out"))
+    with pytest.raises(DataError, match=r"none\.csv does not exist"):
+        score_new(reference, str(tmp_path / "none.csv"), POSTS, str(tmp_path / "out"))
+    fresh = Run(load_campaign(write_campaign(tmp_path, campaign(tmp_path))))
+    with pytest.raises(StoreError, match="tiny has no specialists yet: no round is done"):
+        score_new(fresh, "new.csv", POSTS, str(tmp_path / "out"))
