@@ -11,9 +11,11 @@ from umc_ray.errors import ConfigError, PoolExhausted
 from umc_ray.pipeline.cluster import connect
 from umc_ray.pipeline.draws import make_draws
 from umc_ray.pipeline.encoders import encoder_hash
+from umc_ray.pipeline.ensemble import EnsembleRef
 from umc_ray.pipeline.features import encode
 from umc_ray.pipeline.ingest import ingest, load_manifest
 from umc_ray.pipeline.stream import OnRows
+from umc_ray.publication import publish_round
 from umc_ray.records import Arm, Split
 from umc_ray.round import round_folder, run_round
 from umc_ray.run import UNUSABLE, Run
@@ -132,7 +134,8 @@ def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
 def publish(run: Run, number: int) -> None:
     """Name the newest specialists: what `umc score` and the endpoint use."""
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
-    run.storage.write_json("published.json", {"round": number, "ensembles": training["ensembles"]})
+    refs = {name: EnsembleRef.from_json(each) for name, each in training["ensembles"].items()}
+    publish_round(run.storage, run.config, number, refs)
 
 
 def show(run: Run, number: int) -> None:

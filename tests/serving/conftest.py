@@ -1,0 +1,84 @@
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import tiny
+from umc_ray.campaign import run_campaign
+from umc_ray.config import load_campaign
+from umc_ray.run import Run
+from umc_ray.serving.settings import ServingConfig
+
+BUDGET = {"labels": 60, "per_round": 30}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A campaign of two rounds, on disk."""
+
+    path: Path
+
+    @property
+    def run(self):
+        return Run(load_campaign(self.path))
+
+
+@pytest.fixture(scope="session")
+def finished(ray_cluster, tmp_path_factory):
+    """Nobody may change it: `campaign` gives a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = tiny.write_campaign(folder, tiny.campaign(folder, budget=BUDGET))
+    run_campaign(Run(load_campaign(path)))
+    return Finished(path)
+
+
+@pytest.fixture
+def campaign(finished, tmp_path):
+    shutil.copytree(finished.path.parent, tmp_path / "copy")
+    return Finished(tmp_path / "copy" / finished.path.name)
+
+
+@dataclass(frozen=True)
+class Server:
+    """The endpoint on Ray Serve, in processes of its own, and the campaign that it serves."""
+
+    url: str
+    campaign: Finished
+
+    def post(self, path, body):
+        return httpx.post(f"{self.url}{path}", json=body, timeout=30)
+
+    def get(self, path):
+        return httpx.get(f"{self.url}{path}", timeout=30)
+
+
+@pytest.fixture(scope="package")
+def server(finished, tmp_path_factory):
+    from ray import serve
+
+    from umc_ray.serving.deployment import start
+
+    folder = tmp_path_factory.mktemp("served") / "copy"
+    shutil.copytree(finished.path.parent, folder)
+    campaign = Finished(folder / finished.path.name)
+    settings = ServingConfig(
+        campaign=campaign.path,
+        poll_s=0.05,
+        max_samples=8,
+        max_body_bytes=200_000,
+        max_text_chars=1000,
+        batch_size=4,
+    )
+    port = free_port()
+    start([settings], "127.0.0.1", port)
+    yield Server(f"http://127.0.0.1:{port}", campaign)
+    serve.shutdown()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

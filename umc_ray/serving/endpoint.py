@@ -1,0 +1,180 @@
+"""A campaign's endpoint without HTTP: tasks, their models, and who waits for them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from umc_ray.campaign import finished_rounds, round_metrics
+from umc_ray.config import load_campaign
+from umc_ray.publication import Publication
+from umc_ray.run import Run
+from umc_ray.serving.access import Access
+from umc_ray.serving.batcher import Batcher
+from umc_ray.serving.live import LivePublication
+from umc_ray.serving.messages import (
+    CampaignResponse,
+    EmbedRequest,
+    EmbedResponse,
+    ModelsResponse,
+    Sample,
+    SampleEmbedding,
+    SampleError,
+    SampleScore,
+    ScoreRequest,
+    ScoreResponse,
+    TaskModels,
+)
+from umc_ray.serving.refusal import Refusal
+from umc_ray.serving.scorer import Bad, Opinion, Opinions, Payload, TaskScorer
+from umc_ray.serving.settings import ServingConfig
+
+
+class Endpoint:
+    """Answers requests; `refresh` brings the newest publication in."""
+
+    def __init__(self, settings: ServingConfig) -> None:
+        self.settings = settings
+        self.run = Run(load_campaign(settings.campaign))
+        self.access = Access.read(settings.tokens)
+        self.live = LivePublication(self.run.storage, self.run.config)
+        self.scorers = {
+            name: TaskScorer(self.run.config, name, settings, self.live)
+            for name in self.run.config.tasks
+        }
+        self.batchers: dict[str, Batcher[Payload, Opinions]] = {
+            name: Batcher(scorer.judge, settings.batch_size, settings.max_wait_s)
+            for name, scorer in self.scorers.items()
+        }
+        self.live.refresh()
+
+    def refresh(self) -> None:
+        """Look for a new publication."""
+        self.live.refresh()
+
+    @property
+    def publication(self) -> Publication:
+        """What answers now.
+
+        Raises:
+            Refusal: nothing is published yet.
+        """
+        if self.live.now is None:
+            reason = self.live.refused or "no round is done"
+            raise Refusal(503, f"there are no specialists yet: {reason}", retry_after_s=30)
+        return self.live.now
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Score samples.
+
+        Raises:
+            Refusal: none can be scored, or not now.
+        """
+        scorer = self._scorer(request)
+        found = await self._judge(scorer, request.samples)
+        if found.publication is None or scorer.name not in found.publication.told.ensembles:
+            reason = self.live.refused or "no round is done"
+            raise Refusal(503, f"{scorer.name} has no specialists: {reason}", retry_after_s=30)
+        told = found.publication.told
+        names = told.ensembles[scorer.name].specialists if request.specialists else None
+
+        def result(index: int, sample: Sample, opinion: Opinion) -> SampleScore:
+            views = None
+            if names is not None:
+                views = dict(zip(names, map(scorer.by_label, opinion.probs_SC), strict=True))
+            return SampleScore(index=index, id=sample.id, specialists=views, **opinion.values)
+
+        results, errors = _sorted_out(request.samples, found.rows, result)
+        return ScoreResponse(version=told.version, task=scorer.name, results=results, errors=errors)
+
+    async def embed(self, request: EmbedRequest) -> EmbedResponse:
+        """Encode samples.
+
+        Raises:
+            Refusal: none can be encoded, or not now.
+        """
+        scorer = self._scorer(request)
+        found = await self._judge(scorer, request.samples)
+
+        def result(index: int, sample: Sample, opinion: Opinion) -> SampleEmbedding:
+            return SampleEmbedding(
+                index=index, id=sample.id, embedding=opinion.embedding_D.tolist()
+            )
+
+        results, errors = _sorted_out(request.samples, found.rows, result)
+        return EmbedResponse(
+            encoder=scorer.encoder_hash, task=scorer.name, results=results, errors=errors
+        )
+
+    def models(self) -> ModelsResponse:
+        """Say which version answers."""
+        told = self.publication.told
+        tasks = {
+            name: TaskModels(
+                labels=each.labels,
+                specialists=each.specialists,
+                encoder=each.encoder,
+                hash=each.hash,
+            )
+            for name, each in told.ensembles.items()
+        }
+        return ModelsResponse(
+            version=told.version, round=told.round, tasks=tasks, refused=self.live.refused
+        )
+
+    def campaign(self) -> CampaignResponse:
+        """Say where the campaign stands."""
+        rounds = finished_rounds(self.run.storage)
+        last = round_metrics(self.run.storage, rounds)[-1] if rounds else {}
+        return CampaignResponse(
+            name=self.run.config.name,
+            tasks={name: list(labels) for name, labels in self.run.classes.items()},
+            rounds=rounds,
+            labels=last.get("labels", 0),
+            audit_accuracy=last.get("audit_accuracy"),
+        )
+
+    def _scorer(self, request: EmbedRequest) -> TaskScorer:
+        if len(request.samples) > self.settings.max_samples:
+            found, most = len(request.samples), self.settings.max_samples
+            raise Refusal(413, f"a request may have {most} samples, found {found}")
+        if request.task is None and len(self.scorers) == 1:
+            return next(iter(self.scorers.values()))
+        if request.task not in self.scorers:
+            raise Refusal(422, f"task must be one of {', '.join(self.scorers)}")
+        return self.scorers[request.task]
+
+    async def _judge(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Opinions:
+        """Check samples, and have the usable ones judged together with those of others.
+
+        Raises:
+            Refusal: none of them is usable, or too many requests wait.
+        """
+        checked = await asyncio.to_thread(lambda: [scorer.check(each) for each in samples])
+        rows: list[Opinion | Bad] = [each for each in checked if isinstance(each, Bad)]
+        found = Opinions(None, ())
+        if payloads := [each for each in checked if not isinstance(each, Bad)]:
+            found = await self.batchers[scorer.name].submit(payloads)
+            judged = iter(found.rows)
+            rows = [each if isinstance(each, Bad) else next(judged) for each in checked]
+        if all(isinstance(row, Bad) for row in rows):
+            errors = _sorted_out(samples, rows, lambda *_: None)[1]
+            raise Refusal(422, "no sample of the request is usable", errors)
+        return Opinions(found.publication, rows)
+
+
+Result = TypeVar("Result")
+
+
+def _sorted_out(
+    samples: Sequence[Sample],
+    rows: Sequence[Opinion | Bad],
+    result: Callable[[int, Sample, Opinion], Result],
+) -> tuple[list[Result], list[SampleError]]:
+    """Divide the samples of a request into results and errors, each with its index."""
+    results, errors = [], []
+    for index, (sample, row) in enumerate(zip(samples, rows, strict=True)):
+        if isinstance(row, Bad):
+            errors.append(SampleError(index=index, id=sample.id, error=row.reason))
+        else:
+            results.append(result(index, sample, row))
+    return results, errors
