@@ -25,7 +25,7 @@ import torch
 from benchmarks.frame import Cost, Figure, Options, PlainProcess, Report, cost_of, local_ray, main
 from umc_ray.config import EncoderConfig
 from umc_ray.demo.prepare import prepare
-from umc_ray.pipeline.encoders import load_encoder
+from umc_ray.pipeline.encoders import Encoder, load_encoder
 from umc_ray.pipeline.features import encode, features_table
 from umc_ray.records import POOL, Arm, Part, embeddings_array, embeddings_column
 from umc_ray.storage import Storage
@@ -114,16 +114,16 @@ def plain_loop(storage: Storage, config: EncoderConfig, parts: list[Part]) -> No
     Twice as fast as one file at a time with all threads inside torch.
     """
     torch.set_num_threads(1)
-    with ThreadPoolExecutor(CPUS) as threads:
-        list(threads.map(partial(_plain_part, storage, config), parts))
-
-
-def _plain_part(storage: Storage, config: EncoderConfig, part: Part) -> None:
     encoder = load_encoder(config)
+    with ThreadPoolExecutor(CPUS) as threads:
+        list(threads.map(partial(_plain_part, storage, encoder, config.batch_size), parts))
+
+
+def _plain_part(storage: Storage, encoder: Encoder, size: int, part: Part) -> None:
     table = storage.read_table(part.key("pool"), ["sample_id", "text"])
     texts = table["text"].to_pylist()
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    batches = (order[i : i + config.batch_size] for i in range(0, len(texts), config.batch_size))
+    batches = (order[i : i + size] for i in range(0, len(texts), size))
     found = np.concatenate([encoder.encode([texts[row] for row in batch]) for batch in batches])
     column = embeddings_column(found[np.argsort(order)])
     features = pa.table({"sample_id": table["sample_id"], "embedding": column})
