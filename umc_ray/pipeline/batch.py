@@ -74,14 +74,19 @@ def _active(
     share: Share, selection: SelectionConfig, storage: Storage, taken: IntArray, n: int
 ) -> pa.Table:
     """Pick a diverse batch out of the most informative candidates."""
-    tops = [storage.read_table(part.key(f"{share.scores}/top")) for part in share.parts]
-    top = _not_in(pa.concat_tables(tops), taken)
-    best = top_m(
-        top["acquisition"].to_numpy(),
-        top["sample_id"].to_numpy(),
-        selection.candidates_per_label * n,
-    )
-    return _selected(share, storage, top.take(pa.array(best)), selection.strategy, n)
+    best = _most_informative(share, storage, taken, selection.candidates_per_label * n)
+    return _selected(share, storage, best, selection.strategy, n)
+
+
+def _most_informative(share: Share, storage: Storage, taken: IntArray, m: int) -> pa.Table:
+    """Merge the parts' best candidates part by part: memory does not grow with the domain."""
+    best = CANDIDATES.empty_table()
+    for part in share.parts:
+        top = storage.read_table(part.key(f"{share.scores}/top")).replace_schema_metadata()
+        both = pa.concat_tables([best, _not_in(top, taken)])
+        order = top_m(both["acquisition"].to_numpy(), both["sample_id"].to_numpy(), m)
+        best = both.take(pa.array(order))
+    return best
 
 
 def _selected(
