@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from umc_ray.config import CampaignConfig
-from umc_ray.errors import ConfigError, PoolExhausted
+from umc_ray.errors import ConfigError, PoolExhausted, StoreError
 from umc_ray.pipeline.cluster import connect
 from umc_ray.pipeline.draws import make_draws
 from umc_ray.pipeline.encoders import encoder_hash
@@ -15,7 +15,7 @@ from umc_ray.pipeline.ensemble import EnsembleRef
 from umc_ray.pipeline.features import encode
 from umc_ray.pipeline.ingest import ingest, load_manifest
 from umc_ray.pipeline.stream import OnRows
-from umc_ray.publication import publish_round
+from umc_ray.publication import publish_round, round_before
 from umc_ray.records import Arm, Split
 from umc_ray.round import round_folder, run_round
 from umc_ray.run import UNUSABLE, Run
@@ -136,6 +136,21 @@ def publish(run: Run, number: int) -> None:
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
     refs = {name: EnsembleRef.from_json(each) for name, each in training["ensembles"].items()}
     publish_round(run.storage, run.config, number, refs)
+
+
+def republish(run: Run, number: int | None, back: bool) -> int:
+    """Publish a round again: the one named, the one before the published one, or the newest.
+
+    Raises:
+        StoreError: there is no such round.
+    """
+    rounds = finished_rounds(run.storage)
+    if number is None:
+        number = round_before(run.storage) if back else rounds
+    if not 1 <= number <= rounds:
+        raise StoreError(f"no round {number} of {run.config.name} is done, there are {rounds}")
+    publish(run, number)
+    return number
 
 
 def show(run: Run, number: int) -> None:

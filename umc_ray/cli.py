@@ -3,13 +3,15 @@
 import logging
 import shutil
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import click
 import typer
 
-from umc_ray.campaign import run_campaign
+from umc_ray.campaign import republish, run_campaign
 from umc_ray.config import load_campaign
 from umc_ray.console import ProgressWatch, at_work, console, status_table
 from umc_ray.demo.fetch import cache_dir
@@ -22,6 +24,8 @@ from umc_ray.release.export import write_release
 from umc_ray.release.report import write_report
 from umc_ray.run import Run
 from umc_ray.scoring import score_new
+from umc_ray.serving.deployment import start
+from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
 
 app = typer.Typer(
@@ -91,6 +95,42 @@ def score(
     with ProgressWatch() as watch:
         manifest = score_new(Run(config, watch), source, Arm(task, name), output)
     console.print(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+
+
+@app.command()
+def serve(
+    campaigns: Annotated[list[Path], typer.Argument(help="the campaigns' YAML files")],
+    host: Annotated[str, typer.Option(help="other than loopback needs --tokens")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+    tokens: Annotated[
+        Path | None, typer.Option(help="file with a line `score TOKEN` or `admin TOKEN` each")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="processes per campaign")] = 1,
+    cpus: Annotated[int, typer.Option(min=1, help="CPUs per process")] = 1,
+) -> None:
+    """Answer requests for scores with the newest round, until interrupted."""
+    settings = [
+        ServingConfig(campaign=path.absolute(), tokens=tokens, replicas=replicas, cpus=cpus)
+        for path in campaigns
+    ]
+    connect()
+    for route in start(settings, host, port):
+        console.print(f"http://{host}:{port}{route.rstrip('/')}/docs", highlight=False)
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+@app.command(name="publish")
+def publish_command(
+    campaign: Campaign,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, help="default: the newest")
+    ] = None,
+    rollback: Annotated[bool, typer.Option(help="the round before the published one")] = False,
+) -> None:
+    """Choose the round whose specialists answer; the next finished round is published again."""
+    run = Run(load_campaign(campaign))
+    console.print(f"round {republish(run, number, rollback)} is published")
 
 
 @app.command()

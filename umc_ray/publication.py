@@ -68,7 +68,12 @@ class Publication:
 def publish_round(
     storage: Storage, config: CampaignConfig, number: int, refs: Mapping[str, EnsembleRef]
 ) -> None:
-    """Name a round's ensembles as those that score new data."""
+    """Name a round's ensembles as those that score new data.
+
+    Raises:
+        StoreError: a file is missing.
+        DataError: the weights are broken; what was published before stays.
+    """
     tasks = {name: _described(storage, config.tasks[name], ref) for name, ref in refs.items()}
     digest = hashlib.blake2b(json.dumps(tasks, sort_keys=True).encode(), digest_size=4)
     version = f"{number}-{digest.hexdigest()}"
@@ -170,6 +175,8 @@ def _canaries(ensemble: Ensemble, heads: list[Parameters]) -> list[list[float]]:
     x_ND = rng.standard_normal((CANARIES, dimension), dtype=np.float32)
     x_ND /= np.linalg.norm(x_ND, axis=1, keepdims=True)
     mean_NC = ensemble.probabilities(x_ND).mean(0)[:, :CANARY_CLASSES]
+    if not bool(mean_NC.isfinite().all()):
+        raise DataError("the probabilities of an ensemble are not numbers: its weights are broken")
     values: list[list[float]] = mean_NC.tolist()
     return values
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
 from tests import tiny
 from umc_ray.campaign import run_campaign
 from umc_ray.config import load_campaign
 from umc_ray.run import Run
+from umc_ray.serving.app import create_app
+from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.settings import ServingConfig
 
 BUDGET = {"labels": 60, "per_round": 30}
@@ -48,8 +51,8 @@ class Server:
     url: str
     campaign: Finished
 
-    def post(self, path, body):
-        return httpx.post(f"{self.url}{path}", json=body, timeout=30)
+    def post(self, path, json):
+        return httpx.post(f"{self.url}{path}", json=json, timeout=30)
 
     def get(self, path):
         return httpx.get(f"{self.url}{path}", timeout=30)
@@ -70,6 +73,7 @@ def server(finished, tmp_path_factory):
         max_samples=8,
         max_body_bytes=200_000,
         max_text_chars=1000,
+        body_timeout_s=2,
         batch_size=4,
     )
     port = free_port()
@@ -82,3 +86,38 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+SCORE, ADMIN = "score-" + "x" * 16, "admin-" + "x" * 16
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """An endpoint that needs tokens, in this process; no round of its campaign is done."""
+    folder = tmp_path_factory.mktemp("guarded")
+    tokens = folder / "tokens"
+    tokens.write_text(f"score {SCORE}\nadmin {ADMIN}\n")
+    path = tiny.write_campaign(folder, tiny.campaign(folder))
+    with local_client(ServingConfig(campaign=path, tokens=tokens)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """An endpoint of a task of images, in this process."""
+    folder = tmp_path_factory.mktemp("pictures")
+    task = {
+        "kind": "image_classification",
+        "labels": ["cat", "dog"],
+        "encoder": {"kind": "pixels", "image_px": 8},
+        "domains": {"web": {"source": "images"}},
+    }
+    values = {"name": "pictures", "storage": "runs", "tasks": {"pets": task}}
+    budget = {"labels": 10, "per_round": 5}
+    path = tiny.write_campaign(folder, {**values, "budget": budget})
+    with local_client(ServingConfig(campaign=path, max_image_pixels=10_000)) as client:
+        yield client
+
+
+def local_client(settings):
+    return TestClient(create_app(Endpoint(settings)), client=("127.0.0.1", 1))

@@ -1,7 +1,13 @@
 """The endpoint on Ray Serve."""
 
+import threading
+
+import httpx
 import numpy as np
 import pytest
+
+from umc_ray.campaign import publish
+from umc_ray.publication import PUBLISHED, read_published
 
 pytestmark = pytest.mark.ray
 
@@ -13,7 +19,9 @@ def test_scores_are_those_of_the_round(server):
     for part in run.parts[:2]:
         texts = run.storage.read_table(part.key("pool"), ["text"])["text"].to_pylist()[:8]
         table = run.storage.read_table(part.key("rounds/0002/scores")).slice(0, 8)
-        answer = server.post("/v1/score", {"samples": [{"text": text} for text in texts]}).json()
+        answer = server.post(
+            "/v1/score", json={"samples": [{"text": text} for text in texts]}
+        ).json()
         for name in MEASURES:
             found = [each[name] for each in answer["results"]]
             np.testing.assert_allclose(found, table[name].to_numpy(), atol=1e-4)
@@ -21,3 +29,117 @@ def test_scores_are_those_of_the_round(server):
         assert labels == [run.classes["mood"][i] for i in table["label_1"].to_pylist()]
         best = [max(each["probabilities"].values()) for each in answer["results"]]
         np.testing.assert_allclose(best, table["prob_1"].to_numpy(), atol=1e-4)
+
+
+def test_a_bad_sample_spoils_no_other(server):
+    texts = ["good word1", " ", "sad word2", "x" * 1001]
+    body = {"samples": [{"id": f"n{i}", "text": text} for i, text in enumerate(texts)]}
+    answer = server.post("/v1/score", json=body)
+    found = answer.json()
+    assert answer.status_code == 200
+    assert [(each["index"], each["id"]) for each in found["results"]] == [(0, "n0"), (2, "n2")]
+    assert [each["label"] for each in found["results"]] == ["good", "bad"]
+    errors = [(each["index"], each["id"], each["error"]) for each in found["errors"]]
+    assert errors == [(1, "n1", "blank text"), (3, "n3", "text too long: 1001 characters")]
+
+
+def test_specialists_are_told_on_request_and_average_to_the_whole(server):
+    body = {"samples": [{"text": "good sad word3"}], "specialists": True, "task": "mood"}
+    (result,) = server.post("/v1/score", json=body).json()["results"]
+    assert set(result["specialists"]) == {"reviews", "posts", "generalist"}
+    mean = np.mean([each["good"] for each in result["specialists"].values()])
+    assert mean == pytest.approx(result["probabilities"]["good"], abs=1e-6)
+    plain = server.post("/v1/score", json={**body, "specialists": False}).json()
+    assert plain["results"][0]["specialists"] is None
+
+
+def test_embeddings_are_those_of_the_pool(server):
+    run = server.campaign.run
+    part = run.parts[0]
+    text = run.storage.read_table(part.key("pool"), ["text"])["text"][0].as_py()
+    stored = run.storage.read_table(part.key(run.features["mood"]))["embedding"][0].as_py()
+    answer = server.post("/v1/embed", json={"samples": [{"text": text}]}).json()
+    found = np.array(answer["results"][0]["embedding"], dtype=np.float16)
+    np.testing.assert_array_equal(found, np.frombuffer(stored, dtype=np.float16))
+    assert answer["encoder"] in run.features["mood"]
+
+
+def test_the_state_can_be_read(server):
+    told = read_published(server.campaign.run.storage)
+    models = server.get("/v1/models").json()
+    assert (models["version"], models["round"]) == (told.version, told.round)
+    assert models["tasks"]["mood"]["labels"] == ["bad", "good"]
+    campaign = server.get("/v1/campaign").json()
+    assert (campaign["name"], campaign["rounds"], campaign["labels"]) == ("tiny", 2, 60)
+    assert server.get("/healthz").status_code == 200
+    assert server.get("/readyz").json() == {"version": told.version}
+
+
+def test_the_api_describes_itself(server):
+    described = server.get("/openapi.json").json()
+    assert {"/v1/score", "/v1/embed", "/v1/models", "/v1/campaign"} <= set(described["paths"])
+    assert described["components"]["schemas"]["ScoreRequest"]["examples"]
+
+
+def until(server, done):
+    """Read the models again and again until they are as told."""
+    while not done(models := server.get("/v1/models").json()):
+        pass
+    return models
+
+
+def swap(server, number):
+    """Publish a round, and return its version once it answers."""
+    run = server.campaign.run
+    publish(run, number)
+    version = read_published(run.storage).version
+    until(server, lambda models: models["version"] == version)
+    return version
+
+
+def test_versions_change_under_load_without_a_failed_or_a_mixed_answer(server):
+    texts = [f"good word{i} sad" for i in range(4)]
+    expected = {swap(server, n): scores(server, texts)[1] for n in (1, 2)}
+    assert len(expected) == 2
+    found, done = [], threading.Event()
+
+    def ask():
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            while not done.is_set():
+                found.append(scores(client, texts))
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for each in askers:
+        each.start()
+    for number in (1, 2) * 3:
+        swap(server, number)
+    done.set()
+    for each in askers:
+        each.join()
+    assert {version for version, _ in found} == set(expected)
+    for version, values in found:
+        np.testing.assert_allclose(values, expected[version], atol=1e-6)
+
+
+def scores(client, texts):
+    """Ask for scores; returns the version that answered and what it said."""
+    body = {"samples": [{"text": text} for text in texts]}
+    answer = client.post("/v1/score", json=body)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    return found["version"], [each["probabilities"]["good"] for each in found["results"]]
+
+
+def test_a_publication_that_is_not_whole_is_refused_and_the_old_one_goes_on(server):
+    storage = server.campaign.run.storage
+    new, told = swap(server, 2), storage.read_json(PUBLISHED)
+    old = swap(server, 1)
+    key = "models/mood/0002/posts/model.safetensors"
+    data = storage.read_bytes(key)
+    storage.write_bytes(key, data[:-1] + bytes([data[-1] ^ 1]))
+    storage.write_json(PUBLISHED, told)
+    models = until(server, lambda models: models["refused"])
+    assert "not those that were published" in models["refused"]
+    assert models["version"] == scores(server, ["good"])[0] == old
+    storage.write_bytes(key, data)
+    until(server, lambda models: (models["version"], models["refused"]) == (new, None))

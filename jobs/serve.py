@@ -1,0 +1,45 @@
+"""Serve campaigns on a cluster, until the job is stopped.
+
+    ray job submit --address http://HEAD:8265 --working-dir . --no-wait -- \
+        python -m jobs.serve --host 0.0.0.0 --tokens /secrets/tokens CAMPAIGN.yaml [CAMPAIGN.yaml]
+
+All nodes must see the campaigns' files, storage and encoders, and the tokens.
+"""
+
+import argparse
+import logging
+import sys
+import threading
+from pathlib import Path
+
+from umc_ray.errors import UmcError
+from umc_ray.pipeline.cluster import connect
+from umc_ray.serving.deployment import start
+from umc_ray.serving.settings import ServingConfig
+
+
+def main() -> None:
+    """Parse, serve, and fail as a job if the endpoint does not start."""
+    parser = argparse.ArgumentParser(description="Serve campaigns on a cluster.")
+    parser.add_argument("campaigns", type=Path, nargs="+", help="the campaigns' YAML files")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--tokens", type=Path)
+    parser.add_argument("--replicas", type=int, default=1)
+    asked = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    settings = [
+        ServingConfig(campaign=path.absolute(), tokens=asked.tokens, replicas=asked.replicas)
+        for path in asked.campaigns
+    ]
+    try:
+        connect()
+        for route in start(settings, asked.host, asked.port):
+            print(f"http://{asked.host}:{asked.port}{route}")
+    except UmcError as error:
+        sys.exit(f"error: {error}")
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

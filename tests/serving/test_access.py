@@ -1,0 +1,73 @@
+"""Who may ask what."""
+
+import pytest
+
+from umc_ray.errors import ConfigError
+from umc_ray.serving.access import Access
+from umc_ray.serving.refusal import Refusal
+
+SCORE, ADMIN = "s" * 16, "a" * 16
+
+
+@pytest.fixture
+def access(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"# who: the pipeline\nscore {SCORE}\n\nadmin {ADMIN}\n")
+    return Access.read(path)
+
+
+def refused(access, scope, headers, client="10.0.0.1"):
+    try:
+        access.check(scope, headers, client)
+    except Refusal as refusal:
+        return refusal.status
+    return None
+
+
+@pytest.mark.parametrize(
+    ("scope", "token", "status"),
+    [
+        ("score", SCORE, None),
+        ("admin", SCORE, 403),
+        ("score", ADMIN, None),
+        ("admin", ADMIN, None),
+        ("score", "", 401),
+        ("score", SCORE + "s", 401),
+        ("score", "é" * 16, 401),
+    ],
+)
+def test_a_token_opens_its_scope_and_admin_opens_all(access, scope, token, status):
+    assert refused(access, scope, {"authorization": f"Bearer {token}"}) == status
+
+
+@pytest.mark.parametrize("header", [SCORE, f"Basic {SCORE}", f"Token {SCORE}", ""])
+def test_only_bearer_tokens_count(access, header):
+    assert refused(access, "score", {"authorization": header}) == 401
+    assert refused(access, "score", {}, client="127.0.0.1") == 401
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "status"),
+    [
+        ("127.0.0.1", {}, None),
+        ("::1", {}, None),
+        ("10.0.0.1", {}, 403),
+        (None, {}, 403),
+        ("127.0.0.1", {"x-forwarded-for": "10.0.0.1"}, 403),
+        ("127.0.0.1", {"forwarded": "for=10.0.0.1"}, 403),
+    ],
+)
+def test_without_tokens_only_the_same_machine_is_answered(client, headers, status):
+    assert refused(Access(), "admin", headers, client) == status
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# none\n", f"read {SCORE}\n", "score\n", "score short\n", f"score {SCORE} more\n"]
+)
+def test_a_file_of_tokens_that_is_wrong_is_refused_and_not_shown(tmp_path, text):
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        Access.read(path)
+    assert str(path) in str(error.value)
+    assert SCORE not in str(error.value)

@@ -1,0 +1,113 @@
+"""Batches, without a model: the work waits until the test lets it go."""
+
+import asyncio
+import threading
+
+import pytest
+
+from umc_ray.serving.batcher import Batcher
+from umc_ray.serving.refusal import Refusal
+
+
+class Model:
+    """Doubles numbers, when it may."""
+
+    def __init__(self):
+        self.may_go = threading.Event()
+        self.begun = threading.Event()
+        self.batches = []
+
+    def __call__(self, requests):
+        self.batches.append([list(request) for request in requests])
+        self.begun.set()
+        assert self.may_go.wait(10)
+        if [0] in requests:
+            raise ValueError("zero")
+        return [[2 * each for each in request] for request in requests]
+
+
+async def busy(batcher, model):
+    """Submit a first request and return once the model works on it."""
+    first = asyncio.create_task(batcher.submit([1]))
+    assert await asyncio.to_thread(model.begun.wait, 10)
+    return first
+
+
+async def submitted(batcher, *requests):
+    tasks = [asyncio.create_task(batcher.submit(request)) for request in requests]
+    await asyncio.sleep(0)  # they run up to where they wait
+    return tasks
+
+
+def test_what_waits_while_the_model_is_busy_is_one_batch_and_each_gets_its_own():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=10, max_wait_s=10)
+        first = await busy(batcher, model)
+        others = await submitted(batcher, [2, 3], [4], [5, 6])
+        model.may_go.set()
+        assert await asyncio.gather(first, *others) == [[2], [4, 6], [8], [10, 12]]
+        assert model.batches == [[[1]], [[2, 3], [4], [5, 6]]]
+
+    asyncio.run(main())
+
+
+def test_a_batch_is_full_before_it_is_too_large_and_a_request_is_never_divided():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=4, max_wait_s=10)
+        first = await busy(batcher, model)
+        others = await submitted(batcher, [1, 2, 3], [4], [5], [6, 7, 8, 9, 10], [11])
+        model.may_go.set()
+        await asyncio.gather(first, *others)
+        sizes = [[len(request) for request in batch] for batch in model.batches]
+        assert sizes == [[1], [3, 1], [1], [5], [1]]
+
+    asyncio.run(main())
+
+
+def test_a_client_that_left_costs_nothing_and_hurts_nobody():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=10, max_wait_s=10)
+        first = await busy(batcher, model)
+        gone, stays = await submitted(batcher, [2], [3])
+        gone.cancel()
+        first.cancel()
+        await asyncio.sleep(0)
+        model.may_go.set()
+        assert await stays == [6]
+        assert model.batches == [[[1]], [[3]]]
+        assert batcher.waiting == 0
+
+    asyncio.run(main())
+
+
+def test_a_failed_batch_fails_its_requests_and_no_others():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=2, max_wait_s=10)
+        first = await busy(batcher, model)
+        others = await submitted(batcher, [0], [2], [3])
+        model.may_go.set()
+        found = await asyncio.gather(first, *others, return_exceptions=True)
+        assert [found[0], found[3]] == [[2], [6]]
+        assert [str(each) for each in found[1:3]] == ["zero", "zero"]
+
+    asyncio.run(main())
+
+
+def test_who_would_wait_too_long_is_refused_with_the_time_to_come_again():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=10, max_wait_s=2)
+        batcher.seconds, batcher.computed = 5.0, 10.0  # half a second per item
+        first = await busy(batcher, model)
+        accepted = await submitted(batcher, [2, 3, 4, 5, 6])  # the last one waits 2.5 s
+        with pytest.raises(Refusal) as refusal:
+            await batcher.submit([7])
+        assert (refusal.value.status, refusal.value.headers["Retry-After"]) == (503, "3")
+        model.may_go.set()
+        assert await asyncio.gather(first, *accepted) == [[2], [4, 6, 8, 10, 12]]
+
+    asyncio.run(main())

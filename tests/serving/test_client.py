@@ -1,0 +1,95 @@
+"""The client, against an endpoint that is a fake and one that is real."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from umc_ray.client import AsyncClient, Client, EndpointError
+from umc_ray.serving.messages import Sample
+
+TEXTS = ["good word1", " ", "sad word2", "great", "poor", " ", " "]
+SAMPLES = [Sample(id=f"n{i}", text=text) for i, text in enumerate(TEXTS)]
+
+
+class Answers:
+    """Answers one after the other, whatever is asked, and remembers what was."""
+
+    def __init__(self, *answers):
+        self.answers, self.requests = list(answers), []
+
+    def __call__(self, request):
+        self.requests.append(request)
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Ask for the models of an endpoint that answers as told; nobody waits."""
+
+    def asked(*answers, token=None):
+        fake = Answers(*answers)
+        client = Client("http://fake", token)
+        client.http = httpx.Client(
+            transport=httpx.MockTransport(fake), **client.endpoint.connection
+        )
+        client.retrying.sleep = fake.requests.append
+        with client:
+            return client.models(), fake.requests
+
+    return asked
+
+
+MODELS = httpx.Response(200, json={"version": "2-ab", "round": 2, "tasks": {}, "new_key": 1})
+
+
+def test_a_busy_endpoint_is_asked_again_after_the_time_it_tells(ask):
+    busy = httpx.Response(503, headers={"retry-after": "7"}, json={"error": "busy"})
+    models, (first, waited_s, second) = ask(busy, MODELS)
+    assert models.version == "2-ab"
+    assert 7 <= waited_s < 17
+    assert first.url == second.url == "http://fake/v1/models"
+
+
+def test_an_endpoint_that_stays_away_is_an_error(ask):
+    with pytest.raises(EndpointError, match="8 attempts: status 502"):
+        ask(*[httpx.Response(502)] * 8)
+
+
+def test_a_refusal_is_an_error_at_once_with_its_reason(ask):
+    with pytest.raises(EndpointError, match="401: a valid bearer token is needed"):
+        ask(httpx.Response(401, json={"error": "a valid bearer token is needed"}))
+
+
+def test_an_answer_of_something_else_is_an_error(ask):
+    with pytest.raises(EndpointError, match="404: Not Found"):
+        ask(httpx.Response(404, text="<html>"))
+
+
+def test_the_token_is_sent(ask):
+    _, (request,) = ask(MODELS, token="secret")
+    assert request.headers["authorization"] == "Bearer secret"
+
+
+@pytest.mark.ray
+def test_samples_are_sent_in_batches_and_come_back_in_order(server):
+    with Client(server.url, batch=2) as client:
+        found = list(client.score(SAMPLES))
+        version = client.models().version
+    assert [(each.index, each.id) for each in found] == [(i, f"n{i}") for i in range(7)]
+    labels = [getattr(each, "label", None) for each in found]
+    assert labels == ["good", None, "bad", "good", "bad", None, None]
+    assert {each.version for each in found if hasattr(each, "version")} == {version}
+
+
+@pytest.mark.ray
+def test_the_asynchronous_client_says_the_same(server):
+    async def ask():
+        async with AsyncClient(server.url, batch=2) as client:
+            scores = [each async for each in client.score(SAMPLES, specialists=True)]
+            return scores, [each async for each in client.embed(SAMPLES)]
+
+    scores, embeddings = asyncio.run(ask())
+    with Client(server.url, batch=2) as client:
+        assert scores == list(client.score(SAMPLES, specialists=True))
+        assert embeddings == list(client.embed(SAMPLES))
