@@ -13,7 +13,7 @@ import typer
 
 from umc_ray.campaign import republish, run_campaign
 from umc_ray.config import load_campaign
-from umc_ray.console import ProgressWatch, at_work, console, status_table
+from umc_ray.console import ProgressWatch, at_work, console, say, status_table
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
@@ -46,7 +46,7 @@ def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> Non
     if path.exists():
         raise ConfigError(f"{path} exists already; give another name")
     path.write_text(starter(), encoding="utf-8")
-    console.print(f"wrote {path}: edit it, then: umc run {path}")
+    say(f"wrote {path}: edit it, then: umc run {path}")
 
 
 @app.command()
@@ -56,7 +56,7 @@ def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
         target = folder / model.folder
         if not target.exists():
             shutil.copytree(prepare_model(model, cache_dir()), target)
-        console.print(str(target))
+        say(target)
 
 
 @app.command()
@@ -66,10 +66,10 @@ def run(campaign: Campaign) -> None:
     with ProgressWatch() as watch:
         outcome = run_campaign(Run(config, watch))
     if outcome.new_rounds == 0:
-        console.print(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
+        say(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
     else:
         console.print(status_table(Run(config)))
-        console.print(f"finished: {outcome.reason}")
+        say(f"finished: {outcome.reason}")
 
 
 @app.command()
@@ -78,7 +78,7 @@ def status(campaign: Campaign) -> None:
     run = Run(load_campaign(campaign))
     console.print(status_table(run))
     for line in at_work(run):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(line)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def score(
     connect()
     with ProgressWatch() as watch:
         manifest = score_new(Run(config, watch), source, Arm(task, name), output)
-    console.print(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+    say(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
 
 @app.command()
@@ -115,7 +115,7 @@ def serve(
     ]
     connect()
     for route in start(settings, host, port):
-        console.print(f"http://{host}:{port}{route.rstrip('/')}/docs", highlight=False)
+        say(f"http://{host}:{port}{route.rstrip('/')}/docs")
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
 
@@ -130,7 +130,7 @@ def publish_command(
 ) -> None:
     """Choose the round whose specialists answer; the next finished round is published again."""
     run = Run(load_campaign(campaign))
-    console.print(f"round {republish(run, number, rollback)} is published")
+    say(f"round {republish(run, number, rollback)} is published")
 
 
 @app.command()
@@ -142,7 +142,7 @@ def report(
 ) -> None:
     """Write the report, one HTML file."""
     other = None if control is None else Run(load_campaign(control))
-    console.print(write_report(Run(load_campaign(campaign)), other))
+    say(write_report(Run(load_campaign(campaign)), other))
 
 
 @app.command()
@@ -151,7 +151,7 @@ def release(
     version: Annotated[str | None, typer.Option(help="default: the next of v1, v2, ...")] = None,
 ) -> None:
     """Write the curated dataset with its card and provenance."""
-    console.print(write_release(Run(load_campaign(campaign)), version))
+    say(write_release(Run(load_campaign(campaign)), version))
 
 
 @app.command()
@@ -172,10 +172,11 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Waiting as waiting:
-        console.print(str(waiting))
+        say(waiting)
         sys.exit(WAITING_EXIT)
     except UmcError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print("error:", style="red", end=" ")
+        say(error)
         sys.exit(1)
 
 

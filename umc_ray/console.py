@@ -26,6 +26,11 @@ from umc_ray.running import running_stage
 console = Console()
 
 
+def say(text: object) -> None:
+    """Print a line as it is: paths with [brackets] stay whole, long ones on one line."""
+    console.print(str(text), markup=False, highlight=False, soft_wrap=True)
+
+
 class _Speed(ProgressColumn):
     """Rows per second."""
 
