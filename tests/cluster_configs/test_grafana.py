@@ -1,0 +1,46 @@
+"""The dashboard asks for the metrics that a campaign exports, and for all of them."""
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+
+from ray.util.metrics import Counter
+
+from umc_ray.pipeline.metrics import METRICS
+
+FILE = Path(__file__).parents[2] / "cluster_configs/grafana/umc_ray.json"
+DASHBOARD = json.loads(FILE.read_text())
+EXPORTED = {
+    f"ray_{name}_total" if kind is Counter else f"ray_{name}": set(tags)
+    for name, (kind, _, tags) in METRICS.items()
+}
+
+
+def queries():
+    asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    return [*asked, *(each["query"] for each in DASHBOARD["templating"]["list"])]
+
+
+def test_each_query_names_a_metric_that_is_exported_and_no_metric_is_left_out():
+    assert set(re.findall(r"ray_\w+", " ".join(queries()))) == set(EXPORTED)
+
+
+def test_each_query_and_legend_uses_tags_that_the_metric_has():
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            (name,) = re.findall(r"ray_\w+", target["expr"])
+            used = re.findall(r"(\w+)\s*=~?\"", target["expr"])
+            used += re.findall(r"{{(\w+)}}", target["legendFormat"])
+            for group in re.findall(r"by \((.*?)\)", target["expr"]):
+                used += group.split(", ")
+            assert set(used) <= EXPORTED[name], panel["title"]
+
+
+def test_panels_have_their_own_ids_and_places():
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    for one, other in combinations([panel["gridPos"] for panel in DASHBOARD["panels"]], 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        apart = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or apart
+        assert one["x"] + one["w"] <= 24
