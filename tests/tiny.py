@@ -96,11 +96,12 @@ def write_campaign(folder, values, name="campaign.yaml"):
     return path
 
 
-def umc(*arguments, **environment):
+def start_umc(*arguments, **environment):
     """Start the command line in a process of its own."""
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "umc_ray.cli", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": _python_path(), **environment},
+        env={**os.environ, "PYTHONPATH": python_path, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -115,8 +116,12 @@ def kill_all(processes):
     psutil.wait_procs(processes)
 
 
-def _python_path():
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+def end(process):
+    """End a process that a test has started, and all that it has started in turn."""
+    with suppress(psutil.NoSuchProcess):
+        kill_all(psutil.Process(process.pid).children(recursive=True))
+    process.kill()
+    process.wait()
 
 
 def results(storage):

@@ -1,9 +1,12 @@
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import campaign, write_campaign
+from tests.tiny import campaign, end, start_umc, write_campaign
+from umc_ray import cli
 from umc_ray.campaign import run_campaign
 from umc_ray.config import load_campaign
 from umc_ray.run import Run
@@ -25,3 +28,34 @@ def ray_folder():
         prefix="umc", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def umc(ray_folder):
+    """Start the command line in a process of its own, with a Ray of its own."""
+    with ExitStack() as stack:
+
+        def start(*arguments, **environment):
+            process = start_umc(*arguments, RAY_TMPDIR=str(ray_folder), **environment)
+            stack.callback(process.stdout.close)
+            stack.callback(end, process)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def umc_here(ray_cluster, monkeypatch, capsys):
+    """Run the command line in this process; returns its exit code and what it says."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["umc", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit:
+            code = exit.code
+        return code, capsys.readouterr().out
+
+    return run

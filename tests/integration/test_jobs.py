@@ -13,11 +13,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tiny import ROOT, campaign, kill_all, results, texts, write_campaign, write_csv
+from tests.tiny import ROOT, campaign, end, results, texts, write_campaign, write_csv
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -53,10 +52,7 @@ def cluster():
             wait_until_up(process, address, token)
             yield environment
         finally:
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            process.wait()
-            kill_all(family)
+            end(process)
 
 
 def free_ports(n):

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tiny import campaign, kill_all, results, umc, write_campaign
+from tests.tiny import campaign, kill_all, results, write_campaign
 from umc_ray.annotation.store import AnnotationStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -56,7 +56,6 @@ def kill_when(process, happens):
                 left = {each: each.name() for each in driver.children(recursive=True)}
                 driver.kill()
                 process.wait()
-                process.stdout.close()
                 return left
             driver.resume()
         time.sleep(0.001)
@@ -75,18 +74,18 @@ def let_end(processes):
     return alive
 
 
-def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, ray_folder):
+def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, umc):
     path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
     kept = []
     for number, moment in enumerate([in_annotation, in_training, in_scoring], start=1):
-        process = umc("run", path, RAY_TMPDIR=str(ray_folder))
+        process = umc("run", path)
         left = kill_when(process, lambda moment=moment, number=number: moment(run, number))
         assert "raylet" in left.values()
         assert let_end(left) == []
         assert moment(run, number)
         assert answers(run)[: len(kept)] == kept
         kept = answers(run)
-    process = umc("run", path, RAY_TMPDIR=str(ray_folder))
+    process = umc("run", path)
     told, _ = process.communicate()
     assert process.returncode == 0, told
     assert "finished: the budget of 90 labels is spent" in told
@@ -97,10 +96,10 @@ def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, ray_fol
     assert len(AnnotationStore(f"sqlite:///{run}/labels.db").questions("tiny")) == 90
 
 
-def test_a_finished_campaign_recomputes_nothing(reference, ray_folder):
+def test_a_finished_campaign_recomputes_nothing(reference, umc, ray_folder):
     run = Path(reference.storage.root)
     before, stored = written(run), answers(run)
-    process = umc("run", run.parent.parent / "campaign.yaml", RAY_TMPDIR=str(ray_folder))
+    process = umc("run", run.parent.parent / "campaign.yaml")
     told, _ = process.communicate()
     assert process.returncode == 0, told
     assert told.strip() == "nothing to do: the budget of 90 labels is spent after 3 rounds"
