@@ -4,6 +4,7 @@ import threading
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from umc_ray.campaign import publish
@@ -143,3 +144,29 @@ def test_a_publication_that_is_not_whole_is_refused_and_the_old_one_goes_on(serv
     assert models["version"] == scores(server, ["good"])[0] == old
     storage.write_bytes(key, data)
     until(server, lambda models: (models["version"], models["refused"]) == (new, None))
+
+
+def replica():
+    """Return the process of the replica, of those that this test's Ray started."""
+    (found,) = [
+        each
+        for each in psutil.Process().children(recursive=True)
+        if each.name().startswith("ray::ServeRepl")
+    ]
+    return found
+
+
+def test_a_replica_that_dies_is_replaced_and_only_what_it_worked_on_is_lost(server):
+    before = scores(server, ["good word1"])
+    died = replica()
+    died.kill()
+    died.wait()
+    statuses = []
+    while 200 not in statuses:  # requests wait for the next replica, unless Serve knows of none
+        answer = httpx.post(
+            f"{server.url}/v1/score", json={"samples": [{"text": "good word1"}]}, timeout=120
+        )
+        statuses.append(answer.status_code)
+    assert set(statuses) <= {200, 500, 503}
+    assert scores(server, ["good word1"]) == before
+    assert replica().pid != died.pid

@@ -31,6 +31,10 @@ from umc_ray.serving.settings import ServingConfig
 
 Payload = str | bytes
 
+CPU_BATCH = 8
+"""Samples of a forward pass on a CPU: of real sentences, larger batches pad more than they save
+(MiniLM, CPU ms per text: 16.5 one by one, 16.9 by 32, 9.7 by 8 of like length)."""
+
 MEASURES = ("confidence", "disagreement", "score", "margin", "entropy", "mutual_information")
 
 
@@ -106,10 +110,7 @@ class TaskScorer:
         publication = self.live.now
         ensemble = None if publication is None else publication.ensembles.get(self.name)
         payloads = [payload for request in requests for payload in request]
-        size = self.config.encoder.batch_size
-        embeddings_ND, rejected = encode_rows(self.encoder, payloads, size)
-        if len(rejected) == len(payloads):
-            embeddings_ND = np.zeros((len(payloads), self.dimension), dtype=np.float16)
+        embeddings_ND, rejected = self._encoded(payloads)
         rows: list[Opinion | Bad] = list(self._opinions(ensemble, embeddings_ND))
         for i, reason in rejected.items():
             rows[i] = Bad(reason)
@@ -118,6 +119,18 @@ class TaskScorer:
             Opinions(publication, rows[end - len(request) : end])
             for end, request in zip(ends, requests, strict=True)
         ]
+
+    def _encoded(self, payloads: Sequence[Payload]) -> tuple[Half, dict[int, str]]:
+        """Encode, texts of like length together; says which cannot be, and why."""
+        size = self.config.encoder.batch_size
+        if not self.config.encoder.num_gpus:
+            size = min(size, CPU_BATCH)
+        order_N = np.argsort([len(each) for each in payloads], kind="stable")
+        found_ND, rejected = encode_rows(self.encoder, [payloads[i] for i in order_N], size)
+        embeddings_ND = np.zeros((len(payloads), self.dimension), dtype=np.float16)
+        if len(rejected) < len(payloads):
+            embeddings_ND[order_N] = found_ND
+        return embeddings_ND, {int(order_N[i]): reason for i, reason in rejected.items()}
 
     def _opinions(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Opinion]:
         if ensemble is None:
