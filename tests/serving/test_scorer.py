@@ -12,7 +12,7 @@ from umc_ray.serving.scorer import Bad, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.storage import Storage
 
-TEXTS = [" ".join(["good"] * n) + f" word{n}" for n in (9, 1, 30, 4, 4, 17, 2, 25, 3, 8, 12, 6)]
+TEXTS = [" ".join(["good"] * n) + f" word{n}" for n in (9, 1, 30, 4, 5, 17, 2, 25, 3, 8, 12, 6)]
 
 
 class Picky:
