@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.frame import Cost, Figure, Options, PlainProcess, Report, cost_of, local_ray, main
+from benchmarks.cost import Cost, PlainProcess, cost_of
+from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.config import EncoderConfig
 from umc_ray.demo.prepare import prepare
 from umc_ray.pipeline.encoders import Encoder, load_encoder

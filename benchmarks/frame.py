@@ -1,4 +1,4 @@
-"""What all benchmarks share: how they measure, what they tell, and the gates they are held to.
+"""What all benchmarks share: their command line, what they tell, and the gates they are held to.
 
 A benchmark answers one question. It runs the pipeline and the plainest code that does the same
 work in turns, and returns a `Report`; `main` prints it as a table, stores it in benchmarks/results
@@ -14,18 +14,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import psutil
 import ray
 import yaml
 from rich.console import Console
@@ -33,7 +29,6 @@ from rich.table import Table
 
 FOLDER = Path(__file__).parent
 VERSIONS = ("ray", "torch", "numpy", "pyarrow", "scikit-learn")
-SAMPLE_MEMORY_EVERY_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -88,83 +83,6 @@ class Gate:
             return True
         limit = float(bound[2:])
         return value >= limit if self.at_least is not None else value <= limit
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a piece of work took: elapsed time, and processor time of all processes."""
-
-    wall_s: float
-    cpu_s: float
-
-
-def cost_of(work: Callable[..., object], *args: object) -> Cost:
-    """Run work in this process and the processes below it, such as Ray's, and measure them all."""
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    work(*args)
-    return Cost(time.perf_counter() - wall, cpu_seconds() - cpu)
-
-
-def cpu_seconds() -> float:
-    """Return the processor time so far of this process and all below it, also of ended ones."""
-    total = 0.0
-    for process in _family():
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
-
-
-def _family() -> list[psutil.Process]:
-    me = psutil.Process()
-    return [me, *me.children(recursive=True)]
-
-
-class PlainProcess:
-    """A process without Ray, for the plain code: it stays warm, as Ray's workers do."""
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End it."""
-        self.pool.shutdown()
-
-    def cost_of(self, work: Callable[..., object], *args: object) -> Cost:
-        """Run work there and measure that process."""
-        return self.pool.submit(cost_of, work, *args).result()
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """Watch the memory of this process and all below it; the list ends up with the peak, in MB.
-
-    Memory is the proportional set size: pages that processes share count once.
-    """
-    peak, done = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(SAMPLE_MEMORY_EVERY_S):
-            peak[0] = max(peak[0], memory_mb())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
-
-
-def memory_mb() -> float:
-    """Return the proportional set size of this process and all below it."""
-    total = 0
-    for process in _family():
-        with suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().pss
-    return total / 1e6
 
 
 @contextmanager

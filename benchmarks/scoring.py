@@ -25,17 +25,8 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save
 
-from benchmarks.frame import (
-    Cost,
-    Figure,
-    Options,
-    PlainProcess,
-    Report,
-    cost_of,
-    local_ray,
-    main,
-    peak_memory,
-)
+from benchmarks.cost import Cost, PlainProcess, cost_of, peak_memory
+from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.methods.scoring import score, top_m
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.records import SCORES, Arm, Part, embeddings_array, embeddings_column

@@ -29,16 +29,8 @@ from fastapi import FastAPI
 from ray import serve
 from safetensors.torch import save
 
-from benchmarks.frame import (
-    Figure,
-    Options,
-    PlainProcess,
-    Report,
-    cpu_seconds,
-    local_ray,
-    main,
-    memory_mb,
-)
+from benchmarks.cost import PlainProcess, cpu_seconds, memory_mb
+from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.load import Load, closed_loop, open_loop
 from umc_ray.config import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch

@@ -20,17 +20,8 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from benchmarks.frame import (
-    Cost,
-    Figure,
-    Options,
-    PlainProcess,
-    Report,
-    cost_of,
-    cpu_seconds,
-    local_ray,
-    main,
-)
+from benchmarks.cost import Cost, Meter, PlainProcess, cost_of
+from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.campaign import run_campaign
 from umc_ray.config import CampaignConfig, load_campaign
 from umc_ray.demo.show import write_campaigns
@@ -52,7 +43,8 @@ STAGES = ("batch", "labels", "training", "scores")
 class Stopwatch(Silent):
     """Follows a run: how long its stages take, and what had been spent when each round was over."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
         self.stages: dict[str, list[float]] = defaultdict(list)
         self.rounds: list[Cost] = []
 
@@ -61,7 +53,7 @@ class Stopwatch(Silent):
         name = stage.rpartition("/")[2]
         self.stages[name].append(seconds)
         if name in ("encode", "bandit"):  # before the first round, and at the end of each
-            self.rounds.append(Cost(time.perf_counter(), cpu_seconds()))
+            self.rounds.append(Cost(time.perf_counter(), self.meter.seconds()))
 
     def costs(self) -> list[Cost]:
         """Return what each round took."""
@@ -71,14 +63,15 @@ class Stopwatch(Silent):
 
 def run(options: Options) -> Report:
     """Run a tiny campaign; then its last pass and training, in turns with plain code."""
-    watch = Stopwatch()
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         config = tiny_campaign(Path(folder), 1 + options.repeats)
         began = time.perf_counter()
         with local_ray(CPUS), PlainProcess() as process:
             started = time.perf_counter() - began
-            tiny = Run(config, watch)
-            run_campaign(tiny)
+            with Meter() as meter:
+                watch = Stopwatch(meter)
+                tiny = Run(config, watch)
+                run_campaign(tiny)
             alone = _last_round(tiny, options.repeats, process)
     first, *later = watch.costs()
     return Report(
