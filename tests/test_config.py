@@ -97,7 +97,7 @@ def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read campaign file .*none.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read campaign file .*none.yaml: No such file"):
         load_campaign(tmp_path / "none.yaml")
 
 

@@ -51,7 +51,7 @@ def test_a_file_is_replaced_whole(storage):
 
 def test_a_write_that_fails_leaves_nothing(storage):
     storage.write_bytes("folder/file", b"kept")
-    with pytest.raises(StoreError, match="cannot write folder in .*run: "):
+    with pytest.raises(StoreError, match=r"cannot write folder in .*run: "):
         storage.write_bytes("folder", b"where a folder is")
     assert storage.keys("") == ["folder/file"]
 
@@ -65,7 +65,7 @@ def test_only_files_exist(storage):
 
 def test_what_is_missing_or_broken_is_an_error_that_names_it(storage):
     storage.write_bytes("broken.parquet", b"no table")
-    with pytest.raises(StoreError, match="cannot read none in .*run: "):
+    with pytest.raises(StoreError, match=r"cannot read none in .*run: "):
         storage.read_bytes("none")
     for key in ("none.parquet", "broken.parquet"):
         with pytest.raises(StoreError, match=f"cannot read {key} in .*run: "):
