@@ -29,7 +29,7 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     settings = [
-        ServingConfig(campaign=path.absolute(), tokens=asked.tokens, replicas=asked.replicas)
+        ServingConfig(campaign=path, tokens=asked.tokens, replicas=asked.replicas)
         for path in asked.campaigns
     ]
     try:

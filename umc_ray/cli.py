@@ -1,6 +1,7 @@
 """The command line, `umc`: each command is one call into the package."""
 
 import logging
+import os
 import shutil
 import sys
 import threading
@@ -12,6 +13,7 @@ import click
 import typer
 
 from umc_ray.campaign import republish, run_campaign
+from umc_ray.client import Client
 from umc_ray.config import load_campaign
 from umc_ray.console import ProgressWatch, at_work, console, say, status_table
 from umc_ray.demo.fetch import cache_dir
@@ -23,7 +25,7 @@ from umc_ray.records import Arm
 from umc_ray.release.export import write_release
 from umc_ray.release.report import write_report
 from umc_ray.run import Run
-from umc_ray.scoring import score_new
+from umc_ray.scoring import score_by_endpoint, score_new
 from umc_ray.serving.deployment import start
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
@@ -87,13 +89,22 @@ def score(
     source: Annotated[str, typer.Argument(help="files, glob or folder; local or s3://")],
     output: Annotated[str, typer.Option(help="folder for the scores, as Parquet")],
     domain: Annotated[str, typer.Option(help="task/domain whose columns the data has")],
+    endpoint: Annotated[
+        str | None, typer.Option(help="address of `umc serve`; the token is read from UMC_TOKEN")
+    ] = None,
 ) -> None:
-    """Score new data with the latest specialists."""
+    """Score new data with the latest specialists, here or by an endpoint."""
     config = load_campaign(campaign)
     task, _, name = domain.partition("/")
+    arm = Arm(task, name)
     connect()
     with ProgressWatch() as watch:
-        manifest = score_new(Run(config, watch), source, Arm(task, name), output)
+        run = Run(config, watch)
+        if endpoint is None:
+            manifest = score_new(run, source, arm, output)
+        else:
+            with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
+                manifest = score_by_endpoint(client, run, source, arm, output)
     say(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
 
@@ -110,7 +121,7 @@ def serve(
 ) -> None:
     """Answer requests for scores with the newest round, until interrupted."""
     settings = [
-        ServingConfig(campaign=path.absolute(), tokens=tokens, replicas=replicas, cpus=cpus)
+        ServingConfig(campaign=path, tokens=tokens, replicas=replicas, cpus=cpus)
         for path in campaigns
     ]
     connect()

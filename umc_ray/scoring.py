@@ -1,19 +1,36 @@
 """Score new data with the published specialists, outside any round."""
 
+import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.client import Client, VersionedScore
 from umc_ray.config import CampaignConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.pipeline.features import encode, features_table
 from umc_ray.pipeline.ingest import Manifest, ingest
 from umc_ray.pipeline.stream import OnRows
-from umc_ray.records import Arm, Part
+from umc_ray.records import QUARANTINE, SCORES, Arm, Part
 from umc_ray.run import Run
+from umc_ray.serving.messages import Sample, SampleError
 from umc_ray.storage import Storage
+
+ANSWERED = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        *(
+            (field.name, pa.string() if field.name.startswith("label_") else field.type)
+            for field in SCORES
+        ),
+        ("version", pa.string()),
+    ]
+)
+"""Scores by an endpoint: labels by their names, and the version that answered."""
 
 
 def score_new(run: Run, source: str, arm: Arm, output: str) -> Manifest:
@@ -27,16 +44,13 @@ def score_new(run: Run, source: str, arm: Arm, output: str) -> Manifest:
         StoreError: no round is done yet, so there are no specialists.
         DataError: the source cannot be read.
     """
-    domain = run.config.domains().get(arm)
-    if domain is None:
-        raise ConfigError(f"no domain {arm}, the campaign has {_names(run.config)}")
+    config = _only(run.config, arm, source)
     if not run.storage.exists("published.json"):
         raise StoreError(f"{run.config.name} has no specialists yet: no round is done")
     published = EnsembleRef.from_json(
         run.storage.read_json("published.json")["ensembles"][arm.task]
     )
-    work = Storage(f"{output.rstrip('/')}/.work")
-    config = _only(run.config, arm, source)
+    work = _work(output)
 
     def step(name: str, rows: int | None = None) -> OnRows:
         return run.follow(name, rows)
@@ -59,14 +73,69 @@ def score_new(run: Run, source: str, arm: Arm, output: str) -> Manifest:
     target, classes = Storage(output), run.config.tasks[arm.task].labels
     for part in manifest.parts:
         target.write_table(f"{part.name}.parquet", _result(worker, part, classes))
+    _finish(work, target)
+    return manifest
+
+
+def score_by_endpoint(client: Client, run: Run, source: str, arm: Arm, output: str) -> Manifest:
+    """Have an endpoint score a source as if it were of a domain; writes what `score_new` writes.
+
+    There is a column more, the version that answered; samples that the endpoint cannot use are in
+    the quarantine.
+
+    Raises:
+        ConfigError: the campaign has no such domain.
+        DataError: the source cannot be read.
+        EndpointError: the endpoint refuses, or does not answer.
+    """
+    config, work, target = _only(run.config, arm, source), _work(output), Storage(output)
+    manifest = ingest(config, arm, "pool", work, run.follow("ingest", None))
+    on_rows = run.follow("score", manifest.rows)
+    for part in manifest.parts:
+        rows = work.read_table(part.key("pool")).to_pylist()
+        samples = (_sample(row["text"], row["image"]) for row in rows)
+        answers = list(zip(rows, client.score(samples, arm.task), strict=True))
+        found = [_answered(row, each) for row, each in answers if isinstance(each, VersionedScore)]
+        bad = [
+            {"source": row["source"], "row": row["key"], "reason": each.error}
+            for row, each in answers
+            if isinstance(each, SampleError)
+        ]
+        target.write_table(f"{part.name}.parquet", pa.Table.from_pylist(found, ANSWERED))
+        if bad:
+            work.write_table(part.key("quarantine/endpoint"), pa.Table.from_pylist(bad, QUARANTINE))
+        on_rows(part.rows)
+    _finish(work, target)
+    return manifest
+
+
+def _sample(text: str | None, image: bytes | None) -> Sample:
+    return Sample(text=text, image=None if image is None else base64.b64encode(image).decode())
+
+
+def _answered(row: dict[str, Any], answer: VersionedScore) -> dict[str, Any]:
+    """Lay an answer out as a row of ANSWERED."""
+    best = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:2]
+    labels = {f"label_{i}": label for i, (label, _) in enumerate(best, 1)}
+    probs = {f"prob_{i}": prob for i, (_, prob) in enumerate(best, 1)}
+    return {**row, **dict(answer), **labels, **probs}
+
+
+def _work(output: str) -> Storage:
+    return Storage(f"{output.rstrip('/')}/.work")
+
+
+def _finish(work: Storage, target: Storage) -> None:
+    """Keep the quarantine, and nothing else of what was on the way."""
     for i, name in enumerate(work.keys("quarantine")):
         target.write_bytes(f"quarantine/{i:05d}.parquet", work.read_bytes(name))
     work.delete("")
-    return manifest
 
 
 def _only(config: CampaignConfig, arm: Arm, source: str) -> CampaignConfig:
     """Return the campaign reduced to one domain that reads another source, without labels."""
+    if arm not in config.domains():
+        raise ConfigError(f"no domain {arm}, the campaign has {_names(config)}")
     source = source if "://" in source else str(Path(source).absolute())
     unlabeled = {"source": source, "test": None, "label": None, "ratings": None}
     domain = config.domains()[arm].model_copy(update=unlabeled)

@@ -2,18 +2,23 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from umc_ray.config import Section
+
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+"""A replica has another working folder."""
 
 
 class ServingConfig(Section):
     """The arguments of the Serve application, as in the `args` of a Serve config file."""
 
-    campaign: Path = Field(description="the campaign's YAML file, at the same path on all nodes")
-    tokens: Path | None = Field(
+    campaign: AbsolutePath = Field(
+        description="the campaign's YAML file, at the same path on all nodes"
+    )
+    tokens: AbsolutePath | None = Field(
         None,
         description="file with a line `score TOKEN` or `admin TOKEN` per client; "
         "none: only clients on the same machine are answered",
