@@ -23,10 +23,11 @@ def scrape():
     ]
 
 
-def exported(campaign, last):
+def exported(campaign, last, again=lambda: None):
     """Read a campaign's samples by name and tags, once what was recorded last has come."""
     ends = time.monotonic() + WITHIN_S
     while True:
+        again()
         found = {
             (name, *(labels[tag] for tag in ("stage", "domain", "measured_on") if tag in labels)): v
             for name, labels, v in scrape()
