@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 
 from umc_ray.config import EncoderConfig
 from umc_ray.errors import StageError
+from umc_ray.pipeline.capacity import room
 from umc_ray.pipeline.encoders import Encoder, Half, encoder_hash, load_encoder
 from umc_ray.pipeline.stream import Compute, OnRows, Summary, stream
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -158,7 +158,7 @@ def encode(
         worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
         mine = [part for part in parts if part.arm.task in alike]
         actors = max(_pool_size(config) for config in alike.values())
-        summaries = stream(worker, mine, Compute(min(actors, len(mine)), gpus), on_rows)
+        summaries = stream(worker, mine, Compute(actors, gpus), on_rows)
         for part, summary in zip(mine, summaries, strict=True):
             rejected.setdefault(str(part.arm), []).extend(summary["rejected"])
     return rejected
@@ -168,7 +168,4 @@ def _pool_size(config: EncoderConfig) -> int:
     """Return the size of the actor pool: as configured, or what the cluster holds."""
     if config.workers is not None:
         return config.workers
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    if config.num_gpus:
-        return max(1, int(resources.get("GPU", 0) / config.num_gpus))
-    return max(1, int(resources["CPU"]))
+    return max(1, room(config.num_gpus))

@@ -5,24 +5,29 @@ cost six times as much as opening the file where it is needed. So a pass moves r
 part's output is one file, written whole, with the worker's summary in its footer: a part that has
 its file is done, and that is the whole of resume.
 
-Every use of Ray Data and of its compute strategies is in this file.
+Every use of Ray Data and of its compute strategies is in this file. Ray does a task again whose
+process or node died, in another process, as often as that happens; here it goes on behind the part
+at which it died, and the pass ends when one part costs several processes.
 """
 
 import json
 import logging
 import math
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.data.exceptions import ExecutionTimeoutError
 
 from umc_ray import errors
 from umc_ray.errors import StageError, UmcError
+from umc_ray.pipeline.capacity import check_room, cpus, room
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -34,6 +39,9 @@ OnRows = Callable[[int], None]
 """Called with the number of rows that were just finished."""
 
 NO_PROGRESS_TIMEOUT_S = 600
+
+TRIES = 3
+"""Processes that may die of a part before the pass ends; Ray alone would never stop."""
 
 TASKS_PER_CPU = 4
 MAX_ITEMS_PER_TASK = 16
@@ -74,21 +82,42 @@ class Compute:
 
 
 class _Step(Generic[Item]):
-    """Adapts a worker to Ray Data, which speaks in batches of rows."""
+    """Adapts a worker to Ray Data, which speaks in batches of rows: all items of a task."""
 
     def __init__(self, worker: Worker[Item], items: Sequence[Item]) -> None:
         self.worker, self.items = worker, items
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         rows, failure = 0, ""
-        for index in batch["index"]:
-            try:
-                rows += run_item(self.worker, self.items[index])["rows"]
-            except UmcError as error:
-                # Ray Data loses an error's type and cause on the way: what a user can meet
-                # travels as a value.
-                failure = f"{type(error).__name__}:{error}"
+        try:
+            begun = self._begin(batch["index"][0])
+            for index in batch["index"]:
+                rows += self._do(self.items[index], begun)["rows"]
+        except UmcError as error:
+            # Ray Data loses an error's type and cause on the way: what a user can meet
+            # travels as a value.
+            failure = f"{type(error).__name__}:{error}"
         return {"rows": np.array([rows]), "failure": np.array([failure])}
+
+    def _begin(self, task: int) -> int:
+        """Note that a task begins; returns how often it did."""
+        folder = f"{_tries(self.worker)}/{task}"
+        self.worker.storage.write_bytes(f"{folder}/{uuid.uuid4().hex}", b"")
+        return len(self.worker.storage.keys(folder))
+
+    def _do(self, item: Item, begun: int) -> Summary:
+        """Do an item unless an earlier try of the task has done it."""
+        if begun == 1:
+            return run_item(self.worker, item)
+        storage, key = self.worker.storage, self.worker.output_key(item)
+        if storage.exists(key):
+            return _summary(storage, key)
+        if begun > TRIES:
+            raise StageError(
+                f"{TRIES} processes died, one after the other, while they made {key} in "
+                f"{storage.root}: was there too little memory? Ray's logs say more"
+            )
+        return run_item(self.worker, item)
 
 
 def run_item(worker: Worker[Item], item: Item) -> Summary:
@@ -111,12 +140,17 @@ def stream(
         The summaries of all items, in their order, also of those done before.
 
     Raises:
+        ConfigError: the cluster has no room for the actors.
         StageError: the worker failed, or nothing moved for a long time.
     """
     done = set(worker.storage.keys(_common_folder([worker.output_key(item) for item in items])))
     todo = [item for item in items if worker.output_key(item) not in done]
     if todo:
+        compute = replace(compute, actors=min(compute.actors, len(todo)))
+        check_room(max(compute.actors, 1), compute.num_gpus)
+        worker.storage.delete(_tries(worker))
         _run(worker, todo, compute, on_rows)
+        worker.storage.delete(_tries(worker))
     return read_summaries(worker.storage, [worker.output_key(item) for item in items])
 
 
@@ -126,15 +160,20 @@ def _run(
     """Stream the items through Ray Data."""
     _configure()
     step: Any = _Step(worker, todo)
-    arguments: dict[str, Any] = {"num_gpus": compute.num_gpus} if compute.num_gpus else {}
+    arguments: dict[str, Any] = {"num_cpus": cpus(compute.num_gpus)}
+    if compute.num_gpus:
+        arguments["num_gpus"] = compute.num_gpus
     if compute.actors:
         step, arguments["fn_constructor_args"] = _Step, (worker, todo)
-        arguments["num_cpus"] = 0 if compute.num_gpus else 1
     indices = ray.data.from_items(
         [{"index": i} for i in range(len(todo))], override_num_blocks=_tasks(len(todo), compute)
     )
     finished = indices.map_batches(
-        step, batch_size=1, batch_format="numpy", compute=compute.strategy(), **arguments
+        step,
+        batch_size=1 if compute.actors else None,
+        batch_format="numpy",
+        compute=compute.strategy(),
+        **arguments,
     )
     try:
         for row in finished.iter_rows():
@@ -143,16 +182,20 @@ def _run(
                 raise getattr(errors, name)(message)
             if on_rows is not None:
                 on_rows(int(row["rows"]))
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
         raise StageError(f"{type(worker).__name__} failed: {error}") from error
+
+
+def _tries(worker: Worker[Any]) -> str:
+    """Name the folder that counts how often each task was begun."""
+    return f"tries/{type(worker).__name__}"
 
 
 def _tasks(items: int, compute: Compute) -> int:
     """Return how many tasks do the items; an actor takes them one by one."""
     if compute.actors:
         return items
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    even = TASKS_PER_CPU * max(1, int(resources.get("CPU", 0)))
+    even = TASKS_PER_CPU * max(1, room(0))
     return min(items, max(even, math.ceil(items / MAX_ITEMS_PER_TASK)))
 
 
