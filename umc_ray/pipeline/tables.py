@@ -17,6 +17,7 @@ from umc_ray.errors import DataError
 from umc_ray.pipeline.sources import BadRow, locate, unreadable
 
 MAX_LINE_CHARS = 1 << 26
+FIELD_CHARS = 1 << 17  # of a CSV field are read at least, whatever a text may have
 BATCH_BYTES = 1 << 25  # of a Parquet file, uncompressed, in memory at once
 
 Values = Mapping[str, Any]
@@ -165,7 +166,7 @@ class _Rewindable:
 def _read_csv(
     uri: str, columns: Sequence[str], max_chars: int
 ) -> Iterator[tuple[int, Values | BadRow]]:
-    csv.field_size_limit(max(csv.field_size_limit(), max_chars))  # of the whole process
+    csv.field_size_limit(max(FIELD_CHARS, max_chars))  # of the whole process, so set for each file
     delimiter = "\t" if ".tsv" in uri.lower()[-7:] else ","
     with _open_text(uri, "") as text:
         lines = _Rewindable(_lines(text))
