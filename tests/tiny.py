@@ -118,9 +118,9 @@ def kill_all(processes):
 
 def end(process):
     """End a process that a test has started, and all that it has started in turn."""
-    with suppress(psutil.NoSuchProcess):
+    if process.poll() is None:  # else its id may be another's by now
         kill_all(psutil.Process(process.pid).children(recursive=True))
-    process.kill()
+        process.kill()
     process.wait()
 
 
