@@ -1,0 +1,177 @@
+"""What is done again, and what does it cost, when a pass loses a process, a node or its driver?
+
+    python -m benchmarks.resume [--quick] [--check] [--repeats 3]
+
+A driver plans a round and scores a pool of cached features on a cluster of this machine: a head and
+two nodes of one CPU. When a quarter of the parts is begun, something is killed. The files must be
+those of a pass to which nothing happened, byte by byte. A driver that was killed is started again.
+Each pass starts its own worker processes: no Ray job uses those of another.
+"""
+
+import hashlib
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pyarrow as pa
+import ray
+
+from benchmarks.cluster import LocalCluster
+from benchmarks.frame import Figure, Options, Report, main
+from benchmarks.scaling import scorer
+from benchmarks.scoring import ARM, DIMENSION, ROWS_PER_PART, pool
+from umc_ray.methods.bandit import ArmContext
+from umc_ray.pipeline.allocator import start_allocator
+from umc_ray.pipeline.cluster import connect
+from umc_ray.pipeline.ensemble import ScoreWorker, score_parts
+from umc_ray.pipeline.stream import Summary
+from umc_ray.records import Arm, Part
+from umc_ray.storage import Storage
+
+NODES = 2
+LABELS = 100
+LOG, PLANS = "begun.log", "plans.json"
+
+FAULTS: dict[str, Callable[[LocalCluster, BaseProcess], object]] = {
+    "nothing": lambda cluster, driver: None,
+    "process": lambda cluster, driver: cluster.kill_process(),
+    "node": lambda cluster, driver: cluster.kill_node(),
+    "driver": lambda cluster, driver: driver.kill(),
+    "allocator": lambda cluster, driver: cluster.kill_allocator(),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pass went."""
+
+    seconds: float
+    again: float  # share of the parts whose work was begun once more
+    resumed_s: float  # from the fault until the next part was begun
+    found: dict[str, str]  # a hash of each file, and the plans
+
+
+def run(options: Options) -> Report:
+    """Disturb passes in every way, in turns."""
+    rows = 200_000 if options.quick else 500_000
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    with pool(rows) as (storage, parts), LocalCluster(NODES) as cluster:
+        for _ in range(options.repeats):
+            for fault in FAULTS:
+                outcomes[fault].append(_outcome(fault, cluster, storage, parts))
+    figures = {"nothing_s": Figure("s", [each.seconds for each in outcomes["nothing"]])}
+    for fault in list(FAULTS)[1:]:
+        figures[f"{fault}_s"] = Figure("s", [each.seconds for each in outcomes[fault]])
+        figures[f"{fault}_again"] = Figure("of parts", [each.again for each in outcomes[fault]])
+        figures[f"{fault}_resumed_s"] = Figure("s", [each.resumed_s for each in outcomes[fault]])
+    return Report(
+        workload={
+            "rows": rows,
+            "dimension": DIMENSION,
+            "rows per part": ROWS_PER_PART,
+            "nodes of one CPU": NODES,
+        },
+        figures=figures,
+        failures=_differences(outcomes),
+    )
+
+
+def _differences(outcomes: dict[str, list[Outcome]]) -> list[str]:
+    """Say which passes found something else than the first undisturbed one."""
+    expected = outcomes["nothing"][0].found
+    return [
+        f"{fault}: {len(differ)} files or plans differ, such as {min(differ)}"
+        for fault, found in outcomes.items()
+        for each in found
+        if (differ := {key for key, _ in each.found.items() ^ expected.items()})
+    ]
+
+
+def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Part]) -> Outcome:
+    """Run a pass, let something happen to it, and run it again if that was the driver's end."""
+    storage.delete("rounds")
+    for file in (LOG, PLANS, "bandit.json"):
+        Path(storage.path(file)).unlink(missing_ok=True)
+    cluster.grow()
+    began = time.perf_counter()
+    driver = _driver(cluster, storage, parts)
+    _wait_until_begun(storage, driver, len(parts) // 4)
+    FAULTS[fault](cluster, driver)
+    happened, before = time.perf_counter(), len(_begun(storage))
+    if fault == "driver":
+        driver.join()
+        driver = _driver(cluster, storage, parts)
+    _wait_until_begun(storage, driver, before + 1)
+    resumed = time.perf_counter()
+    driver.join()
+    return Outcome(
+        seconds=time.perf_counter() - began,
+        again=len(_begun(storage)) / len(parts) - 1,
+        resumed_s=resumed - happened,
+        found=_found(storage),
+    )
+
+
+def _driver(cluster: LocalCluster, storage: Storage, parts: list[Part]) -> BaseProcess:
+    arguments = (cluster.address, storage.root, parts)
+    driver = get_context("spawn").Process(target=drive, args=arguments)
+    driver.start()
+    return driver
+
+
+def drive(address: str, root: str, parts: list[Part]) -> None:
+    """Plan a round, score the pool, and ask for the plan again, as a campaign might."""
+    os.environ["RAY_ADDRESS"] = address
+    connect()
+    storage = Storage(root)
+    allocator = start_allocator(
+        "bench", "1", policy="thompson", objective="macro", floor=0.05, seed=0, storage=storage
+    )
+    arms = [_context(ARM), _context(Arm("task", "other"))]
+    plans = [ray.get(allocator.plan.remote(1, arms, LABELS))]
+    score_parts(Logged(**vars(scorer(storage))), parts)
+    plans.append(ray.get(allocator.plan.remote(1, arms, 2 * LABELS)))
+    storage.write_json(PLANS, plans)
+
+
+def _context(arm: Arm) -> ArmContext:
+    return ArmContext(str(arm), 0.3, remaining=LABELS, pool=LABELS, cost=1.0, accuracy=None)
+
+
+@dataclass(frozen=True)
+class Logged(ScoreWorker):
+    """The real scoring; each part leaves a line in a log when it is begun."""
+
+    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+        """Score a part."""
+        with Path(self.storage.path(LOG)).open("a") as log:
+            log.write(f"{item.name}\n")
+        return super().process(item)
+
+
+def _begun(storage: Storage) -> list[str]:
+    path = Path(storage.path(LOG))
+    return path.read_text().split() if path.exists() else []
+
+
+def _wait_until_begun(storage: Storage, driver: BaseProcess, parts: int) -> None:
+    while len(_begun(storage)) < parts and driver.exitcode != 0:
+        if driver.exitcode is not None:
+            raise RuntimeError(f"the driver ended with {driver.exitcode}")
+        time.sleep(0.002)
+
+
+def _found(storage: Storage) -> dict[str, str]:
+    files = [*storage.keys("rounds"), PLANS]
+    return {key: hashlib.blake2b(storage.read_bytes(key)).hexdigest() for key in files}
+
+
+if __name__ == "__main__":
+    # Worker processes must find `Logged` by its name: it is not one of this __main__.
+    main("resume", __doc__, import_module("benchmarks.resume").run, repeats=3)

@@ -1,0 +1,140 @@
+"""Passes to disturb: the real workers on made data, slower, and with faults that files ask for."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import save
+
+from umc_ray.config import EncoderConfig
+from umc_ray.pipeline import features
+from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
+from umc_ray.pipeline.features import EncodeWorker
+from umc_ray.pipeline.stream import Compute, stream
+from umc_ray.records import POOL, Arm, Part, embeddings_column
+from umc_ray.storage import Storage
+
+ARM = Arm("task", "domain")
+FEATURES, ENCODED, SCORED = "features/made", "features/encoded", "rounds/0001"
+DIMENSION, CLASSES = 384, 10
+SPECIALISTS = ("a", "b", "generalist")
+PARTS = [Part("pool", ARM, f"part-{i:05d}", 2500) for i in range(40)]
+PACE_S = 0.05
+
+
+def log_of(root):
+    return Path(root, "begun.log")
+
+
+def begun(root):
+    """The names of the parts whose work was begun, as often as it was."""
+    return log_of(root).read_text().split() if log_of(root).exists() else []
+
+
+def outputs(root, name):
+    """What a pass has written, file by file."""
+    paths = Path(root, {"score": SCORED, "encode": ENCODED}[name]).rglob("*.parquet")
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+
+def make_pool(storage):
+    """Write texts, features and an ensemble."""
+    rng = np.random.default_rng(0)
+    for part in PARTS:
+        ids_N = rng.integers(2**62, size=part.rows)
+        rows_ND = rng.standard_normal((part.rows, DIMENSION), dtype=np.float32)
+        columns = {"sample_id": ids_N, "embedding": embeddings_column(rows_ND)}
+        storage.write_table(part.key(FEATURES), pa.table(columns))
+        rows = [{"sample_id": i, "text": f"text {i}", "key": str(i), "source": "in"} for i in ids_N]
+        rows[7]["text"] = part.name
+        storage.write_table(part.key("pool"), pa.Table.from_pylist(rows, POOL))
+    for name in SPECIALISTS:
+        weight = torch.from_numpy(rng.normal(0, 0.1, (1, DIMENSION, CLASSES))).float()
+        head = {"weight": weight, "bias": torch.zeros(1, CLASSES)}
+        storage.write_bytes(f"models/{name}/model.safetensors", save(head))
+        storage.write_json(f"models/{name}/calibration.json", {"temperature": 1.5})
+
+
+def ask_for(root, fault, part, times):
+    """Ask that a part's work meets a fault so many times."""
+    path = Path(root, fault, part.name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(str(times))
+
+
+def meets(root, fault, name):
+    """Whether a fault is asked for and has not happened often enough."""
+    path = Path(root, fault, name)
+    times = int(path.read_text()) if path.exists() else 0
+    if times:
+        path.write_text(str(times - 1))
+    return times > 0
+
+
+def begin(storage, part):
+    """Leave a line in the log, take some time, and die if asked for."""
+    with log_of(storage.root).open("a") as log:
+        log.write(f"{part.name}\n")
+    time.sleep(PACE_S)
+    if meets(storage.root, "killed", part.name):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Scoring(ScoreWorker):
+    def process(self, item):
+        begin(self.storage, item)
+        return super().process(item)
+
+
+@dataclass(frozen=True)
+class Encoding(EncodeWorker):
+    def process(self, item):
+        begin(self.storage, item)
+        features.load_encoder = lambda config: Lengths(self.storage.root)
+        return super().process(item)
+
+
+class Lengths:
+    """An encoder whose device is lost at the texts that are the name of a part."""
+
+    column = "text"
+
+    def __init__(self, root):
+        self.root = root
+
+    def prepare(self, payload):
+        return payload
+
+    def encode(self, prepared):
+        for text in prepared:
+            if meets(self.root, "lost", text):
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return np.array([[len(text), 1] for text in prepared], np.float16)
+
+
+def score(root):
+    worker = Scoring(
+        storage=Storage(root),
+        table=SCORED,
+        ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "made")},
+        features={ARM.task: FEATURES},
+        asked={ARM: np.empty(0, np.int64)},
+        acquisition="margin",
+        top=100,
+    )
+    score_parts(worker, PARTS)
+
+
+def encode(root):
+    config = EncoderConfig(kind="pixels")
+    worker = Encoding(Storage(root), {ARM.task: config}, {ARM.task: ENCODED})
+    stream(worker, PARTS, Compute(actors=2))
+
+
+PASSES = {"score": score, "encode": encode}

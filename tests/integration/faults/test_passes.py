@@ -1,0 +1,63 @@
+"""What clusters do to a pass: it ends with the same files, and little is done twice."""
+
+import shutil
+import time
+
+import pytest
+
+from tests.integration.faults.conftest import Driver
+from tests.integration.faults.passes import PARTS, ask_for, begun, outputs
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
+
+LITTLE = len(PARTS) // 10
+
+
+def wait_until_begun(folder, parts):
+    while len(begun(folder)) < parts:
+        time.sleep(0.005)
+
+
+def repeated(folder):
+    return len(begun(folder)) - len(PARTS)
+
+
+@pytest.mark.parametrize(("name", "fault"), [("score", "killed"), ("encode", "lost")])
+def test_a_pass_loses_its_device_a_process_and_a_node(
+    name, fault, cluster, driver, folder, undisturbed
+):
+    ask_for(folder, fault, PARTS[1], times=1)
+    driver.begin(name, folder)
+    wait_until_begun(folder, 10)
+    cluster.kill_process()
+    wait_until_begun(folder, 20)
+    cluster.kill_node()
+    assert len(begun(folder)) < 30
+    assert driver.answer() == "done"
+    assert outputs(folder, name) == undisturbed[name]
+    assert begun(folder).count(PARTS[1].name) == 2
+    assert repeated(folder) < LITTLE
+
+
+def test_a_pass_loses_its_driver_and_is_run_again(cluster, driver, folder, undisturbed):
+    first = Driver(cluster.address)
+    first.begin("score", folder)
+    wait_until_begun(folder, 20)
+    first.kill()
+    assert len(begun(folder)) < 30
+    assert driver.run("score", folder) == "done"
+    assert outputs(folder, "score") == undisturbed["score"]
+    assert repeated(folder) < LITTLE
+
+
+def test_a_part_that_costs_one_process_after_another_ends_the_pass(
+    cluster, driver, folder, undisturbed
+):
+    ask_for(folder, "killed", PARTS[5], times=1000)
+    answer = driver.run("score", folder)
+    assert answer.startswith("StageError: 3 processes died, one after the other, while they made ")
+    assert f"{PARTS[5].name}.parquet in {folder}" in answer
+    assert begun(folder).count(PARTS[5].name) == 3
+    shutil.rmtree(folder / "killed")
+    assert driver.run("score", folder) == "done"
+    assert outputs(folder, "score") == undisturbed["score"]
