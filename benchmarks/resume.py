@@ -19,10 +19,11 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import ray
 
-from benchmarks.cluster import LocalCluster
+from benchmarks.cluster import PASS, LocalCluster
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.scaling import scorer
 from benchmarks.scoring import ARM, DIMENSION, ROWS_PER_PART, pool
@@ -69,7 +70,7 @@ def run(options: Options) -> Report:
     for fault in list(FAULTS)[1:]:
         figures[f"{fault}_s"] = Figure("s", [each.seconds for each in outcomes[fault]])
         figures[f"{fault}_again"] = Figure("of parts", [each.again for each in outcomes[fault]])
-        figures[f"{fault}_resumed_s"] = Figure("s", [each.resumed_s for each in outcomes[fault]])
+    figures["driver_resumed_s"] = Figure("s", [each.resumed_s for each in outcomes["driver"]])
     return Report(
         workload={
             "rows": rows,
@@ -102,11 +103,12 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
     began = time.perf_counter()
     driver = _driver(cluster, storage, parts)
     _wait_until_begun(storage, driver, len(parts) // 4)
+    workers, happened = cluster.processes(*PASS), time.perf_counter()
     FAULTS[fault](cluster, driver)
-    happened, before = time.perf_counter(), len(_begun(storage))
     if fault == "driver":
-        driver.join()
+        psutil.wait_procs(workers)  # they end a moment after their driver
         driver = _driver(cluster, storage, parts)
+    before = len(_begun(storage))
     _wait_until_begun(storage, driver, before + 1)
     resumed = time.perf_counter()
     driver.join()
