@@ -1,15 +1,24 @@
-"""A cluster of several nodes on this machine, whose processes and nodes can be killed."""
+"""A cluster of several nodes on this machine, whose processes and nodes can be killed.
 
+Ray's own command starts the nodes: a process that is itself a client of a cluster is ended by Ray
+a minute after its cluster, and these clusters are there to be ended.
+"""
+
+import json
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
-from contextlib import ExitStack
-from typing import Any, Self
-from unittest.mock import patch
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Self
 
 import psutil
-from ray.cluster_utils import Cluster
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+RAY = (str(Path(sys.executable).with_name("ray")), "start", "--block")
+STARTED = "Ray runtime started."
+MEMORY = str(80 * 2**20)
 NOTICE = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 """A node that is gone is noticed after 2 s; by default it takes Ray 15 s."""
 
@@ -22,19 +31,16 @@ class LocalCluster:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._nodes: list[subprocess.Popen[str]] = []  # of the workers
 
     def __enter__(self) -> Self:
         """Start it."""
         with ExitStack() as stack:
-            # Ray's sockets need a short path; here it also notes which cluster is the latest.
-            folder = tempfile.TemporaryDirectory(
-                prefix="uc", dir="/tmp", ignore_cleanup_errors=True
-            )
-            environment = patch.dict(os.environ, RAY_TMPDIR=stack.enter_context(folder))
-            stack.enter_context(environment)
-            head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": NOTICE}
-            self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-            stack.callback(self._end)
+            self._folder = Path(tempfile.mkdtemp(prefix="uc", dir="/tmp"))  # short, for sockets
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            head = "--head", "--port=0", "--num-cpus=0", f"--system-config={json.dumps(NOTICE)}"
+            stack.callback(_kill, self._start(*head, "--include-dashboard=false"))
+            stack.callback(lambda: [_kill(node) for node in self._nodes])
             self.grow()
             self._stack = stack.pop_all()
         return self
@@ -43,33 +49,38 @@ class LocalCluster:
         """End all its processes."""
         self._stack.close()
 
-    def _end(self) -> None:
-        for node in reversed(self.cluster.list_all_nodes()):  # the head is the first
-            self.cluster.remove_node(node, allow_graceful=False)
-
     @property
     def address(self) -> str:
         """What drivers set RAY_ADDRESS to."""
-        return str(self.cluster.address)
+        return (self._folder / "ray/ray_current_cluster").read_text().strip()
 
     def grow(self) -> None:
         """Start the worker nodes that are missing."""
-        while len(self.cluster.worker_nodes) < self.workers:
-            self.cluster.add_node(**NODE)
+        while len(self._nodes) < self.workers:
+            self._nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+
+    def _start(self, *options: str) -> subprocess.Popen[str]:
+        """Start a node, and return when it has joined."""
+        node = subprocess.Popen(
+            [*RAY, f"--object-store-memory={MEMORY}", *options],
+            env={**os.environ, "RAY_TMPDIR": str(self._folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert node.stdout
+        said = []
+        for line in node.stdout:
+            said.append(line)
+            if STARTED in line:
+                return node
+        _kill(node)
+        raise RuntimeError("a node did not start:\n" + "".join(said))
 
     def processes(self, *names: str) -> list[psutil.Process]:
-        """Return its processes whose titles begin with one of the names."""
-        found = [
-            process
-            for raylet in self._raylets()
-            for process in psutil.Process(raylet).children(recursive=True)
-        ]
+        """Return the workers' processes whose titles begin with one of the names."""
+        found = [process for node in self._nodes for process in _descendants(node)]
         return [process for process in found if _title(process).startswith(names)]
-
-    def _raylets(self) -> dict[int, Any]:
-        """Return the nodes by the id of the process that all others of a node descend from."""
-        nodes = self.cluster.list_all_nodes()
-        return {node.all_processes["raylet"][0].process.pid: node for node in nodes}
 
     def kill_process(self) -> None:
         """Kill a process that works for a pass."""
@@ -77,8 +88,10 @@ class LocalCluster:
 
     def kill_node(self) -> None:
         """Kill a node that works for a pass, with all that runs on it."""
-        node = self._raylets()[self.processes(*PASS)[0].ppid()]
-        self.cluster.remove_node(node, allow_graceful=False)
+        busy = self.processes(*PASS)[0]
+        node = next(node for node in self._nodes if busy in _descendants(node))
+        self._nodes.remove(node)
+        _kill(node)
 
     def kill_allocator(self) -> psutil.Process:
         """Kill a campaign's allocator; returns the process that it was."""
@@ -86,6 +99,19 @@ class LocalCluster:
         allocator.kill()
         psutil.wait_procs([allocator])
         return allocator
+
+
+def _descendants(node: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(node.pid).children(recursive=True)
+
+
+def _kill(node: subprocess.Popen[str]) -> None:
+    """Kill a node, with all that runs on it."""
+    for process in _descendants(node):
+        with suppress(psutil.NoSuchProcess):  # its parent took it along
+            process.kill()
+    node.kill()
+    node.communicate()
 
 
 def _title(process: psutil.Process) -> str:

@@ -10,7 +10,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def test_a_campaign_on_three_nodes_loses_its_allocator(reference, cluster, tmp_path):
-    path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
+    values = campaign(tmp_path, budget={"labels": 60, "per_round": 30})
+    path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
     process = start_umc("run", path, RAY_ADDRESS=cluster.address)
     try:
         killed = [kill_allocator(process, cluster, run, number) for number in (1, 2)]
@@ -19,7 +20,9 @@ def test_a_campaign_on_three_nodes_loses_its_allocator(reference, cluster, tmp_p
         end(process)
     assert process.returncode == 0, told
     assert len(set(killed)) == 2
-    assert results(run) == results(reference.storage)
+    found = results(run)
+    assert len(found) == 4  # a batch and its labels, in two rounds
+    assert found.items() <= results(reference.storage).items()
 
 
 def kill_allocator(driver, cluster, run, number):
