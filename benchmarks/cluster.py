@@ -40,7 +40,7 @@ class LocalCluster:
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             head = "--head", "--port=0", "--num-cpus=0", f"--system-config={json.dumps(NOTICE)}"
             stack.callback(_kill, self._start(*head, "--include-dashboard=false"))
-            stack.callback(lambda: [_kill(node) for node in self._nodes])
+            stack.callback(self._end)
             self.grow()
             self._stack = stack.pop_all()
         return self
@@ -48,6 +48,10 @@ class LocalCluster:
     def __exit__(self, *error: object) -> None:
         """End all its processes."""
         self._stack.close()
+
+    def _end(self) -> None:
+        for node in self._nodes:
+            _kill(node)
 
     @property
     def address(self) -> str:
