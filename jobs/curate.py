@@ -3,6 +3,8 @@
     ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/curate.py CAMPAIGN.yaml
 
 The cluster must see the campaign's storage and sources. Waiting for people is a job well done.
+A job that is stopped ends behind the part of the pool it works on, if RAY_JOB_STOP_WAIT_TIME_S of
+the cluster's head leaves it the time for that; otherwise that part is done again.
 """
 
 import argparse
@@ -13,7 +15,8 @@ from pathlib import Path
 from umc_ray.campaign import run_campaign
 from umc_ray.config import load_campaign
 from umc_ray.errors import UmcError, Waiting
-from umc_ray.run import Run
+from umc_ray.run import SILENT, Run
+from umc_ray.stopping import Stoppable
 
 
 def main() -> None:
@@ -23,7 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        outcome = run_campaign(Run(load_campaign(arguments.campaign)))
+        with Stoppable(SILENT) as watch:
+            outcome = run_campaign(Run(load_campaign(arguments.campaign), watch))
         print(f"{outcome.rounds} rounds are done: {outcome.reason}")
     except Waiting as waiting:
         print(waiting)

@@ -16,7 +16,7 @@ LAYERS = (
     ("campaign",),
     ("serving",),
     ("client",),
-    ("scoring", "release", "console", "starter"),
+    ("scoring", "release", "console", "starter", "stopping"),
     ("demo",),
     ("cli",),
 )

@@ -19,7 +19,7 @@ from umc_ray.console import ProgressWatch, at_work, console, say, status_table
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
-from umc_ray.errors import ConfigError, UmcError, Waiting
+from umc_ray.errors import ConfigError, Stopped, UmcError, Waiting
 from umc_ray.pipeline.cluster import connect
 from umc_ray.records import Arm
 from umc_ray.release.export import write_release
@@ -29,6 +29,7 @@ from umc_ray.scoring import score_by_endpoint, score_new
 from umc_ray.serving.deployment import start
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
+from umc_ray.stopping import Stoppable
 
 app = typer.Typer(
     help="Uncertainty-driven, model-assisted dataset curation on Ray.",
@@ -40,6 +41,9 @@ Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
 WAITING_EXIT = 3
 """Exit code of a run that waits for people."""
+
+STOPPED_EXIT = 4
+"""Exit code of a run that a signal has ended."""
 
 
 @app.command()
@@ -65,7 +69,7 @@ def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
 def run(campaign: Campaign) -> None:
     """Run a campaign to its end, or until people have to answer."""
     config = load_campaign(campaign)
-    with ProgressWatch() as watch:
+    with ProgressWatch() as progress, Stoppable(progress) as watch:
         outcome = run_campaign(Run(config, watch))
     if outcome.new_rounds == 0:
         say(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
@@ -185,6 +189,9 @@ def main() -> None:
     except Waiting as waiting:
         say(waiting)
         sys.exit(WAITING_EXIT)
+    except Stopped as stopped:
+        say(stopped)
+        sys.exit(STOPPED_EXIT)
     except UmcError as error:
         console.print("error:", style="red", end=" ")
         say(error)

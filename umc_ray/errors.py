@@ -5,6 +5,7 @@ UmcError
  +- DataError      input data is missing, unreadable or too bad to go on
  +- PoolExhausted  a batch was asked for and no unlabeled sample is left
  +- StageError     a stage of a round failed; says which one
+ +- Stopped        not a failure: a signal asked the run to end
  +- StoreError     the run directory or the annotation store contradicts what was asked
  +- Waiting        not a failure: people have not answered everything yet
 
@@ -31,6 +32,10 @@ class PoolExhausted(UmcError):
 
 class StageError(UmcError, RuntimeError):
     """A stage of a round failed."""
+
+
+class Stopped(UmcError):
+    """A signal asked the run to end; run the campaign again to go on."""
 
 
 class StoreError(UmcError, RuntimeError):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tiny import campaign, kill_all, results, write_campaign
 from umc_ray.annotation.store import AnnotationStore
+from umc_ray.cli import STOPPED_EXIT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -112,3 +113,20 @@ def written(run):
     names = {path for path in run.rglob("*") if path.is_file()}
     names -= {run / "events.jsonl", run / "campaign.json", *run.glob("labels.db*")}
     return {path: path.stat().st_mtime_ns for path in names}
+
+
+def test_a_run_that_is_told_to_stop_ends_cleanly_and_goes_on(reference, tmp_path, umc):
+    path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
+    process = umc("run", path)
+    while not in_training(run, 1):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.001)
+    process.terminate()
+    told, _ = process.communicate()
+    assert process.returncode == STOPPED_EXIT, told
+    assert "stopped by SIGTERM: what is done is stored" in told
+    assert not list(run.glob("running/*"))
+    process = umc("run", path)
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    assert results(run) == results(reference.storage)
