@@ -159,10 +159,25 @@ class SelectionConfig(Section):
 class AnnotationConfig(Section):
     """Who answers."""
 
-    backend: Literal["replay", "sheet"] = Field(
-        "sheet", description="sheet: a CSV file per round to fill in; replay: known labels"
+    backend: Literal["replay", "sheet", "web"] = Field(
+        "sheet",
+        description="sheet: a CSV file per round to fill in; web: `umc annotate`; "
+        "replay: known labels",
     )
     votes: int = Field(1, gt=0, description="answers per sample")
+    suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
+        "show", description="when the page shows what the model thinks; never on audit samples"
+    )
+    guidelines: str | None = Field(None, description="Markdown file that the page shows (web)")
+    review: bool = Field(
+        False, description="a round waits until reviewers decided where people disagree (web)"
+    )
+    lease_s: float = Field(
+        300.0, gt=0, description="how long a sample stays on the screen of who left (web)"
+    )
+    gold_every: int | None = Field(
+        None, gt=1, description="every so many samples one with a known label, if there are (web)"
+    )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
     )
@@ -328,4 +343,10 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
         return value.model_copy(update={"domains": domains, "encoder": encoder})
 
     tasks = {name: task(value) for name, value in config.tasks.items()}
-    return config.model_copy(update={"storage": absolute(config.storage), "tasks": tasks})
+    guidelines = config.annotation.guidelines
+    annotation = config.annotation.model_copy(
+        update={"guidelines": None if guidelines is None else absolute(guidelines)}
+    )
+    return config.model_copy(
+        update={"storage": absolute(config.storage), "tasks": tasks, "annotation": annotation}
+    )

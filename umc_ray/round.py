@@ -13,6 +13,7 @@ import ray
 
 from umc_ray.annotation.backend import collect_all
 from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Question
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
@@ -21,6 +22,7 @@ from umc_ray.pipeline.batch import NO_MODEL, Share, choose
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.pipeline.evaluation import audit_metrics, summary, test_metrics
 from umc_ray.pipeline.labeled import labels_so_far, training_sets
+from umc_ray.pipeline.opinions import OPINION, batch_opinions
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.pipeline.training import EnsembleJob, train_ensembles
 from umc_ray.records import Arm
@@ -135,11 +137,24 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
 
 def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Submit the batch, and make the answers labels when all are there."""
-    run.backend.submit([_question(run, number, i, row) for i, row in enumerate(_rows(batch))])
-    answers = collect_all(run.backend, run.store, run.config.name, number)
-    run.store.close_round(run.config.name, number)
+    name, opinions = run.config.name, _opinions(run, number, batch)
+    run.backend.submit(
+        [_question(run, number, i, row | opinions[i]) for i, row in enumerate(_rows(batch))]
+    )
+    review = run.config.annotation.review
+    answers = collect_all(run.backend, run.store, name, number, review)
+    run.store.close_round(name, number)
     costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
-    return label_table(answers, run.classes, costs, number)
+    decided = decisions(run.store, name, number)
+    return label_table(answers, run.classes, costs, number, decided)
+
+
+def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
+    """Say what the last round's specialists think of the batch, for the page that shows it."""
+    trained = _last(run, number, "training").get("ensembles", {})
+    refs = {name: EnsembleRef.from_json(each) for name, each in trained.items()}
+    shown = refs if run.config.annotation.backend == "web" else {}
+    return batch_opinions(run.storage, shown, batch, run.classes)
 
 
 def _rows(batch: pa.Table) -> list[Document]:
@@ -162,6 +177,7 @@ def _question(run: Run, number: int, position: int, row: Document) -> Question:
         payload={
             "predicted": run.classes[row["task"]][row["predicted"]] if known else None,
             "confidence": row["confidence"],
+            **{name: row[name] for name in OPINION if name in row},
         },
     )
 

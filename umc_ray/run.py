@@ -16,6 +16,7 @@ from umc_ray.annotation.backend import AnnotationBackend
 from umc_ray.annotation.replay import ReplayAnnotator
 from umc_ray.annotation.sheet import SheetBackend
 from umc_ray.annotation.store import AnnotationStore
+from umc_ray.annotation.web import WebBackend
 from umc_ray.config import CampaignConfig, fingerprint
 from umc_ray.errors import StageError, UmcError
 from umc_ray.pipeline.allocator import BudgetAllocator, start_allocator
@@ -32,9 +33,10 @@ logger = logging.getLogger(__name__)
 Output = TypeVar("Output", pa.Table, dict[str, Any])
 Result = TypeVar("Result")
 
-BACKENDS: dict[str, type[ReplayAnnotator] | type[SheetBackend]] = {
+BACKENDS: dict[str, type[ReplayAnnotator] | type[SheetBackend] | type[WebBackend]] = {
     "replay": ReplayAnnotator,
     "sheet": SheetBackend,
+    "web": WebBackend,
 }
 
 MIN_DRAWS = 2000

@@ -44,6 +44,17 @@ def test_claims_follow_priority_and_no_question_is_on_more_screens_than_it_has_v
     assert ids(desks[0].held()) == [0, 1, 2]
 
 
+def test_a_group_is_claimed_without_what_others_hold_or_have_answered(store, desks):
+    ask(store, 6)
+    ann, bob, _ = desks
+    ann.claim(2)
+    store.record([answer(5, "bob")], ["b"])
+    group = [("camp", "tone", i) for i in (1, 2, 3, 5)]
+    assert ids(bob.claim_these(group)) == ids(bob.held()) == [2, 3]
+    assert ids(ann.claim_these(group)) == [1]
+    assert ann.claim_these([]) == []
+
+
 def test_a_lease_runs_out_unless_its_holder_is_there(store, desks, clock):
     ask(store, 2)
     ann, bob, cyd = desks

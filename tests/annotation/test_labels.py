@@ -46,3 +46,14 @@ def test_a_tie_goes_to_the_class_that_comes_first():
 def test_what_all_skipped_has_no_label():
     assert table(answer("mood/news", 7, "ann", None)).num_rows == 0
     assert table().schema == LABELS
+
+
+def test_what_a_reviewer_decided_counts_and_votes_are_still_paid():
+    votes = [answer("mood/news", i, name, label) for i in (7, 8) for name, label in VOTES.items()]
+    decided = [answer("mood/news", 7, "rev", "bad"), answer("mood/news", 8, "rev", None)]
+    found = label_table(votes, CLASSES, COSTS, 2, {each.key: each for each in decided})
+    expected = row("mood", "news", 7, label=0, votes=3, agreement=pytest.approx(1 / 3), cost=12.0)
+    assert found.to_pylist() == [expected]
+
+
+VOTES = {"ann": "good", "bob": "bad", "cem": "good"}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from umc_ray.annotation.ledger import SampleKey
+from umc_ray.annotation.review import review_queue
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.errors import Waiting
 from umc_ray.records import Arm, Part
@@ -24,9 +25,20 @@ class AnnotationBackend(Protocol):
 
 
 def collect_all(
-    backend: AnnotationBackend, store: AnnotationStore, campaign: str, round: int
+    backend: AnnotationBackend,
+    store: AnnotationStore,
+    campaign: str,
+    round: int,
+    review: bool = False,
 ) -> list[Answer]:
     """Return all answers to a round's questions.
+
+    Args:
+        backend: where people answer.
+        store: what was asked and answered.
+        campaign: its name.
+        round: its number.
+        review: wait until reviewers decided where people disagree, too.
 
     Raises:
         Waiting: some are missing; says how many, and what people have to do.
@@ -35,6 +47,11 @@ def collect_all(
     answered, asked = store.progress(campaign, round)
     if answered < asked:
         raise Waiting(f"round {round}: {answered} of {asked} answered; {backend.hint(round)}")
+    disputed = len(review_queue(store, campaign, round)) if review else 0
+    if disputed:
+        raise Waiting(
+            f"round {round}: {disputed} of {asked} answered differently: they need review"
+        )
     return answers
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from umc_ray.annotation.ledger import append_events, find_questions
+from umc_ray.annotation.ledger import SampleKey, append_events, find_questions
 from umc_ray.annotation.schema import EVENTS, LEASES, OPEN, QUESTIONS, standing
 from umc_ray.annotation.store import (
     AnnotationStore,
@@ -66,16 +66,20 @@ class Desk:
                 claimed += free
         return [question_of(row) for row in claimed]
 
+    def claim_these(self, keys: Sequence[SampleKey]) -> list[Question]:
+        """Lease those of some questions that have a vote left; return all of them that are held."""
+        now = self._store.clock()
+        with self._store.writing() as connection:
+            ids = [row["id"] for row in find_questions(connection, keys, lock=True).values()]
+            self._lease(connection, self._still_free(connection, ids, now), now)
+            held = self._held(now).where(QUESTIONS.c.id.in_(ids))
+            return [question_of(row) for row in connection.execute(held).mappings()]
+
     def held(self) -> list[Question]:
         """Return the questions that are leased, in the order of the claims."""
-        wanted = (
-            select(QUESTIONS)
-            .join(LEASES, LEASES.c.question_id == QUESTIONS.c.id)
-            .where(self._live(self._store.clock()))
-            .order_by(LEASES.c.claimed_at, QUESTIONS.c.priority.desc(), QUESTIONS.c.id)
-        )
         with self._store.readers.connect() as connection:
-            return [question_of(row) for row in connection.execute(wanted).mappings()]
+            rows = connection.execute(self._held(self._store.clock())).mappings()
+            return [question_of(row) for row in rows]
 
     def heartbeat(self) -> int:
         """Renew all leases that have not run out; return how many there are."""
@@ -118,6 +122,10 @@ class Desk:
             append_events(connection, [self._undo_event(last["id"], client_key, now)])
             self._lease(connection, [last], now)
         return question_of(last)
+
+    def _held(self, now: float) -> Select[Any]:
+        questions = select(QUESTIONS).join(LEASES, LEASES.c.question_id == QUESTIONS.c.id)
+        return questions.where(self._live(now)).order_by(LEASES.c.claimed_at, *_ORDER)
 
     def _my_answers(self) -> Select[Any]:
         mine = EVENTS.c.annotator == self._annotator, QUESTIONS.c.campaign == self._campaign

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.store import Answer
 from umc_ray.methods.consensus import majority
 from umc_ray.records import LABELS, Arm
@@ -16,6 +17,7 @@ def label_table(
     classes: Mapping[str, Sequence[str]],
     costs: Mapping[Arm, float],
     number: int,
+    decisions: Mapping[SampleKey, Answer] | None = None,
 ) -> pa.Table:
     """Give each sample of a round the label most people gave; what all skipped has none.
 
@@ -24,9 +26,17 @@ def label_table(
         classes: the label set of each task.
         costs: of one answer, by domain.
         number: of the round.
+        decisions: what reviewers decided: their label counts, and without one the sample has none.
     """
     tables = [
-        _task_labels([a for a in answers if a.task == task], task, labels, costs, number)
+        _task_labels(
+            [a for a in answers if a.task == task],
+            {key[2]: decision.label for key, decision in (decisions or {}).items()},
+            task,
+            labels,
+            costs,
+            number,
+        )
         for task, labels in classes.items()
     ]
     return pa.concat_tables(tables)
@@ -34,12 +44,17 @@ def label_table(
 
 def _task_labels(
     answers: Sequence[Answer],
+    decided: Mapping[int, str | None],
     task: str,
     labels: Sequence[str],
     costs: Mapping[Arm, float],
     number: int,
 ) -> pa.Table:
-    given = [(answer, answer.label) for answer in answers if answer.label is not None]
+    given = [
+        (answer, answer.label)
+        for answer in answers
+        if answer.label is not None and decided.get(answer.sample_id, "") is not None
+    ]
     people = {name: i for i, name in enumerate(sorted({answer.annotator for answer in answers}))}
     found = majority(
         np.array([answer.sample_id for answer, _ in given], dtype=np.int64),
@@ -51,13 +66,18 @@ def _task_labels(
     votes = Counter(answer.sample_id for answer, _ in given)
     asked = Counter(answer.sample_id for answer in answers)  # a skip costs as much as a label
     ids = found.item_N.tolist()
+    label_N, agreement_N = found.label_N.copy(), found.agreement_N.copy()
+    for row, sample_id in enumerate(ids):
+        if sample_id in decided:
+            label_N[row] = labels.index(str(decided[sample_id]))
+            agreement_N[row] = found.soft_NC[row, label_N[row]]
     columns = [
         pa.array([task] * len(ids), pa.string()),
         pa.array([domains[i] for i in ids], pa.string()),
         pa.array(ids, pa.int64()),
-        pa.array(found.label_N.astype(np.int16)),
+        pa.array(label_N.astype(np.int16)),
         pa.array([votes[i] for i in ids], pa.int16()),
-        pa.array(found.agreement_N.astype(np.float32)),
+        pa.array(agreement_N.astype(np.float32)),
         pa.array([number] * len(ids), pa.int32()),
         pa.array([asked[i] * costs[Arm(task, domains[i])] for i in ids], pa.float64()),
     ]

@@ -3,6 +3,8 @@
 questions   what people are asked, once per campaign, task and sample
 events      what people did, in order; rows are only ever added
 leases      who has which question on their screen, and until when
+accounts    who may work here, and as what
+keys        what accounts show instead of a password: sessions of browsers, tokens of programs
 """
 
 from contextlib import ExitStack
@@ -91,6 +93,8 @@ EVENTS = Table(
     Column("held_s", Float),  # from claim to answer, measured here
     Column("late", Boolean, nullable=False, default=False),  # its lease had run out
     Column("guideline", Text),  # version of the guidelines on the screen
+    Column("seen", Boolean),  # the model's suggestion was on the screen
+    Column("bulk", Text),  # the group that was answered as a whole
     Column("submitted_at", Float, nullable=False),  # seconds since 1970
     UniqueConstraint("client_key", name="events_client_key"),
 )
@@ -105,6 +109,26 @@ LEASES = Table(
     Column("claimed_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
+
+ACCOUNTS = Table(
+    "accounts",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("password", Text, nullable=False),  # its argon2 hash
+    Column("active", Boolean, nullable=False, default=True),
+    Column("created_at", Float, nullable=False),
+)
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("digest", Text, primary_key=True),  # the key itself is nowhere
+    Column("account", Text, ForeignKey("accounts.name"), nullable=False),
+    Column("kind", Text, nullable=False),  # session, token
+    Column("expires_at", Float),
+)
+Index("keys_account", KEYS.c.account)
 
 
 def standing() -> ColumnElement[bool]:

@@ -30,8 +30,9 @@ class Question:
     """A sample that people are asked about.
 
     `payload` is what the page shows beside the sample, as JSON: `predicted` (a label),
-    `confidence` (0 to 1). Questions of higher `priority` come first. `blind`: the page hides what
-    the model thinks. `gold`: the label is known, each person is asked, and it is never open.
+    `confidence` (0 to 1), and what `umc_ray.pipeline.opinions` says. Questions of higher
+    `priority` come first. `blind`: the page hides what the model thinks. `gold`: the label is
+    known, each person is asked, and it is never open.
     """
 
     campaign: str
@@ -57,8 +58,9 @@ class Answer:
     """What one person said to one question; a skip has no label and may have a reason.
 
     `seconds` of active work; `submitted_at` in seconds since 1970, the store's clock if None;
-    `guideline` is the version that was shown. The store adds `held_s`, the seconds from claim to
-    answer, and `late`: the lease had run out or the round was closed.
+    `guideline` is the version that was shown, `seen` whether the model's suggestion was, and `bulk`
+    the group of samples that was answered as a whole. The store adds `held_s`, the seconds from
+    claim to answer, and `late`: the lease had run out or the round was closed.
     """
 
     campaign: str
@@ -72,6 +74,8 @@ class Answer:
     submitted_at: float | None = None
     reason: str | None = None
     guideline: str | None = None
+    seen: bool | None = None
+    bulk: str | None = None
     held_s: float | None = None
     late: bool = False
 
@@ -236,6 +240,8 @@ class AnnotationStore:
             "reason": answer.reason,
             "seconds": answer.seconds,
             "guideline": answer.guideline,
+            "seen": answer.seen,
+            "bulk": answer.bulk,
             "held_s": None,
             "late": question["closed"],
             "submitted_at": at,
