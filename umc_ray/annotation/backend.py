@@ -49,9 +49,7 @@ def collect_all(
         raise Waiting(f"round {round}: {answered} of {asked} answered; {backend.hint(round)}")
     disputed = len(review_queue(store, campaign, round)) if review else 0
     if disputed:
-        raise Waiting(
-            f"round {round}: {disputed} of {asked} answered differently: they need review"
-        )
+        raise Waiting(f"round {round}: reviewers must decide {disputed} of {asked} questions")
     return answers
 
 
