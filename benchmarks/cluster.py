@@ -6,6 +6,7 @@ a minute after its cluster, and these clusters are there to be ended.
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Self
 import psutil
 
 RAY = (str(Path(sys.executable).with_name("ray")), "start", "--block")
-STARTED = "Ray runtime started."
+STARTED = "This command will now block forever"
 MEMORY = str(80 * 2**20)
 NOTICE = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 """A node that is gone is noticed after 2 s; by default it takes Ray 15 s."""
@@ -27,11 +28,15 @@ PASS = ("ray::MapBatches(_Step)", "ray::MapWorker(")
 
 
 class LocalCluster:
-    """A head without CPUs and worker nodes with one CPU each, each a Ray of its own."""
+    """A head without CPUs and worker nodes with one CPU each, each a Ray of its own.
+
+    Workers have labels: `umc` is worker-0, worker-1 and so on.
+    """
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._nodes: list[subprocess.Popen[str]] = []  # of the workers
+        self.names = [f"worker-{i}" for i in range(workers)]
+        self._nodes: dict[str, subprocess.Popen[str]] = {}  # of the workers
+        self._token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -50,24 +55,28 @@ class LocalCluster:
         self._stack.close()
 
     def _end(self) -> None:
-        for node in self._nodes:
+        for node in self._nodes.values():
             _kill(node)
 
     @property
-    def address(self) -> str:
-        """What drivers set RAY_ADDRESS to."""
-        return (self._folder / "ray/ray_current_cluster").read_text().strip()
+    def environment(self) -> dict[str, str]:
+        """What drivers find the cluster by."""
+        address = (self._folder / "ray/ray_current_cluster").read_text().strip()
+        return {"RAY_ADDRESS": address, **self._token}
 
     def grow(self) -> None:
         """Start the worker nodes that are missing."""
-        while len(self._nodes) < self.workers:
-            self._nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+        for name in self.names:
+            if name not in self._nodes:
+                address = self.environment["RAY_ADDRESS"]
+                options = f"--address={address}", "--num-cpus=1", f"--labels=umc={name}"
+                self._nodes[name] = self._start(*options)
 
     def _start(self, *options: str) -> subprocess.Popen[str]:
         """Start a node, and return when it has joined."""
         node = subprocess.Popen(
             [*RAY, f"--object-store-memory={MEMORY}", *options],
-            env={**os.environ, "RAY_TMPDIR": str(self._folder)},
+            env={**os.environ, "RAY_TMPDIR": str(self._folder), **self._token},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -83,7 +92,7 @@ class LocalCluster:
 
     def processes(self, *names: str) -> list[psutil.Process]:
         """Return the workers' processes whose titles begin with one of the names."""
-        found = [process for node in self._nodes for process in _descendants(node)]
+        found = [process for node in self._nodes.values() for process in _descendants(node)]
         return [process for process in found if _title(process).startswith(names)]
 
     def kill_process(self) -> None:
@@ -93,9 +102,8 @@ class LocalCluster:
     def kill_node(self) -> None:
         """Kill a node that works for a pass, with all that runs on it."""
         busy = self.processes(*PASS)[0]
-        node = next(node for node in self._nodes if busy in _descendants(node))
-        self._nodes.remove(node)
-        _kill(node)
+        name = next(name for name, node in self._nodes.items() if busy in _descendants(node))
+        _kill(self._nodes.pop(name))
 
     def kill_allocator(self) -> psutil.Process:
         """Kill a campaign's allocator; returns the process that it was."""

@@ -121,15 +121,15 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
 
 
 def _driver(cluster: LocalCluster, storage: Storage, parts: list[Part]) -> BaseProcess:
-    arguments = (cluster.address, storage.root, parts)
+    arguments = (cluster.environment, storage.root, parts)
     driver = get_context("spawn").Process(target=drive, args=arguments)
     driver.start()
     return driver
 
 
-def drive(address: str, root: str, parts: list[Part]) -> None:
+def drive(environment: dict[str, str], root: str, parts: list[Part]) -> None:
     """Plan a round, score the pool, and ask for the plan again, as a campaign might."""
-    os.environ["RAY_ADDRESS"] = address
+    os.environ |= environment
     connect()
     storage = Storage(root)
     allocator = start_allocator(

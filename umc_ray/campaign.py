@@ -24,7 +24,7 @@ from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-FREE = ("budget", "stop", "allocation", "selection", "annotation", "storage")
+FREE = ("budget", "stop", "allocation", "selection", "annotation", "placement", "storage")
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""
 
 
@@ -108,9 +108,10 @@ def bring_in(run: Run) -> None:
     seed = run.config.seed
     run.step("draws", lambda _: make_draws(run.storage, pools, run.draws, seed))
     encoders = {name: task.encoder for name, task in run.config.tasks.items()}
+    labels = run.config.placement.scoring
     rejected = run.step(
         "encode",
-        lambda on_rows: encode(encoders, run.parts, run.storage, on_rows),
+        lambda on_rows: encode(encoders, run.parts, run.storage, on_rows, labels),
         rows=sum(part.rows for part in run.parts),
     )
     run.storage.write_json(UNUSABLE, rejected)

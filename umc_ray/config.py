@@ -212,6 +212,15 @@ class IngestConfig(Section):
     )
 
 
+class PlacementConfig(Section):
+    """Which nodes of a cluster do what, by the labels they were started with; none: any node."""
+
+    scoring: dict[str, Name] = Field(
+        {}, description="nodes that encode and score, such as {umc: scoring}"
+    )
+    training: dict[str, Name] = Field({}, description="nodes that train, such as {umc: training}")
+
+
 class StopConfig(Section):
     """When the campaign ends before its budget is spent."""
 
@@ -238,6 +247,7 @@ class CampaignConfig(Section):
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
     ingest: IngestConfig = IngestConfig()
+    placement: PlacementConfig = PlacementConfig()
     stop: StopConfig = StopConfig()
 
     @model_validator(mode="after")

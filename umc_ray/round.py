@@ -195,7 +195,9 @@ def train(run: Run, number: int) -> Document:
         )
         for name, labeled in samples.items()
     ]
-    trained = train_ensembles(jobs, run.config.training, run.storage, run.config.seed)
+    trained = train_ensembles(
+        jobs, run.config.training, run.storage, run.config.seed, run.config.placement.training
+    )
     audits: Document = {}
     for name, ensemble in zip(samples, trained, strict=True):
         audits |= audit_metrics(ensemble, samples[name], name)
@@ -220,7 +222,8 @@ def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document
         acquisition=selection.acquisition,
         top=selection.candidates_per_label * run.config.budget.per_round,
     )
-    return score_parts(worker, [p for p in run.parts if p.arm.task in ensembles], on_rows)
+    parts = [part for part in run.parts if part.arm.task in ensembles]
+    return score_parts(worker, parts, on_rows, run.config.placement.scoring)
 
 
 def measure(run: Run, number: int, training: Document, scores: Document) -> Document:

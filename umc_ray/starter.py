@@ -28,14 +28,16 @@ budget: {labels: 600, per_round: 100}
 # Everything below is a default: leave it out or change it.
 """
 
-OPTIONAL = ("seed", "allocation", "selection", "annotation", "training", "ingest", "stop")
+FILLED_IN = ("name", "storage", "tasks", "budget")
+"""What HEAD has already."""
 
 
 def starter() -> str:
     """Return the text of a campaign file with every default and what it means."""
     lines = [HEAD]
-    for name in OPTIONAL:
-        field = CampaignConfig.model_fields[name]
+    for name, field in CampaignConfig.model_fields.items():
+        if name in FILLED_IN:
+            continue
         default = field.default
         if isinstance(default, Section):
             lines.append(f"{name}:")

@@ -54,6 +54,17 @@ def test_a_refusal_shows_the_arithmetic(cluster):
         check_room(17, 0)
 
 
+def test_only_nodes_with_the_labels_have_room(monkeypatch):
+    sizes = [(8, {"umc": "scoring", "zone": "a"}), (4, {"umc": "training"}), (2, {})]
+    nodes = [{"Resources": {"CPU": cpu}, "Labels": labels} for cpu, labels in sizes]
+    monkeypatch.setattr(capacity, "_nodes", lambda: nodes)
+    assert room(0) == 14
+    assert room(0, {"umc": "scoring"}) == 8
+    assert room(0, {"umc": "scoring", "zone": "b"}) == 0
+    with pytest.raises(ConfigError, match=r"room for 4: 1 nodes with labels {'umc': 'training'}, "):
+        check_room(5, 0, {"umc": "training"})
+
+
 def test_a_cluster_that_may_grow_is_given_time(cluster):
     cluster((1, 0), labels={"ray.io/node-group": "head"})
     check_room(8, 1)

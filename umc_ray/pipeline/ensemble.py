@@ -16,6 +16,7 @@ from safetensors.torch import load
 
 from umc_ray.methods.heads import Parameters, forward
 from umc_ray.methods.scoring import Scores, acquisition, ensemble_probabilities, score, top_m
+from umc_ray.pipeline.capacity import ANY_NODE, Labels
 from umc_ray.pipeline.stream import Compute, OnRows, Summary, stream
 from umc_ray.records import CANDIDATES, SCORES, Arm, IntArray, Part, embeddings_array
 from umc_ray.storage import Storage
@@ -172,15 +173,18 @@ def score_table(ids_N: IntArray, scores: Scores) -> pa.Table:
 
 
 def score_parts(
-    worker: ScoreWorker, parts: Sequence[Part], on_rows: OnRows | None = None
+    worker: ScoreWorker,
+    parts: Sequence[Part],
+    on_rows: OnRows | None = None,
+    labels: Labels = ANY_NODE,
 ) -> dict[str, Any]:
-    """Score parts of all tasks in one pass.
+    """Score parts of all tasks in one pass, on the nodes with the labels.
 
     Returns:
         Per arm (by its name) the rows of its pool, how many of them are open, and the mean
         uncertainty 1 - max p of these.
     """
-    summaries = stream(worker, parts, Compute(), on_rows)
+    summaries = stream(worker, parts, Compute(labels=labels), on_rows)
     arms: dict[str, dict[str, float]] = {}
     for part, summary in zip(parts, summaries, strict=True):
         if part.split == "pool":

@@ -13,7 +13,7 @@ import torch
 
 from umc_ray.config import EncoderConfig
 from umc_ray.errors import StageError
-from umc_ray.pipeline.capacity import room
+from umc_ray.pipeline.capacity import ANY_NODE, Labels, room
 from umc_ray.pipeline.encoders import Encoder, Half, encoder_hash, load_encoder
 from umc_ray.pipeline.stream import Compute, OnRows, Summary, stream
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -146,8 +146,9 @@ def encode(
     parts: Sequence[Part],
     storage: Storage,
     on_rows: OnRows | None = None,
+    labels: Labels = ANY_NODE,
 ) -> dict[str, list[int]]:
-    """Encode all parts of all tasks that are not encoded yet.
+    """Encode all parts of all tasks that are not encoded yet, on the nodes with the labels.
 
     Returns:
         By domain, the ids of the samples that cannot be encoded.
@@ -157,15 +158,15 @@ def encode(
         alike = {task: config for task, config in encoders.items() if config.num_gpus == gpus}
         worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
         mine = [part for part in parts if part.arm.task in alike]
-        actors = max(_pool_size(config) for config in alike.values())
-        summaries = stream(worker, mine, Compute(actors, gpus), on_rows)
+        actors = max(_pool_size(config, labels) for config in alike.values())
+        summaries = stream(worker, mine, Compute(actors, gpus, labels), on_rows)
         for part, summary in zip(mine, summaries, strict=True):
             rejected.setdefault(str(part.arm), []).extend(summary["rejected"])
     return rejected
 
 
-def _pool_size(config: EncoderConfig) -> int:
+def _pool_size(config: EncoderConfig, labels: Labels) -> int:
     """Return the size of the actor pool: as configured, or what the cluster holds."""
     if config.workers is not None:
         return config.workers
-    return max(1, room(config.num_gpus))
+    return max(1, room(config.num_gpus, labels))

@@ -16,7 +16,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from umc_ray import errors
 from umc_ray.errors import StageError, UmcError
-from umc_ray.pipeline.capacity import check_room, cpus, room
+from umc_ray.pipeline.capacity import ANY_NODE, Labels, check_room, cpus, room
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -71,10 +71,14 @@ class Worker(Protocol[ItemIn]):
 
 @dataclass(frozen=True)
 class Compute:
-    """Where a pass runs: `actors` processes that keep a model, or 0 for stateless tasks."""
+    """Where a pass runs: `actors` processes that keep a model, or 0 for stateless tasks.
+
+    Only nodes with the labels take part.
+    """
 
     actors: int = 0
     num_gpus: float = 0.0
+    labels: Labels = field(default_factory=lambda: ANY_NODE)
 
     def strategy(self) -> ActorPoolStrategy | TaskPoolStrategy:
         """Return Ray Data's form of it; pools are fixed, growing ones start one by one."""
@@ -147,7 +151,7 @@ def stream(
     todo = [item for item in items if worker.output_key(item) not in done]
     if todo:
         compute = replace(compute, actors=min(compute.actors, len(todo)))
-        check_room(max(compute.actors, 1), compute.num_gpus)
+        check_room(max(compute.actors, 1), compute.num_gpus, compute.labels)
         worker.storage.delete(_tries(worker))
         _run(worker, todo, compute, on_rows)
         worker.storage.delete(_tries(worker))
@@ -161,6 +165,8 @@ def _run(
     _configure()
     step: Any = _Step(worker, todo)
     arguments: dict[str, Any] = {"num_cpus": cpus(compute.num_gpus)}
+    if compute.labels:
+        arguments["label_selector"] = dict(compute.labels)
     if compute.num_gpus:
         arguments["num_gpus"] = compute.num_gpus
     if compute.actors:
@@ -195,7 +201,7 @@ def _tasks(items: int, compute: Compute) -> int:
     """Return how many tasks do the items; an actor takes them one by one."""
     if compute.actors:
         return items
-    even = TASKS_PER_CPU * max(1, room(0))
+    even = TASKS_PER_CPU * max(1, room(0, compute.labels))
     return min(items, max(even, math.ceil(items / MAX_ITEMS_PER_TASK)))
 
 

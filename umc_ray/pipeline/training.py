@@ -26,6 +26,7 @@ from umc_ray.config import SpecialistConfig, TaskConfig, TrainingConfig, fingerp
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
 from umc_ray.methods.identity import uniform
+from umc_ray.pipeline.capacity import ANY_NODE, Labels
 from umc_ray.pipeline.ensemble import EnsembleRef
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.storage import Storage
@@ -81,16 +82,24 @@ class Trained:
 
 
 def train_ensembles(
-    jobs: Sequence[EnsembleJob], training: TrainingConfig, storage: Storage, seed: int
+    jobs: Sequence[EnsembleJob],
+    training: TrainingConfig,
+    storage: Storage,
+    seed: int,
+    labels: Labels = ANY_NODE,
 ) -> list[Trained]:
-    """Train, calibrate and store the specialists of all tasks, all in parallel."""
-    options = {"num_cpus": 0 if training.workers else 1}
-    train_one = ray.remote(train_specialist).options(**options)
+    """Train, calibrate and store the specialists of all tasks, all in parallel.
+
+    Only nodes with the labels train.
+    """
+    train_one = ray.remote(train_specialist).options(
+        num_cpus=0 if training.workers else 1, label_selector=dict(labels)
+    )
     running = []
     for job in jobs:
         samples = ray.put(job.samples)
         specialists = _specialist_jobs(job, training, storage, seed)
-        running.append([train_one.remote(each, samples, storage) for each in specialists])
+        running.append([train_one.remote(each, samples, storage, labels) for each in specialists])
     return [
         _calibrated(job, ray.get(refs), storage) for job, refs in zip(jobs, running, strict=True)
     ]
@@ -134,14 +143,18 @@ def _calibrated(job: EnsembleJob, reports: list[dict[str, Any]], storage: Storag
     return Trained(ref, np.mean(probs_SNC, axis=0, dtype=np.float32), specialists)
 
 
-def train_specialist(job: SpecialistJob, samples: TrainingSet, storage: Storage) -> dict[str, Any]:
+def train_specialist(
+    job: SpecialistJob, samples: TrainingSet, storage: Storage, labels: Labels
+) -> dict[str, Any]:
     """Run Ray Train for one specialist; returns what its loop stored as a report."""
     with tempfile.TemporaryDirectory() as scratch:
         trainer = TorchTrainer(
             train_loop,
             train_loop_config={"job": job, "samples": samples, "storage": storage},
-            scaling_config=ScalingConfig(
-                num_workers=job.training.workers, use_gpu=job.training.use_gpu
+            scaling_config=ScalingConfig(  # type: ignore[call-arg]  # typed as that of Train's v1
+                num_workers=job.training.workers,
+                use_gpu=job.training.use_gpu,
+                label_selector=dict(labels) or None,
             ),
             run_config=RunConfig(
                 name=job.folder.replace("/", "-"),

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 from safetensors.torch import save
 
 from umc_ray.config import EncoderConfig
 from umc_ray.pipeline import features
+from umc_ray.pipeline.capacity import ANY_NODE
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.pipeline.features import EncodeWorker
 from umc_ray.pipeline.stream import Compute, stream
@@ -24,7 +26,7 @@ FEATURES, ENCODED, SCORED = "features/made", "features/encoded", "rounds/0001"
 DIMENSION, CLASSES = 384, 10
 SPECIALISTS = ("a", "b", "generalist")
 PARTS = [Part("pool", ARM, f"part-{i:05d}", 2500) for i in range(40)]
-PACE_S = 0.05
+PACE_S = 0.08
 
 
 def log_of(root):
@@ -118,8 +120,17 @@ class Lengths:
         return np.array([[len(text), 1] for text in prepared], np.float16)
 
 
-def score(root):
-    worker = Scoring(
+@dataclass(frozen=True)
+class Placed(ScoreWorker):
+    def process(self, item):
+        begin(self.storage, item)
+        with Path(self.storage.root, "nodes.log").open("a") as log:
+            log.write(f"{ray.get_runtime_context().get_node_labels()['umc']}\n")
+        return super().process(item)
+
+
+def score(root, worker=Scoring, labels=ANY_NODE):
+    worker = worker(
         storage=Storage(root),
         table=SCORED,
         ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "made")},
@@ -128,7 +139,11 @@ def score(root):
         acquisition="margin",
         top=100,
     )
-    score_parts(worker, PARTS)
+    score_parts(worker, PARTS, labels=labels)
+
+
+def place(root):
+    score(root, Placed, {"umc": "worker-0"})
 
 
 def encode(root):
@@ -137,4 +152,4 @@ def encode(root):
     stream(worker, PARTS, Compute(actors=2))
 
 
-PASSES = {"score": score, "encode": encode}
+PASSES = {"score": score, "encode": encode, "place": place}

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 def test_a_campaign_on_three_nodes_loses_its_allocator(reference, cluster, tmp_path):
     values = campaign(tmp_path, budget={"labels": 60, "per_round": 30})
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
-    process = start_umc("run", path, RAY_ADDRESS=cluster.address)
+    process = start_umc("run", path, **cluster.environment)
     try:
         killed = [kill_allocator(process, cluster, run, number) for number in (1, 2)]
         told, _ = process.communicate()
