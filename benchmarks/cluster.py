@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
 import psutil
 
-RAY = (str(Path(sys.executable).with_name("ray")), "start", "--block")
+BIN = Path(sys.executable).parent
 STARTED = "This command will now block forever"
 MEMORY = str(80 * 2**20)
 NOTICE = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
@@ -30,10 +31,12 @@ PASS = ("ray::MapBatches(_Step)", "ray::MapWorker(")
 class LocalCluster:
     """A head without CPUs and worker nodes with one CPU each, each a Ray of its own.
 
-    Workers have labels: `umc` is worker-0, worker-1 and so on.
+    Workers have labels: `umc` is worker-0, worker-1 and so on. `head` are further options of
+    `ray start` for the head.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, head: Sequence[str] = ("--include-dashboard=false",)) -> None:
+        self.head = head
         self.names = [f"worker-{i}" for i in range(workers)]
         self._nodes: dict[str, subprocess.Popen[str]] = {}  # of the workers
         self._token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
@@ -43,8 +46,9 @@ class LocalCluster:
         with ExitStack() as stack:
             self._folder = Path(tempfile.mkdtemp(prefix="uc", dir="/tmp"))  # short, for sockets
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            head = "--head", "--port=0", "--num-cpus=0", f"--system-config={json.dumps(NOTICE)}"
-            stack.callback(_kill, self._start(*head, "--include-dashboard=false"))
+            notice = f"--system-config={json.dumps(NOTICE)}"
+            head = self._start("--head", "--port=0", "--num-cpus=0", notice, *self.head)
+            stack.callback(_kill, head)
             stack.callback(self._end)
             self.grow()
             self._stack = stack.pop_all()
@@ -75,8 +79,13 @@ class LocalCluster:
     def _start(self, *options: str) -> subprocess.Popen[str]:
         """Start a node, and return when it has joined."""
         node = subprocess.Popen(
-            [*RAY, f"--object-store-memory={MEMORY}", *options],
-            env={**os.environ, "RAY_TMPDIR": str(self._folder), **self._token},
+            [BIN / "ray", "start", "--block", f"--object-store-memory={MEMORY}", *options],
+            env={
+                **os.environ,
+                **self._token,
+                "RAY_TMPDIR": str(self._folder),
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # where jobs look for python
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -85,7 +85,7 @@ def _worker_figures(storage: Storage, parts: list[Part], repeats: int) -> Figure
         with local_ray(workers):
             figures[f"strong_{workers}"] = _speeds(storage, parts, repeats)
             figures[f"weak_{workers}"] = _speeds(storage, parts[: share * workers], repeats)
-            actors = [_actor_speed(storage, parts, workers) for _ in range(repeats)]
+            actors = [actor_speed(storage, parts, workers) for _ in range(repeats)]
             figures[f"actors_{workers}"] = Figure("rows/s", actors)
     for kind in ("strong", "weak", "actors"):
         alone = figures[f"{kind}_1"].median
@@ -110,7 +110,7 @@ def _pass_seconds(storage: Storage, parts: list[Part]) -> float:
     return time.perf_counter() - began
 
 
-def _actor_speed(storage: Storage, parts: list[Part], actors: int) -> float:
+def actor_speed(storage: Storage, parts: list[Part], actors: int) -> float:
     """Return rows per second between the first and the last part that are done."""
     storage.delete("rounds")
     done: list[tuple[float, int]] = []

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -29,6 +28,7 @@ from benchmarks.cost import Cost, PlainProcess, cost_of, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.methods.scoring import score, top_m
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
+from umc_ray.pipeline.stream import Summary, run_item
 from umc_ray.records import SCORES, Arm, Part, embeddings_array, embeddings_column
 from umc_ray.storage import Storage
 
@@ -80,33 +80,51 @@ def run(options: Options) -> Report:
 def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
     """Make a run directory with cached features and a trained ensemble."""
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
-        storage = Storage(folder)
-        rng = np.random.default_rng(SEED)
-        parts: list[Part] = []
-        for start in range(0, rows, ROWS_PER_PART):
-            part = Part("pool", ARM, f"part-{len(parts):05d}", min(ROWS_PER_PART, rows - start))
-            table = pa.table(
-                {
-                    "sample_id": rng.integers(2**62, size=part.rows),
-                    "embedding": embeddings_column(_embeddings(rng, part.rows)),
-                }
-            )
-            storage.write_table(part.key(FEATURES), table)
-            parts.append(part)
-        for name in SPECIALISTS:
-            head = {
-                "weight": torch.from_numpy(rng.normal(0, 2, (1, DIMENSION, CLASSES))).float(),
-                "bias": torch.from_numpy(rng.normal(0, 0.1, (1, CLASSES))).float(),
-            }
-            storage.write_bytes(f"models/{name}/model.safetensors", save(head))
-            storage.write_json(f"models/{name}/calibration.json", {"temperature": TEMPERATURE})
-        yield storage, parts
+        maker, parts = FeatureMaker(Storage(folder)), parts_of(rows)
+        for part in parts:
+            run_item(maker, part)
+        write_ensemble(maker.storage)
+        yield maker.storage, parts
 
 
-def _embeddings(rng: np.random.Generator, rows: int) -> npt.NDArray[np.float16]:
-    values_ND = rng.standard_normal((rows, DIMENSION), dtype=np.float32)
-    values_ND /= np.linalg.norm(values_ND, axis=1, keepdims=True)
-    return values_ND.astype(np.float16)
+def parts_of(rows: int) -> list[Part]:
+    """Name the parts of a pool."""
+    sizes = [min(ROWS_PER_PART, rows - start) for start in range(0, rows, ROWS_PER_PART)]
+    return [Part("pool", ARM, f"part-{i:05d}", size) for i, size in enumerate(sizes)]
+
+
+@dataclass(frozen=True)
+class FeatureMaker:
+    """Makes features of unit length; a pass of its own, where a cluster makes them."""
+
+    storage: Storage
+
+    def output_key(self, item: Part) -> str:
+        """Name the part's features."""
+        return item.key(FEATURES)
+
+    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+        """Make a part."""
+        rng = np.random.default_rng([SEED, *item.name.encode()])
+        values_ND = rng.standard_normal((item.rows, DIMENSION), dtype=np.float32)
+        values_ND /= np.linalg.norm(values_ND, axis=1, keepdims=True)
+        columns = {
+            "sample_id": rng.integers(2**62, size=item.rows),
+            "embedding": embeddings_column(values_ND.astype(np.float16)),
+        }
+        return pa.table(columns), {"rows": item.rows}
+
+
+def write_ensemble(storage: Storage) -> None:
+    """Make specialists that are unsure often enough."""
+    rng = np.random.default_rng(SEED)
+    for name in SPECIALISTS:
+        head = {
+            "weight": torch.from_numpy(rng.normal(0, 2, (1, DIMENSION, CLASSES))).float(),
+            "bias": torch.from_numpy(rng.normal(0, 0.1, (1, CLASSES))).float(),
+        }
+        storage.write_bytes(f"models/{name}/model.safetensors", save(head))
+        storage.write_json(f"models/{name}/calibration.json", {"temperature": TEMPERATURE})
 
 
 def _alternate(storage: Storage, parts: list[Part], repeats: int) -> tuple[list[Cost], list[Cost]]:

@@ -1,11 +1,9 @@
-"""jobs/ as users run them: submitted to a cluster of its own that asks for a token."""
+"""jobs/ as users run them: submitted to a cluster of three nodes that asks for a token."""
 
 import os
-import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -16,7 +14,9 @@ from urllib.request import Request, urlopen
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tiny import ROOT, campaign, end, results, texts, write_campaign, write_csv
+from benchmarks.cluster import LocalCluster
+from tests.tiny import ROOT, campaign, results, texts, write_campaign, write_csv
+from umc_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -26,33 +26,15 @@ STARTS_WITHIN_S = 120
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The environment of the clients of a cluster whose job server is up."""
-    dashboard, client, agent = (str(port) for port in free_ports(3))
-    address, token = f"http://127.0.0.1:{dashboard}", secrets.token_hex(16)
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
-        "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_API_SERVER_ADDRESS": address,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": token,
-    }
-    ports = ["--port", "0", "--dashboard-port", dashboard, "--ray-client-server-port", client]
-    ports += ["--dashboard-agent-listen-port", agent]
-    # Sockets lie in this folder, and their paths may have 107 bytes: pytest's own are too long.
-    with tempfile.TemporaryDirectory(
-        prefix="umc", dir="/tmp", ignore_cleanup_errors=True
-    ) as folder:
-        process = subprocess.Popen(
-            [RAY, "start", "--head", "--block", "--num-cpus", "2", "--temp-dir", folder, *ports],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until_up(process, address, token)
-            yield environment
-        finally:
-            end(process)
+    """The environment of the clients of a cluster of three nodes whose job server is up."""
+    dashboard, client, agent = free_ports(3)
+    ports = f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"
+    with LocalCluster(2, [*ports, f"--dashboard-agent-listen-port={agent}"]) as nodes:
+        inherited = {**os.environ, **nodes.environment}
+        del inherited["RAY_ADDRESS"]
+        environment = {**inherited, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+        wait_until_up(environment)
+        yield environment
 
 
 def free_ports(n):
@@ -74,10 +56,10 @@ def status_of(address, token=None):
         return None
 
 
-def wait_until_up(process, address, token):
+def wait_until_up(environment):
+    address, token = environment["RAY_API_SERVER_ADDRESS"], environment["RAY_AUTH_TOKEN"]
     until = time.monotonic() + STARTS_WITHIN_S
     while status_of(address, token) != HTTPStatus.OK:
-        assert process.poll() is None, "the cluster ended"
         assert time.monotonic() < until, "the job server did not come up"
         time.sleep(0.2)
 
@@ -94,7 +76,9 @@ def test_the_cluster_wants_its_token(cluster):
     assert status_of(cluster["RAY_API_SERVER_ADDRESS"]) == HTTPStatus.UNAUTHORIZED
 
 
-def test_jobs_curate_and_score_and_fail(cluster, reference, tmp_path):
+def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
+    cluster, reference, tmp_path
+):
     values = campaign(tmp_path, budget={"labels": 30, "per_round": 30})
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
     curated = submit(cluster, "python", "jobs/curate.py", path)
@@ -110,6 +94,18 @@ def test_jobs_curate_and_score_and_fail(cluster, reference, tmp_path):
     assert "30 samples are scored, 0 rows in quarantine" in scored.stdout
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
 
+    reported = submit(cluster, "python", "-m", "jobs.report", path)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    assert f"{run}/report/index.html" in reported.stdout
+    assert "tiny" in (run / "report/index.html").read_text()
+
     failed = submit(cluster, "python", "jobs/curate.py", tmp_path / "none.yaml")
     assert failed.returncode != 0
     assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout
+
+
+def test_jobs_bench(cluster, tmp_path):
+    told = ["--storage", tmp_path, "--rows", 40_000, "--workers", 1, 2]
+    measured = submit(cluster, "python", "-m", "jobs.bench", *told)
+    assert measured.returncode == 0, measured.stdout + measured.stderr
+    assert list(Storage(str(tmp_path)).read_json("scaling.json")["rows_per_s"]) == ["1", "2"]

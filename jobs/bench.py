@@ -1,0 +1,44 @@
+"""How does scoring grow with the workers of this cluster?
+
+    ray job submit --address http://HEAD:8265 --working-dir . -- \
+        python -m jobs.bench --storage s3://bucket/bench --rows 10000000 --workers 1 2 4 8 16
+
+The cluster makes a pool of features once and scores it with each number of workers; the table is
+printed and stored as scaling.json.
+"""
+
+import argparse
+import sys
+
+from benchmarks.scaling import actor_speed
+from benchmarks.scoring import FeatureMaker, parts_of, write_ensemble
+from umc_ray.errors import UmcError
+from umc_ray.pipeline.cluster import connect
+from umc_ray.pipeline.stream import Compute, stream
+from umc_ray.storage import Storage
+
+
+def main() -> None:
+    """Parse, measure, and fail as a job if a pass fails."""
+    parser = argparse.ArgumentParser(description="Measure how scoring grows with the workers.")
+    parser.add_argument("--storage", required=True, help="folder or s3:// that all nodes see")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    asked = parser.parse_args()
+    storage, parts = Storage(asked.storage), parts_of(asked.rows)
+    try:
+        connect()
+        stream(FeatureMaker(storage), parts, Compute())
+        write_ensemble(storage)
+        speeds = {workers: actor_speed(storage, parts, workers) for workers in asked.workers}
+        storage.write_json("scaling.json", {"rows": asked.rows, "rows_per_s": speeds})
+    except UmcError as error:
+        sys.exit(f"error: {error}")
+    first, *_ = speeds
+    print("workers    rows/s  of linear")
+    for workers, speed in speeds.items():
+        print(f"{workers:7d} {speed:9,.0f} {speed / speeds[first] * first / workers:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
