@@ -87,9 +87,9 @@ def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
         yield maker.storage, parts
 
 
-def parts_of(rows: int) -> list[Part]:
+def parts_of(rows: int, per_part: int = ROWS_PER_PART) -> list[Part]:
     """Name the parts of a pool."""
-    sizes = [min(ROWS_PER_PART, rows - start) for start in range(0, rows, ROWS_PER_PART)]
+    sizes = [min(per_part, rows - start) for start in range(0, rows, per_part)]
     return [Part("pool", ARM, f"part-{i:05d}", size) for i, size in enumerate(sizes)]
 
 

@@ -17,6 +17,9 @@ from umc_ray.pipeline.cluster import connect
 from umc_ray.pipeline.stream import Compute, stream
 from umc_ray.storage import Storage
 
+ROWS_PER_PART = 100_000
+"""An actor takes parts one by one, and a hand-over takes as long as scoring 5,000 rows."""
+
 
 def main() -> None:
     """Parse, measure, and fail as a job if a pass fails."""
@@ -25,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     asked = parser.parse_args()
-    storage, parts = Storage(asked.storage), parts_of(asked.rows)
+    storage, parts = Storage(asked.storage), parts_of(asked.rows, ROWS_PER_PART)
     try:
         connect()
         stream(FeatureMaker(storage), parts, Compute())

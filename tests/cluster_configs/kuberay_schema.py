@@ -51,6 +51,12 @@ JOB_SPEC = _object(
     rayClusterSpec=CLUSTER_SPEC,
 )
 
+SERVICE_SPEC = _object(
+    ["serveConfigV2", "rayClusterConfig"],
+    serveConfigV2={"type": "string"},
+    rayClusterConfig=CLUSTER_SPEC,
+)
+
 
 def _resource(kind, spec):
     metadata = _object(["name"], name={"type": "string"})
@@ -62,4 +68,5 @@ def _resource(kind, spec):
 RESOURCES = {
     "RayCluster": _resource("RayCluster", CLUSTER_SPEC),
     "RayJob": _resource("RayJob", JOB_SPEC),
+    "RayService": _resource("RayService", SERVICE_SPEC),
 }

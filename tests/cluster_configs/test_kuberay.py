@@ -5,8 +5,11 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from ray.serve.schema import ServeDeploySchema
 
 from tests.cluster_configs.kuberay_schema import RESOURCES
+from umc_ray.serving.deployment import build
+from umc_ray.serving.settings import ServingConfig
 
 KUBERAY = Path(__file__).parents[2] / "cluster_configs/kuberay"
 KUBERNETES = "1.34"
@@ -18,7 +21,8 @@ def load(kind):
 
 def cluster_of(kind):
     spec = load(kind)["spec"]
-    return spec if kind == "RayCluster" else spec["rayClusterSpec"]
+    where = {"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}
+    return spec[where[kind]] if kind in where else spec
 
 
 def pods(kind):
@@ -94,6 +98,20 @@ def test_prometheus_finds_a_metrics_port_on_every_pod(kind):
             for each in template["spec"]["containers"][0]["ports"]
         }
         assert ports[endpoint["port"]] == 8080  # where KubeRay has Ray export them
+
+
+def test_a_service_asks_for_what_serving_knows_on_volumes_that_all_pods_have():
+    text = load("RayService")["spec"]["serveConfigV2"]
+    config = ServeDeploySchema.model_validate(yaml.safe_load(text))
+    (application,) = config.applications
+    assert application.import_path == f"{build.__module__}:{build.__name__}"
+    settings = ServingConfig.model_validate(application.args)
+    for template in pods("RayService").values():
+        (container,) = template["spec"]["containers"]
+        mounts = {each["mountPath"] for each in container["volumeMounts"]}
+        assert mounts >= {str(settings.campaign.parent), str(settings.tokens.parent), "/storage"}
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        assert ports["serve"] == config.http_options.port
 
 
 def test_a_job_ends_its_cluster_and_may_fail_twice():

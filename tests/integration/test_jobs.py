@@ -105,7 +105,7 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
 
 
 def test_jobs_bench(cluster, tmp_path):
-    told = ["--storage", tmp_path, "--rows", 40_000, "--workers", 1, 2]
+    told = ["--storage", tmp_path, "--rows", 300_000, "--workers", 1, 2]
     measured = submit(cluster, "python", "-m", "jobs.bench", *told)
     assert measured.returncode == 0, measured.stdout + measured.stderr
     assert list(Storage(str(tmp_path)).read_json("scaling.json")["rows_per_s"]) == ["1", "2"]
