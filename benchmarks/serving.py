@@ -3,9 +3,10 @@
     python -m benchmarks.serving [--quick] [--check] [--repeats 3]
 
 MiniLM and five linear specialists on two CPUs, asked by a load generator in a process of its own
-on the same CPUs: `umc serve` (one replica of two threads), a FastAPI application that runs the same
-model for each request without batches, and the model called in its own process. They are measured
-in turns. Then versions are swapped under load, and four times as much is asked as can be answered.
+on the same CPUs: `umc serve --haproxy` (one replica of two threads), a FastAPI application that
+runs the same model for each request without batches, and the model called in its own process. They
+are measured in turns. Then versions are swapped under load, and four times as much is asked as can
+be answered.
 """
 
 import json
@@ -36,10 +37,13 @@ from umc_ray.config import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import WHEEL, read_domain
+from umc_ray.methods.scoring import score
+from umc_ray.pipeline.encoders import load_encoder
 from umc_ray.pipeline.ensemble import EnsembleRef
 from umc_ray.publication import publish_round
 from umc_ray.run import Run
 from umc_ray.serving.deployment import start
+from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.scorer import TaskScorer
 from umc_ray.serving.settings import ServingConfig
@@ -54,6 +58,8 @@ LARGE = 64
 OVERLOAD = 4.0
 RAY_NICENESS = 15
 """What Ray gives its workers: all others get the same, so that a busy machine is fair."""
+SETTLE_S = 3.0
+"""HAProxy starts anew when it hears of a replica, and closes what is open."""
 TASK = "task"
 
 
@@ -73,6 +79,7 @@ def run(options: Options) -> Report:
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         path = write_campaign(Path(folder))
         texts = read_texts()
+        os.environ.update(haproxy_settings(folder))  # as `umc serve --haproxy` does
         with local_ray(CPUS), PlainProcess() as generator, bare_app(path) as bare_url:
             generator.pool.submit(os.nice, RAY_NICENESS).result()
             app_url = _started(path)
@@ -145,6 +152,7 @@ def read_texts() -> list[str]:
 def _started(path: Path) -> str:
     port = _free_port()
     start([ServingConfig(campaign=path, cpus=CPUS, poll_s=0.1)], "127.0.0.1", port)
+    time.sleep(SETTLE_S)
     return f"http://127.0.0.1:{port}/v1/score"
 
 
@@ -177,24 +185,37 @@ def _listens(port: int) -> bool:
 
 
 def _serve_bare(path: Path, port: int) -> None:
-    """Encode and score each request by itself, in FastAPI's threads."""
+    """Encode and score each request by itself, in FastAPI's threads, with torch as it comes."""
     os.nice(RAY_NICENESS)
-    scorer, app = _scorer(path), FastAPI()
+    publication, app = _live(path).now, FastAPI()
+    assert publication is not None
+    ensemble = publication.ensembles[TASK]
+    encoder = load_encoder(load_campaign(path).tasks[TASK].encoder)
 
     @app.post("/v1/score")
-    def score(request: dict[str, Any]) -> dict[str, Any]:
-        (found,) = scorer.judge([[each["text"] for each in request["samples"]]])
-        return {"results": [getattr(row, "values", None) for row in found.rows]}
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        texts = [each["text"] for each in request["samples"]]
+        found = score(ensemble.probabilities(encoder.encode(texts)))
+        return {
+            "results": [
+                {"probabilities": probs, "confidence": confidence, "disagreement": disagreement}
+                for probs, confidence, disagreement in zip(
+                    found.mean_NC.tolist(),
+                    found.confidence_N.tolist(),
+                    found.disagreement_N.tolist(),
+                    strict=True,
+                )
+            ]
+        }
 
     uvicorn.run(app, port=port, log_level="warning")
 
 
-def _scorer(path: Path) -> TaskScorer:
-    torch.set_num_threads(CPUS)
+def _live(path: Path) -> LivePublication:
     run = Run(load_campaign(path))
     live = LivePublication(run.storage, run.config)
     live.refresh()
-    return TaskScorer(run.config, TASK, ServingConfig(campaign=path), live)
+    return live
 
 
 def _bodies(texts: Sequence[str], size: int) -> list[bytes]:
@@ -237,9 +258,11 @@ def _in_process(path: Path, texts: list[str], seconds: float) -> dict[str, float
 
 
 def _called(path: Path, texts: list[str], seconds: float) -> dict[str, float]:
-    """Call the model as a batch program would."""
+    """Call the model as a batch program would, in as many threads as the endpoint has."""
     os.nice(RAY_NICENESS)
-    scorer, done, began = _scorer(path), 0, time.perf_counter()
+    settings = ServingConfig(campaign=path, cpus=CPUS)
+    scorer = TaskScorer(load_campaign(path), TASK, settings, _live(path))
+    done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         batch = [texts[(done + i) % len(texts)] for i in range(LARGE)]
         scorer.judge([batch])

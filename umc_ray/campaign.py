@@ -15,7 +15,7 @@ from umc_ray.pipeline.ensemble import EnsembleRef
 from umc_ray.pipeline.features import encode
 from umc_ray.pipeline.ingest import ingest, load_manifest
 from umc_ray.pipeline.stream import OnRows
-from umc_ray.publication import publish_round, round_before
+from umc_ray.publication import PUBLISHED, publish_round, read_published, round_before
 from umc_ray.records import Arm, Split
 from umc_ray.round import round_folder, run_round
 from umc_ray.run import UNUSABLE, Run
@@ -24,7 +24,16 @@ from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-FREE = ("budget", "stop", "allocation", "selection", "annotation", "placement", "storage")
+FREE = (
+    "budget",
+    "stop",
+    "allocation",
+    "selection",
+    "annotation",
+    "certificate",
+    "placement",
+    "storage",
+)
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""
 
 
@@ -47,6 +56,7 @@ def run_campaign(run: Run) -> Outcome:
     clear_note(run.storage)
     number = finished_rounds(run.storage)
     began = number
+    _publish_missed(run, number)
     while (reason := stop_reason(run, number)) is None:
         if number == began:
             connect()
@@ -132,11 +142,12 @@ def _ingest(run: Run, arm: Arm, on_rows: OnRows) -> int:
     return rows
 
 
-def publish(run: Run, number: int) -> None:
-    """Name the newest specialists: what `umc score` and the endpoint use."""
+def publish(run: Run, number: int, chosen: bool = False) -> None:
+    """Name a round's specialists: what `umc score` and the endpoint use."""
     training = run.storage.read_json(f"{round_folder(number)}/training.json")
     refs = {name: EnsembleRef.from_json(each) for name, each in training["ensembles"].items()}
-    publish_round(run.storage, run.config, number, refs)
+    certificates = training.get("certificates", {})  # rounds of an older release have none
+    publish_round(run.storage, run.config, number, refs, certificates, chosen)
 
 
 def republish(run: Run, number: int | None, back: bool) -> int:
@@ -150,8 +161,18 @@ def republish(run: Run, number: int | None, back: bool) -> int:
         number = round_before(run.storage) if back else rounds
     if not 1 <= number <= rounds:
         raise StoreError(f"no round {number} of {run.config.name} is done, there are {rounds}")
-    publish(run, number)
+    publish(run, number, chosen=True)
     return number
+
+
+def _publish_missed(run: Run, rounds: int) -> None:
+    """Publish the newest round if its run was killed before that; what a person chose stays."""
+    if run.storage.exists(PUBLISHED):
+        told = read_published(run.storage)
+        if told.chosen or told.round == rounds:
+            return
+    if rounds:
+        publish(run, rounds)
 
 
 def show(run: Run, number: int) -> None:

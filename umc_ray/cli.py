@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import click
@@ -27,6 +28,7 @@ from umc_ray.release.report import write_report
 from umc_ray.run import Run
 from umc_ray.scoring import score_by_endpoint, score_new
 from umc_ray.serving.deployment import start
+from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
 from umc_ray.stopping import Stoppable
@@ -122,17 +124,37 @@ def serve(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="processes per campaign")] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="CPUs per process")] = 1,
+    image_host: Annotated[
+        list[str] | None, typer.Option(help="host whose images may be named by URL")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="folder or s3:// prefix whose files may be named")
+    ] = None,
+    haproxy: Annotated[
+        bool,
+        typer.Option(help="HAProxy instead of Serve's proxy: faster; counts at two more ports"),
+    ] = False,
 ) -> None:
     """Answer requests for scores with the newest round, until interrupted."""
     settings = [
-        ServingConfig(campaign=path, tokens=tokens, replicas=replicas, cpus=cpus)
+        ServingConfig(
+            campaign=path,
+            tokens=tokens,
+            replicas=replicas,
+            cpus=cpus,
+            image_hosts=tuple(image_host or ()),
+            references=tuple(reference or ()),
+        )
         for path in campaigns
     ]
-    connect()
-    for route in start(settings, host, port):
-        say(f"http://{host}:{port}{route.rstrip('/')}/docs")
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
+    with TemporaryDirectory(prefix="umc") as folder:
+        if haproxy:
+            os.environ.update(haproxy_settings(folder))
+        connect()
+        for route in start(settings, host, port):
+            say(f"http://{host}:{port}{route.rstrip('/')}/docs")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 @app.command(name="publish")

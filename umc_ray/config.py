@@ -183,6 +183,17 @@ class AnnotationConfig(Section):
     )
 
 
+class CertificateConfig(Section):
+    """When the endpoint may let a machine's label stand without a person."""
+
+    max_error: float = Field(
+        0.05, gt=0, lt=1, description="share of such labels that may be wrong, at most"
+    )
+    confidence: float = Field(
+        0.95, gt=0, lt=1, description="how sure the audit samples must make us of that"
+    )
+
+
 class TrainingConfig(Section):
     """How the specialists are trained."""
 
@@ -246,6 +257,7 @@ class CampaignConfig(Section):
     selection: SelectionConfig = SelectionConfig()
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
+    certificate: CertificateConfig = CertificateConfig()
     ingest: IngestConfig = IngestConfig()
     placement: PlacementConfig = PlacementConfig()
     stop: StopConfig = StopConfig()

@@ -11,14 +11,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pydantic
+from pydantic import Field
 from safetensors.torch import load
 
 from umc_ray.config import CampaignConfig, Section, TaskConfig
 from umc_ray.errors import DataError, StoreError
+from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.heads import Parameters
 from umc_ray.pipeline.encoders import encoder_hash
 from umc_ray.pipeline.ensemble import Ensemble, EnsembleRef
@@ -42,6 +45,7 @@ class PublishedEnsemble(Section):
     labels: list[str]
     encoder: str
     canaries: list[list[float]]
+    certificate: Certificate | None = None
 
     @property
     def ref(self) -> EnsembleRef:
@@ -55,6 +59,7 @@ class Published(Section):
     round: int
     version: str
     ensembles: dict[str, PublishedEnsemble]
+    chosen: bool = Field(False, description="by a person: `umc publish`")
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,30 @@ class Publication:
 
 
 def publish_round(
-    storage: Storage, config: CampaignConfig, number: int, refs: Mapping[str, EnsembleRef]
+    storage: Storage,
+    config: CampaignConfig,
+    number: int,
+    refs: Mapping[str, EnsembleRef],
+    certificates: Mapping[str, dict[str, Any] | None] = MappingProxyType({}),
+    chosen: bool = False,
 ) -> None:
-    """Name a round's ensembles as those that score new data.
+    """Name a round's ensembles as those that score new data, with the certificates of some.
 
     Raises:
         StoreError: a file is missing.
         DataError: the weights are broken; what was published before stays.
     """
-    tasks = {name: _described(storage, config.tasks[name], ref) for name, ref in refs.items()}
+    tasks = {
+        name: {
+            **_described(storage, config.tasks[name], ref),
+            "certificate": certificates.get(name),
+        }
+        for name, ref in refs.items()
+    }
     digest = hashlib.blake2b(json.dumps(tasks, sort_keys=True).encode(), digest_size=4)
     version = f"{number}-{digest.hexdigest()}"
-    storage.write_json(PUBLISHED, {"round": number, "version": version, "ensembles": tasks})
+    told = {"round": number, "version": version, "ensembles": tasks, "chosen": chosen}
+    storage.write_json(PUBLISHED, told)
 
 
 def read_published(storage: Storage) -> Published:

@@ -20,7 +20,7 @@ from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.pipeline.batch import NO_MODEL, Share, choose
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
-from umc_ray.pipeline.evaluation import audit_metrics, summary, test_metrics
+from umc_ray.pipeline.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.pipeline.labeled import labels_so_far, training_sets
 from umc_ray.pipeline.opinions import OPINION, batch_opinions
 from umc_ray.pipeline.stream import OnRows
@@ -107,9 +107,8 @@ def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
 
 def _last(run: Run, number: int, name: str) -> Document:
     """Return a document of the round before, empty in the first round."""
-    found: Document = {}
-    if number > 1:
-        found = run.storage.read_json(f"{round_folder(number - 1)}/{name}.json")
+    key = f"{round_folder(number - 1)}/{name}.json"
+    found: Document = run.storage.read_json(key) if number > 1 else {}
     return found
 
 
@@ -141,12 +140,10 @@ def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
     run.backend.submit(
         [_question(run, number, i, row | opinions[i]) for i, row in enumerate(_rows(batch))]
     )
-    review = run.config.annotation.review
-    answers = collect_all(run.backend, run.store, name, number, review)
+    answers = collect_all(run.backend, run.store, name, number, run.config.annotation.review)
     run.store.close_round(name, number)
     costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
-    decided = decisions(run.store, name, number)
-    return label_table(answers, run.classes, costs, number, decided)
+    return label_table(answers, run.classes, costs, number, decisions(run.store, name, number))
 
 
 def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
@@ -198,29 +195,30 @@ def train(run: Run, number: int) -> Document:
     trained = train_ensembles(
         jobs, run.config.training, run.storage, run.config.seed, run.config.placement.training
     )
-    audits: Document = {}
+    audits, certificates = Document(), Document()
     for name, ensemble in zip(samples, trained, strict=True):
         audits |= audit_metrics(ensemble, samples[name], name)
+        certificates[name] = certificate(ensemble, samples[name], run.config.certificate)
     return {
         "rows": sum(len(each.labels_N) for each in samples.values()),
         "ensembles": {k: v.ref.to_json() for k, v in zip(samples, trained, strict=True)},
         "specialists": {k: v.specialists for k, v in zip(samples, trained, strict=True)},
         "audits": audits,
+        "certificates": certificates,
     }
 
 
 def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document:
     """Score all pools and tests with the newest specialists."""
     ensembles = {k: EnsembleRef.from_json(v) for k, v in training["ensembles"].items()}
-    selection = run.config.selection
     worker = ScoreWorker(
         storage=run.storage,
         table=round_folder(number),
         ensembles=ensembles,
         features=run.features,
         asked=run.closed(),
-        acquisition=selection.acquisition,
-        top=selection.candidates_per_label * run.config.budget.per_round,
+        acquisition=run.config.selection.acquisition,
+        top=run.config.selection.candidates_per_label * run.config.budget.per_round,
     )
     parts = [part for part in run.parts if part.arm.task in ensembles]
     return score_parts(worker, parts, on_rows, run.config.placement.scoring)

@@ -129,6 +129,18 @@ class Storage:
         info = _filesystem(self.root)[0].get_file_info(self.path(key))
         return bool(info.type == pafs.FileType.File)
 
+    @_reliably("look up")
+    def size(self, key: str) -> int:
+        """Return the size of a file, in bytes.
+
+        Raises:
+            StoreError: there is no such file.
+        """
+        info = _filesystem(self.root)[0].get_file_info(self.path(key))
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(f"no file {key}")
+        return int(info.size)
+
     @_reliably("list")
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of all files below a folder, sorted; none if there is no such folder."""

@@ -7,8 +7,10 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.serving.conftest import local_client
 from umc_ray.campaign import publish
 from umc_ray.publication import PUBLISHED, read_published
+from umc_ray.serving.settings import ServingConfig
 
 pytestmark = pytest.mark.ray
 
@@ -52,6 +54,48 @@ def test_specialists_are_told_on_request_and_average_to_the_whole(server):
     assert mean == pytest.approx(result["probabilities"]["good"], abs=1e-6)
     plain = server.post("/v1/score", json={**body, "specialists": False}).json()
     assert plain["results"][0]["specialists"] is None
+
+
+def test_neighbors_are_the_labeled_samples_next_to_it(server):
+    run = server.campaign.run
+    labels = {}
+    for number in (1, 2):
+        for row in run.storage.read_table(f"rounds/000{number}/labels.parquet").to_pylist():
+            labels[row["domain"], row["sample_id"]] = run.classes["mood"][row["label"]]
+    part = next(part for part in run.parts if part.split == "pool")
+    rows = run.storage.read_table(part.key("pool"), ["sample_id", "text"]).to_pylist()
+    row = next(row for row in rows if (part.arm.domain, row["sample_id"]) in labels)
+    body = {"samples": [{"text": row["text"]}, {"text": "sad poor bad"}], "neighbors": 4}
+    itself, sad = server.post("/v1/score", json=body).json()["results"]
+    assert itself["neighbors"][0]["sample_id"] == row["sample_id"]
+    assert itself["neighbors"][0]["similarity"] == pytest.approx(1, abs=1e-3)
+    for found in (itself, sad):
+        assert len(found["neighbors"]) == 4
+        near = [each["similarity"] for each in found["neighbors"]]
+        assert near == sorted(near, reverse=True)
+        for each in found["neighbors"]:
+            assert labels[each["domain"], each["sample_id"]] == each["label"]
+    assert {each["label"] for each in sad["neighbors"]} == {"bad"}
+
+
+def test_a_label_stands_by_itself_where_a_certificate_says_so(campaign):
+    told = campaign.run.storage.read_json(PUBLISHED)
+    body = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
+
+    def routes(certificate):
+        told["ensembles"]["mood"]["certificate"] = certificate
+        campaign.run.storage.write_json(PUBLISHED, told)
+        with local_client(ServingConfig(campaign=campaign.path)) as client:
+            answer = client.post("/v1/score", json=body).json()
+        assert answer["certificate"] == certificate
+        probs = [max(each["probabilities"].values()) for each in answer["results"]]
+        return [each["route"] for each in answer["results"]], probs
+
+    found, (sure, unsure) = routes(None)
+    assert found == ["human", "human"]
+    assert sure > unsure
+    certificate = {"threshold": sure, "bound": 0.04, "audits": 200, "accepted": 150, "errors": 1}
+    assert routes(certificate)[0] == ["auto", "human"]
 
 
 def test_embeddings_are_those_of_the_pool(server):

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.config import CertificateConfig
 from umc_ray.methods.calibration import reliability
+from umc_ray.methods.certificates import certify
 from umc_ray.pipeline.training import Trained, TrainingSet
 from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage
@@ -33,6 +35,20 @@ def audit_metrics(
             low, high = wilson_interval(right, n)
             found[f"{task}/{domain}"] = {"n": n, "accuracy": right / n, "low": low, "high": high}
     return found
+
+
+def certificate(
+    trained: Trained, samples: TrainingSet, config: CertificateConfig
+) -> dict[str, Any] | None:
+    """Certify a threshold for labels by a task's ensemble, by held-out predictions of its audits.
+
+    The ensemble itself has seen a few labels more than those predictions. Domains count as they
+    were audited: the guarantee is for new samples that are of them in the same shares.
+    """
+    probs_NC = trained.held_out_NC[samples.audit_N]
+    right_N = probs_NC.argmax(1) == samples.labels_N[samples.audit_N]
+    found = certify(probs_NC.max(1, initial=0), right_N, config.max_error, config.confidence)
+    return None if found is None else asdict(found)
 
 
 def wilson_interval(right: int, n: int) -> tuple[float, float]:

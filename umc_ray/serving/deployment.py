@@ -5,6 +5,7 @@
 with `import_path: umc_ray.serving.deployment:build` and the settings as `args`.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from umc_ray.errors import ConfigError
 from umc_ray.serving.access import Access
 from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
+from umc_ray.serving.haproxy import HAPROXY
 from umc_ray.serving.settings import ServingConfig, is_loopback
 
 MAX_ONGOING = 512
@@ -34,7 +36,7 @@ class Replica:
     """One process of the endpoint."""
 
     def __init__(self, settings: ServingConfig) -> None:
-        torch.set_num_threads(settings.cpus)  # Ray gives its workers one
+        torch.set_num_threads(1)  # the scorers have threads of their own
         self.endpoint = Endpoint(settings)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -43,11 +45,18 @@ class Replica:
 
 
 def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
-    """Build the Serve application of a campaign.
+    """Build the Serve application of a campaign, for `serve deploy`.
 
     Raises:
-        ConfigError: the campaign file or the tokens cannot be used.
+        ConfigError: the campaign file or the tokens cannot be used, or there are no tokens behind
+            HAProxy, where all clients seem to be on the same machine.
     """
+    if settings.tokens is None and os.environ.get(HAPROXY) == "1":
+        raise ConfigError(f"with {HAPROXY}=1, tokens are needed: HAProxy does not tell who asks")
+    return _application(settings)
+
+
+def _application(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
     config = load_campaign(settings.campaign)
     Access.read(settings.tokens)
     replicas: dict[str, Any] = {"num_replicas": settings.replicas}
@@ -66,6 +75,7 @@ def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
         ray_actor_options={
             "num_cpus": settings.cpus,
             "num_gpus": max(task.encoder.num_gpus for task in config.tasks.values()),
+            "label_selector": settings.labels,
         },
         # The access log costs a twentieth of a loaded machine.
         logging_config=LoggingConfig(enable_access_log=False),
@@ -92,5 +102,5 @@ def start(settings: Sequence[ServingConfig], host: str, port: int) -> list[str]:
     names = [load_campaign(each.campaign).name for each in settings]
     routes = ["/"] if len(names) == 1 else [f"/{name}" for name in names]
     for each, name, route in zip(settings, names, routes, strict=True):
-        serve.run(build(each), name=name, route_prefix=route)
+        serve.run(_application(each), name=name, route_prefix=route)
     return routes

@@ -1,21 +1,25 @@
 """A campaign's endpoint without HTTP: tasks, their models, and who waits for them."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from umc_ray.campaign import finished_rounds, round_metrics
 from umc_ray.config import load_campaign
-from umc_ray.publication import Publication
+from umc_ray.errors import StoreError
+from umc_ray.publication import Publication, PublishedEnsemble
 from umc_ray.run import Run
 from umc_ray.serving.access import Access
 from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.live import LivePublication
+from umc_ray.serving.media import Media, Unusable
 from umc_ray.serving.messages import (
     CampaignResponse,
     EmbedRequest,
     EmbedResponse,
     ModelsResponse,
+    Route,
     Sample,
     SampleEmbedding,
     SampleError,
@@ -24,9 +28,15 @@ from umc_ray.serving.messages import (
     ScoreResponse,
     TaskModels,
 )
+from umc_ray.serving.neighbors import LabeledSamples, labeled_samples
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.scorer import Bad, Opinion, Opinions, Payload, TaskScorer
 from umc_ray.serving.settings import ServingConfig
+
+logger = logging.getLogger(__name__)
+
+FETCHES = 16
+"""Samples that are fetched at once."""
 
 
 class Endpoint:
@@ -45,6 +55,7 @@ class Endpoint:
             name: Batcher(scorer.judge, settings.batch_size, settings.max_wait_s)
             for name, scorer in self.scorers.items()
         }
+        self.media, self.fetching = Media(settings), asyncio.Semaphore(FETCHES)
         self.live.refresh()
 
     def refresh(self) -> None:
@@ -75,16 +86,33 @@ class Endpoint:
             reason = self.live.refused or "no round is done"
             raise Refusal(503, f"{scorer.name} has no specialists: {reason}", retry_after_s=30)
         told = found.publication.told
-        names = told.ensembles[scorer.name].specialists if request.specialists else None
+        ensemble = told.ensembles[scorer.name]
+        labeled = await self._labeled(scorer, told.round) if request.neighbors else None
 
         def result(index: int, sample: Sample, opinion: Opinion) -> SampleScore:
-            views = None
-            if names is not None:
-                views = dict(zip(names, map(scorer.by_label, opinion.probs_SC), strict=True))
-            return SampleScore(index=index, id=sample.id, specialists=views, **opinion.values)
+            views = near = None
+            if request.specialists:
+                probs = map(scorer.by_label, opinion.probs_SC)
+                views = dict(zip(ensemble.specialists, probs, strict=True))
+            if labeled is not None:
+                near = labeled.nearest(opinion.embedding_D, request.neighbors)
+            return SampleScore(
+                index=index,
+                id=sample.id,
+                route=_route(ensemble, opinion),
+                specialists=views,
+                neighbors=near,
+                **opinion.values,
+            )
 
         results, errors = _sorted_out(request.samples, found.rows, result)
-        return ScoreResponse(version=told.version, task=scorer.name, results=results, errors=errors)
+        return ScoreResponse(
+            version=told.version,
+            task=scorer.name,
+            certificate=ensemble.certificate,
+            results=results,
+            errors=errors,
+        )
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
         """Encode samples.
@@ -143,13 +171,28 @@ class Endpoint:
             raise Refusal(422, f"task must be one of {', '.join(self.scorers)}")
         return self.scorers[request.task]
 
+    async def _labeled(self, scorer: TaskScorer, rounds: int) -> LabeledSamples:
+        classes = tuple(scorer.config.labels)
+        try:
+            return await asyncio.to_thread(
+                labeled_samples, self.run.storage, scorer.name, classes, rounds
+            )
+        except StoreError as error:
+            logger.warning("no neighbors: %s", error)
+            raise Refusal(503, "the labeled samples cannot be read", retry_after_s=30) from error
+
     async def _judge(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Opinions:
         """Check samples, and have the usable ones judged together with those of others.
 
         Raises:
             Refusal: none of them is usable, or too many requests wait.
         """
-        checked = await asyncio.to_thread(lambda: [scorer.check(each) for each in samples])
+        brought: Sequence[Sample | Bad] = samples
+        if any(each.image_url or each.reference for each in samples):
+            brought = await asyncio.gather(*(self._brought(scorer, each) for each in samples))
+        checked = await asyncio.to_thread(
+            lambda: [each if isinstance(each, Bad) else scorer.check(each) for each in brought]
+        )
         rows: list[Opinion | Bad] = [each for each in checked if isinstance(each, Bad)]
         found = Opinions(None, ())
         if payloads := [each for each in checked if not isinstance(each, Bad)]:
@@ -160,6 +203,21 @@ class Endpoint:
             errors = _sorted_out(samples, rows, lambda *_: None)[1]
             raise Refusal(422, "no sample of the request is usable", errors)
         return Opinions(found.publication, rows)
+
+    async def _brought(self, scorer: TaskScorer, sample: Sample) -> Sample | Bad:
+        """Fetch what a sample refers to."""
+        try:
+            async with self.fetching:
+                return await self.media.bring(sample, scorer.column)
+        except Unusable as error:
+            return Bad(str(error))
+
+
+def _route(ensemble: PublishedEnsemble, opinion: Opinion) -> Route:
+    """Say whether a label is sure enough to stand by itself."""
+    certificate = ensemble.certificate
+    sure = max(opinion.values["probabilities"].values())
+    return "auto" if certificate is not None and sure >= certificate.threshold else "human"
 
 
 Result = TypeVar("Result")

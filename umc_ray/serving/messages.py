@@ -1,9 +1,13 @@
 """What goes over the wire: the requests and answers of the scoring endpoint, for both ends."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
+
+from umc_ray.methods.certificates import Certificate
+
+Route = Literal["auto", "human"]
 
 
 class Message(pydantic.BaseModel):
@@ -19,10 +23,16 @@ class Answer(pydantic.BaseModel):
 
 
 class Sample(Message):
-    """A sample: one of text and image, as the task's kind asks."""
+    """A sample: one of text, image, image_url and reference, as the task's kind asks."""
 
     text: str | None = None
     image: str | None = Field(None, description="the image file, in base64")
+    image_url: Annotated[str, Field(max_length=2000)] | None = Field(
+        None, description="of an image, at a host that the endpoint allows"
+    )
+    reference: Annotated[str, Field(max_length=2000)] | None = Field(
+        None, description="path or s3:// URI of a file, below a folder that the endpoint allows"
+    )
     id: Annotated[str, Field(max_length=200)] | None = Field(
         None, description="any name; comes back with the result"
     )
@@ -39,6 +49,9 @@ class ScoreRequest(EmbedRequest):
     """Samples of one task, and how much to tell of them."""
 
     specialists: bool = Field(False, description="tell each specialist's probabilities too")
+    neighbors: int = Field(
+        0, ge=0, le=20, description="tell so many of the nearest labeled samples too"
+    )
 
     model_config = pydantic.ConfigDict(
         json_schema_extra={
@@ -55,6 +68,15 @@ class SampleError(Answer):
     error: str
 
 
+class Neighbor(Answer):
+    """A labeled sample."""
+
+    domain: str
+    sample_id: int
+    label: str = Field(description="what people said")
+    similarity: float = Field(description="cosine, -1 to 1")
+
+
 class SampleScore(Answer):
     """What the ensemble thinks of a sample."""
 
@@ -69,7 +91,11 @@ class SampleScore(Answer):
     entropy: float = Field(description="of the mean, in bits")
     mutual_information: float = Field(description="of label and specialist, in bits")
     priority: float = Field(description="by the campaign's acquisition; high: ask a person")
+    route: Route = Field(
+        "human", description="auto: sure enough by the certificate; without one, always human"
+    )
     specialists: dict[str, dict[str, float]] | None = None
+    neighbors: list[Neighbor] | None = Field(None, description="the nearest first")
 
 
 class ScoreResponse(Answer):
@@ -77,6 +103,7 @@ class ScoreResponse(Answer):
 
     version: str = Field(description="round and hash of the specialists that answered")
     task: str
+    certificate: Certificate | None = Field(None, description="what the route auto promises")
     results: list[SampleScore]
     errors: list[SampleError]
 

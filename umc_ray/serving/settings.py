@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from umc_ray.config import Section
+from umc_ray.config import Name, Section
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """A replica has another working folder."""
@@ -28,6 +28,7 @@ class ServingConfig(Section):
         None, gt=0, description="grow up to so many when requests wait; none: fixed"
     )
     cpus: int = Field(1, gt=0, description="CPUs, and threads of torch, per replica")
+    labels: dict[str, Name] = Field({}, description="nodes that serve, such as {umc: serving}")
     batch_size: int = Field(32, gt=0, description="samples that the model sees at once")
     poll_s: float = Field(2.0, gt=0, description="how often replicas look for a newer round")
     max_wait_s: float = Field(
@@ -40,6 +41,14 @@ class ServingConfig(Section):
     )
     max_text_chars: int = Field(100_000, gt=0, description="longer texts are refused")
     max_image_pixels: int = Field(16_000_000, gt=0, description="larger images are refused")
+    image_hosts: tuple[str, ...] = Field(
+        (), description="hosts that image_url may name; none: images come in the request"
+    )
+    references: tuple[str, ...] = Field(
+        (), description="folders or s3:// prefixes below which reference may name files"
+    )
+    max_fetch_bytes: int = Field(16_000_000, gt=0, description="size of what is referred to")
+    fetch_timeout_s: float = Field(5.0, gt=0, description="time to fetch an image_url in")
     body_timeout_s: float = Field(30.0, gt=0, description="time to send a request's body in")
 
     @model_validator(mode="after")

@@ -1,0 +1,68 @@
+"""The labeled samples next to a new one: what people said of its like.
+
+Suffixes: N labeled samples, D embedding dimension.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.pipeline.encoders import Half
+from umc_ray.records import FloatArray, embeddings_array
+from umc_ray.round import round_folder
+from umc_ray.serving.messages import Neighbor
+from umc_ray.storage import Storage
+
+
+@dataclass(frozen=True)
+class LabeledSamples:
+    """All labeled samples of a task, with embeddings of unit length."""
+
+    embeddings_ND: FloatArray
+    domains: Sequence[str]
+    ids: Sequence[int]
+    labels: Sequence[str]
+
+    def nearest(self, embedding_D: Half, count: int) -> list[Neighbor]:
+        """Return the nearest ones, the nearest first."""
+        similarity_N = self.embeddings_ND @ embedding_D.astype(np.float32)
+        return [
+            Neighbor(
+                domain=self.domains[i],
+                sample_id=self.ids[i],
+                label=self.labels[i],
+                similarity=float(similarity_N[i]),
+            )
+            for i in np.argsort(-similarity_N, kind="stable")[:count].tolist()
+        ]
+
+
+@lru_cache(maxsize=4)
+def labeled_samples(
+    storage: Storage, task: str, classes: tuple[str, ...], rounds: int
+) -> LabeledSamples:
+    """Read what was labeled in the first rounds, once per process.
+
+    Raises:
+        StoreError: a round's files are missing.
+    """
+    folders = [round_folder(number) for number in range(1, rounds + 1)]
+    mine = [("task", "=", task)]
+    labels = pa.concat_tables(
+        [storage.read_table(f"{each}/labels.parquet", filters=mine) for each in folders]
+    )
+    columns = ["sample_id", "embedding"]
+    batch = pa.concat_tables(
+        [storage.read_table(f"{each}/batch.parquet", columns, mine) for each in folders]
+    )
+    row_of = {sample: i for i, sample in enumerate(batch["sample_id"].to_pylist())}
+    rows = pa.array([row_of[sample] for sample in labels["sample_id"].to_pylist()], pa.int64())
+    return LabeledSamples(
+        embeddings_ND=embeddings_array(batch["embedding"].take(rows)).astype(np.float32),
+        domains=labels["domain"].to_pylist(),
+        ids=labels["sample_id"].to_pylist(),
+        labels=[classes[i] for i in labels["label"].to_pylist()],
+    )
