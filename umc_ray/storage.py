@@ -201,14 +201,14 @@ class Storage:
         self, key: str, columns: list[str] | None = None, filters: Filters | None = None
     ) -> pa.Table:
         """Read a Parquet file: all of it, some columns, or the rows that pass filters."""
-        return pq.read_table(
-            self.path(key),
-            columns=columns,
-            filters=filters,
-            filesystem=_filesystem(self.root)[0],
-            partitioning=None,
-            memory_map=self.is_local,
-        )
+        filesystem, path = _filesystem(self.root)[0], self.path(key)
+        if filters is not None:
+            return pq.read_table(
+                path, columns=columns, filters=filters, filesystem=filesystem, partitioning=None
+            )
+        # What plans a filtered read takes half as long as reading a part of a pool.
+        source = pa.memory_map(path) if self.is_local else filesystem.open_input_file(path)
+        return pq.ParquetFile(source, pre_buffer=not self.is_local).read(columns, use_threads=False)
 
     @_reliably("read")
     def read_schema(self, key: str) -> pa.Schema:

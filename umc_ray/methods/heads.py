@@ -4,7 +4,8 @@ Many heads are fitted as one: the folds of a cross-validation and the strengths 
 a leading axis M of every parameter, so that a whole grid costs a few matrix products instead of
 a hundred small fits.
 
-Suffixes: M heads fitted together, N samples, D embedding dimension, H hidden units, C classes.
+Suffixes: M heads fitted together, N samples, D embedding dimension, H hidden units, C classes,
+X outputs of a layer, P those of all heads.
 """
 
 from collections.abc import Mapping
@@ -45,22 +46,23 @@ class Fit:
 
 def forward(parameters: Parameters, x_ND: Tensor) -> Tensor:
     """Compute logits, shape MNC."""
-    weight, bias = parameters["weight"], parameters["bias"][:, None, :]
+    weight, bias = parameters["weight"], parameters["bias"]
     if "hidden_weight" not in parameters:
-        return _product(x_ND, weight) + bias
-    hidden_MNH = _product(x_ND, parameters["hidden_weight"]) + parameters["hidden_bias"][:, None, :]
-    return torch.bmm(torch.relu(hidden_MNH), weight) + bias
+        return _affine(x_ND, weight, bias)
+    hidden_MNH = _affine(x_ND, parameters["hidden_weight"], parameters["hidden_bias"])
+    return torch.baddbmm(bias[:, None, :], torch.relu(hidden_MNH), weight)
 
 
-def _product(x_ND: Tensor, weight_MDX: Tensor) -> Tensor:
+def _affine(x_ND: Tensor, weight_MDX: Tensor, bias_MX: Tensor) -> Tensor:
     """Multiply the same samples with every head's weights in one matrix product, shape MNX.
 
     It lies in memory as MXN, samples last: what is then reduced over classes, in the loss and in
     scoring, runs over whole vectors.
     """
     m, d, x = weight_MDX.shape
-    flat = weight_MDX.transpose(1, 2).reshape(m * x, d) @ x_ND.T
-    return flat.view(m, x, len(x_ND)).transpose(1, 2)
+    weight_PD = weight_MDX.transpose(1, 2).reshape(m * x, d)
+    flat_PN = torch.addmm(bias_MX.reshape(m * x, 1), weight_PD, x_ND.T)
+    return flat_PN.view(m, x, len(x_ND)).transpose(1, 2)
 
 
 def start(kind: Kind, n: int, d: int, classes: int, hidden: int, seed: int) -> Parameters:

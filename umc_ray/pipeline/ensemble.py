@@ -126,9 +126,9 @@ class ScoreWorker:
         rows = rows[top_m(values_N[rows], ids_N[rows], self.top)]
         n = len(rows)
         columns = [
-            pa.array([item.arm.task] * n),
-            pa.array([item.arm.domain] * n),
-            pa.array([item.name] * n),
+            pa.repeat(item.arm.task, n),
+            pa.repeat(item.arm.domain, n),
+            pa.repeat(item.name, n),
             pa.array(rows.astype(np.int32)),
             pa.array(ids_N[rows]),
             pa.array(values_N[rows]),
