@@ -128,6 +128,7 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
             scores=round_folder(number - 1) if str(arm) in scored else None,
             classes=run.classes[arm.task],
             seed=run.config.seed * 100_003 + number,
+            rounds=tuple(_rounds(number - 1)),
         )
         for arm in run.config.domains()
     ]

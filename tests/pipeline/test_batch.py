@@ -1,5 +1,7 @@
 """Suffixes: N samples, D embedding dimension."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -162,6 +164,25 @@ def test_an_active_batch_is_picked_from_the_most_informative_of_all_parts(world)
     pool = Candidates(left_N[best], values_N[best], world.x_ND[rows].astype(np.float32))
     expected = left_N[best][select("cluster", pool, 3, seed=3)]
     assert ids(found) == [audit, *expected.tolist()]
+
+
+def test_a_batch_covers_what_earlier_rounds_did_not(world):
+    values = world.write_scores()
+    asked = world.ids_N[:5].tolist()
+    rows = [
+        {**world.candidate(i, 0.0), "embedding": world.x_ND[row].astype(np.float16).tobytes()}
+        for row, i in enumerate(asked)
+    ]
+    earlier = pa.Table.from_pylist(rows, schema=BATCH)
+    world.storage.write_table("rounds/0001/batch.parquet", earlier)
+    share = replace(world.share(4, asked=asked, scores="rounds/0001"), rounds=("rounds/0001",))
+    found = choose_share(share, SelectionConfig(strategy="herding"), world.storage)
+    left_N, x_ND = world.ids_N[5:], world.x_ND.astype(np.float32)
+    acquisition_N = np.array([values[i] for i in left_N.tolist()], np.float32)
+    pool = Candidates(left_N, acquisition_N, x_ND[5:])
+    picks = select("herding", pool, 4, seed=3, labeled_embeddings=x_ND[:5])
+    assert ids(found) == left_N[picks].tolist()
+    assert picks.tolist() != select("herding", pool, 4, seed=3).tolist()
 
 
 def test_a_batch_says_what_the_ensemble_thinks_and_carries_the_embeddings(world):

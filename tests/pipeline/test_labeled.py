@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from umc_ray.pipeline.draws import AUDIT, draws_key
-from umc_ray.pipeline.labeled import labels_so_far, training_sets
+from umc_ray.pipeline.labeled import embeddings_so_far, labels_so_far, training_sets
 from umc_ray.records import BATCH, DRAWS, LABELS, Arm
 from umc_ray.storage import Storage
 
@@ -69,3 +69,10 @@ def test_a_task_without_labels_is_left_out(storage):
 def test_labels_of_rounds_stand_in_their_order(storage):
     labels = labels_so_far(storage, ["rounds/0001", "rounds/0002"])
     assert labels["round"].to_pylist() == [1, 1, 1, 2, 2]
+
+
+def test_what_a_domain_was_asked_about_is_known_by_its_embeddings(storage):
+    rounds = ["rounds/0001", "rounds/0002"]
+    assert embeddings_so_far(storage, rounds, POSTS).tolist() == [[9, 5], [3, 5], [5, 5]]
+    assert embeddings_so_far(storage, rounds, NEWS).tolist() == [[7, 4], [6, 4]]
+    assert embeddings_so_far(storage, rounds[:1], SCANS) is None

@@ -54,7 +54,7 @@ def select(
     batch: int,
     *,
     seed: int,
-    labeled_embeddings: Floats | None = None,
+    labeled_embeddings: npt.NDArray[np.floating] | None = None,
 ) -> Rows:
     """Choose min(batch, N) different candidates, best first; returns their rows.
 

@@ -1,6 +1,6 @@
 """Choose what people are asked: each domain's share, part at random and part by selection.
 
-Suffixes: N candidates, D embedding dimension, B batch.
+Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from umc_ray.config import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
 from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key, order_of
+from umc_ray.pipeline.labeled import embeddings_so_far
 from umc_ray.records import BATCH, CANDIDATES, Arm, IntArray, Part, embeddings_array
 from umc_ray.storage import Storage
 
@@ -37,6 +38,7 @@ class Share:
     scores: str | None  # rounds/<n> of the scores to go by; None: no model yet
     classes: tuple[str, ...]
     seed: int
+    rounds: tuple[str, ...] = ()  # folders of the rounds that asked before
 
 
 def choose(shares: Sequence[Share], selection: SelectionConfig, storage: Storage) -> pa.Table:
@@ -98,7 +100,9 @@ def _selected(
         candidates["acquisition"].to_numpy(),
         embeddings_array(embeddings["embedding"]).astype(np.float32),
     )
-    return candidates.take(pa.array(select(strategy, pool, n, seed=share.seed)))
+    labeled_LD = embeddings_so_far(storage, share.rounds, share.arm)
+    picks = select(strategy, pool, n, seed=share.seed, labeled_embeddings=labeled_LD)
+    return candidates.take(pa.array(picks))
 
 
 def gather(

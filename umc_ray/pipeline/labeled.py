@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.pipeline.draws import audit_set, draws_key
@@ -10,10 +11,23 @@ from umc_ray.pipeline.training import TrainingSet
 from umc_ray.records import Arm, IntArray, embeddings_array
 from umc_ray.storage import Storage
 
+HalfArray = npt.NDArray[np.float16]
+
 
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first."""
     return pa.concat_tables([storage.read_table(f"{each}/labels.parquet") for each in rounds])
+
+
+def embeddings_so_far(storage: Storage, rounds: Sequence[str], arm: Arm) -> HalfArray | None:
+    """Return the embeddings of a domain's samples that people were asked about, None before any."""
+    found = []
+    for each in rounds:
+        batch = storage.read_table(f"{each}/batch.parquet", ["task", "domain", "embedding"])
+        mine = _equal(batch, "task", arm.task) & _equal(batch, "domain", arm.domain)
+        if mine.any():
+            found.append(embeddings_array(batch["embedding"].filter(pa.array(mine))))
+    return np.concatenate(found) if found else None
 
 
 def training_sets(
