@@ -14,7 +14,7 @@ LAYERS = (
     ("run",),
     ("round",),
     ("campaign",),
-    ("serving",),
+    ("serving", "web"),
     ("client",),
     ("scoring", "release", "console", "starter", "stopping"),
     ("demo",),

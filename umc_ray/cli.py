@@ -32,6 +32,7 @@ from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
 from umc_ray.stopping import Stoppable
+from umc_ray.web.server import serve_page, set_account
 
 app = typer.Typer(
     help="Uncertainty-driven, model-assisted dataset curation on Ray.",
@@ -155,6 +156,33 @@ def serve(
             say(f"http://{host}:{port}{route.rstrip('/')}/docs")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
+
+
+@app.command()
+def annotate(
+    campaign: Campaign,
+    host: Annotated[str, typer.Option(help="other than loopback: put TLS in front")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8100,
+) -> None:
+    """Serve the page that people label a campaign's rounds on, until interrupted."""
+    run = Run(load_campaign(campaign))
+    say(f"http://{host}:{port}/")
+    serve_page(run, host, port)
+
+
+@app.command()
+def account(
+    campaign: Campaign,
+    name: Annotated[str, typer.Argument()],
+    password: Annotated[
+        str,
+        typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, envvar="UMC_PASSWORD"),
+    ],
+    role: Annotated[str, typer.Option(help="annotator, reviewer or admin")] = "annotator",
+) -> None:
+    """Give somebody an account on the page, or another password and role."""
+    set_account(Run(load_campaign(campaign)), name, role, password)
+    say(f"{name} is {role}: umc annotate {campaign}")
 
 
 @app.command(name="publish")

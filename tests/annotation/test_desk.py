@@ -2,6 +2,7 @@ import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -118,7 +119,8 @@ def test_undo_takes_answers_back_one_by_one_and_gives_their_questions_back(store
     ann.claim(12)
     for i in range(12):
         store.record([answer(i, "ann")], [f"a{i}"])
-    assert ids(ann.undo(f"u{i}") for i in range(11)) == list(range(11, 0, -1))
+    undone = [ann.undo(f"u{i}") for i in range(11)]
+    assert [ids(each) for each in undone] == [[i] for i in range(11, 0, -1)]
     assert ids(store.answers("camp")) == ids(ann.history(5)) == [0]
     assert ids(ann.held()) == list(range(1, 12))
     assert ids(desks[1].claim(1)) == []
@@ -132,9 +134,21 @@ def test_a_repeated_undo_request_takes_back_once(store, desks):
     assert ids(store.answers("camp")) == [0]
 
 
+def test_what_was_answered_as_a_group_is_taken_back_as_a_group(store, desks):
+    ask(store, 5)
+    store.record([answer(0, "ann")], ["a"])
+    group = [replace(answer(i, "ann"), bulk="g") for i in (1, 2, 3)]
+    store.record(group, ["b", "c", "d"])
+    undone = desks[0].undo("u_1")
+    assert sorted(ids(undone)) == [1, 2, 3]
+    assert sorted(ids(desks[0].undo("u_1"))) == [1, 2, 3]  # the same request again
+    assert ids(store.answers("camp")) == [0]
+    assert ids(desks[0].undo("u21")) == [0]
+
+
 def test_an_undone_question_can_be_answered_anew_and_without_answers_there_is_no_undo(store, desks):
     ask(store, 1)
-    assert desks[0].undo("u0") is None
+    assert desks[0].undo("u0") == []
     store.record([answer(0, "ann", "good")], ["a"])
     desks[0].undo("u1")
     store.record([answer(0, "ann", "bad")], ["b"])
@@ -153,7 +167,7 @@ def test_an_answer_that_was_used_cannot_be_undone(store, desks):
 def test_nobody_undoes_what_others_answered(store, desks):
     ask(store, 1)
     store.record([answer(0, "ann")], ["a"])
-    assert desks[1].undo("u") is None
+    assert desks[1].undo("u") == []
 
 
 def test_more_votes_reopen_a_question_for_other_people(store, desks):

@@ -17,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -99,8 +100,8 @@ class Desk:
             rows = connection.execute(self._my_answers().limit(count)).mappings()
             return [answer_of(row) for row in rows]
 
-    def undo(self, client_key: str) -> Question | None:
-        """Take back the last answer that stands and lease its question again; None without one.
+    def undo(self, client_key: str) -> list[Question]:
+        """Take back the last answer that stands, with its group; lease their questions again.
 
         Raises:
             StoreError: its round is closed: the answer has been used.
@@ -108,20 +109,18 @@ class Desk:
         now = self._store.clock()
         with self._store.writing() as connection:
             done = self._undone_by(connection, client_key)
-            if done is not None:
-                return question_of(done)
-            last = connection.execute(self._my_answers().limit(1)).mappings().first()
-            if last is None:
-                return None
-            if last["closed"]:
+            if done:
+                return [question_of(row) for row in done]
+            last = self._last_answers(connection)
+            if any(row["closed"] for row in last):
                 raise StoreError(
-                    f"the answer of {self._annotator} to sample {last['sample_id']} of task "
-                    f"{last['task']} cannot be undone: round {last['round']} is closed"
+                    f"the answer of {self._annotator} to sample {last[0]['sample_id']} of task "
+                    f"{last[0]['task']} cannot be undone: round {last[0]['round']} is closed"
                 )
-            find_questions(connection, [question_of(last).key], lock=True)
-            append_events(connection, [self._undo_event(last["id"], client_key, now)])
-            self._lease(connection, [last], now)
-        return question_of(last)
+            find_questions(connection, [question_of(row).key for row in last], lock=True)
+            append_events(connection, self._undo_events(last, client_key, now))
+            self._lease(connection, last, now)
+        return [question_of(row) for row in last]
 
     def _held(self, now: float) -> Select[Any]:
         questions = select(QUESTIONS).join(LEASES, LEASES.c.question_id == QUESTIONS.c.id)
@@ -131,23 +130,38 @@ class Desk:
         mine = EVENTS.c.annotator == self._annotator, QUESTIONS.c.campaign == self._campaign
         return events_with_questions().where(*mine, standing()).order_by(EVENTS.c.id.desc())
 
-    def _undone_by(self, connection: Connection, client_key: str) -> RowMapping | None:
+    def _last_answers(self, connection: Connection) -> Sequence[RowMapping]:
+        """Return the last answer and, where it was given to a group, those to all of it."""
+        wanted = self._my_answers()
+        last = connection.execute(wanted.limit(1)).mappings().all()
+        if last and last[0]["bulk"] is not None:
+            of_group = EVENTS.c.bulk == last[0]["bulk"]
+            return connection.execute(wanted.where(of_group)).mappings().all()
+        return last
+
+    def _undone_by(self, connection: Connection, client_key: str) -> Sequence[RowMapping]:
+        rest_of_group = EVENTS.c.client_key.startswith(f"{client_key}/", autoescape=True)
         wanted = events_with_questions().where(
-            EVENTS.c.client_key == client_key,
+            or_(EVENTS.c.client_key == client_key, rest_of_group),
             EVENTS.c.kind == "undo",
             EVENTS.c.annotator == self._annotator,
         )
-        return connection.execute(wanted).mappings().first()
+        return connection.execute(wanted.order_by(EVENTS.c.id)).mappings().all()
 
-    def _undo_event(self, question_id: int, client_key: str, now: float) -> dict[str, Any]:
-        return {
-            "question_id": question_id,
-            "kind": "undo",
-            "annotator": self._annotator,
-            "client_key": client_key,
-            "label": None,
-            "submitted_at": now,
-        }
+    def _undo_events(
+        self, answers: Sequence[RowMapping], client_key: str, now: float
+    ) -> list[dict[str, Any]]:
+        return [
+            {
+                "question_id": answer["id"],
+                "kind": "undo",
+                "annotator": self._annotator,
+                "client_key": f"{client_key}/{i}" if i else client_key,
+                "label": None,
+                "submitted_at": now,
+            }
+            for i, answer in enumerate(answers)
+        ]
 
     def _lease(self, connection: Connection, questions: Sequence[RowMapping], now: float) -> None:
         ids = [row["id"] for row in questions]

@@ -159,6 +159,18 @@ class AnnotationStore:
             ]
             return append_events(connection, rows)
 
+    def question(self, key: SampleKey) -> Question | None:
+        """Return what was asked about a sample, gold or not; None if nothing was."""
+        campaign, task, sample_id = key
+        with self.readers.connect() as connection:
+            wanted = select(QUESTIONS).where(
+                QUESTIONS.c.campaign == campaign,
+                QUESTIONS.c.task == task,
+                QUESTIONS.c.sample_id == sample_id,
+            )
+            row = connection.execute(wanted).mappings().first()
+        return None if row is None else question_of(row)
+
     def questions(self, campaign: str, round: int | None = None) -> list[Question]:
         """Return all questions but gold ones, the most important first."""
         return self._select_questions(_within(campaign, round))
@@ -191,6 +203,13 @@ class AnnotationStore:
         with self.readers.connect() as connection:
             answered, asked = connection.execute(wanted).one()
         return answered, asked
+
+    def last_round(self, campaign: str) -> int | None:
+        """Return the newest round that was asked, None if none was."""
+        wanted = select(func.max(QUESTIONS.c.round)).where(*_within(campaign, None))
+        with self.readers.connect() as connection:
+            newest: int | None = connection.scalar(wanted)
+        return newest
 
     def raise_votes(self, questions: Iterable[Question], votes: int) -> None:
         """Ask for more answers to questions, where people disagree; never for fewer."""

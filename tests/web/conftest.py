@@ -1,0 +1,58 @@
+import shutil
+from contextlib import closing
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.web.worlds import PASSWORD, ask, write_world
+from umc_ray.web.app import create_app
+from umc_ray.web.site import Site
+
+
+class World:
+    """A site with an account of each role, named like it."""
+
+    def __init__(self, folder, votes=1, **annotation):
+        self.run = ask(write_world(folder, **annotation), votes)
+        self.store = self.run.store
+        self.site = Site(self.run)
+        self.app = create_app(self.site)
+        self.tokens = {}
+        for role in ("annotator", "reviewer", "admin"):
+            self.site.accounts.add(role, role, PASSWORD)
+            self.tokens[role] = self.site.accounts.open(role, "token")
+
+    def client(self, role=None):
+        """Return a program of a role, or a stranger."""
+        headers = {} if role is None else {"authorization": f"Bearer {self.tokens[role]}"}
+        return TestClient(self.app, headers=headers, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    with closing(world.store):
+        yield world
+
+
+@pytest.fixture(scope="module")
+def still_world(tmp_path_factory):
+    """One for tests that change nothing in it that others look at."""
+    world = World(tmp_path_factory.mktemp("still"))
+    with closing(world.store):
+        yield world
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; Playwright brings none that is signed by Debian."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()

@@ -1,0 +1,111 @@
+from contextlib import closing
+
+import pytest
+from sqlalchemy import select
+
+from tests.web.worlds import PASSWORD
+from umc_ray.annotation.schema import ACCOUNTS, KEYS
+from umc_ray.annotation.store import AnnotationStore
+from umc_ray.errors import StoreError
+from umc_ray.web.accounts import SESSION_S, Account, Accounts, Person
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def accounts(tmp_path, clock):
+    with closing(AnnotationStore(f"sqlite:///{tmp_path}/labels.db", clock)) as store:
+        accounts = Accounts(store)
+        accounts.add("ada", "admin", PASSWORD)
+        accounts.add("bob", "annotator", PASSWORD)
+        yield accounts
+
+
+def test_a_session_is_opened_by_the_password_and_ends_by_itself(accounts, clock):
+    key = accounts.log_in("ada", PASSWORD)
+    assert accounts.person(key, "session") == Person("ada", "admin")
+    assert accounts.person(key, "token") is accounts.person("nobody's", "session") is None
+    clock.now += SESSION_S + 1
+    assert accounts.person(key, "session") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ada", "wrong"), ("eve", PASSWORD), ("ada\0", PASSWORD), ("ada", ""), ("ada", "x" * 10**6)],
+)
+def test_nobody_logs_in_with_another_name_or_password(accounts, name, password):
+    assert accounts.log_in(name, password) is None
+
+
+def test_roles_include_those_below():
+    may = {
+        role: [Person("x", role).may(r) for r in ("annotator", "reviewer", "admin")]
+        for role in ("annotator", "reviewer", "admin")
+    }
+    assert may == {
+        "annotator": [True, False, False],
+        "reviewer": [True, True, False],
+        "admin": [True, True, True],
+    }
+
+
+def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
+    keys = [accounts.log_in("bob", PASSWORD), accounts.open("bob", "token")]
+    accounts.change("bob", "annotator", active=False)
+    accounts.change("bob", "annotator", active=True)
+    assert [accounts.person(keys[0], "session"), accounts.person(keys[1], "token")] == [None, None]
+    accounts.change("bob", "annotator", active=False)
+    assert accounts.log_in("bob", PASSWORD) is None
+    assert accounts.all() == [Account("ada", "admin", True), Account("bob", "annotator", False)]
+
+
+def test_another_password_ends_what_the_old_one_opened(accounts):
+    key = accounts.log_in("bob", PASSWORD)
+    accounts.set_password("bob", "another horse")
+    assert accounts.person(key, "session") is accounts.log_in("bob", PASSWORD) is None
+    assert accounts.log_in("bob", "another horse") is not None
+
+
+def test_a_closed_session_is_nobodys(accounts):
+    key = accounts.log_in("bob", PASSWORD)
+    accounts.close(key)
+    assert accounts.person(key, "session") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.add("ada", "admin", PASSWORD), "there is an account ada already"),
+        (lambda a: a.add("<b>", "admin", PASSWORD), "cannot be a name"),
+        (lambda a: a.add("eve ", "admin", PASSWORD), "cannot be a name"),
+        (lambda a: a.add("eve", "admin", "short"), "a password needs 10 to 1000"),
+        (lambda a: a.change("eve", "admin", True), "there is no account eve"),
+        (lambda a: a.set_password("eve", PASSWORD), "there is no account eve"),
+        (lambda a: a.change("ada", "annotator", True), "ada is the last admin"),
+        (lambda a: a.change("ada", "admin", False), "ada is the last admin"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(accounts, change, said):
+    before = accounts.all()
+    with pytest.raises(StoreError, match=said):
+        change(accounts)
+    assert accounts.all() == before
+
+
+def test_the_database_holds_neither_passwords_nor_keys(accounts):
+    keys = {accounts.log_in("ada", PASSWORD), accounts.open("bob", "token")}
+    with accounts._store.readers.connect() as connection:
+        stored = str(connection.execute(select(ACCOUNTS)).all())
+        stored += str(connection.execute(select(KEYS)).all())
+    assert "$argon2id$" in stored
+    assert not [secret for secret in {PASSWORD, *keys} if secret in stored]

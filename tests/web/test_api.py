@@ -1,0 +1,222 @@
+import json
+
+import pytest
+
+from tests.web.conftest import World
+from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray.annotation.review import decisions
+
+KEY = "0123456789abcdef"
+
+
+def sample(index, arm=TEXT, number=2):
+    here = {"task": arm.task, "domain": arm.domain, "round": number}
+    return {**here, "sample_id": str(ids(arm, number)[index])}
+
+
+def label(client, index, label="good", key=None, **values):
+    body = {"client_key": key or f"key-{index:08d}", "samples": [sample(index)], "label": label}
+    return client.post("/api/answers", json=body | values)
+
+
+@pytest.fixture
+def client(world):
+    return world.client("annotator")
+
+
+def test_an_answer_is_on_disk_when_it_is_acknowledged_and_once_however_often_it_is_sent(
+    world, client
+):
+    said = {"seconds": 1.5, "seen": True, "guideline": "v1", "reason": None}
+    for _ in range(3):
+        assert label(client, 0, **said).json() == {"done": 1, "asked": 32}
+    (kept,) = world.store.answers("tiny")
+    assert (kept.sample_id, kept.label, kept.annotator) == (ids(TEXT, 2)[0], "good", "annotator")
+    assert (kept.seconds, kept.seen, kept.guideline) == (1.5, True, "v1")
+
+
+def test_one_key_cannot_mean_two_things_and_people_do_not_share_keys(world, client):
+    assert label(client, 0, key=KEY).status_code == 200
+    assert label(client, 0, "bad", key=KEY).status_code == 409
+    assert label(world.client("admin"), 1, key=KEY).status_code == 200
+    assert [each.label for each in world.store.answers("tiny")] == ["good", "good"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"label": "worst"}, 422),
+        ({"client_key": "short"}, 422),
+        ({"seconds": -1}, 422),
+        ({"extra": 1}, 422),
+        ({"reason": "\0"}, 422),
+        ({"reason": "\ud800"}, 422),
+        ({"reason": "x" * 2001}, 422),
+        ({"samples": []}, 422),
+        ({"samples": [{**sample(0), "sample_id": "9" * 19}]}, 422),
+        ({"samples": [{**sample(0), "task": "none"}]}, 422),
+        ({"samples": [{**sample(0), "sample_id": "77"}]}, 409),
+        ({"samples": [{**sample(0), "round": 1}]}, 409),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason_and_nothing_is_kept(still_world, changes, status):
+    body = {"client_key": KEY, "samples": [sample(0)], "label": "good", **changes}
+    json_type = {"content-type": "application/json"}
+    client = still_world.client("annotator")
+    answered = client.post("/api/answers", content=json.dumps(body), headers=json_type)
+    assert (answered.status_code, list(answered.json())) == (status, ["detail"])
+    assert still_world.store.answers("tiny") == []
+
+
+def test_a_program_leases_answers_and_takes_back(world, client):
+    first, second = client.get("/api/questions?n=2").json()
+    assert first["sample"] == sample(0)
+    assert first["labels"] == CLASSES["mood"]
+    assert first["text"].startswith(XSS)
+    assert second["image"] == f"images/shapes/{ids(PICTURES, 2)[0]}"
+    assert client.get("/api/questions?n=2").json() == [first, second]
+    label(client, 0)
+    undo = {"client_key": "undo-00000001"}
+    for _ in range(2):
+        assert client.post("/api/undo", json=undo).json() == {"samples": [sample(0)]}
+    assert world.store.answers("tiny") == []
+    assert client.post("/api/undo", json={"client_key": "undo-00000002"}).json() == {"samples": []}
+
+
+def test_a_group_is_answered_and_taken_back_as_one(world, client):
+    group = [sample(i) for i in (2, 3, 5)]
+    body = {"client_key": KEY, "samples": group, "label": "bad", "bulk": "2-mood-0"}
+    for _ in range(2):
+        assert client.post("/api/answers", json=body).json()["done"] == 3
+    assert {each.bulk for each in world.store.answers("tiny")} == {"2-mood-0"}
+    undone = client.post("/api/undo", json={"client_key": "undo-00000001"}).json()["samples"]
+    assert sorted(each["sample_id"] for each in undone) == [each["sample_id"] for each in group]
+
+
+def test_a_used_answer_stays(world, client):
+    label(client, 0)
+    world.store.close_round("tiny", 2)
+    refused = client.post("/api/undo", json={"client_key": "undo-00000001"})
+    assert (refused.status_code, "round 2 is closed" in refused.json()["detail"]) == (409, True)
+
+
+def test_remarks_and_decisions_are_kept_beside_the_answers(world, client):
+    remark = {"client_key": KEY, "sample": sample(0), "kind": "flag", "text": XSS}
+    for _ in range(2):
+        assert client.post("/api/remarks", json=remark).status_code == 204
+    assert [each.reason for each in world.store.events("flag", "tiny")] == [XSS]
+    decision = {"client_key": KEY, "sample": sample(0), "label": "bad"}
+    reviewer = world.client("reviewer")
+    assert reviewer.post("/api/decisions", json=decision).status_code == 204
+    assert [each.label for each in decisions(world.store, "tiny").values()] == ["bad"]
+    assert reviewer.post("/api/decisions", json={**decision, "label": "x"}).status_code == 422
+
+
+BATCH = {
+    "task": "mood",
+    "domain": "mail",
+    "samples": [
+        {"text": XSS, "why": XSS, "probabilities": {"bad": 0.3, "good": 0.7}, "priority": 2},
+        {"text": "fine", "id": "m-2", "votes": 2, "blind": True},
+        {"text": "known", "gold": "good"},
+    ],
+}
+
+
+def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client):
+    reviewer = world.client("reviewer")
+    first = reviewer.post("/api/batches/mails", json=BATCH).json()
+    assert first["new"] == 3
+    again = reviewer.post("/api/batches/mails", json=BATCH).json()
+    assert again == {"new": 0, "sample_ids": first["sample_ids"]}
+    held = client.get("/api/questions?batch=mails").json()
+    assert [each["text"] for each in held] == [XSS, "fine"]
+    assert world.store.progress("tiny", 2) == (0, 32)
+    body = {"client_key": KEY, "samples": [held[0]["sample"]], "label": "good"}
+    assert client.post("/api/answers?batch=mails", json=body).json() == {"done": 1, "asked": 2}
+    rows = [json.loads(line) for line in reviewer.get("/api/labels?batch=mails").text.splitlines()]
+    assert [(row["text"], row["label"]) for row in rows] == [(XSS, "good"), ("fine", None)]
+    assert rows[0]["sample_id"] == first["sample_ids"][0]
+    assert (
+        XSS in client.get("/items?batch=mails").text
+        or "fine" in client.get("/items?batch=mails").text
+    )
+
+
+def test_a_batch_can_name_samples_of_the_pool(world):
+    reviewer = world.client("reviewer")
+    here = {"task": "shapes", "domain": "scans"}
+    known = {**here, "samples": [{"sample_id": str(ids(PICTURES, 1)[0])}]}
+    assert reviewer.post("/api/batches/again", json=known).json()["new"] == 1
+    (held,) = world.client("annotator").get("/api/questions?batch=again").json()
+    assert held["image"] == f"images/shapes/{ids(PICTURES, 1)[0]}"
+    image = world.client("annotator").get(f"/{held['image']}?batch=again")
+    assert image.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [{"text": "a", "sample_id": "1"}],
+        [{}],
+        [{"sample_id": "77"}],
+        [{"text": "a", "gold": "worst"}],
+        [{"text": "a", "probabilities": {"worst": 1}}],
+        [{"text": "a", "probabilities": {"bad": 2}}],
+    ],
+)
+def test_a_batch_that_cannot_be_asked_is_refused_whole(still_world, samples):
+    body = {"task": "mood", "domain": "posts", "samples": [{"text": "ok"}, *samples]}
+    reviewer = still_world.client("reviewer")
+    assert reviewer.post("/api/batches/bad", json=body).status_code == 422
+    assert still_world.store.questions("tiny/bad") == []
+
+
+def without_time(answers):
+    names = ("sample_id", "annotator", "label", "round")
+    return sorted(tuple(str(getattr(each, name)) for name in names) for each in answers)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
+def test_labels_go_out_and_come_back_in_as_they_were(world, format, tmp_path):
+    world.store.record(
+        [
+            answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5),
+            answer(ids(TEXT, 2)[0], "=bob", None, reason=XSS),
+            answer(ids(PICTURES, 2)[3], "ann", "star", PICTURES),
+        ],
+        ["a", "b", "c"],
+    )
+    content = world.client("reviewer").get(f"/api/labels?format={format}").content
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other")
+    admin = other.client("admin")
+    for new in (3, 0):
+        taken = admin.post(f"/api/labels?format={format}", content=content)
+        assert taken.json() == {"read": 3, "new": new}
+    assert without_time(other.store.answers("tiny")) == without_time(world.store.answers("tiny"))
+    other.store.close()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
+@pytest.mark.parametrize("content", [b"\xff", b"{}", b"[1]", b'{"votes": 1}', b"[[[", b"null"])
+def test_files_of_another_form_are_refused(still_world, format, content):
+    taken = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
+    assert (taken.status_code, list(taken.json())) == (422, ["detail"])
+
+
+def test_label_studio_tasks_have_its_form(world):
+    world.store.record([answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5)], ["a"])
+    tasks = world.client("reviewer").get("/api/labels?format=label_studio").json()
+    (task,) = [task for task in tasks if task["annotations"]]
+    choice = {"from_name": "label", "to_name": "text", "type": "choices"}
+    assert task["data"].keys() == {"text"}
+    assert task["annotations"] == [
+        {
+            "result": [{**choice, "value": {"choices": ["good"]}}],
+            "was_cancelled": False,
+            "lead_time": 2.5,
+            "completed_by": {"email": "ann"},
+        }
+    ]
+    assert task["predictions"][0]["score"] == 0.75

@@ -1,0 +1,235 @@
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from tests.web.conftest import World
+from tests.web.worlds import ASKED, CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.web.guidelines import read_guidelines
+from umc_ray.web.samples import web_image
+from umc_ray.web.site import Site
+
+PAGES = ["/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items", "/admin"]
+TAGS = re.findall(
+    r"\w+",
+    "html head meta title link script body header strong nav a form input span button main div "
+    "progress kbd section h1 h2 ol ul li p dialog textarea dl dt dd article svg rect figure img "
+    "table caption thead tbody tr th td b q label select option code",
+)
+
+
+class Tags(HTMLParser):
+    """Collects the tags of a page, and the attributes that could run something."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.active, self.scripts = set(), [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        names = dict(attrs)
+        self.active += [name for name in names if name.startswith("on") or name == "style"]
+        links = [names.get(name) or "" for name in ("href", "src", "action")]
+        self.active += [link for link in links if re.match(r"\s*(javascript|data|//|http)", link)]
+        if tag == "script":
+            self.scripts.append(names.get("src"))
+
+
+@pytest.fixture
+def hostile(world):
+    """One in which everything that others write is an attack."""
+    first, second = ids(TEXT, 2)[:2]
+    votes = [answer(first, f"{XSS}1", "good", reason=XSS), answer(second, XSS, None, reason=XSS)]
+    world.store.record(votes, ["a", "b"])
+    world.store.raise_votes([q for q in world.store.questions("tiny") if q.sample_id == first], 2)
+    world.store.record([answer(first, "ann", "bad", reason=XSS)], ["c"])
+    return world
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_that_others_wrote_becomes_markup(hostile, path):
+    html = hostile.client("admin").get(path).text
+    found = Tags(html)
+    assert found.tags <= set(TAGS)
+    assert found.active == []
+    assert set(found.scripts) <= {"/static/page.js"}
+
+
+def test_what_others_wrote_is_shown(hostile):
+    client = hostile.client("admin")
+    for path in ("/items?n=50", "/review/items", "/admin"):
+        assert "&lt;script&gt;window.hit=1" in client.get(path).text
+
+
+def articles(html):
+    return [f"<article{piece}" for piece in html.split("<article")[1:]]
+
+
+def test_of_a_blind_sample_the_page_gets_nothing_that_the_models_think(world):
+    found = articles(world.client("admin").get("/items?n=50").text)
+    assert len(found) == 2 * ASKED
+    blind = [each for each in found if str(ids(TEXT, 2)[-1]) in each]
+    assert len(blind) == 1
+    assert not re.search("%|Labeled before|specialist|measure accuracy|suggested", blind[0])
+    assert len([each for each in found if "What each specialist says" in each]) == 2 * ASKED - 2
+
+
+@pytest.mark.parametrize("world_of", ["show", "after_first_choice", "hidden"])
+def test_suggestions_are_shown_as_configured(tmp_path, world_of):
+    world = World(tmp_path, suggestion=world_of)
+    first = articles(world.client("admin").get("/items?n=1").text)[0]
+    assert f'data-mode="{world_of}"' in first
+    assert ("75 %" in first) == (world_of != "hidden")
+    world.store.close()
+
+
+def test_neighbours_are_the_nearest_of_the_two_likeliest_classes(world):
+    question = world.store.question(("tiny", "mood", ids(TEXT, 2)[0]))
+    near = world.site.alike.neighbours(question)
+    assert [each.label for each in near] == ["bad", "bad", "good", "good"]
+    assert {each.question.sample_id for each in near} <= set(ids(TEXT, 1))
+    blind = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
+    assert world.site.alike.neighbours(blind) == []  # of the first round: nothing was labeled
+
+
+def test_groups_hold_each_sample_once_and_no_audits(world):
+    groups = world.site.alike.groups(2)
+    keys = [key for group in groups for key in group.keys]
+    expected = [("tiny", arm.task, i) for arm in (TEXT, PICTURES) for i in ids(arm, 2)[:-1]]
+    assert sorted(keys) == sorted(expected)
+
+
+def test_groups_come_the_tightest_first_and_without_what_is_answered(world):
+    client = world.client("annotator")
+    first = world.site.alike.groups(2)[0]
+    taken = [answer(first.keys[0][2], "x", "good", arm=TEXT if first.task == "mood" else PICTURES)]
+    world.store.record(taken, ["a"])
+    html = client.get("/groups/next").text
+    assert f'data-bulk="{first.name}"' in html
+    shown = re.findall(r'<input type="checkbox"[^>]*data-sample="(\d+)"', html)
+    assert [int(i) for i in shown] == [key[2] for key in first.keys[1:]]
+    names = " ".join(group.name for group in world.site.alike.groups(2))
+    assert client.get("/groups/next", params={"after": names}).text.strip() == ""
+
+
+def test_reviewers_see_votes_without_names(hostile):
+    html = hostile.client("reviewer").get("/review/items").text
+    assert len(articles(html)) == 1
+    assert "Person 1" in html
+    assert ">ann<" not in html
+
+
+def test_images_are_served_with_their_type_and_cannot_run(world):
+    answered = world.client("annotator").get(f"/images/shapes/{ids(PICTURES, 2)[0]}")
+    assert answered.headers["content-type"] == "image/png"
+    assert answered.headers["content-security-policy"] == "default-src 'none'; sandbox"
+    assert answered.headers["x-content-type-options"] == "nosniff"
+    assert answered.content.startswith(b"\x89PNG")
+
+
+def picture(kind, size=(4, 4)):
+    out = io.BytesIO()
+    Image.new("RGB", size).save(out, kind)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("JPEG", "jpeg"), ("GIF", "gif"), ("TIFF", "png")])
+def test_images_that_browsers_do_not_show_are_redrawn(kind, sent):
+    content, media_type = web_image(picture(kind), 100)
+    assert media_type == f"image/{sent}"
+    assert Image.open(io.BytesIO(content)).format == sent.upper()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<svg onload=alert(1)>", b"\x89PNG broken", picture("PNG", (11, 10))]
+)
+def test_what_is_no_image_or_a_huge_one_is_refused(content):
+    with pytest.raises(DataError, match="image"):
+        web_image(content, 100)
+
+
+def test_guidelines_are_formatted_and_hold_no_active_markup(tmp_path):
+    path = tmp_path / "guide.md"
+    path.write_text(
+        "# Mood\n\n- **good** <b onclick=x>\n\n[a](javascript:x) ![b](http://x/y.png)\n"
+    )
+    found = read_guidelines(str(path))
+    tags = Tags(found.html)
+    assert {"h1", "li", "strong"} <= tags.tags
+    assert not {"b", "img"} & tags.tags
+    assert tags.active == ["http://x/y.png"]  # an image of elsewhere is a link
+    path.write_text("# Changed")
+    assert read_guidelines(str(path)).version not in (None, found.version)
+    with pytest.raises(ConfigError, match=r"annotation\.guidelines .*none\.md"):
+        read_guidelines(str(tmp_path / "none.md"))
+
+
+def test_the_page_is_for_campaigns_that_ask_on_it(world):
+    config = world.run.config
+    other = config.annotation.model_copy(update={"backend": "sheet"})
+    run = type(world.run)(config.model_copy(update={"annotation": other}))
+    with pytest.raises(ConfigError, match="is sheet: only web"):
+        Site(run)
+
+
+def admin_post(world, **fields):
+    return world.client("admin").post("/admin/accounts", data=fields)
+
+
+def test_admins_add_change_and_end_accounts(world):
+    page = admin_post(world, do="add", name="new", role="reviewer")
+    password = re.search(r"<code>(.+?)</code>", page.text)[1]
+    assert world.site.accounts.log_in("new", password) is not None
+    token = re.search(r"<code>(.+?)</code>", admin_post(world, do="token", name="new").text)[1]
+    assert world.site.accounts.person(token, "token").role == "reviewer"
+    admin_post(world, do="change", name="new", role="annotator")
+    assert world.site.accounts.person(token, "token").role == "annotator"
+    admin_post(world, do="end", name="new", role="annotator")
+    assert world.site.accounts.person(token, "token") is None
+    assert admin_post(world, do="token", name="new").status_code == 409
+    assert admin_post(world, do="end", name="admin", role="admin").status_code == 409
+    assert admin_post(world, do="add", name="<i>", role="admin").status_code == 409
+    assert admin_post(world, do="rule", name="new").status_code == 409
+
+
+def test_the_page_of_people_tells_how_far_suggestions_lead(world):
+    first = ids(TEXT, 2)
+    world.store.record(
+        [
+            answer(first[0], "ann", "bad", seen=True, seconds=2.0),
+            answer(first[1], "ann", "bad", seen=True, seconds=4.0),
+            answer(first[0], "bob", "good", seen=False, seconds=9.0),
+        ],
+        ["a", "b", "c"],
+    )
+    rows = re.findall(r"<tr>(.*?)</tr>", world.client("admin").get("/admin").text, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+    assert ["ann", "2", "2", "3.0", "0% of 2", "0% of 1", "–"] in cells
+    assert ["shown", "50% of 2", "–"] in cells
+    assert ["not shown", "0% of 1", "–"] in cells
+
+
+def test_strangers_are_led_to_the_login_and_back(still_world):
+    browser = {"accept": "text/html"}
+    answered = still_world.client().get("/review?batch=a", headers=browser, follow_redirects=False)
+    assert answered.headers["location"] == "/login?next=/review%3Fbatch%3Da"
+
+
+def test_below_another_path_all_links_stay_below_it(still_world):
+    outer = Starlette(routes=[Mount("/annotate", still_world.app)])
+    token = still_world.tokens["admin"]
+    client = TestClient(outer, headers={"authorization": f"Bearer {token}"})
+    for path in ("/", "/items", "/admin", "/groups/next"):
+        html = client.get(f"/annotate{path}").text
+        links = re.findall(r'(?:href|src|action)="(/[^"]*)"', html)
+        assert links
+        assert not [link for link in links if not link.startswith("/annotate/")]
+    assert client.get("/annotate/static/page.js").status_code == 200
+    assert CLASSES["mood"][0] in client.get("/annotate/items").text

@@ -1,0 +1,170 @@
+"""A campaign in its second round, written by hand: texts and images, without Ray and training."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from PIL import Image
+
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.config import load_campaign
+from umc_ray.records import BATCH, LABELS, POOL, Arm, Part
+from umc_ray.run import Run
+
+TEXT, PICTURES = Arm("mood", "posts"), Arm("shapes", "scans")
+CLASSES = {"mood": ["bad", "good"], "shapes": ["round", "square", "star"]}
+XSS = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`{{7*7}} javascript:hit=1"
+LABELED, ASKED = 6, 16  # samples of each domain: in the first round, and now
+PASSWORD = "correct horse"
+
+
+def write_world(folder, **annotation):
+    """Write a campaign that asks about texts and images; returns its run."""
+    task = {"encoder": {"kind": "pixels", "image_px": 8}}
+    values = {
+        "name": "tiny",
+        "storage": "runs",
+        "tasks": {
+            "mood": {
+                **task,
+                "kind": "text_classification",
+                "labels": CLASSES["mood"],
+                "domains": {"posts": {"source": "posts.csv", "text": "text"}},
+            },
+            "shapes": {
+                **task,
+                "kind": "image_classification",
+                "labels": CLASSES["shapes"],
+                "domains": {"scans": {"source": "scans"}},
+            },
+        },
+        "budget": {"labels": 200, "per_round": 40},
+        "annotation": {"backend": "web", **annotation},
+    }
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump(values))
+    run = Run(load_campaign(path))
+    for arm in (TEXT, PICTURES):
+        _write_pool(run.storage, arm)
+    for number in (1, 2):
+        run.storage.write_table(f"rounds/{number:04d}/batch.parquet", batch(number))
+    run.storage.write_table("rounds/0001/labels.parquet", _labels())
+    run.store.submit([question(row, 1) for row in batch(1).to_pylist()])
+    run.store.close_round("tiny", 1)
+    return run
+
+
+def ask(run, votes=1):
+    """Ask the second round."""
+    run.store.submit([question(row, 2, votes) for row in batch(2).to_pylist()])
+    return run
+
+
+def ids(arm, number):
+    """Return ids too large for JavaScript's numbers."""
+    first = 2**60 + (1000 if arm == PICTURES else 0) + (100 if number == 2 else 0)
+    return list(range(first, first + (ASKED if number == 2 else LABELED)))
+
+
+def batch(number):
+    rows = []
+    for arm in (TEXT, PICTURES):
+        for i, sample_id in enumerate(ids(arm, number)):
+            rng = np.random.default_rng(sample_id)
+            middle = np.eye(4)[i % 2 + 2 * (arm == PICTURES)]
+            embedding = (middle + 0.05 * rng.normal(size=4)).astype(np.float16).tobytes()
+            rows.append(
+                {
+                    "task": arm.task,
+                    "domain": arm.domain,
+                    "part": "part-00000",
+                    "row": i + (LABELED if number == 2 else 0),
+                    "sample_id": sample_id,
+                    "acquisition": 0.5,
+                    "audit": i == ASKED - 1,
+                    "embedding": embedding,
+                    "predicted": i % 2,
+                    "confidence": 0.75,
+                    "why": f"why {i}: {XSS}" if i == 1 else "bad and good are 4 points apart",
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=BATCH)
+
+
+def question(row, number, votes=1):
+    labels = CLASSES[row["task"]]
+    rest = 0.25 / (len(labels) - 1)
+    predicted = labels[row["predicted"]]
+    shares = {label: 0.75 if label == predicted else rest for label in labels}
+    payload = {
+        "predicted": predicted,
+        "confidence": 0.75,
+        "probabilities": shares,
+        "specialists": {row["domain"]: [predicted, 0.8], "generalist": [labels[0], 0.6]},
+        "score": 1.1,
+        "margin": 0.5,
+        "disagreement": 0.12,
+        "rank": 3,
+        "ranked": ASKED - 1,
+    }
+    return Question(
+        campaign="tiny",
+        round=number,
+        task=row["task"],
+        domain=row["domain"],
+        sample_id=row["sample_id"],
+        votes=votes,
+        priority=-float(row["sample_id"] % 1000),
+        why=row["why"],
+        payload=payload,
+        blind=row["audit"],
+    )
+
+
+def answer(sample_id, annotator, label, arm=TEXT, number=2, **values):
+    return Answer("tiny", *(arm.task, arm.domain, sample_id), annotator, label, number, **values)
+
+
+def picture(kind, color):
+    """Draw a round or a square."""
+    image = Image.new("RGB", (28, 28), "black")
+    y, x = np.mgrid[:28, :28] - 13.5
+    inside = x**2 + y**2 < 90 if kind == 0 else (abs(x) < 9) & (abs(y) < 9)
+    pixels = np.array(image)
+    pixels[inside] = color
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def _write_pool(storage, arm):
+    rows = []
+    for i, sample_id in enumerate(ids(arm, 1) + ids(arm, 2)):
+        text = f"{XSS} {i}" if i % 5 == 1 else f"The service was {'fine' if i % 2 else 'slow'}, {i}"
+        image = picture(i % 2, (255, 40 * (i % 6), 90)) if arm == PICTURES else None
+        row = {"sample_id": sample_id, "key": f"k{i}", "source": "x", "aliases": []}
+        rows.append({**row, "text": None if image else text, "image": image})
+    part = Part("pool", arm, "part-00000", len(rows))
+    storage.write_table(part.key("pool"), pa.Table.from_pylist(rows, schema=POOL))
+    counts = dict.fromkeys(("duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
+    found = {"parts": [[part.name, part.rows]], "rows": len(rows), "fingerprint": "x"}
+    manifest = {**found, **counts, "reasons": {}, "sources": {}}
+    storage.write_json(f"pool/pool/{arm}/manifest.json", manifest)
+
+
+def _labels():
+    rows = [
+        {
+            "task": row["task"],
+            "domain": row["domain"],
+            "sample_id": row["sample_id"],
+            "label": row["predicted"],
+            "votes": 1,
+            "agreement": 1.0,
+            "round": 1,
+            "cost": 1.0,
+        }
+        for row in batch(1).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=LABELS)

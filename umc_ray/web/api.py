@@ -1,0 +1,159 @@
+"""The REST API of people at work: what the page does, and what a program can do in its place."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from umc_ray.annotation.review import decide
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.web.accounts import Person
+from umc_ray.web.guard import Annotator, Reviewer
+from umc_ray.web.messages import (
+    AnswersIn,
+    Asked,
+    DecisionIn,
+    Problem,
+    Progress,
+    QuestionOut,
+    RemarkIn,
+    UndoIn,
+    Undone,
+)
+from umc_ray.web.site import Here, Queue, Site
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 401, 403, 409, 413, 422)
+}
+router = APIRouter(prefix="/api", responses=PROBLEMS)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request, person: Annotator) -> dict[str, Any]:
+    """Describe this API."""
+    described: dict[str, Any] = request.app.openapi()
+    return described
+
+
+@router.get("/progress")
+def progress(site: Here, queue: Queue, person: Annotator) -> Progress:
+    """Say how far people are."""
+    done, asked = site.progress(queue)
+    return Progress(done=done, asked=asked)
+
+
+@router.get("/questions")
+def questions(
+    site: Here, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
+) -> list[QuestionOut]:
+    """Lease questions to the account; those that it holds already come first."""
+    held = site.claim(person, queue, n)
+    return [
+        QuestionOut(
+            sample=asked(question),
+            text=sample.text,
+            image=None if sample.image is None else image_path(question),
+            labels=list(site.labels(question.task)),
+            why="" if question.blind else question.why,
+        )
+        for question, sample in zip(held, site.samples.of(held), strict=True)
+    ]
+
+
+@router.post("/answers")
+def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Progress:
+    """Answer questions; when this returns, the answers are on disk."""
+    given = [_answer(site, body, each, queue, person) for each in body.samples]
+    keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
+    if len(given) == 1:
+        site.recorder.record(given[0], keys[0])  # together with those of others
+    else:
+        site.store.record(given, keys)
+    done, total = site.progress(queue)
+    return Progress(done=done, asked=total)
+
+
+@router.post("/undo")
+def undo(body: UndoIn, site: Here, queue: Queue, person: Annotator) -> Undone:
+    """Take the last answer back."""
+    undone = site.desk(person, queue).undo(client_key(person, body.client_key))
+    return Undone(samples=[asked(each) for each in undone])
+
+
+@router.post("/remarks", status_code=204)
+def remarks(body: RemarkIn, site: Here, queue: Queue, person: Annotator) -> None:
+    """Flag a sample, or note something about it."""
+    remark = _event(body.sample, queue, person, None, body.text)
+    site.store.record_as(body.kind, [remark], [client_key(person, body.client_key)])
+
+
+@router.post("/heartbeat", status_code=204)
+def heartbeat(site: Here, queue: Queue, person: Annotator) -> None:
+    """Keep the questions that are on the screen."""
+    site.desk(person, queue).heartbeat()
+
+
+@router.post("/release", status_code=204)
+def release(site: Here, queue: Queue, person: Annotator) -> None:
+    """Give the questions on the screen back."""
+    site.desk(person, queue).release()
+
+
+@router.post("/decisions", status_code=204)
+def decision(body: DecisionIn, site: Here, queue: Queue, person: Reviewer) -> None:
+    """Decide where people disagree."""
+    site.check_label(body.sample.task, body.label)
+    decided = _event(body.sample, queue, person, body.label, None)
+    decide(site.store, decided, client_key(person, body.client_key))
+
+
+def asked(question: Question) -> Asked:
+    """Name a question for a client."""
+    return Asked(
+        task=question.task,
+        domain=question.domain,
+        sample_id=str(question.sample_id),
+        round=question.round,
+    )
+
+
+def image_path(question: Question) -> str:
+    """Return where a sample's image is, from the root of the page."""
+    return f"images/{question.task}/{question.sample_id}"
+
+
+def client_key(person: Person, key: str) -> str:
+    """Make a client's key one that no other person's client can take."""
+    return f"web/{person.name}/{key}"
+
+
+def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Person) -> Answer:
+    site.check_label(sample.task, body.label)
+    return Answer(
+        campaign=queue,
+        task=sample.task,
+        domain=sample.domain,
+        sample_id=sample.id,
+        annotator=person.name,
+        label=body.label,
+        round=sample.round,
+        seconds=body.seconds,
+        reason=body.reason,
+        guideline=body.guideline,
+        seen=body.seen,
+        bulk=body.bulk,
+    )
+
+
+def _event(
+    sample: Asked, queue: str, person: Person, label: str | None, reason: str | None
+) -> Answer:
+    return Answer(
+        campaign=queue,
+        task=sample.task,
+        domain=sample.domain,
+        sample_id=sample.id,
+        annotator=person.name,
+        label=label,
+        round=sample.round,
+        reason=reason,
+    )

@@ -1,0 +1,77 @@
+"""The web application: routes, headers, and how what goes wrong becomes an answer."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse
+
+from umc_ray.errors import DataError, StoreError
+from umc_ray.web import api, exchange, office, pages
+from umc_ray.web.shield import Shield
+from umc_ray.web.site import Site
+
+
+def create_app(site: Site) -> FastAPI:
+    """Build the application of a campaign; it can be mounted below any path."""
+    app = FastAPI(
+        title=f"umc_ray annotation: {site.name}",
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.site, app.state.doorkeeper = site, office.Doorkeeper()
+    for each in (api, exchange, office, pages):
+        app.include_router(each.router)
+    app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
+    app.add_middleware(Shield)
+    _handle_errors(app)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 401 and _is_page(request):
+            root, query = request.scope.get("root_path", ""), request.url.query
+            target = f"{request.url.path}?{query}" if query else request.url.path
+            return RedirectResponse(f"{root}/login?next={quote(target)}", 303)
+        return _refused(request, error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _refused(request, 422, _first_problem(error))
+
+    @app.exception_handler(DataError)
+    async def unusable(request: Request, error: DataError) -> Response:
+        return _refused(request, 422, str(error))
+
+    @app.exception_handler(StoreError)
+    async def contradicts(request: Request, error: StoreError) -> Response:
+        return _refused(request, 409, str(error))
+
+
+def _is_page(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
+
+def _refused(
+    request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    if _is_page(request):
+        return pages.page(request, "message.html", None, status, title="Sorry", detail=detail)
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def _first_problem(error: RequestValidationError) -> str:
+    """Say what is wrong where; keys that a client made up are not named."""
+    problem = error.errors()[0]
+    where = problem["loc"][1:]
+    if problem["type"] == "extra_forbidden":
+        where = (*where[:-1], "(unknown key)")
+    if problem["type"] == "json_invalid":
+        return "the body is not JSON"
+    return f"{'.'.join(map(str, where)) or 'body'}: {problem['msg']}"

@@ -1,0 +1,154 @@
+"""The REST API for data: batches in, labels out, and labels of other tools in."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from operator import itemgetter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Query, Response
+
+from umc_ray.annotation.backend import sample_rows
+from umc_ray.annotation.review import decisions
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.config import NAME
+from umc_ray.errors import DataError
+from umc_ray.methods.identity import sample_ids
+from umc_ray.records import Arm
+from umc_ray.web.api import PROBLEMS, image_path
+from umc_ray.web.formats import Format, Labeled, media_type, read_votes, write_labels
+from umc_ray.web.guard import Admin, Reviewer
+from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
+from umc_ray.web.site import Here, Queue, Site
+
+router = APIRouter(prefix="/api", responses=PROBLEMS)
+
+
+@router.post("/batches/{batch}")
+def ask_batch(
+    batch: Annotated[str, Path(pattern=NAME, max_length=100)],
+    body: BatchIn,
+    site: Here,
+    person: Reviewer,
+) -> BatchOut:
+    """Ask about samples beside the campaign's rounds; a sample is asked once per batch."""
+    asking = [_new_question(site, site.queue(batch), body, each) for each in body.samples]
+    _check_pool(site, asking)
+    new = site.store.submit(asking)
+    return BatchOut(new=new, sample_ids=[str(question.sample_id) for question in asking])
+
+
+@router.get("/labels", response_class=Response)
+def labels(
+    site: Here, queue: Queue, person: Reviewer, format: Annotated[Format, Query()] = "jsonl"
+) -> Response:
+    """Give all questions with their answers out, gold ones aside."""
+    content = write_labels(format, labeled(site, queue))
+    return Response(content, media_type=media_type(format))
+
+
+@router.post("/labels")
+def import_labels(
+    body: Annotated[bytes, Body(media_type="application/octet-stream")],
+    site: Here,
+    queue: Queue,
+    person: Admin,
+    format: Annotated[Format, Query()] = "jsonl",
+) -> Imported:
+    """Take answers in, as `GET /api/labels` gives them out; what is known already is left out."""
+    votes = read_votes(format, body)
+    given = [_imported(site, queue, vote) for vote in votes]
+    new = site.store.record(given, [_import_key(queue, vote) for vote in votes])
+    return Imported(read=len(votes), new=new)
+
+
+def labeled(site: Site, queue: str) -> list[Labeled]:
+    """Return the questions of a queue with their samples and answers."""
+    asked_here = site.store.questions(queue)
+    decided = decisions(site.store, queue)
+    by_sample: dict[Any, list[Answer]] = {question.key: [] for question in asked_here}
+    for answer in site.store.answers(queue):
+        by_sample[answer.key].append(answer)
+    return [
+        Labeled(
+            question=question,
+            text=sample.text,
+            image=None if sample.image is None else image_path(question),
+            answers=tuple(by_sample[question.key]),
+            labels=site.labels(question.task),
+            decision=decided.get(question.key),
+        )
+        for question, sample in zip(asked_here, site.samples.of(asked_here), strict=True)
+    ]
+
+
+def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Question:
+    for label in [*(sample.probabilities or {}), *([sample.gold] if sample.gold else [])]:
+        site.check_label(body.task, label)
+    if (sample.text is None) == (sample.sample_id is None):
+        raise DataError("each sample needs one of text and sample_id")
+    payload: dict[str, Any] = {}
+    if sample.probabilities:
+        predicted, confidence = max(sample.probabilities.items(), key=itemgetter(1))
+        payload = {"probabilities": sample.probabilities, "predicted": predicted}
+        payload["confidence"] = confidence
+    if sample.text is not None:
+        payload["text"] = sample.text
+    return Question(
+        campaign=queue,
+        round=1,
+        task=body.task,
+        domain=body.domain,
+        sample_id=_sample_id(body, sample),
+        votes=sample.votes,
+        priority=sample.priority,
+        why=sample.why,
+        payload=payload,
+        gold=sample.gold,
+        blind=sample.blind,
+    )
+
+
+def _sample_id(body: BatchIn, sample: NewSample) -> int:
+    if sample.sample_id is not None:
+        return int(sample.sample_id)
+    name = sample.id or sha256((sample.text or "").encode()).hexdigest()
+    return int(sample_ids(body.task, body.domain, "api", [name])[0])
+
+
+def _check_pool(site: Site, questions: Sequence[Question]) -> None:
+    """Make sure that samples of the pool are there.
+
+    Raises:
+        DataError: names the first that is not.
+    """
+    by_id = [question for question in questions if "text" not in question.payload]
+    known = [each for each in by_id if Arm(each.task, each.domain) in site.run.config.domains()]
+    found = sample_rows(site.run.storage, site.run.parts, known, "pool") if known else {}
+    for question in by_id:
+        if question.key not in found:
+            raise DataError(
+                f"sample {question.sample_id} is not in the pool of "
+                f"{question.task}/{question.domain}"
+            )
+
+
+def _imported(site: Site, queue: str, vote: Vote) -> Answer:
+    site.check_label(vote.task, vote.label)
+    question = site.question(queue, vote.task, int(vote.sample_id))
+    return Answer(
+        campaign=queue,
+        task=vote.task,
+        domain=question.domain,
+        sample_id=question.sample_id,
+        annotator=vote.annotator,
+        label=vote.label,
+        round=question.round,
+        seconds=vote.seconds,
+        reason=vote.reason,
+    )
+
+
+def _import_key(queue: str, vote: Vote) -> str:
+    """Name an answer, so that a file that is imported again adds nothing."""
+    said = repr((queue, vote.task, vote.sample_id, vote.annotator, vote.label))
+    return f"import/{sha256(said.encode(errors='replace')).hexdigest()}"

@@ -1,0 +1,246 @@
+"""Labels as files of other tools, and back: JSON lines, CSV, Label Studio, Prodigy."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from umc_ray.annotation.spreadsheet import read_records, write_records
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.errors import DataError
+from umc_ray.web.messages import Vote
+
+Format = Literal["jsonl", "csv", "label_studio", "prodigy"]
+Content = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A question with its answers; one of text and image, the image's address, is None.
+
+    `decision` is what a reviewer said, if one did.
+    """
+
+    question: Question
+    text: str | None
+    image: str | None
+    answers: tuple[Answer, ...]
+    labels: tuple[str, ...]
+    decision: Answer | None = None
+
+    @property
+    def label(self) -> str | None:
+        """What the reviewer said, else most people; a tie goes to the label that comes first."""
+        if self.decision is not None:
+            return self.decision.label
+        counts = Counter(answer.label for answer in self.answers if answer.label is not None)
+        return max(self.labels, key=lambda label: counts[label]) if counts else None
+
+
+def write_labels(kind: Format, rows: Sequence[Labeled]) -> bytes:
+    """Write questions with their answers."""
+    return _FORMATS[kind].write(rows)
+
+
+def read_votes(kind: Format, data: bytes) -> list[Vote]:
+    """Read what people said from a file as `write_labels` writes it.
+
+    Raises:
+        DataError: it is not of that format; says where.
+    """
+    try:
+        return _FORMATS[kind].read(data)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"the body is not {kind}: {error!r:.200}") from error
+
+
+def media_type(kind: Format) -> str:
+    """Name the type of a file."""
+    return _FORMATS[kind].media_type
+
+
+def _write_jsonl(rows: Sequence[Labeled]) -> bytes:
+    return _lines(
+        {
+            **_identity(row),
+            "text": row.text,
+            "image": row.image,
+            "label": row.label,
+            "reviewed": row.decision is not None,
+            "votes": [_vote(answer) for answer in row.answers],
+        }
+        for row in rows
+    )
+
+
+def _read_jsonl(data: bytes) -> list[Vote]:
+    return [
+        Vote(task=row["task"], sample_id=row["sample_id"], **_from_vote(vote))
+        for row in _read_lines(data)
+        for vote in row["votes"]
+    ]
+
+
+CSV = ("task", "domain", "sample_id", "sample", "label", "annotator", "reason", "seconds")
+
+
+def _write_csv(rows: Sequence[Labeled]) -> bytes:
+    cells = [
+        [
+            row.question.task,
+            row.question.domain,
+            f"s{row.question.sample_id}",
+            row.text or row.image or "",
+            answer.label or "",
+            answer.annotator,
+            answer.reason or "",
+            "" if answer.seconds is None else str(answer.seconds),
+        ]
+        for row in rows
+        for answer in row.answers
+    ]
+    return write_records(CSV, cells)
+
+
+def _read_csv(data: bytes) -> list[Vote]:
+    needed = ("task", "sample_id", "label", "annotator", "reason", "seconds")
+    return [
+        Vote(
+            task=cells["task"],
+            sample_id=cells["sample_id"].removeprefix("s"),
+            annotator=cells["annotator"],
+            label=cells["label"] or None,
+            reason=cells["reason"] or None,
+            seconds=float(cells["seconds"]) if cells["seconds"] else None,
+        )
+        for _, cells in read_records(data, needed, "body")
+    ]
+
+
+def _write_label_studio(rows: Sequence[Labeled]) -> bytes:
+    tasks = [
+        {
+            "data": {"text": row.text} if row.image is None else {"image": row.image},
+            "meta": _identity(row),
+            "annotations": [
+                {
+                    "result": _ls_result(row, answer.label),
+                    "was_cancelled": answer.label is None,
+                    "lead_time": answer.seconds,
+                    "completed_by": {"email": answer.annotator},
+                }
+                for answer in row.answers
+            ],
+            "predictions": _ls_predictions(row),
+        }
+        for row in rows
+    ]
+    return json.dumps(tasks, ensure_ascii=False).encode()
+
+
+def _ls_result(row: Labeled, label: str | None) -> list[Content]:
+    to_name = "text" if row.image is None else "image"
+    value = {"from_name": "label", "to_name": to_name, "type": "choices"}
+    return [] if label is None else [{**value, "value": {"choices": [label]}}]
+
+
+def _ls_predictions(row: Labeled) -> list[Content]:
+    predicted = row.question.payload.get("predicted")
+    score = row.question.payload.get("confidence")
+    return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
+
+
+def _read_label_studio(data: bytes) -> list[Vote]:
+    votes, tasks = [], json.loads(data)
+    if not isinstance(tasks, list):
+        raise DataError("the body is not label_studio: need a list of tasks")
+    for task in tasks:
+        meta = task["meta"]
+        for annotation in task["annotations"]:
+            label = None
+            if not annotation.get("was_cancelled", False):
+                label = annotation["result"][0]["value"]["choices"][0]
+            vote = Vote(
+                task=meta["task"],
+                sample_id=meta["sample_id"],
+                annotator=annotation["completed_by"]["email"],
+                label=label,
+                seconds=annotation.get("lead_time"),
+            )
+            votes.append(vote)
+    return votes
+
+
+def _write_prodigy(rows: Sequence[Labeled]) -> bytes:
+    return _lines(
+        {
+            **({"text": row.text} if row.image is None else {"image": row.image}),
+            "options": [{"id": label, "text": label} for label in row.labels],
+            "accept": [] if answer.label is None else [answer.label],
+            "answer": "ignore" if answer.label is None else "accept",
+            "_annotator_id": answer.annotator,
+            "meta": _identity(row),
+        }
+        for row in rows
+        for answer in row.answers
+    )
+
+
+def _read_prodigy(data: bytes) -> list[Vote]:
+    return [
+        Vote(
+            task=row["meta"]["task"],
+            sample_id=row["meta"]["sample_id"],
+            annotator=row["_annotator_id"],
+            label=row["accept"][0] if row["answer"] == "accept" else None,
+        )
+        for row in _read_lines(data)
+    ]
+
+
+def _identity(row: Labeled) -> Content:
+    """Name a sample; its id as text: other tools read numbers as floats."""
+    question = row.question
+    return {
+        "task": question.task,
+        "domain": question.domain,
+        "sample_id": str(question.sample_id),
+        "round": question.round,
+    }
+
+
+def _vote(answer: Answer) -> Content:
+    names = ("annotator", "label", "reason", "seconds", "seen", "bulk", "late", "submitted_at")
+    return {name: getattr(answer, name) for name in names}
+
+
+def _from_vote(vote: Mapping[str, Any]) -> Content:
+    known = {"annotator": vote["annotator"], "label": vote["label"]}
+    return known | {name: vote[name] for name in ("reason", "seconds") if name in vote}
+
+
+def _lines(rows: Iterable[Content]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _read_lines(data: bytes) -> list[Content]:
+    return [json.loads(line) for line in data.decode().split("\n") if line.strip()]
+
+
+@dataclass(frozen=True)
+class _Form:
+    write: Callable[[Sequence[Labeled]], bytes]
+    read: Callable[[bytes], list[Vote]]
+    media_type: str
+
+
+_FORMATS: dict[Format, _Form] = {
+    "jsonl": _Form(_write_jsonl, _read_jsonl, "application/x-ndjson"),
+    "csv": _Form(_write_csv, _read_csv, "text/csv"),
+    "label_studio": _Form(_write_label_studio, _read_label_studio, "application/json"),
+    "prodigy": _Form(_write_prodigy, _read_prodigy, "application/x-ndjson"),
+}
+assert set(_FORMATS) == set(get_args(Format))
