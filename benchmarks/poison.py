@@ -4,8 +4,7 @@
 
 Texts and images are brought in and encoded, once as they should be and once with one in a thousand
 replaced by poison: cut JPEGs, bombs of 400 MB behind 50 KB of PNG, texts with NUL, texts of 50,000
-tokens. Exactly the poison must be in quarantine, with its reason; a long text is no poison, it is
-cut to the tokens that its encoder takes.
+tokens. Exactly the poison must be in quarantine, with its reason.
 """
 
 import io
@@ -30,9 +29,8 @@ from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage
 
 TEXTS, IMAGES = Arm("mood", "posts"), Arm("shapes", "scans")
-MAX_TOKENS = 256
 EVERY = 1000
-NUL, LONG = "NUL character", "long"
+NUL, LONG = "NUL character", "text too long"
 BROKEN, BOMB = "undecodable image", "image too large"
 SIDE_PX = 16
 
@@ -78,7 +76,7 @@ def run(options: Options) -> Report:
 
 
 def _differences(storage: Storage, texts: Poison, images: Poison) -> list[str]:
-    expected = {TEXTS: without_long(texts), IMAGES: dict(images)}
+    expected = {TEXTS: dict(texts), IMAGES: dict(images)}
     return [
         f"{arm}: {len(found)} rows in quarantine, {len(rows)} are poison"
         for arm, rows in expected.items()
@@ -92,17 +90,12 @@ def poisoned(count: int, every: int, kinds: list[str]) -> dict[int, str]:
     return {row: kinds[i % len(kinds)] for i, row in enumerate(rows)}
 
 
-def without_long(texts: Poison) -> dict[int, str]:
-    """Leave out the texts that are only long."""
-    return {row: kind for row, kind in texts.items() if kind != LONG}
-
-
 def write_texts(path: Path, poison: Poison, count: int) -> None:
     """Write texts, a line each."""
     forms: dict[str | None, Callable[[int], str]] = {
         None: lambda i: f"good word{i}",
         NUL: lambda i: f"good\0 word{i}",
-        LONG: lambda i: f"row{i} " + "good " * (MAX_TOKENS - 1) + "bad " * 50_000,
+        LONG: lambda i: f"row{i} " + "bad " * 50_000,
     }
     with path.open("w") as file:
         for i in range(count):
@@ -137,7 +130,7 @@ def configure(folder: Path, encoder: str) -> CampaignConfig:
             "encoder": {
                 "kind": "static_text",
                 "path": encoder,
-                "max_tokens": MAX_TOKENS,
+                "max_tokens": 256,
                 "workers": 1,
             },
             "domains": {TEXTS.domain: {"source": str(folder / "posts.jsonl"), "text": "text"}},

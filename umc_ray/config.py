@@ -159,10 +159,10 @@ class SelectionConfig(Section):
 class AnnotationConfig(Section):
     """Who answers."""
 
-    backend: Literal["replay", "sheet", "web"] = Field(
+    backend: Literal["replay", "sheet", "web", "label_studio"] = Field(
         "sheet",
         description="sheet: a CSV file per round to fill in; web: `umc annotate`; "
-        "replay: known labels",
+        "label_studio: `umc labelstudio`; replay: known labels",
     )
     votes: int = Field(1, gt=0, description="answers per sample")
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
@@ -217,7 +217,7 @@ class IngestConfig(Section):
         0.05, ge=0, le=1, description="more bad rows than this in a source stop the campaign"
     )
     max_image_pixels: int = Field(50_000_000, gt=0, description="larger images are bad rows")
-    max_text_chars: int = Field(1_000_000, gt=0, description="longer texts are bad rows")
+    max_text_chars: int = Field(100_000, gt=0, description="longer texts are bad rows")
     rows_per_part: int = Field(
         10_000, gt=0, description="rows of a file of the pool: the unit of work and of resume"
     )

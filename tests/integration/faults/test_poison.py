@@ -13,13 +13,10 @@ from benchmarks.poison import (
     configure,
     poisoned,
     quarantine,
-    without_long,
     write_images,
     write_texts,
 )
 from tests.tiny import write_encoder
-from umc_ray.pipeline.features import features_table
-from umc_ray.records import embeddings_array
 from umc_ray.storage import Storage
 
 
@@ -33,15 +30,7 @@ def test_exactly_the_poison_goes_to_quarantine(ray_cluster, tmp_path):
     config, storage = configure(tmp_path, str(tmp_path / "encoder")), Storage(str(tmp_path / "run"))
 
     parts = bring_in(config, storage)
-    assert quarantine(storage, TEXTS) == without_long(texts)
+    assert quarantine(storage, TEXTS) == texts
     assert quarantine(storage, IMAGES) == images
-    assert sum(part.rows for part in parts[TEXTS]) == 1000 - len(without_long(texts))
+    assert sum(part.rows for part in parts[TEXTS]) == 1000 - len(texts)
     assert sum(part.rows for part in parts[IMAGES]) == 400 - len(images)
-
-    (part,) = parts[TEXTS]
-    keys = storage.read_table(part.key("pool"), ["key"])["key"].to_pylist()
-    features = storage.read_table(part.key(features_table(config.tasks["mood"].encoder)))
-    vectors_ND = embeddings_array(features["embedding"])
-    cut = [i for i, key in enumerate(keys) if texts.get(int(key.rpartition("#")[2]) - 1) == LONG]
-    assert len(cut) == 20
-    assert (vectors_ND[cut, 0] > 0.5).all()  # as good as their first tokens
