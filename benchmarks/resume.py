@@ -18,6 +18,7 @@ from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pyarrow as pa
@@ -121,15 +122,15 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
 
 
 def _driver(cluster: LocalCluster, storage: Storage, parts: list[Part]) -> BaseProcess:
-    arguments = (cluster.environment, storage.root, parts)
+    arguments = (storage.root, parts)
     driver = get_context("spawn").Process(target=drive, args=arguments)
-    driver.start()
+    with patch.dict(os.environ, cluster.environment):  # read when Ray is imported
+        driver.start()
     return driver
 
 
-def drive(environment: dict[str, str], root: str, parts: list[Part]) -> None:
+def drive(root: str, parts: list[Part]) -> None:
     """Plan a round, score the pool, and ask for the plan again, as a campaign might."""
-    os.environ |= environment
     connect()
     storage = Storage(root)
     allocator = start_allocator(
