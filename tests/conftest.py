@@ -1,4 +1,5 @@
 import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -28,3 +29,23 @@ def ray_cluster() -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def finished(ray_cluster, tmp_path_factory):
+    """A campaign of two rounds; nobody may change it: `campaign` gives a copy."""
+    from tests import tiny
+    from umc_ray.campaign import run_campaign
+
+    folder = tmp_path_factory.mktemp("finished")
+    values = tiny.campaign(folder, budget={"labels": 60, "per_round": 30})
+    campaign = tiny.Finished(tiny.write_campaign(folder, values))
+    run_campaign(campaign.run)
+    return campaign
+
+
+@pytest.fixture
+def campaign(finished, tmp_path):
+    """A copy of the finished campaign."""
+    shutil.copytree(finished.path.parent, tmp_path / "copy")
+    return type(finished)(tmp_path / "copy" / finished.path.name)

@@ -14,6 +14,7 @@ LAYERS = (
     ("run",),
     ("round",),
     ("campaign",),
+    ("labelstudio",),
     ("serving", "web"),
     ("client",),
     ("scoring", "release", "console", "starter", "stopping"),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,25 @@ import yaml
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from umc_ray.config import load_campaign
+from umc_ray.run import Run
 from umc_ray.storage import Storage
 
 ROOT = Path(__file__).parent.parent
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "sad")
 PLAIN = tuple(f"word{i}" for i in range(40))
 ARMS = ("mood/posts", "mood/reviews")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A campaign of two rounds, on disk."""
+
+    path: Path
+
+    @property
+    def run(self):
+        return Run(load_campaign(self.path))
 
 
 def write_encoder(folder, seed=0):

@@ -21,6 +21,8 @@ from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
 from umc_ray.errors import ConfigError, Stopped, UmcError, Waiting
+from umc_ray.labelstudio import bridge
+from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.pipeline.cluster import connect
 from umc_ray.records import Arm
 from umc_ray.release.export import write_release
@@ -39,6 +41,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+studio = typer.Typer(help="Have people answer in Label Studio.", no_args_is_help=True)
+app.add_typer(studio, name="labelstudio")
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
@@ -196,6 +201,48 @@ def publish_command(
     """Choose the round whose specialists answer; the next finished round is published again."""
     run = Run(load_campaign(campaign))
     say(f"round {republish(run, number, rollback)} is published")
+
+
+Url = Annotated[str, typer.Option(help="of Label Studio", envvar="LABEL_STUDIO_URL")]
+Key = Annotated[
+    str,
+    typer.Option(help="personal access token", envvar="LABEL_STUDIO_API_KEY", show_default=False),
+]
+
+
+@studio.command()
+def push(
+    campaign: Campaign,
+    url: Url,
+    api_key: Key,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="address of `umc serve`, to pre-label; the token is read from UMC_TOKEN"),
+    ] = None,
+) -> None:
+    """Ask a round's open questions in Label Studio, the most uncertain first."""
+    run = Run(load_campaign(campaign))
+    with LabelStudio(url, api_key) as server:
+        say(f"{bridge.push(run, server)} new items: {url}")
+        if endpoint is not None:
+            bridge.connect(run, server, endpoint, os.environ.get("UMC_TOKEN", ""))
+
+
+@studio.command()
+def pull(campaign: Campaign, url: Url, api_key: Key) -> None:
+    """Take over what people answered in Label Studio."""
+    with LabelStudio(url, api_key) as server:
+        say(f"{bridge.pull(Run(load_campaign(campaign)), server)} new answers")
+
+
+@studio.command()
+def sync(campaign: Campaign, url: Url, api_key: Key) -> None:
+    """Take answers over as they come, until interrupted; an endpoint's webhook makes it prompt."""
+    run = Run(load_campaign(campaign))
+    with LabelStudio(url, api_key) as server, suppress(KeyboardInterrupt):
+        for new in bridge.sync(run, server):
+            if new:
+                say(f"{new} new answers")
 
 
 @app.command()

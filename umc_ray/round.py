@@ -156,8 +156,7 @@ def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
 
 
 def _rows(batch: pa.Table) -> list[Document]:
-    rows: list[Document] = batch.drop_columns(["embedding"]).to_pylist()
-    return rows
+    return list(batch.drop_columns(["embedding"]).to_pylist())
 
 
 def _question(run: Run, number: int, position: int, row: Document) -> Question:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ray.actor import ActorProxy
 
 from umc_ray.annotation.backend import AnnotationBackend
+from umc_ray.annotation.label_studio import LabelStudioBackend
 from umc_ray.annotation.replay import ReplayAnnotator
 from umc_ray.annotation.sheet import SheetBackend
 from umc_ray.annotation.store import AnnotationStore
@@ -34,6 +35,7 @@ Output = TypeVar("Output", pa.Table, dict[str, Any])
 Result = TypeVar("Result")
 
 BACKENDS: dict[str, type[ReplayAnnotator] | type[SheetBackend] | type[WebBackend]] = {
+    "label_studio": LabelStudioBackend,
     "replay": ReplayAnnotator,
     "sheet": SheetBackend,
     "web": WebBackend,

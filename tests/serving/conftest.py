@@ -1,47 +1,19 @@
+import base64
+import io
 import shutil
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
+import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
 from tests import tiny
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from tests.tiny import Finished
 from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.settings import ServingConfig
-
-BUDGET = {"labels": 60, "per_round": 30}
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A campaign of two rounds, on disk."""
-
-    path: Path
-
-    @property
-    def run(self):
-        return Run(load_campaign(self.path))
-
-
-@pytest.fixture(scope="session")
-def finished(ray_cluster, tmp_path_factory):
-    """Nobody may change it: `campaign` gives a copy."""
-    folder = tmp_path_factory.mktemp("finished")
-    path = tiny.write_campaign(folder, tiny.campaign(folder, budget=BUDGET))
-    run_campaign(Run(load_campaign(path)))
-    return Finished(path)
-
-
-@pytest.fixture
-def campaign(finished, tmp_path):
-    shutil.copytree(finished.path.parent, tmp_path / "copy")
-    return Finished(tmp_path / "copy" / finished.path.name)
 
 
 @dataclass(frozen=True)
@@ -117,6 +89,12 @@ def pictures(tmp_path_factory):
     path = tiny.write_campaign(folder, {**values, "budget": budget})
     with local_client(ServingConfig(campaign=path, max_image_pixels=10_000)) as client:
         yield client
+
+
+def picture(width, height):
+    file = io.BytesIO()
+    PIL.Image.new("1", (width, height)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def local_client(settings):

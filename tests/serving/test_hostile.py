@@ -2,16 +2,14 @@
 
 import asyncio
 import base64
-import io
 import json
 import os
 import socket
 
 import httpx
-import PIL.Image
 import pytest
 
-from tests.serving.conftest import ADMIN
+from tests.serving.conftest import ADMIN, picture
 
 pytestmark = pytest.mark.ray
 
@@ -98,12 +96,6 @@ def refused(answer):
     assert SECRET not in answer.text
     assert len(answer.text) < 2000
     return True
-
-
-def picture(width, height):
-    file = io.BytesIO()
-    PIL.Image.new("1", (width, height)).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/embed"])

@@ -24,6 +24,7 @@ from umc_ray.serving.messages import (
     ScoreRequest,
     ScoreResponse,
 )
+from umc_ray.serving.ml_backend import add_ml_backend
 from umc_ray.serving.refusal import Refusal
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -38,9 +39,12 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         lifespan=lambda _: _watching(endpoint),
         responses=PROBLEMS,
     )
-    app.add_middleware(Gate, access=endpoint.access, settings=endpoint.settings)
+    app.add_middleware(
+        Gate, access=endpoint.access, settings=endpoint.settings, metrics=endpoint.metrics
+    )
     _handle_errors(app)
     _add_routes(app, endpoint)
+    add_ml_backend(app, endpoint)
     return app
 
 

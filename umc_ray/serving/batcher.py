@@ -40,8 +40,10 @@ class Batcher(Generic[Item, Result]):
         work: Callable[[list[Sequence[Item]]], list[Result]],
         batch_size: int,
         max_wait_s: float,
+        on_batch: Callable[[int], object] = lambda items: None,
     ) -> None:
         self.work, self.batch_size, self.max_wait_s = work, batch_size, max_wait_s
+        self.on_batch = on_batch
         self.queue: deque[_Waiting[Item, Result]] = deque()
         self.waiting = 0
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -90,7 +92,9 @@ class Batcher(Generic[Item, Result]):
                 if not each.future.done():
                     each.future.set_exception(error)
             return
-        self._learn(monotonic() - began, sum(len(each.items) for each in batch))
+        items = sum(len(each.items) for each in batch)
+        self._learn(monotonic() - began, items)
+        self.on_batch(items)
         for each, result in zip(batch, results, strict=True):
             if not each.future.done():  # its client may have left
                 each.future.set_result(result)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from umc_ray.campaign import finished_rounds, round_metrics
@@ -12,6 +14,7 @@ from umc_ray.publication import Publication, PublishedEnsemble
 from umc_ray.run import Run
 from umc_ray.serving.access import Access
 from umc_ray.serving.batcher import Batcher
+from umc_ray.serving.drift import RecentMargins, pool_reference
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.media import Media, Unusable
 from umc_ray.serving.messages import (
@@ -28,6 +31,7 @@ from umc_ray.serving.messages import (
     ScoreResponse,
     TaskModels,
 )
+from umc_ray.serving.metrics import ServingMetrics
 from umc_ray.serving.neighbors import LabeledSamples, labeled_samples
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.scorer import Bad, Opinion, Opinions, Payload, TaskScorer
@@ -51,16 +55,37 @@ class Endpoint:
             name: TaskScorer(self.run.config, name, settings, self.live)
             for name in self.run.config.tasks
         }
+        self.metrics = ServingMetrics(self.run.config.name)
+        self.recent = {name: RecentMargins() for name in self.scorers}
         self.batchers: dict[str, Batcher[Payload, Opinions]] = {
-            name: Batcher(scorer.judge, settings.batch_size, settings.max_wait_s)
+            name: Batcher(
+                scorer.judge,
+                settings.batch_size,
+                settings.max_wait_s,
+                partial(self.metrics.batch, name),
+            )
             for name, scorer in self.scorers.items()
         }
         self.media, self.fetching = Media(settings), asyncio.Semaphore(FETCHES)
         self.live.refresh()
 
     def refresh(self) -> None:
-        """Look for a new publication."""
+        """Look for a new publication, and record how things stand."""
         self.live.refresh()
+        for name, batcher in self.batchers.items():
+            self.metrics.state(name, batcher.waiting, self._drift(name))
+        if self.live.now is not None:
+            self.metrics.answers(self.live.now.told.round)
+
+    def _drift(self, task: str) -> float | None:
+        if self.live.now is None:
+            return None
+        try:
+            reference = pool_reference(self.run.storage, task, self.live.now.told.round)
+        except StoreError as error:
+            logger.warning("drift is not known: %s", error)
+            return None
+        return self.recent[task].drift(reference)
 
     @property
     def publication(self) -> Publication:
@@ -106,6 +131,7 @@ class Endpoint:
             )
 
         results, errors = _sorted_out(request.samples, found.rows, result)
+        self._observe(scorer.name, told.version, results)
         return ScoreResponse(
             version=told.version,
             task=scorer.name,
@@ -161,15 +187,29 @@ class Endpoint:
             audit_accuracy=last.get("audit_accuracy"),
         )
 
+    def scorer(self, task: str | None) -> TaskScorer:
+        """Return what scores a task; None names the only one.
+
+        Raises:
+            Refusal: there is no such task.
+        """
+        if task is None and len(self.scorers) == 1:
+            return next(iter(self.scorers.values()))
+        if task not in self.scorers:
+            raise Refusal(422, f"task must be one of {', '.join(self.scorers)}")
+        return self.scorers[task]
+
     def _scorer(self, request: EmbedRequest) -> TaskScorer:
         if len(request.samples) > self.settings.max_samples:
             found, most = len(request.samples), self.settings.max_samples
             raise Refusal(413, f"a request may have {most} samples, found {found}")
-        if request.task is None and len(self.scorers) == 1:
-            return next(iter(self.scorers.values()))
-        if request.task not in self.scorers:
-            raise Refusal(422, f"task must be one of {', '.join(self.scorers)}")
-        return self.scorers[request.task]
+        return self.scorer(request.task)
+
+    def _observe(self, task: str, version: str, results: Sequence[SampleScore]) -> None:
+        routes = Counter(each.route for each in results)
+        for route, samples in routes.items():
+            self.metrics.routed(task, route, samples)
+        self.recent[task].observe(version, [each.margin for each in results])
 
     async def _labeled(self, scorer: TaskScorer, rounds: int) -> LabeledSamples:
         classes = tuple(scorer.config.labels)

@@ -2,12 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from umc_ray.serving.access import Access
+from umc_ray.serving.metrics import ServingMetrics
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
 
@@ -22,8 +24,10 @@ class ClientGone(Exception):
 class Gate:
     """Refuses strangers before their body is read, and bodies before they fill the memory."""
 
-    def __init__(self, app: ASGIApp, access: Access, settings: ServingConfig) -> None:
-        self.app, self.access, self.settings = app, access, settings
+    def __init__(
+        self, app: ASGIApp, access: Access, settings: ServingConfig, metrics: ServingMetrics
+    ) -> None:
+        self.app, self.access, self.settings, self.metrics = app, access, settings, metrics
         self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,13 +35,20 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = bytearray()
+        body, began = bytearray(), monotonic()
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seconds = monotonic() - began
+                self.metrics.request(scope["path"], message["status"], seconds)
+            await send(message)
+
         try:
             self._check(scope)
             await self._read(body, receive)
-            await self.app(scope, _replay(bytes(body), receive), send)
+            await self.app(scope, _replay(bytes(body), receive), counted)
         except Refusal as refusal:
-            await refused(refusal)(scope, receive, send)
+            await refused(refusal)(scope, receive, counted)
         except ClientGone:
             return
         finally:

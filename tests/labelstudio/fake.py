@@ -1,0 +1,148 @@
+"""A Label Studio in memory: it says what the real one, 1.23.2, was recorded to say."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+KEY = "e30.e30.signature"
+LEGACY = "0123456789abcdef0123456789abcdef01234567"
+
+
+class FakeStudio:
+    """Answers the calls that are made of it, and keeps what it was given."""
+
+    def __init__(self):
+        self.projects, self.items, self.hooks, self.ml = [], [], [], []
+        self.access, self.refreshed, self.calls, self.changes = "", 0, [], 0
+        self.transport = httpx.MockTransport(self)
+
+    def __call__(self, request):
+        self.calls.append((request.method, request.url.path))
+        if request.url.path == "/api/token/refresh/":
+            if json.loads(request.content) != {"refresh": KEY}:
+                return httpx.Response(401, json={"detail": "Token is invalid"})
+            self.refreshed += 1
+            self.access = f"access-{self.refreshed}"
+            return httpx.Response(200, json={"access": self.access})
+        if request.headers["authorization"] not in (f"Bearer {self.access}", f"Token {LEGACY}"):
+            return httpx.Response(401, json={"detail": "Given token not valid"})
+        body = json.loads(request.content) if request.content else None
+        for method, pattern, answer in ROUTES:
+            found = re.fullmatch(pattern, request.url.path)
+            if found and method == request.method:
+                numbers = [int(each) for each in found.groups()]
+                return answer(self, *numbers, body=body, query=request.url.params)
+        return httpx.Response(404, json={"detail": "Not found."})
+
+    def touch(self, item):
+        """Change an item's time, as anything done to it does."""
+        self.changes += 1
+        now = datetime.now(UTC) + timedelta(microseconds=self.changes)
+        item["updated_at"] = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return item["updated_at"]
+
+    def annotate(self, umc_id, label, person=1, **more):
+        """Do what a person does on the page; None skips."""
+        (item,) = [each for each in self.items if each["data"]["umc_id"] == umc_id]
+        result = [{"from_name": "label", "to_name": "text", "type": "choices"}]
+        result[0]["value"] = {"choices": [label]}
+        annotation = {
+            "id": 1000 + self.changes,
+            "result": [] if label is None else result,
+            "completed_by": person,
+            "was_cancelled": label is None,
+            "lead_time": 3.25,
+            "updated_at": self.touch(item),
+            **more,
+        }
+        item["annotations"].append(annotation)
+        return annotation
+
+    def list_projects(self, body, query):
+        return httpx.Response(200, json={"results": self.projects, "next": None})
+
+    def create_project(self, body, query):
+        project = {"id": len(self.projects) + 1, "model_version": "", **body}
+        self.projects.append(project)
+        return httpx.Response(201, json=project)
+
+    def project(self, number, body, query):
+        self.projects[number - 1].update(body or {})
+        return httpx.Response(200, json=self.projects[number - 1])
+
+    def import_tasks(self, number, body, query):
+        for each in body:
+            item = {"id": len(self.items) + 1, "project": number, "data": each["data"]}
+            self.items.append(item | {"annotations": [], "predictions": []})
+            self.touch(self.items[-1])
+        return httpx.Response(201, json={"task_count": len(body)})
+
+    def tasks(self, body, query):
+        asked = json.loads(query["query"])
+        (filtered,) = asked["filters"]["items"] if "filters" in asked else [None]
+        found = [
+            each
+            for each in self.items
+            if each["project"] == int(query["project"])
+            and (filtered is None or each["updated_at"] > filtered["value"])
+        ]
+        size, page = int(query["page_size"]), int(query["page"])
+        some = found[(page - 1) * size : page * size]
+        return httpx.Response(200, json={"total": len(found), "tasks": some})
+
+    def predict(self, body, query):
+        self.items[body["task"] - 1]["predictions"].append(body)
+        return httpx.Response(201, json=body)
+
+    def versions(self, number, body, query):
+        mine = [each for each in self.items if each["project"] == number]
+        found = [p["model_version"] for each in mine for p in each["predictions"]]
+        return httpx.Response(200, json={each: found.count(each) for each in found})
+
+    def forget(self, number, body, query):
+        for each in self.items:
+            kept = [p for p in each["predictions"] if p["model_version"] != body["model_version"]]
+            each["predictions"] = kept
+        return httpx.Response(200, json={})
+
+    def backends(self, body, query):
+        return httpx.Response(200, json=self.ml)
+
+    def add_backend(self, body, query):
+        """As the real one: the version becomes the title, and a webhook without a secret comes."""
+        self.ml.append(body)
+        self.projects[body["project"] - 1]["model_version"] = body["title"]
+        hook = {"url": f"{body['url']}/webhook", "headers": {}, "project": body["project"]}
+        return self.add_hook(hook, query)
+
+    def list_hooks(self, body, query):
+        mine = [each for each in self.hooks if each["project"] == int(query["project"])]
+        return httpx.Response(200, json=mine)
+
+    def add_hook(self, body, query):
+        self.hooks.append({"id": len(self.hooks) + 1, "is_active": True, **body})
+        return httpx.Response(201, json=self.hooks[-1])
+
+    def change_hook(self, number, body, query):
+        self.hooks[number - 1].update(body)
+        return httpx.Response(200, json=self.hooks[number - 1])
+
+
+ROUTES = [
+    ("GET", r"/api/projects/", FakeStudio.list_projects),
+    ("POST", r"/api/projects/", FakeStudio.create_project),
+    ("GET", r"/api/projects/(\d+)/", FakeStudio.project),
+    ("PATCH", r"/api/projects/(\d+)/", FakeStudio.project),
+    ("POST", r"/api/projects/(\d+)/import", FakeStudio.import_tasks),
+    ("GET", r"/api/tasks", FakeStudio.tasks),
+    ("POST", r"/api/predictions/", FakeStudio.predict),
+    ("GET", r"/api/projects/(\d+)/model-versions/", FakeStudio.versions),
+    ("DELETE", r"/api/projects/(\d+)/model-versions/", FakeStudio.forget),
+    ("GET", r"/api/ml/", FakeStudio.backends),
+    ("POST", r"/api/ml/", FakeStudio.add_backend),
+    ("GET", r"/api/webhooks/", FakeStudio.list_hooks),
+    ("POST", r"/api/webhooks/", FakeStudio.add_hook),
+    ("PATCH", r"/api/webhooks/(\d+)/", FakeStudio.change_hook),
+]

@@ -1,0 +1,51 @@
+"""Requests that are not like the pool are told from those that are."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from umc_ray.serving.drift import ENOUGH, RecentMargins, pool_reference
+from umc_ray.storage import Storage
+
+
+def draw(n, seed, low=0.0):
+    return np.random.default_rng(seed).uniform(low, 1, n).astype(np.float32)
+
+
+@pytest.fixture
+def reference(tmp_path):
+    storage = Storage(str(tmp_path))
+    for part in range(3):
+        margins = np.append(draw(1000, part), np.nan)  # one could not be encoded
+        table = pa.table({"sample_id": np.arange(1001), "margin": margins})
+        storage.write_table(f"rounds/0002/scores/pool/mood/posts/part-{part}.parquet", table)
+    return pool_reference(storage, "mood", 2)
+
+
+def test_the_bins_of_the_pool_are_of_one_size(reference):
+    assert reference.counts_B.sum() == 3000
+    assert np.ptp(reference.counts_B) <= 1
+
+
+def test_what_is_like_the_pool_is_near_and_what_is_not_is_far(reference):
+    recent = RecentMargins()
+    recent.observe("2-a", draw(3000, seed=9))
+    assert recent.drift(reference) < 0.02
+    recent.observe("2-a", draw(3000, seed=8, low=0.6))
+    assert recent.drift(reference) > 0.25
+
+
+def test_of_few_samples_or_without_a_pool_nothing_is_said(reference, tmp_path):
+    recent = RecentMargins()
+    recent.observe("2-a", draw(ENOUGH - 1, seed=9))
+    assert recent.drift(reference) is None
+    recent.observe("2-a", [0.5])
+    assert recent.drift(reference) is not None
+    assert recent.drift(pool_reference(Storage(str(tmp_path / "none")), "mood", 2)) is None
+
+
+def test_another_version_begins_anew(reference):
+    recent = RecentMargins()
+    recent.observe("2-a", draw(ENOUGH, seed=9))
+    recent.observe("3-b", draw(1, seed=9))
+    assert recent.drift(reference) is None
