@@ -47,8 +47,8 @@ class LocalCluster:
             self._folder = Path(tempfile.mkdtemp(prefix="uc", dir="/tmp"))  # short, for sockets
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             notice = f"--system-config={json.dumps(NOTICE)}"
-            head = self._start("--head", "--port=0", "--num-cpus=0", notice, *self.head)
-            stack.callback(_kill, head)
+            self._head = self._start("--head", "--port=0", "--num-cpus=0", notice, *self.head)
+            stack.callback(_kill, self._head)
             stack.callback(self._end)
             self.grow()
             self._stack = stack.pop_all()
@@ -100,8 +100,9 @@ class LocalCluster:
         raise RuntimeError("a node did not start:\n" + "".join(said))
 
     def processes(self, *names: str) -> list[psutil.Process]:
-        """Return the workers' processes whose titles begin with one of the names."""
-        found = [process for node in self._nodes.values() for process in _descendants(node)]
+        """Return its processes whose titles begin with one of the names."""
+        nodes = [self._head, *self._nodes.values()]
+        found = [process for node in nodes for process in _descendants(node)]
         return [process for process in found if _title(process).startswith(names)]
 
     def kill_process(self) -> None:
