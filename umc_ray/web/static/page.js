@@ -358,6 +358,7 @@ for (const dialog of document.querySelectorAll("dialog")) {
     const button = by && /** @type {HTMLElement | null} */ (dialog.querySelector(by));
     if (button) {
       event.preventDefault();
+      event.stopPropagation(); // the dialog closes now: the key must not label what is behind it
       button.click();
     }
   });
