@@ -1,0 +1,187 @@
+"""What does a campaign over nine domains save when their labels differ in cost?
+
+    python -m benchmarks.campaign [--quick] [--check] [--repeats 5]
+
+Sentiment in four domains, digits in two, topics, questions and spam, each with its own tuned probe
+(benchmarks/probe.py), in one campaign. The product's selection and bandit (objectives macro and
+worst) and each of them alone, against random samples with an even split. Accuracies are held
+against the money spent; the control spends all of its budget. Figures are paired by seed.
+
+Suffixes: A arms (domains), R rounds, L labeled, P samples of a pool.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.arms import ARMS, IntArray, State
+from benchmarks.frame import Figure, Options, Report, main
+from benchmarks.probe import PENALTIES, Split, accuracies, fit, scaled, tune
+from benchmarks.sets import LabeledSet, load
+from umc_ray.config import AllocationConfig, SelectionConfig
+from umc_ray.methods.allocation import allocate
+from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
+
+COSTS = {
+    "amazon": 1.0,
+    "movies": 1.0,
+    "news": 2.0,
+    "tweets": 0.5,
+    "digits/scans": 0.5,
+    "digits/strokes": 0.5,
+    "topics/newsgroups": 4.0,
+    "questions/trec": 2.0,
+    "spam/sms": 1.0,
+}
+OPINIONS = ("amazon", "movies", "news", "tweets")  # groups of sentiment/four, in their order
+LABELS = 20  # of a round, per domain
+ROUNDS = 15
+DEFAULT = SelectionConfig().strategy
+POLICY = AllocationConfig().policy
+FLOOR = AllocationConfig().floor
+PLAYERS = {
+    "control": ("random", "uniform", "macro"),
+    "selection": (DEFAULT, "uniform", "macro"),
+    "allocation": ("random", POLICY, "macro"),
+    "macro": (DEFAULT, POLICY, "macro"),
+    "worst": (DEFAULT, POLICY, "worst"),
+}
+
+
+@dataclass
+class Learner:
+    """One domain's labels so far and its probe."""
+
+    name: str
+    split: Split
+    labeled: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    model: Any = None
+    penalty: float = PENALTIES[0]
+    tuned: int = 0
+
+    def __post_init__(self) -> None:
+        """Keep the pool at hand."""
+        self.x_PD = self.split.data.features_ND[self.split.pool_P]
+        self.y_P = self.split.data.answers_N[self.split.pool_P]
+
+    def context(self) -> ArmContext:
+        """Tell the bandit what a campaign knows without audits."""
+        uncertainty = None
+        if self.model is not None:
+            uncertainty = float(1 - self.model.predict_proba(self.x_PD).max(1).mean())
+        n = len(self.x_PD)
+        cost = COSTS[self.name]
+        return ArmContext(self.name, uncertainty, n - len(self.labeled), n, cost, None)
+
+    def buy(self, strategy: str, labels: int, seed: int) -> Reward:
+        """Ask about a batch, learn, and tell how often the probe had it wrong before."""
+        if not labels:
+            return Reward(self.name, 0, 0)
+        free = np.setdiff1d(np.arange(len(self.x_PD)), self.labeled)
+        probs_FC, reward = None, Reward(self.name, 0, 0)
+        if self.model is not None:
+            probs_FC = self.model.predict_proba(self.x_PD[free]).astype(np.float32)
+        known = (self.labeled, self.y_P[self.labeled], free)
+        bought = ARMS[strategy](State(self.x_PD, *known, probs_FC, self.model, labels, seed))
+        if self.model is not None:
+            wrong = self.model.predict(self.x_PD[bought]) != self.y_P[bought]
+            reward = Reward(self.name, int(wrong.sum()), labels)
+        self.labeled = np.concatenate([self.labeled, bought])
+        self._learn()
+        return reward
+
+    def _learn(self) -> None:
+        x_LD, y_L = self.x_PD[self.labeled], self.y_P[self.labeled]
+        if len(np.unique(y_L)) < 2:
+            return
+        if len(y_L) >= 3 * self.tuned:
+            self.penalty, self.tuned = tune(x_LD, y_L), len(y_L)
+        self.model = fit(x_LD, y_L, self.penalty)
+
+    def accuracy(self) -> float:
+        """Measure on the test set; 0 without a probe."""
+        return 0.0 if self.model is None else accuracies(self.model, self.split)[0]
+
+
+@dataclass(frozen=True)
+class Played:
+    """Money spent and accuracy of each domain after every round."""
+
+    spent_R: npt.NDArray[np.float64]
+    accuracy_RA: npt.NDArray[np.float64]
+
+    def macro(self, money: float) -> float:
+        """Interpolate the mean over domains."""
+        return float(np.interp(money, self.spent_R, self.accuracy_RA.mean(1)))
+
+    def worst(self, money: float) -> float:
+        """Interpolate the worst domain."""
+        return float(np.interp(money, self.spent_R, self.accuracy_RA.min(1)))
+
+
+def run(options: Options) -> Report:
+    """Play all players with every seed."""
+    names = ["amazon", "digits/scans", "spam/sms"] if options.quick else list(COSTS)
+    data = {name: scaled(_load(name)) for name in names}
+    money = LABELS * ROUNDS * sum(COSTS[name] for name in names)
+    played = {
+        player: [play(data, how, money, seed) for seed in range(options.repeats)]
+        for player, how in PLAYERS.items()
+    }
+    workload = {"domains": len(names), "money": money, "labels of the control": LABELS * ROUNDS}
+    return Report(workload, figures(played, money))
+
+
+def _load(name: str) -> LabeledSet:
+    if name not in OPINIONS:
+        return load(name)
+    four = load("sentiment/four")
+    mine = four.groups_N == OPINIONS.index(name)
+    return LabeledSet(*(values[mine] for values in vars(four).values()))
+
+
+def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, seed: int) -> Played:
+    """Run a campaign until the money is spent."""
+    strategy, policy, objective = how
+    learners = [Learner(name, Split.of(each, seed)) for name, each in data.items()]
+    cost_A = np.array([COSTS[learner.name] for learner in learners])
+    state, spent, accuracy = BanditState(seed=seed), [0.0], [[0.0] * len(learners)]
+    while spent[-1] < money:
+        contexts = [learner.context() for learner in learners]
+        state = observe(state, contexts)
+        share_A = shares(policy, state, contexts, objective)
+        room_A = [context.remaining for context in contexts]
+        bought_A = allocate(share_A, LABELS * len(learners), floor=FLOOR, remaining_A=room_A)
+        both = zip(learners, bought_A.tolist(), strict=True)
+        state = update(state, [each.buy(strategy, labels, seed) for each, labels in both])
+        spent.append(spent[-1] + float(cost_A @ bought_A))
+        accuracy.append([learner.accuracy() for learner in learners])
+    return Played(np.array(spent), np.array(accuracy))
+
+
+def figures(played: Mapping[str, Sequence[Played]], money: float) -> dict[str, Figure]:
+    """Compare all players with the control, in points of accuracy."""
+    control = played["control"]
+    found = {
+        "control_macro": Figure("accuracy", [each.macro(money) for each in control]),
+        "control_worst": Figure("accuracy", [each.worst(money) for each in control]),
+    }
+    for player, list_of in played.items():
+        if player == "control":
+            continue
+        pairs = list(zip(list_of, control, strict=True))
+        gains = {
+            "macro_at_half": [a.macro(money / 2) - b.macro(money) for a, b in pairs],
+            "macro": [a.macro(money) - b.macro(money) for a, b in pairs],
+            "worst": [a.worst(money) - b.worst(money) for a, b in pairs],
+        }
+        for name, values in gains.items():
+            found[f"{player}_{name}"] = Figure("points", [100 * value for value in values])
+    return found
+
+
+if __name__ == "__main__":
+    main("campaign", __doc__, run, repeats=5)
