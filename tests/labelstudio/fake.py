@@ -69,6 +69,11 @@ class FakeStudio:
         return httpx.Response(201, json=project)
 
     def project(self, number, body, query):
+        version = (body or {}).get("model_version")
+        known = [p["model_version"] for each in self.items for p in each["predictions"]]
+        if version is not None and version not in (*known, *(each["title"] for each in self.ml)):
+            detail = {"model_version": ["Model version doesn't exist either in predictions ..."]}
+            return httpx.Response(400, json={"validation_errors": detail})
         self.projects[number - 1].update(body or {})
         return httpx.Response(200, json=self.projects[number - 1])
 

@@ -124,6 +124,13 @@ def test_another_version_brings_another_order_and_takes_the_old_one_away(run, fa
     assert after != before
 
 
+def test_before_the_first_round_is_learned_from_there_are_no_predictions(run, fake, studio):
+    Path(run.storage.path("published.json")).unlink()
+    assert bridge.push(run, studio) == 30
+    assert {len(each["predictions"]) for each in fake.items} == {0}
+    bridge.connect(run, studio, ENDPOINT, TOKEN)
+
+
 def test_answers_skips_and_times_come_back_once(run, fake, studio):
     bridge.push(run, studio)
     first, second = (fake.items[i]["data"]["umc_id"] for i in (0, 1))

@@ -98,7 +98,8 @@ def connect(run: Run, studio: LabelStudio, endpoint: str, token: str) -> None:
                 basic_auth_pass=token,
             )
             # Registering makes the backend's title the version, and the order random.
-            studio.change_project(project.number, model_version=before)
+            if before:
+                studio.change_project(project.number, model_version=before)
         _own_webhook(studio, project, f"{url}/webhook", token)
 
 
@@ -260,6 +261,8 @@ def _predict(
     version: str,
 ) -> None:
     """Add the predictions of the newest version, make it the project's, and forget others."""
+    if not found:  # a version without a prediction is refused
+        return
     open_ones = {_name(question): question for question in questions}
     for item in studio.tasks(project.number):
         question = open_ones.get(item["data"].get("umc_id"))
