@@ -37,14 +37,19 @@ class EncoderConfig(Section):
     workers: int | None = Field(
         None, gt=0, description="actors, each with a copy of the model; default: one per CPU or GPU"
     )
+    max_workers: int | None = Field(
+        None, gt=0, description="grow to so many actors as the cluster grows; default: workers stay"
+    )
     num_gpus: float = Field(0.0, ge=0, description="GPUs per actor; 0 runs on the CPU")
     image_px: int = Field(32, ge=8, le=1024, description="images are resized to this square")
     max_tokens: int = Field(256, gt=0, description="longer texts are cut here")
 
     @model_validator(mode="after")
-    def _weights_are_named(self) -> Self:
+    def _is_possible(self) -> Self:
         if self.kind in ("static_text", "transformers") and self.path is None:
             raise ValueError(f"encoder kind {self.kind} needs path: the folder of its weights")
+        if self.max_workers is not None and self.max_workers < (self.workers or 1):
+            raise ValueError(f"max_workers {self.max_workers} < workers {self.workers}")
         return self
 
 

@@ -48,7 +48,11 @@ def test_an_item_is_done_when_its_file_is_there_with_its_summary(storage):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("compute", [Compute(), Compute(actors=1)], ids=["tasks", "actors"])
+@pytest.mark.parametrize(
+    "compute",
+    [Compute(), Compute(actors=1), Compute(actors=1, max_actors=2)],
+    ids=["tasks", "actors", "growing"],
+)
 def test_only_what_is_missing_is_done_and_all_summaries_come_in_order(
     storage, ray_cluster, compute
 ):

@@ -98,13 +98,14 @@ class TransformersText:
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Run the model, autocast to bfloat16 on a GPU."""
-        tokens = self.tokenizer(
+        encoded = self.tokenizer(
             list(prepared),
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
             return_tensors="pt",
-        ).to(self.device)
+        )
+        tokens = {name: _to(self.device, values) for name, values in encoded.items()}
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
             hidden_NTD = self.model(**tokens).last_hidden_state
         mask_NT1 = tokens["attention_mask"][:, :, None].to(hidden_NTD.dtype)
@@ -129,7 +130,7 @@ class Gradients:
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Compute the features of a batch."""
         images_NHW = np.stack(prepared)
-        images_N1HW = torch.from_numpy(images_NHW).to(self.device)[:, None].float() / 255
+        images_N1HW = _to(self.device, torch.from_numpy(images_NHW))[:, None].float() / 255
         return _unit(self.features(images_N1HW))
 
 
@@ -168,7 +169,9 @@ def decode(payload: bytes, mode: str, image_px: int) -> npt.NDArray[np.uint8]:
 
 def encoder_hash(config: EncoderConfig) -> str:
     """Return the name of the features that this encoder makes."""
-    decides = config.model_dump(exclude={"path", "batch_size", "workers", "num_gpus"})
+    decides = config.model_dump(
+        exclude={"path", "batch_size", "workers", "max_workers", "num_gpus"}
+    )
     return fingerprint({**decides, "weights": _weights_hash(config.path)})
 
 
@@ -204,6 +207,11 @@ def _weights_hash(path: str | None) -> str | None:
                 while block := stream.read(1 << 20):
                     digest.update(block)
     return digest.hexdigest()
+
+
+def _to(device: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Copy to a GPU out of pinned memory, so that the host goes on meanwhile."""
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _unit(embeddings_ND: torch.Tensor) -> Half:

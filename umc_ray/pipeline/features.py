@@ -158,15 +158,18 @@ def encode(
         alike = {task: config for task, config in encoders.items() if config.num_gpus == gpus}
         worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
         mine = [part for part in parts if part.arm.task in alike]
-        actors = max(_pool_size(config, labels) for config in alike.values())
-        summaries = stream(worker, mine, Compute(actors, gpus, labels), on_rows)
+        summaries = stream(worker, mine, _compute(list(alike.values()), gpus, labels), on_rows)
         for part, summary in zip(mine, summaries, strict=True):
             rejected.setdefault(str(part.arm), []).extend(summary["rejected"])
     return rejected
 
 
-def _pool_size(config: EncoderConfig, labels: Labels) -> int:
-    """Return the size of the actor pool: as configured, or what the cluster holds."""
-    if config.workers is not None:
-        return config.workers
-    return max(1, room(config.num_gpus, labels))
+def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
+    """Return the actor pool of encoders that hold as much of a GPU: as configured, or all room."""
+    fitting = max(1, room(num_gpus, labels))
+    return Compute(
+        actors=max(fitting if each.workers is None else each.workers for each in configs),
+        num_gpus=num_gpus,
+        labels=labels,
+        max_actors=max(each.max_workers or 0 for each in configs) or None,
+    )

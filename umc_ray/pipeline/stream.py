@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -73,16 +73,27 @@ class Worker(Protocol[ItemIn]):
 class Compute:
     """Where a pass runs: `actors` processes that keep a model, or 0 for stateless tasks.
 
-    Only nodes with the labels take part.
+    With `max_actors`, more are started as the cluster grows. Only nodes with the labels take part.
     """
 
     actors: int = 0
     num_gpus: float = 0.0
     labels: Labels = field(default_factory=lambda: ANY_NODE)
+    max_actors: int | None = None
+
+    def for_items(self, items: int) -> Self:
+        """Ask for no more actors than there are items."""
+        most = None if self.max_actors is None else min(self.max_actors, items)
+        actors = min(self.actors, items)
+        return replace(self, actors=actors, max_actors=None if most == actors else most)
 
     def strategy(self) -> ActorPoolStrategy | TaskPoolStrategy:
-        """Return Ray Data's form of it; pools are fixed, growing ones start one by one."""
-        return ActorPoolStrategy(size=self.actors) if self.actors else TaskPoolStrategy()
+        """Return Ray Data's form of it; a pool is fixed unless asked: it grows one by one."""
+        if not self.actors:
+            return TaskPoolStrategy()
+        if self.max_actors is None:
+            return ActorPoolStrategy(size=self.actors)
+        return ActorPoolStrategy(min_size=self.actors, max_size=self.max_actors)
 
 
 class _Step(Generic[Item]):
@@ -150,7 +161,7 @@ def stream(
     done = set(worker.storage.keys(_common_folder([worker.output_key(item) for item in items])))
     todo = [item for item in items if worker.output_key(item) not in done]
     if todo:
-        compute = replace(compute, actors=min(compute.actors, len(todo)))
+        compute = compute.for_items(len(todo))
         check_room(max(compute.actors, 1), compute.num_gpus, compute.labels)
         worker.storage.delete(_tries(worker))
         _run(worker, todo, compute, on_rows)
