@@ -28,6 +28,9 @@ Half = npt.NDArray[np.float16]
 
 MIN_NORM = 1e-6
 
+SPEED = {"path", "batch_size", "workers", "max_workers", "num_gpus"}
+"""Settings that do not change the numbers; a path stands for the weights there."""
+
 
 class Encoder(Protocol):
     """Turns texts, or decoded images, into embeddings."""
@@ -169,9 +172,7 @@ def decode(payload: bytes, mode: str, image_px: int) -> npt.NDArray[np.uint8]:
 
 def encoder_hash(config: EncoderConfig) -> str:
     """Return the name of the features that this encoder makes."""
-    decides = config.model_dump(
-        exclude={"path", "batch_size", "workers", "max_workers", "num_gpus"}
-    )
+    decides = config.model_dump(exclude=SPEED)
     return fingerprint({**decides, "weights": _weights_hash(config.path)})
 
 
