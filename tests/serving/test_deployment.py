@@ -1,0 +1,39 @@
+"""Who may be served without tokens, and the environment that brings HAProxy."""
+
+import pytest
+
+from tests import tiny
+from umc_ray.errors import ConfigError
+from umc_ray.serving.deployment import build, start
+from umc_ray.serving.haproxy import HAPROXY, haproxy_settings
+from umc_ray.serving.settings import ServingConfig
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tiny.write_campaign(tmp_path, tiny.campaign(tmp_path))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
+def test_other_machines_are_not_served_without_tokens(path, host):
+    with pytest.raises(ConfigError, match="tokens are needed"):
+        start([ServingConfig(campaign=path)], host, 8000)
+
+
+def test_behind_haproxy_a_deployed_application_needs_tokens(path, tmp_path, monkeypatch):
+    assert build(ServingConfig(campaign=path))
+    monkeypatch.setenv(HAPROXY, "1")
+    with pytest.raises(ConfigError, match="HAProxy does not tell who asks"):
+        build(ServingConfig(campaign=path))
+    tokens = tmp_path / "tokens"
+    tokens.write_text("score " + "x" * 16 + "\n")
+    assert build(ServingConfig(campaign=path, tokens=tokens))
+
+
+def test_several_haproxies_share_neither_files_nor_ports(tmp_path):
+    found = haproxy_settings(str(tmp_path))
+    assert found[HAPROXY] == "1"
+    inside = [value for value in found.values() if value.startswith(str(tmp_path))]
+    assert len(set(inside)) == len(inside) == 4
+    ports = {value for name, value in found.items() if name.endswith("PORT")}
+    assert len(ports) == 2
