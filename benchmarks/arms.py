@@ -176,4 +176,5 @@ ARMS: dict[str, Arm] = {
     "baal power entropy": after_a_draw(baal_power),
     "cleanlab activelab": after_a_draw(active_lab),
 }
-PEERS = tuple(name for name in ARMS if " " in name)
+# The plain margin is a peer too: small-text's breaking ties and modAL's margin pick the same.
+PEERS = ("top", *(name for name in ARMS if " " in name))

@@ -36,7 +36,6 @@ GRID_ARMS = (
     "uncertainty_herding",
     "badge",
     "skactiveml falcun",
-    "skactiveml clue",
     "baal power entropy",
 )
 CLEAN = (
@@ -50,7 +49,7 @@ CLEAN = (
     "questions/trec",
 )
 DEFAULT = SelectionConfig().strategy
-LARGE_SETS = ("digits/scans", "land/satellite", "spam/sms", "income/adult", "sentiment/rated")
+LARGE_SETS = ("digits/scans", "spam/sms", "income/adult")  # fast ones
 
 
 @dataclass(frozen=True)

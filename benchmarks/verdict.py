@@ -55,13 +55,20 @@ def _needed(runs: Runs, arm: str, targets: Sequence[float]) -> FloatArray:
 def saved(runs: Runs, arm: str, share: float) -> float:
     """Give the part of random's labels that an arm does without, of medians over seeds.
 
-    Where random does not arrive, it counts as arriving with its last label: the least it can be.
-    An arm that does not arrive saves nothing: -inf.
+    What does not arrive counts as arriving with its last label: where both do not, it is 0.
     """
+    return _saved(runs, labels_needed(runs, arm, share), labels_needed(runs, "random", share))
+
+
+def saved_as_random(runs: Runs, arm: str) -> float:
+    """Give the part of all labels that an arm does without to match random's final accuracy."""
+    return _saved(runs, labels_to_match_random(runs, arm), np.array([np.inf]))
+
+
+def _saved(runs: Runs, mine_S: FloatArray, other_S: FloatArray) -> float:
     most = runs["random"][0]["labels"][-1]
-    against = min(float(np.median(labels_needed(runs, "random", share))), most)
-    mine = float(np.median(labels_needed(runs, arm, share)))
-    return float(1 - mine / against)
+    mine, other = (min(float(np.median(each)), most) for each in (mine_S, other_S))
+    return float(1 - mine / other)
 
 
 def holm(p_A: Mapping[str, float]) -> dict[str, float]:
@@ -151,6 +158,9 @@ def figures(sets: Mapping[str, Runs], default: str, clean: Sequence[str]) -> dic
         )
         for share in (0.95, 0.98)
     }
+    found["clean_saved_as_random"] = Figure(
+        "of all labels", [saved_as_random(sets[name], default) for name in clean]
+    )
     random = {name: compared(runs, "random", _rivals(runs)) for name, runs in sets.items()}
     peers = {name: compared(runs, best_peer(runs), [default]) for name, runs in sets.items()}
     for arm in (

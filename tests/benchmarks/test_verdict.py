@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from benchmarks.verdict import best_peer, compared, figures, holm, labels_needed, saved
+from benchmarks.verdict import (
+    best_peer,
+    compared,
+    figures,
+    holm,
+    labels_needed,
+    saved,
+    saved_as_random,
+)
 
 
 def curve(*accuracies):
@@ -30,10 +38,13 @@ def test_labels_to_a_share_of_the_full_accuracy_lie_on_the_curve():
     assert np.isinf(labels_needed(RUNS, "random", 0.95)).all()
 
 
-def test_a_saving_counts_random_as_arriving_with_its_last_label():
+def test_who_does_not_arrive_counts_as_arriving_with_the_last_label():
     needed = (26 + 20 + 160 / 19) / 2
     assert saved(RUNS, "cluster", 0.95) == pytest.approx(1 - needed / 45)
-    assert saved(RUNS, "baal power entropy", 0.95) == -np.inf
+    assert saved(RUNS, "baal power entropy", 0.95) == 0
+    assert saved_as_random(RUNS, "cluster") == pytest.approx(1 - needed / 45)
+    late = {**RUNS, "random": RUNS["cluster"], "cluster": RUNS["baal power entropy"]}
+    assert saved(late, "cluster", 0.95) == pytest.approx(1 - 45 / needed)
 
 
 def test_holm_corrects_for_what_is_left_and_keeps_the_order():
