@@ -29,7 +29,7 @@ def test_an_answer_is_on_disk_when_it_is_acknowledged_and_once_however_often_it_
 ):
     said = {"seconds": 1.5, "seen": True, "guideline": "v1", "reason": None}
     for _ in range(3):
-        assert label(client, 0, **said).json() == {"done": 1, "asked": 32}
+        assert label(client, 0, **said).json() == {"saved": 1}
     (kept,) = world.store.answers("tiny")
     assert (kept.sample_id, kept.label, kept.annotator) == (ids(TEXT, 2)[0], "good", "annotator")
     assert (kept.seconds, kept.seen, kept.guideline) == (1.5, True, "v1")
@@ -87,7 +87,7 @@ def test_a_group_is_answered_and_taken_back_as_one(world, client):
     group = [sample(i) for i in (2, 3, 5)]
     body = {"client_key": KEY, "samples": group, "label": "bad", "bulk": "2-mood-0"}
     for _ in range(2):
-        assert client.post("/api/answers", json=body).json()["done"] == 3
+        assert client.post("/api/answers", json=body).json() == {"saved": 3}
     assert {each.bulk for each in world.store.answers("tiny")} == {"2-mood-0"}
     undone = client.post("/api/undo", json={"client_key": "undo-00000001"}).json()["samples"]
     assert sorted(each["sample_id"] for each in undone) == [each["sample_id"] for each in group]
@@ -133,7 +133,9 @@ def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client)
     assert [each["text"] for each in held] == [XSS, "fine"]
     assert world.store.progress("tiny", 2) == (0, 32)
     body = {"client_key": KEY, "samples": [held[0]["sample"]], "label": "good"}
-    assert client.post("/api/answers?batch=mails", json=body).json() == {"done": 1, "asked": 2}
+    assert client.post("/api/answers?batch=mails", json=body).json() == {"saved": 1}
+    progress = client.get("/api/progress?batch=mails").json()
+    assert progress == {"done": 1, "asked": 2}
     rows = [json.loads(line) for line in reviewer.get("/api/labels?batch=mails").text.splitlines()]
     assert [(row["text"], row["label"]) for row in rows] == [(XSS, "good"), ("fine", None)]
     assert rows[0]["sample_id"] == first["sample_ids"][0]

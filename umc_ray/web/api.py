@@ -16,6 +16,7 @@ from umc_ray.web.messages import (
     Progress,
     QuestionOut,
     RemarkIn,
+    Saved,
     UndoIn,
     Undone,
 )
@@ -60,7 +61,7 @@ def questions(
 
 
 @router.post("/answers")
-def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Progress:
+def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Saved:
     """Answer questions; when this returns, the answers are on disk."""
     given = [_answer(site, body, each, queue, person) for each in body.samples]
     keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
@@ -68,8 +69,7 @@ def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Pro
         site.recorder.record(given[0], keys[0])  # together with those of others
     else:
         site.store.record(given, keys)
-    done, total = site.progress(queue)
-    return Progress(done=done, asked=total)
+    return Saved(saved=len(given))
 
 
 @router.post("/undo")

@@ -79,6 +79,12 @@ class AnswersIn(Message):
     bulk: Line | None = None
 
 
+class Saved(Message):
+    """How many answers are on disk."""
+
+    saved: int
+
+
 class RemarkIn(Message):
     """Something to say about a sample beside its label."""
 

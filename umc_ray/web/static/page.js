@@ -86,7 +86,6 @@ async function sendAll() {
     const content = response.status === 204 ? null : await response.json().catch(() => null);
     if (!response.ok) say(content?.detail ?? `Refused: ${response.status}`, true);
     else if (byId("status").textContent?.startsWith("Not saved")) say("Everything is saved.");
-    if (response.ok && content && "asked" in content) showProgress(content.done, content.asked);
     last = response.ok ? content : null;
     outbox.shift();
     localStorage.setItem(OUTBOX, JSON.stringify(outbox));
