@@ -2,11 +2,23 @@ import shutil
 from contextlib import closing
 
 import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from tests.web.worlds import PASSWORD, ask, write_world
+from umc_ray.annotation.schema import ACCOUNTS
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
+
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+def add_account(store, role):
+    """Add an account named like its role; its password is hashed cheaply, and only once."""
+    known = {"name": role, "role": role, "password": HASH, "active": True, "created_at": 0.0}
+    with store.writing() as connection:
+        connection.execute(insert(ACCOUNTS), known)
 
 
 class World:
@@ -19,7 +31,7 @@ class World:
         self.app = create_app(self.site)
         self.tokens = {}
         for role in ("annotator", "reviewer", "admin"):
-            self.site.accounts.add(role, role, PASSWORD)
+            add_account(self.store, role)
             self.tokens[role] = self.site.accounts.open(role, "token")
 
     def client(self, role=None):
@@ -43,9 +55,9 @@ def still_world(tmp_path_factory):
         yield world
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's event loop runs in this thread until it is closed
 def chromium():
-    """A browser; Playwright brings none that is signed by Debian."""
+    """Debian's browser: Playwright's own cannot be had everywhere."""
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")

@@ -9,6 +9,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Literal
 
@@ -63,7 +64,11 @@ class Accounts:
         self._store = store
         self._hasher = PasswordHasher()
         self._turn = threading.Semaphore(HASHERS)
-        self._nobody = self._hash(secrets.token_urlsafe())
+
+    @cached_property
+    def _nobody(self) -> str:
+        """The hash of a password that nobody has."""
+        return self._hash(secrets.token_urlsafe())
 
     def add(self, name: str, role: Role, password: str) -> None:
         """Make an account.
@@ -128,11 +133,11 @@ class Accounts:
         Both take as long.
         """
         wanted = select(ACCOUNTS.c.password).where(ACCOUNTS.c.name == name, ACCOUNTS.c.active)
-        known = None
+        known, nobody = None, self._nobody
         if NAME.fullmatch(name):
             with self._store.readers.connect() as connection:
                 known = connection.scalar(wanted)
-        matches = self._matches(known or self._nobody, password[:MAX_PASSWORD])
+        matches = self._matches(known or nobody, password[:MAX_PASSWORD])
         return self.open(name, "session") if known and matches else None
 
     def open(self, name: str, kind: KeyKind) -> str:
