@@ -49,4 +49,5 @@ def test_ray_knows_the_options_in_its_commands(name):
 
 
 def test_all_metrics_are_listed():
-    assert set(re.findall(r"`(ray_umc_\w+)`", README)) == set(EXPORTED)
+    names = {re.sub("_(bucket|count|sum)$", "", name) for name in EXPORTED}
+    assert set(re.findall(r"`(ray_umc_\w+)`", README)) == names
