@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Output = TypeVar("Output", pa.Table, dict[str, Any])
 Result = TypeVar("Result")
 
-BACKENDS: dict[str, type[ReplayAnnotator] | type[SheetBackend] | type[WebBackend]] = {
+BACKENDS: dict[str, type[AnnotationBackend]] = {
     "label_studio": LabelStudioBackend,
     "replay": ReplayAnnotator,
     "sheet": SheetBackend,

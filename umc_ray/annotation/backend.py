@@ -1,7 +1,9 @@
 """What every way of getting answers has in common, and how a round waits for them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.review import review_queue
@@ -11,15 +13,28 @@ from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage
 
 
-class AnnotationBackend(Protocol):
-    """Where people, or recorded people, answer."""
+@dataclass(frozen=True)
+class AnnotationBackend(ABC):
+    """Where people, or recorded people, answer for a campaign.
+
+    `labels` is the label set of each task, worst first.
+    """
+
+    store: AnnotationStore
+    campaign: str
+    storage: Storage
+    parts: Sequence[Part]
+    labels: Mapping[str, Sequence[str]]
 
     def submit(self, questions: Sequence[Question]) -> None:
         """Ask; asking the same again changes nothing."""
+        self.store.submit(questions)
 
     def collect(self, round: int) -> list[Answer]:
         """Return the answers so far to a round's questions."""
+        return self.store.answers(self.campaign, round)
 
+    @abstractmethod
     def hint(self, round: int) -> str:
         """Say what people have to do next."""
 

@@ -1,9 +1,9 @@
 """Rounds that people answer in Label Studio; `umc labelstudio` goes between."""
 
-from umc_ray.annotation.web import WebBackend
+from umc_ray.annotation.backend import AnnotationBackend
 
 
-class LabelStudioBackend(WebBackend):
+class LabelStudioBackend(AnnotationBackend):
     """Asks through the store, which `umc labelstudio push` and `pull` read and write."""
 
     def hint(self, round: int) -> str:

@@ -4,51 +4,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from umc_ray.annotation.backend import sample_rows
-from umc_ray.annotation.store import AnnotationStore, Answer, Question
-from umc_ray.records import Part
-from umc_ray.storage import Storage
+from umc_ray.annotation.backend import AnnotationBackend, sample_rows
+from umc_ray.annotation.store import Answer, Question
 
 COMMIT = 50  # answers per transaction: what a kill can make it say again
 
 
-class ReplayAnnotator:
+class ReplayAnnotator(AnnotationBackend):
     """Answers from the oracle tables: the k-th vote on a sample is its k-th recorded rating.
 
     It gives the same answers in the same order whenever it runs, however often it is killed.
     """
 
-    def __init__(
-        self,
-        store: AnnotationStore,
-        campaign: str,
-        storage: Storage,
-        parts: Sequence[Part],
-        labels: Mapping[str, Sequence[str]],
-    ) -> None:
-        """Answer for a campaign; `labels` is the label set of each task, worst first."""
-        self._store, self._campaign = store, campaign
-        self._storage, self._parts, self._labels = storage, parts, labels
-
-    def submit(self, questions: Sequence[Question]) -> None:
-        """Ask; the answers come with `collect`."""
-        self._store.submit(questions)
-
     def collect(self, round: int) -> list[Answer]:
         """Answer what is open in a round, and return all its answers."""
-        questions = self._store.open_questions(self._campaign, round)
-        oracle = sample_rows(self._storage, self._parts, questions, "oracle")
+        questions = self.store.open_questions(self.campaign, round)
+        oracle = sample_rows(self.storage, self.parts, questions, "oracle")
         answers = [
             answer
             for question in questions
             for answer in recorded_answers(
-                question, oracle.get(question.key), self._labels[question.task]
+                question, oracle.get(question.key), self.labels[question.task]
             )
         ]
         for start in range(0, len(answers), COMMIT):
             some = answers[start : start + COMMIT]
-            self._store.record(some, [_client_key(answer) for answer in some])
-        return self._store.answers(self._campaign, round)
+            self.store.record(some, [_client_key(answer) for answer in some])
+        return self.store.answers(self.campaign, round)
 
     def hint(self, round: int) -> str:
         """Say what people have to do next."""

@@ -9,13 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from umc_ray.annotation.backend import sample_rows
+from umc_ray.annotation.backend import AnnotationBackend, sample_rows
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.spreadsheet import read_records, write_records
-from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
-from umc_ray.records import Part
-from umc_ray.storage import Storage
 
 Slot = tuple[str, int, int]  # task, sample_id, vote from 1
 TO_READ = ("domain", "sample", "suggestion", "why", "choices")
@@ -35,24 +33,8 @@ class SheetRow:
     annotator: str
 
 
-class SheetBackend:
+class SheetBackend(AnnotationBackend):
     """Asks through rounds/<n>/sheet.csv in the run directory, and reads it back."""
-
-    def __init__(
-        self,
-        store: AnnotationStore,
-        campaign: str,
-        storage: Storage,
-        parts: Sequence[Part],
-        labels: Mapping[str, Sequence[str]],
-    ) -> None:
-        """Ask for a campaign; `labels` is the label set of each task."""
-        self._store, self._campaign = store, campaign
-        self._storage, self._parts, self._labels = storage, parts, labels
-
-    def submit(self, questions: Sequence[Question]) -> None:
-        """Ask; the sheet comes with the first `collect`."""
-        self._store.submit(questions)
 
     def collect(self, round: int) -> list[Answer]:
         """Write the round's sheet if it is not there, else take over what people filled in.
@@ -62,25 +44,25 @@ class SheetBackend:
                 then, and the sheet stays as it is.
             StoreError: a sample is not in the pool.
         """
-        slots = slots_of(self._store.questions(self._campaign, round))
-        given = self._store.answers(self._campaign, round)
-        if not self._storage.exists(_key(round)):
+        slots = slots_of(self.store.questions(self.campaign, round))
+        given = self.store.answers(self.campaign, round)
+        if not self.storage.exists(_key(round)):
             self._write(round, slots, given)
             return given
-        path = self._storage.path(_key(round))
-        rows = read_sheet(self._storage.read_bytes(_key(round)), path)
+        path = self.storage.path(_key(round))
+        rows = read_sheet(self.storage.read_bytes(_key(round)), path)
         check_slots(rows, slots, path)
-        new = new_answers(rows, slots, given, self._labels, path)
-        self._store.record(list(new.values()), list(new))
-        return self._store.answers(self._campaign, round)
+        new = new_answers(rows, slots, given, self.labels, path)
+        self.store.record(list(new.values()), list(new))
+        return self.store.answers(self.campaign, round)
 
     def hint(self, round: int) -> str:
         """Say what people have to do next."""
-        return f"fill in the label column of {self._storage.path(_key(round))}, then run again"
+        return f"fill in the label column of {self.storage.path(_key(round))}, then run again"
 
     def _write(self, round: int, slots: Mapping[Slot, Question], given: Sequence[Answer]) -> None:
         questions = {question.key: question for question in slots.values()}
-        rows = sample_rows(self._storage, self._parts, list(questions.values()), "pool")
+        rows = sample_rows(self.storage, self.parts, list(questions.values()), "pool")
         samples = {
             key: self._sample(question, rows.get(key)) for key, question in questions.items()
         }
@@ -88,24 +70,24 @@ class SheetBackend:
         lines = []
         for slot, question in slots.items():
             read = [question.domain, samples[question.key], _suggestion(question), question.why]
-            read.append(" | ".join(choices(self._labels[question.task])))
+            read.append(" | ".join(choices(self.labels[question.task])))
             identity = [f"s{question.sample_id}", str(slot[2]), question.task]
             lines.append([*identity, *read, *filled_in.get(slot, ("", ""))])
-        self._storage.write_bytes(_key(round), write_records(COLUMNS, lines))
+        self.storage.write_bytes(_key(round), write_records(COLUMNS, lines))
 
     def _sample(self, question: Question, row: Mapping[str, Any] | None) -> str:
         """Return the text of a sample, or the path of its image after writing it."""
         if row is None:
             raise StoreError(
                 f"sample {question.sample_id} of {question.task}/{question.domain} was asked but "
-                f"is not in the pool of {self._storage.root}"
+                f"is not in the pool of {self.storage.root}"
             )
         image = row["image"]
         if image is None:
             return str(row["text"])
         kind = next((kind for start, kind in IMAGE_TYPES.items() if image.startswith(start)), "img")
         name = f"images/{question.task}/s{question.sample_id}.{kind}"
-        self._storage.write_bytes(f"{_folder(question.round)}/{name}", image)
+        self.storage.write_bytes(f"{_folder(question.round)}/{name}", image)
         return name
 
 
