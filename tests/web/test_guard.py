@@ -157,6 +157,12 @@ def test_nothing_outside_the_static_files_is_served(still_world, path):
     assert still_world.client().get(path).status_code == 404
 
 
+def test_a_form_of_too_many_fields_is_refused(still_world):
+    fields = {f"field{i}": "x" for i in range(51)}
+    answer = still_world.client().post("/login", data=fields)
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "%2e%2e", str(2**70), "1.5", "x"])
 def test_images_are_named_by_samples_that_were_asked_about(still_world, name):
     client = still_world.client("annotator")

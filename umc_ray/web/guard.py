@@ -16,6 +16,7 @@ from umc_ray.web.accounts import Accounts, Person, Role
 
 COOKIE = "umc_session"
 CSRF_HEADER = "x-csrf-token"
+MAX_FIELDS = 50
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -56,9 +57,17 @@ def csrf_token(session: str) -> str:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """Read the fields of a form; of several of one name, the last."""
+    """Read the fields of a form; of several of one name, the last.
+
+    Raises:
+        HTTPException: 400, there are too many.
+    """
     body = (await request.body()).decode(errors="replace")
-    return {name: values[-1] for name, values in parse_qs(body, max_num_fields=50).items()}
+    try:
+        fields = parse_qs(body, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise HTTPException(400, f"a form may have {MAX_FIELDS} fields") from error
+    return {name: values[-1] for name, values in fields.items()}
 
 
 def check_origin(request: Request) -> None:
