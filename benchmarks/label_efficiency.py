@@ -7,8 +7,9 @@ of the product and of its peers (benchmarks/arms.py; pip install -e '.[bench]'),
 seed draws the test set, the pool and the first batch alike for all arms. Every campaign that ends
 is kept in the cache: a run that was stopped goes on, and --repeats 5 reports the first five seeds.
 
-The strategies were developed on the sets in DEVELOPMENT with seeds from 100; all other sets and
-the seeds below were not looked at before.
+Nothing was chosen by these results: the strategies are those that the product had before. The
+rule by which the probe is tuned was changed once, from accuracy to log-loss, after a look at seeds
+0 and 1, where the probe had become overconfident on noisy text.
 """
 
 import hashlib
@@ -28,7 +29,6 @@ from umc_ray.demo.fetch import cache_dir
 
 REVISION = 2  # raise it when code that decides a campaign changes
 SMALL, LARGE = Protocol(20, 0.5), Protocol(100, 1.0)
-DEVELOPMENT = ("digits/scans", "land/satellite", "questions/trec", "sentiment/rated")
 GRID_ARMS = (
     "random",
     "top",
