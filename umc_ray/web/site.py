@@ -107,20 +107,20 @@ class Site:
         return card(question, sample, labels, self.config.suggestion, peers)
 
 
-def the_site(request: Request) -> Site:
+async def the_site(request: Request) -> Site:  # not for threads: each costs every request
     """Return what an application serves."""
     site: Site = request.app.state.site
     return site
 
 
-def the_queue(
+async def the_queue(
     request: Request,
     batch: Annotated[
         str | None, Query(pattern=NAME, max_length=100, description="default: the rounds")
     ] = None,
 ) -> str:
     """Return the name of what is asked."""
-    return the_site(request).queue(batch)
+    return (await the_site(request)).queue(batch)
 
 
 Here = Annotated[Site, Depends(the_site)]
