@@ -284,6 +284,7 @@ def _figures(found: dict[str, list[float]]) -> dict[str, Figure]:
     ratios = {
         "speed_64": ("app_64_per_s", "bare_64_per_s"),
         "p99_64": ("app_64_p99_ms", "bare_64_p99_ms"),
+        "cpu_64": ("bare_64_cpu_s", "app_64_cpu_s"),
         "large_of_in_process": ("app_large_per_s", "in_process_per_s"),
     }
     for name, (one, other) in ratios.items():

@@ -36,4 +36,4 @@ def test_several_haproxies_share_neither_files_nor_ports(tmp_path):
     inside = [value for value in found.values() if value.startswith(str(tmp_path))]
     assert len(set(inside)) == len(inside) == 4
     ports = {value for name, value in found.items() if name.endswith("PORT")}
-    assert len(ports) == 2
+    assert len(ports) == 3

@@ -17,7 +17,7 @@ def haproxy_settings(folder: str) -> dict[str, str]:
     more ports, of all interfaces: they are free ones, so that several can run on one machine.
     """
     with ExitStack() as taken:
-        stats, metrics = (_free_port(taken) for _ in range(2))
+        stats, metrics, fallback = (_free_port(taken) for _ in range(3))
     return {
         HAPROXY: "1",
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -28,6 +28,7 @@ def haproxy_settings(folder: str) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
     }
 
 
