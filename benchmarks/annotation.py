@@ -372,9 +372,8 @@ def press(page: Any, address: str, keys: int) -> list[float]:  # noqa: ANN401 - 
     """Log in, then press a key per item, with latency added to all that the page fetches."""
     page.set_default_timeout(120_000)
     page.goto(f"{address}/?batch=look")
-    page.keyboard.type("ada")
-    page.keyboard.press("Tab")
-    page.keyboard.type(PASSWORD)
+    page.fill("[name=name]", "ada")
+    page.fill("[name=password]", PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_selector("article.item")
     session = page.context.new_cdp_session(page)

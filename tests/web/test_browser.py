@@ -53,9 +53,8 @@ class Desk:
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"{address}{path}")
-        self.page.keyboard.type(name)  # the cursor is there already
-        self.page.keyboard.press("Tab")
-        self.page.keyboard.type(PASSWORD)
+        self.page.fill("[name=name]", name)
+        self.page.fill("[name=password]", PASSWORD)
         self.page.keyboard.press("Enter")
         self.wait("article.item, #empty:not([hidden])")
 
