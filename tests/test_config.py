@@ -63,6 +63,8 @@ def load(folder, values):
         ("budget.labels", 0, 21, "budget.labels: Input should be greater than 0"),
         ("budget", {"labels": 3}, 20, "budget: 'per_round' is missing"),
         ("annotation.backend", "replay", 1, "replay needs label or ratings: a column of domain"),
+        ("annotation", {"backend": "web", "max_votes": 3}, 23, "max_votes 3 needs votes from 2"),
+        ("annotation", {"votes": 2, "max_votes": 3}, 23, "a sheet has a fixed number of votes"),
         ("storage", "s3://bucket/runs", 1, "annotation.database must name where answers are kept"),
     ],
 )

@@ -170,6 +170,9 @@ class AnnotationConfig(Section):
         "label_studio: `umc labelstudio`; replay: known labels",
     )
     votes: int = Field(1, gt=0, description="answers per sample")
+    max_votes: int | None = Field(
+        None, gt=1, description="more answers, up to so many, where `votes` leave a label open"
+    )
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
         "show", description="when the page shows what the model thinks; never on audit samples"
     )
@@ -186,6 +189,14 @@ class AnnotationConfig(Section):
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
     )
+
+    @model_validator(mode="after")
+    def _votes_can_grow(self) -> Self:
+        if self.max_votes is not None and not 2 <= self.votes <= self.max_votes:
+            raise ValueError(f"max_votes {self.max_votes} needs votes from 2, found {self.votes}")
+        if self.max_votes is not None and self.backend == "sheet":
+            raise ValueError("a sheet has a fixed number of votes: max_votes needs another backend")
+        return self
 
 
 class CertificateConfig(Section):

@@ -137,11 +137,10 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
 
 def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Submit the batch, and make the answers labels when all are there."""
-    name, opinions = run.config.name, _opinions(run, number, batch)
-    run.backend.submit(
-        [_question(run, number, i, row | opinions[i]) for i, row in enumerate(_rows(batch))]
-    )
-    answers = collect_all(run.backend, run.store, name, number, run.config.annotation.review)
+    opinions, rows = _opinions(run, number, batch), enumerate(_rows(batch))
+    run.backend.submit([_question(run, number, i, row | opinions[i]) for i, row in rows])
+    rules, name = run.config.annotation, run.config.name
+    answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
     costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
     return label_table(answers, run.classes, costs, number, decisions(run.store, name, number))

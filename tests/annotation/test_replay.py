@@ -4,7 +4,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from umc_ray.annotation.backend import collect_all, sample_rows
+from umc_ray.annotation.backend import AnnotationBackend, collect_all, sample_rows
 from umc_ray.annotation.replay import COMMIT, ReplayAnnotator, recorded_answers
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.errors import Waiting
@@ -69,7 +69,7 @@ def test_a_sample_nobody_knows_is_a_skip_with_a_reason(known):
 def test_the_replay_answers_what_is_asked_across_parts(store, storage, parts):
     replay = ReplayAnnotator(store, "camp", storage, parts, {"tone": LABELS})
     replay.submit([question(i, votes=2) for i in (3, 64, 65, 129)])
-    answers = collect_all(replay, store, "camp", 1)
+    answers = collect_all(replay, 1)
     firsts = {given.sample_id: given.label for given in answers if given.annotator == "rater-1"}
     assert firsts == {3: "negative", 64: None, 65: "positive", 129: "negative"}
     assert {given.label for given in answers if given.annotator == "rater-2"} == {"negative"}
@@ -111,13 +111,11 @@ def test_only_rows_of_asked_samples_are_read(storage, parts):
 
 
 def test_waiting_says_how_much_is_missing_and_what_to_do(store):
-    class Silent:
-        def collect(self, round):
-            return []
-
+    class Silent(AnnotationBackend):
         def hint(self, round):
             return "ring the bell"
 
-    store.submit([question(1)])
+    silent = Silent(store, "camp", None, (), {"tone": LABELS})
+    silent.submit([question(1)])
     with pytest.raises(Waiting, match=r"round 1: 0 of 1 .*ring the bell"):
-        collect_all(Silent(), store, "camp", 1)
+        collect_all(silent, 1)

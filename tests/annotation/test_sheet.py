@@ -73,7 +73,7 @@ def labels_of(answers):
 
 def test_a_filled_in_sheet_completes_the_round(backend, store, sheet):
     fill_in(sheet, "Good", "-1", "skip", annotator="ann")
-    answers = collect_all(backend, store, "camp", 1)
+    answers = collect_all(backend, 1)
     assert labels_of(answers) == {1: "Good", BIG: "-1", -3: None}
     assert {given.annotator for given in answers} == {"ann"}
 
@@ -107,9 +107,9 @@ def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):
 def test_a_half_filled_sheet_is_taken_over_and_the_rest_waited_for(backend, store, sheet):
     fill_in(sheet, "Good")
     with pytest.raises(Waiting, match=r"1 of 3 answered; fill in .*sheet.csv"):
-        collect_all(backend, store, "camp", 1)
+        collect_all(backend, 1)
     fill_in(sheet, "Good", "-1", "Good")
-    assert len(collect_all(backend, store, "camp", 1)) == 3
+    assert len(collect_all(backend, 1)) == 3
 
 
 def test_reading_a_sheet_again_changes_nothing_and_a_changed_label_replaces(backend, sheet):
@@ -162,7 +162,7 @@ def test_votes_are_rows_of_different_people(backend, store, tmp_path):
     with pytest.raises(DataError, match=r"sheet.csv:4: ann labeled this sample in line 2"):
         backend.collect(1)
     fill_in(sheet, "Good", "-1")
-    assert [given.annotator for given in collect_all(backend, store, "camp", 1)] == [
+    assert [given.annotator for given in collect_all(backend, 1)] == [
         "sheet",
         "sheet-2",
     ]

@@ -22,15 +22,15 @@ def vote(store, sample_id, annotator, label):
 def test_a_round_waits_for_people_and_says_where_they_answer(store, asked):
     vote(store, 0, "ann", "good")
     with pytest.raises(Waiting, match=r"0 of 2 answered; .*umc annotate"):
-        collect_all(asked, store, "camp", 1)
+        collect_all(asked, 1)
 
 
 def test_with_review_a_round_waits_until_what_is_disputed_is_decided(store, asked):
     for sample_id, label in ((0, "good"), (1, "bad")):
         vote(store, sample_id, "ann", label)
         vote(store, sample_id, "bob", "good")
-    assert len(collect_all(asked, store, "camp", 1)) == 4
+    assert len(collect_all(asked, 1)) == 4
     with pytest.raises(Waiting, match="reviewers must decide 1 of 2"):
-        collect_all(asked, store, "camp", 1, review=True)
+        collect_all(asked, 1, review=True)
     decide(store, Answer("camp", "tone", "mail", 1, "rev", "good", 1), "r")
-    assert len(collect_all(asked, store, "camp", 1, review=True)) == 4
+    assert len(collect_all(asked, 1, review=True)) == 4

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from umc_ray.errors import DataError
 from umc_ray.methods.consensus import (
@@ -8,6 +10,7 @@ from umc_ray.methods.consensus import (
     dawid_skene,
     krippendorff_alpha,
     majority,
+    one_rate,
     unsettled,
 )
 
@@ -142,3 +145,37 @@ def test_only_doubtful_items_below_the_limit_get_another_vote():
     consensus = majority(*votes_of(["1 1 1", "1 2 2", "1 1 1"]), 2)
     assert unsettled(consensus, np.array([3, 3, 5]), 5, 0.8).tolist() == [1]
     assert unsettled(consensus, np.array([3, 3, 3]), 5, 0.6).tolist() == []
+
+
+def test_the_one_rate_follows_from_how_often_two_people_agree():
+    # Of 100 items with two votes, 82 agree: q^2 + (1 - q)^2 = 0.82 at q = 0.9.
+    items = np.repeat(np.arange(100), 2)
+    people = np.tile([0, 1], 100)
+    labels = np.where((items >= 82) & (people == 1), 1, 0)
+    found = one_rate(items, people, labels, 2)
+    both, split = found.soft_NC[0], found.soft_NC[99]
+    assert both[0] == pytest.approx(0.81 / 0.82, abs=1e-3)
+    assert split.tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_a_prior_decides_where_votes_do_not():
+    items, people = np.array([0, 0, 1, 1, 2, 2]), np.tile([0, 1], 3)
+    labels = np.array([0, 1, 1, 1, 0, 0])
+    prior = np.array([[0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
+    found = one_rate(items, people, labels, 2, prior)
+    assert found.label_N.tolist() == [1, 1, 0]
+    assert found.soft_NC[0].tolist() == pytest.approx([0.2, 0.8])
+
+
+@given(st.integers(2, 5), st.integers(1, 30), st.integers(0, 2**31))
+def test_one_rate_gives_probabilities_and_never_less_to_more_votes(n_classes, n, seed):
+    rng = np.random.default_rng(seed)
+    items, people = np.repeat(np.arange(n), 3), np.tile(np.arange(3), n)
+    labels = rng.integers(n_classes, size=3 * n)
+    found = one_rate(items, people, labels, n_classes)
+    np.testing.assert_allclose(found.soft_NC.sum(1), 1)
+    counts = np.zeros((n, n_classes))
+    np.add.at(counts, (items, labels), 1)
+    for row in range(n):
+        order = np.argsort(counts[row])
+        assert (np.diff(found.soft_NC[row][order]) >= -1e-12).all()

@@ -8,6 +8,7 @@ from typing import Any
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.review import review_queue
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.votes import ask_again
 from umc_ray.errors import Waiting
 from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage
@@ -40,28 +41,27 @@ class AnnotationBackend(ABC):
 
 
 def collect_all(
-    backend: AnnotationBackend,
-    store: AnnotationStore,
-    campaign: str,
-    round: int,
-    review: bool = False,
+    backend: AnnotationBackend, round: int, review: bool = False, max_votes: int | None = None
 ) -> list[Answer]:
     """Return all answers to a round's questions.
 
     Args:
         backend: where people answer.
-        store: what was asked and answered.
-        campaign: its name.
         round: its number.
         review: wait until reviewers decided where people disagree, too.
+        max_votes: ask for more answers, up to so many, where those that came leave a label open.
 
     Raises:
         Waiting: some are missing; says how many, and what people have to do.
     """
-    answers = backend.collect(round)
-    answered, asked = store.progress(campaign, round)
-    if answered < asked:
-        raise Waiting(f"round {round}: {answered} of {asked} answered; {backend.hint(round)}")
+    store, campaign = backend.store, backend.campaign
+    while True:
+        answers = backend.collect(round)
+        answered, asked = store.progress(campaign, round)
+        if answered < asked:
+            raise Waiting(f"round {round}: {answered} of {asked} answered; {backend.hint(round)}")
+        if not max_votes or not ask_again(store, campaign, round, backend.labels, max_votes):
+            break
     disputed = len(review_queue(store, campaign, round)) if review else 0
     if disputed:
         raise Waiting(f"round {round}: reviewers must decide {disputed} of {asked} questions")

@@ -58,6 +58,35 @@ def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> 
     return _consensus(item_N, counts_NC / counts_NC.sum(1, keepdims=True))
 
 
+def one_rate(
+    item_M: Ints,
+    annotator_M: Ints,
+    label_M: Ints,
+    n_classes: int,
+    prior_NC: Floats | None = None,
+) -> Consensus:
+    """Take all people to be right at one rate, which follows from how often two of them agree.
+
+    `agreement_N` and `soft_NC` are probabilities, from votes and `prior_NC`, such as a model's, for
+    the items in ascending order; none: all classes alike. Where votes are few, what is assumed of
+    each person by himself is a guess, and this is not.
+
+    Raises:
+        DataError: arrays of different length, or a label outside the classes.
+
+    Source: Dawid and Skene 1979 with one coin for all; its rate by moments, as in Zhang et al.
+    2014, Spectral Methods Meet EM.
+    """
+    item_M, _, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
+    item_N, row_M = np.unique(item_M, return_inverse=True)
+    counts_NC = _counts(row_M, label_M, (len(item_N), n_classes))
+    rate = _rate(counts_NC)
+    log_NC = counts_NC * (np.log(rate) - np.log((1 - rate) / (n_classes - 1)))
+    if prior_NC is not None:
+        log_NC = log_NC + np.log(prior_NC + 1e-12)
+    return _consensus(item_N, _softmax(log_NC))
+
+
 def dawid_skene(
     item_M: Ints,
     annotator_M: Ints,
@@ -186,6 +215,17 @@ def _counts(row_M: npt.NDArray[np.intp], label_M: Ints, shape: tuple[int, int]) 
     counts_NC = np.zeros(shape)
     np.add.at(counts_NC, (row_M, label_M), 1)
     return counts_NC
+
+
+def _rate(counts_NC: Floats) -> float:
+    """Return how often a vote is right, if it is so for all and errors are even."""
+    n_classes, votes_N = counts_NC.shape[1], counts_NC.sum(1)
+    pairs = (votes_N * (votes_N - 1)).sum()
+    same = (counts_NC * (counts_NC - 1)).sum()
+    agree = (same + SMOOTHING) / (pairs + SMOOTHING)  # where none can agree, none is known to err
+    # Two agree if both are right or both make the same error: Cq^2 - 2q + 1 = (C - 1) agree.
+    root = np.sqrt(max(0.0, 1 - n_classes * (1 - (n_classes - 1) * agree)))
+    return float(np.clip((1 + root) / n_classes, 1 / n_classes + SMOOTHING, 1 - SMOOTHING))
 
 
 def _consensus(item_N: Ints, soft_NC: Floats) -> Consensus:

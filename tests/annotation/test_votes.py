@@ -1,0 +1,46 @@
+import pytest
+
+from umc_ray.annotation.backend import collect_all
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.web import WebBackend
+from umc_ray.errors import Waiting
+
+AGREED = 20  # samples on which two people agree: they are right nearly always
+
+
+@pytest.fixture
+def backend(store):
+    backend = WebBackend(store, "camp", None, (), {"tone": ("good", "bad")})
+    questions = [Question("camp", 1, "tone", "mail", i, votes=2) for i in range(AGREED + 2)]
+    backend.submit(questions)
+    return backend
+
+
+def vote(store, annotator, labels):
+    answers = [Answer("camp", "tone", "mail", i, annotator, v, 1) for i, v in labels.items()]
+    store.record(answers, [f"{annotator}{i}" for i in labels])
+
+
+def votes(store):
+    return {asked.sample_id: asked.votes for asked in store.questions("camp", 1)}
+
+
+def test_another_vote_is_asked_for_where_people_disagree_or_skip_and_no_more_than_allowed(
+    store, backend
+):
+    disputed, skipped = AGREED, AGREED + 1
+    agreed = dict.fromkeys(range(AGREED), "good")
+    vote(store, "ann", {**agreed, disputed: "good", skipped: None})
+    vote(store, "bob", {**agreed, disputed: "bad", skipped: None})
+    assert len(collect_all(backend, 1)) == 2 * (AGREED + 2)
+
+    with pytest.raises(Waiting, match=f"{AGREED} of {AGREED + 2} answered"):
+        collect_all(backend, 1, max_votes=4)
+    assert votes(store) == {**dict.fromkeys(range(AGREED), 2), disputed: 3, skipped: 3}
+
+    vote(store, "cyd", {disputed: "bad", skipped: "good"})
+    with pytest.raises(Waiting):
+        collect_all(backend, 1, max_votes=4)
+    vote(store, "dan", {i: "bad" for i, most in votes(store).items() if most == 4})
+    assert len(collect_all(backend, 1, max_votes=4)) >= 2 * AGREED + 6
+    assert max(votes(store).values()) == 4
