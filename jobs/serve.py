@@ -9,13 +9,13 @@ All nodes must see the campaigns' files, storage and encoders, and the tokens.
 import argparse
 import logging
 import sys
-import threading
 from pathlib import Path
 
 from umc_ray.errors import UmcError
 from umc_ray.pipeline.cluster import connect
 from umc_ray.serving.deployment import start
 from umc_ray.serving.settings import ServingConfig
+from umc_ray.stopping import wait_for_signal
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
             print(f"http://{asked.host}:{asked.port}{route}")
     except UmcError as error:
         sys.exit(f"error: {error}")
-    threading.Event().wait()
+    wait_for_signal()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +32,7 @@ from umc_ray.serving.deployment import start
 from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.starter import starter
-from umc_ray.stopping import Stoppable
+from umc_ray.stopping import Stoppable, wait_for_signal
 from umc_ray.web.server import serve_page, set_account
 
 app = typer.Typer(
@@ -159,8 +158,7 @@ def serve(
         connect()
         for route in start(settings, host, port):
             say(f"http://{host}:{port}{route.rstrip('/')}/docs")
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        wait_for_signal()
 
 
 @app.command()

@@ -1,6 +1,7 @@
-"""Stopping a run by a signal: it ends behind what is stored, and goes on there when run again."""
+"""Stopping by a signal: a run ends behind what is stored, and goes on there when run again."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -9,6 +10,17 @@ from umc_ray.pipeline.stream import OnRows
 from umc_ray.run import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def wait_for_signal() -> None:
+    """Wait until this process is asked to end, even where it was started to ignore that.
+
+    Only for the main thread, and after Ray has started, which sets handlers of its own.
+    """
+    asked = threading.Event()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: asked.set())
+    asked.wait()
 
 
 class Stoppable:
