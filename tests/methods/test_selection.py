@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.scoring import top_m
-from umc_ray.methods.selection import STRATEGIES, Candidates, select
+from umc_ray.methods.selection import COVERING, STRATEGIES, Candidates, select
 
 
 def candidates(n, distinct=None, seed=0, d=6):
@@ -37,6 +37,15 @@ def test_picks_are_unique_as_many_as_asked_and_independent_of_order(
     moved = Candidates(*(values[shuffled] for values in vars(pool).values()))
     again = select(strategy, moved, batch, seed=7, labeled_embeddings=labeled_LD)
     assert moved.ids_N[again].tolist() == pool.ids_N[picks].tolist()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_only_strategies_that_cover_look_at_what_is_labeled(strategy):
+    pool = candidates(60)
+    alone = select(strategy, pool, 12, seed=7)
+    labeled_LD = pool.embeddings_ND[alone]  # what it would take is there already
+    beside = select(strategy, pool, 12, seed=7, labeled_embeddings=labeled_LD)
+    assert (beside.tolist() == alone.tolist()) == (strategy not in COVERING)
 
 
 def test_top_takes_the_most_informative_and_breaks_ties_by_id():

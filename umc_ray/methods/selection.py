@@ -245,3 +245,6 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "kcenter": _kcenter,
     }
 )
+
+COVERING = frozenset({"herding", "kcenter", "typical", "uncertainty_herding"})
+"""Strategies that look at what is labeled already; to the others it is all the same."""

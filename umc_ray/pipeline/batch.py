@@ -12,7 +12,7 @@ import ray
 
 from umc_ray.config import SelectionConfig
 from umc_ray.methods.scoring import top_m
-from umc_ray.methods.selection import Candidates, select
+from umc_ray.methods.selection import COVERING, Candidates, select
 from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key, order_of
 from umc_ray.pipeline.labeled import embeddings_so_far
 from umc_ray.records import BATCH, CANDIDATES, Arm, IntArray, Part, embeddings_array
@@ -100,7 +100,8 @@ def _selected(
         candidates["acquisition"].to_numpy(),
         embeddings_array(embeddings["embedding"]).astype(np.float32),
     )
-    labeled_LD = embeddings_so_far(storage, share.rounds, share.arm)
+    before = share.rounds if strategy in COVERING else ()
+    labeled_LD = embeddings_so_far(storage, before, share.arm)
     picks = select(strategy, pool, n, seed=share.seed, labeled_embeddings=labeled_LD)
     return candidates.take(pa.array(picks))
 
