@@ -11,6 +11,20 @@ hypothesis.settings.register_profile("umc", deadline=None)
 hypothesis.settings.load_profile("umc")
 
 
+class Clock:
+    """A clock that only the test moves."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray with two CPUs; authentication stays on, with the token of HOME."""

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "umc_ray"
 LAYERS = (
-    ("errors", "records", "config", "storage", "running"),
+    ("errors", "invalid", "records", "config", "storage", "running"),
     ("methods",),
     ("pipeline",),
     ("annotation", "publication"),

@@ -16,20 +16,6 @@ from sqlalchemy import create_engine, text
 from umc_ray.annotation.store import AnnotationStore
 
 
-class Clock:
-    """A clock that only the test moves."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture(scope="session")
 def postgres_server():
     """A cluster of its own in /tmp that listens on loopback; yields its URL without a database."""

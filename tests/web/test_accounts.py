@@ -10,18 +10,6 @@ from umc_ray.errors import StoreError
 from umc_ray.web.accounts import SESSION_S, Account, Accounts, Person
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def accounts(tmp_path, clock):
     with closing(AnnotationStore(f"sqlite:///{tmp_path}/labels.db", clock)) as store:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.store import Answer
+from umc_ray.annotation.votes import vote_arrays
 from umc_ray.methods.consensus import majority
 from umc_ray.records import LABELS, Arm
 
@@ -51,19 +52,13 @@ def _task_labels(
     number: int,
 ) -> pa.Table:
     given = [
-        (answer, answer.label)
+        answer
         for answer in answers
         if answer.label is not None and decided.get(answer.sample_id, "") is not None
     ]
-    people = {name: i for i, name in enumerate(sorted({answer.annotator for answer in answers}))}
-    found = majority(
-        np.array([answer.sample_id for answer, _ in given], dtype=np.int64),
-        np.array([people[answer.annotator] for answer, _ in given], dtype=np.int64),
-        np.array([labels.index(label) for _, label in given], dtype=np.int64),
-        len(labels),
-    )
-    domains = {answer.sample_id: answer.domain for answer, _ in given}
-    votes = Counter(answer.sample_id for answer, _ in given)
+    found = majority(*vote_arrays(given, labels), len(labels))
+    domains = {answer.sample_id: answer.domain for answer in given}
+    votes = Counter(answer.sample_id for answer in given)
     asked = Counter(answer.sample_id for answer in answers)  # a skip costs as much as a label
     ids = found.item_N.tolist()
     label_N, agreement_N = found.label_N.copy(), found.agreement_N.copy()

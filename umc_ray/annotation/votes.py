@@ -6,6 +6,7 @@ import numpy as np
 
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.methods.consensus import one_rate
+from umc_ray.records import IntArray
 
 SURE = 0.95
 """How probable a label must be to stand; benchmarks/consensus.py tells what that costs."""
@@ -32,12 +33,21 @@ def ask_again(
 
 def _settled(answers: Sequence[Answer], classes: Sequence[str]) -> set[int]:
     """Return the samples whose label is sure; what all skipped has none."""
+    found = one_rate(*vote_arrays(answers, classes), len(classes))
+    return set(found.item_N[found.agreement_N >= SURE].tolist())
+
+
+def vote_arrays(
+    answers: Sequence[Answer], classes: Sequence[str]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return sample, person and class of each answer to a task, as consensus.py takes them.
+
+    Skips are no votes. Persons are numbered by name.
+    """
     given = [(each, each.label) for each in answers if each.label is not None]
     people = {name: i for i, name in enumerate(sorted({each.annotator for each, _ in given}))}
-    found = one_rate(
+    return (
         np.array([each.sample_id for each, _ in given], dtype=np.int64),
         np.array([people[each.annotator] for each, _ in given], dtype=np.int64),
         np.array([classes.index(label) for _, label in given], dtype=np.int64),
-        len(classes),
     )
-    return set(found.item_N[found.agreement_N >= SURE].tolist())

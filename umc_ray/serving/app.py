@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from umc_ray.invalid import first_problem
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.gate import Gate, refused
 from umc_ray.serving.messages import (
@@ -95,18 +96,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return refused(Refusal(422, _first_problem(error)))
-
-
-def _first_problem(error: RequestValidationError) -> str:
-    """Say what is wrong where, such as samples.3.text; keys that a client made up are not named."""
-    problem = error.errors()[0]
-    where = problem["loc"][1:]
-    if problem["type"] == "extra_forbidden":
-        where = (*where[:-1], "(unknown key)")
-    if problem["type"] == "json_invalid":
-        return "the body is not JSON"
-    return f"{'.'.join(map(str, where)) or 'body'}: {problem['msg']}"
+        return refused(Refusal(422, first_problem(error.errors())))
 
 
 def _json(answer: Answer) -> Response:

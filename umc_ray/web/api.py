@@ -1,5 +1,6 @@
 """The REST API of people at work: what the page does, and what a program can do in its place."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -128,16 +129,9 @@ def client_key(person: Person, key: str) -> str:
 
 def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Person) -> Answer:
     site.check_label(sample.task, body.label)
-    return Answer(
-        campaign=queue,
-        task=sample.task,
-        domain=sample.domain,
-        sample_id=sample.id,
-        annotator=person.name,
-        label=body.label,
-        round=sample.round,
+    return replace(
+        _event(sample, queue, person, body.label, body.reason),
         seconds=body.seconds,
-        reason=body.reason,
         guideline=body.guideline,
         seen=body.seen,
         bulk=body.bulk,

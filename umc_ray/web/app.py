@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 
 from umc_ray.errors import DataError, StoreError
+from umc_ray.invalid import first_problem
 from umc_ray.web import api, exchange, office, pages
 from umc_ray.web.shield import Shield
 from umc_ray.web.site import Site
@@ -43,7 +44,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _refused(request, 422, _first_problem(error))
+        return _refused(request, 422, first_problem(error.errors()))
 
     @app.exception_handler(DataError)
     async def unusable(request: Request, error: DataError) -> Response:
@@ -64,14 +65,3 @@ def _refused(
     if _is_page(request):
         return pages.page(request, "message.html", None, status, title="Sorry", detail=detail)
     return JSONResponse({"detail": detail}, status, headers)
-
-
-def _first_problem(error: RequestValidationError) -> str:
-    """Say what is wrong where; keys that a client made up are not named."""
-    problem = error.errors()[0]
-    where = problem["loc"][1:]
-    if problem["type"] == "extra_forbidden":
-        where = (*where[:-1], "(unknown key)")
-    if problem["type"] == "json_invalid":
-        return "the body is not JSON"
-    return f"{'.'.join(map(str, where)) or 'body'}: {problem['msg']}"

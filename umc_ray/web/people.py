@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.votes import vote_arrays
 from umc_ray.methods.consensus import krippendorff_alpha
 
 HOUR_S = 3600.0
@@ -129,11 +128,5 @@ def _share(items: Sequence[Item], holds: Callable[[Item], bool]) -> Share:
 
 def _alpha(answers: Sequence[Answer], task: str, labels: Sequence[str]) -> float:
     """Return how far people agree on a task; NaN where nothing can be said."""
-    mine = [(a, a.label) for a in answers if a.task == task and a.label in labels]
-    persons = {name: i for i, name in enumerate(sorted({a.annotator for a, _ in mine}))}
-    return krippendorff_alpha(
-        np.array([a.sample_id for a, _ in mine], dtype=np.int64),
-        np.array([persons[a.annotator] for a, _ in mine], dtype=np.int64),
-        np.array([labels.index(label) for _, label in mine if label is not None], dtype=np.int64),
-        len(labels),
-    )
+    mine = [answer for answer in answers if answer.task == task and answer.label in labels]
+    return krippendorff_alpha(*vote_arrays(mine, labels), len(labels))
