@@ -135,6 +135,14 @@ def small_text(name: str) -> Arm:
     return after_a_draw(choose)
 
 
+def modal_margin(state: State) -> IntArray:
+    """Ask where the margin is least with modAL (Danka and Horvath 2018)."""
+    from modAL.uncertainty import margin_sampling  # a peer: only where it runs
+
+    rows: IntArray = margin_sampling(state.probe, state.x_PD[state.free_F], state.batch)[0]
+    return state.free_F[rows]
+
+
 def baal_power(state: State) -> IntArray:
     """Draw in proportion to the entropy with baal (Atighehchian et al. 2022)."""
     from baal.active.heuristics import Entropy  # a peer: only where it runs
@@ -173,8 +181,9 @@ ARMS: dict[str, Arm] = {
     "skactiveml badge": skactiveml("Badge"),
     "small-text breaking ties": small_text("BreakingTies"),
     "small-text lightweight coreset": small_text("LightweightCoreset"),
+    "modal margin": after_a_draw(modal_margin),
     "baal power entropy": after_a_draw(baal_power),
     "cleanlab activelab": after_a_draw(active_lab),
 }
-# The plain margin is a peer too: small-text's breaking ties and modAL's margin pick the same.
+# The plain margin is a peer too.
 PEERS = ("top", *(name for name in ARMS if " " in name))

@@ -36,6 +36,9 @@ GRID_ARMS = (
     "uncertainty_herding",
     "badge",
     "skactiveml falcun",
+    "small-text breaking ties",
+    "small-text lightweight coreset",
+    "modal margin",
     "baal power entropy",
 )
 CLEAN = (
