@@ -13,8 +13,8 @@ import ray
 
 from umc_ray.annotation.backend import collect_all
 from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decisions
-from umc_ray.annotation.store import Question
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, Reward
@@ -22,7 +22,7 @@ from umc_ray.pipeline.batch import NO_MODEL, Share, choose
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.pipeline.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.pipeline.labeled import labels_so_far, training_sets
-from umc_ray.pipeline.opinions import OPINION, batch_opinions
+from umc_ray.pipeline.opinions import batch_opinions
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.pipeline.training import EnsembleJob, train_ensembles
 from umc_ray.records import Arm
@@ -137,8 +137,8 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
 
 def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Submit the batch, and make the answers labels when all are there."""
-    opinions, rows = _opinions(run, number, batch), enumerate(_rows(batch))
-    run.backend.submit([_question(run, number, i, row | opinions[i]) for i, row in rows])
+    opinions = _opinions(run, number, batch)
+    run.backend.submit(batch_questions(run.config, number, batch, opinions))
     rules, name = run.config.annotation, run.config.name
     answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
@@ -152,30 +152,6 @@ def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
     refs = {name: EnsembleRef.from_json(each) for name, each in trained.items()}
     shown = refs if run.config.annotation.backend == "web" else {}
     return batch_opinions(run.storage, shown, batch, run.classes)
-
-
-def _rows(batch: pa.Table) -> list[Document]:
-    return list(batch.drop_columns(["embedding"]).to_pylist())
-
-
-def _question(run: Run, number: int, position: int, row: Document) -> Question:
-    known = row["predicted"] != NO_MODEL
-    return Question(
-        campaign=run.config.name,
-        round=number,
-        task=row["task"],
-        domain=row["domain"],
-        sample_id=row["sample_id"],
-        votes=run.config.annotation.votes,
-        priority=-float(position),
-        why=row["why"],
-        blind=row["audit"],
-        payload={
-            "predicted": run.classes[row["task"]][row["predicted"]] if known else None,
-            "confidence": row["confidence"],
-            **{name: row[name] for name in OPINION if name in row},
-        },
-    )
 
 
 def train(run: Run, number: int) -> Document:
@@ -239,7 +215,7 @@ def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document
     """Tell the bandit how often the ensemble had the bought labels wrong, before it saw them."""
     answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
     right: dict[Arm, list[bool]] = {arm: [] for arm in run.config.domains()}
-    for row in _rows(batch):
+    for row in batch.drop_columns(["embedding"]).to_pylist():
         if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
             is_right = row["predicted"] == answers[row["sample_id"]]
             right[Arm(row["task"], row["domain"])].append(is_right)
