@@ -29,6 +29,7 @@ FREE = (
     "stop",
     "allocation",
     "selection",
+    "near_duplicates",
     "annotation",
     "certificate",
     "placement",

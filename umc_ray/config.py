@@ -161,6 +161,24 @@ class SelectionConfig(Section):
     )
 
 
+class NearDuplicatesConfig(Section):
+    """Whether one label pays for all samples of a domain that are nearly the same."""
+
+    similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="cosine from which a sample takes over a labeled one's label, such as 0.98; "
+        "default: none does",
+    )
+    max_error: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="audits that show more of a domain's to be wrong make it give them back",
+    )
+
+
 class AnnotationConfig(Section):
     """Who answers."""
 
@@ -271,6 +289,7 @@ class CampaignConfig(Section):
     budget: BudgetConfig
     allocation: AllocationConfig = AllocationConfig()
     selection: SelectionConfig = SelectionConfig()
+    near_duplicates: NearDuplicatesConfig = NearDuplicatesConfig()
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
     certificate: CertificateConfig = CertificateConfig()

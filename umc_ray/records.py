@@ -103,6 +103,20 @@ LABELS = pa.schema(
 )
 """rounds/<n>/labels: the consensus of what people answered."""
 
+NEAR_DUPLICATES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("domain", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int32()),
+        ("sample_id", pa.int64()),
+        ("label", pa.int16()),
+        ("label_of", pa.int64()),  # the labeled sample whose label it is
+        ("similarity", pa.float32()),  # cosine of the two embeddings
+    ]
+)
+"""rounds/<n>/near_duplicates: samples that took over the label of one nearly the same."""
+
 
 @dataclass(frozen=True, order=True)
 class Arm:

@@ -22,10 +22,11 @@ from umc_ray.pipeline.batch import NO_MODEL, Share, choose
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
 from umc_ray.pipeline.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.pipeline.labeled import labels_so_far, training_sets
+from umc_ray.pipeline.near_duplicates import near_duplicate_metrics, take_over, with_near_duplicates
 from umc_ray.pipeline.opinions import batch_opinions
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.pipeline.training import EnsembleJob, train_ensembles
-from umc_ray.records import Arm
+from umc_ray.records import Arm, IntArray
 from umc_ray.run import Run
 
 Document = dict[str, Any]
@@ -47,6 +48,10 @@ def run_round(run: Run, number: int) -> Document:
 
     # Ask: people answer in their own time.
     labels = run.stage(f"{folder}/labels.parquet", lambda _: ask(run, number, batch))
+
+    # Spread: what is nearly the same takes over the label, where the campaign wants that.
+    if run.config.near_duplicates.similarity is not None:
+        run.stage(f"{folder}/near_duplicates.parquet", lambda done: spread(run, number, done))
 
     # Learn: all specialists are retrained on all labels so far.
     training = run.stage(f"{folder}/training.json", lambda _: train(run, number))
@@ -75,11 +80,12 @@ def _rounds(number: int) -> list[str]:
 
 def split_budget(run: Run, number: int) -> Document:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
-    arms = [_context(run, number, arm, len(ids)) for arm, ids in run.closed().items()]
+    closed = _closed(run, number - 1)
+    arms = [_context(run, number, arm, len(ids)) for arm, ids in closed.items()]
     spent = sum(len(ids) for ids in run.asked().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
     if not any(arm.remaining for arm in arms):
-        raise PoolExhausted(f"all {spent} samples of the pool have been asked about")
+        raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about")
     labels = ray.get(run.allocator.plan.remote(number, arms, budget))
     counts_A = np.array([labels[arm.name] for arm in arms])
     audits = round(run.config.budget.audit * int(counts_A.sum()))
@@ -105,6 +111,12 @@ def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
     )
 
 
+def _closed(run: Run, rounds: int) -> dict[Arm, IntArray]:
+    """Return all samples that are not to be chosen after some rounds, by domain."""
+    rules = run.config.near_duplicates
+    return with_near_duplicates(run.storage, _rounds(rounds), run.closed(), rules)
+
+
 def _last(run: Run, number: int, name: str) -> Document:
     """Return a document of the round before, empty in the first round."""
     key = f"{round_folder(number - 1)}/{name}.json"
@@ -114,7 +126,7 @@ def _last(run: Run, number: int, name: str) -> Document:
 
 def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
     """Choose each domain's share of the batch."""
-    closed = run.closed()
+    asked, closed = run.closed(), _closed(run, number - 1)
     scored = _last(run, number, "scores").get("arms", {})
     shares = [
         Share(
@@ -124,7 +136,8 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
             parts=run.pool(arm),
             features=run.features[arm.task],
             draws=run.draws,
-            asked=closed[arm],
+            asked=asked[arm],
+            spared=closed[arm],
             scores=round_folder(number - 1) if str(arm) in scored else None,
             classes=run.classes[arm.task],
             seed=run.config.seed * 100_003 + number,
@@ -152,6 +165,12 @@ def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
     refs = {name: EnsembleRef.from_json(each) for name, each in trained.items()}
     shown = refs if run.config.annotation.backend == "web" else {}
     return batch_opinions(run.storage, shown, batch, run.classes)
+
+
+def spread(run: Run, number: int, on_rows: OnRows) -> pa.Table:
+    """Have open samples take over the labels of those that they are nearly the same as."""
+    rounds, closed, rules = _rounds(number), _closed(run, number), run.config.near_duplicates
+    return take_over(run.storage, rounds, run.parts, run.features, closed, rules, on_rows)
 
 
 def train(run: Run, number: int) -> Document:
@@ -191,7 +210,7 @@ def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document
         table=round_folder(number),
         ensembles=ensembles,
         features=run.features,
-        asked=run.closed(),
+        asked=_closed(run, number),
         acquisition=run.config.selection.acquisition,
         top=run.config.selection.candidates_per_label * run.config.budget.per_round,
     )
@@ -202,13 +221,14 @@ def look(run: Run, number: int, training: Document, on_rows: OnRows) -> Document
 def measure(run: Run, number: int, training: Document, scores: Document) -> Document:
     """Sum up the round: labels, cost and accuracy, by domain and over all domains."""
     parts = [part for part in run.parts if part.arm.task in training["ensembles"]]
-    return summary(
+    found = summary(
         labels=labels_so_far(run.storage, _rounds(number)),
         arms=list(run.config.domains()),
         uncertainty={arm: found["uncertainty"] for arm, found in scores["arms"].items()},
         audits=training["audits"],
         tests=test_metrics(run.storage, round_folder(number), parts, run.classes),
     )
+    return found | {"near_duplicates": near_duplicate_metrics(run.storage, _rounds(number))}
 
 
 def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:

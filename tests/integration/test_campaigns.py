@@ -93,10 +93,10 @@ def test_a_budget_larger_than_the_pool_ends_cleanly(tmp_path, umc_here):
     values["tasks"]["mood"]["domains"] = {"posts": domains["posts"]}
     code, told = umc_here("run", write_campaign(tmp_path, values))
     assert code == 0
-    assert "finished: all 14 samples of the pool have been asked about" in told
+    assert "finished: no sample of the pool is open: 14 have been asked about" in told
     found = results(Storage(str(tmp_path / "runs/tiny")))
     labels = [row for key, rows in found.items() if "labels" in key for row in rows]
     assert len({row["sample_id"] for row in labels}) == len(labels) == 14
     code, told = umc_here("run", tmp_path / "campaign.yaml")
     assert code == 0
-    assert "nothing to do: all 14 samples of the pool have been asked about" in told
+    assert "nothing to do: no sample of the pool is open: 14 have been asked about" in told

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from umc_ray.errors import DataError
-from umc_ray.methods.certificates import THRESHOLDS, certify, upper_bound
+from umc_ray.methods.certificates import THRESHOLDS, certify, exact_interval, upper_bound
 
 
 @pytest.mark.parametrize(("errors", "n"), [(0, 20), (3, 50), (49, 50)])
@@ -50,3 +50,11 @@ def test_the_promise_is_kept_as_often_as_it_says():
 def test_each_sample_needs_its_answer():
     with pytest.raises(DataError, match="probabilities for"):
         certify(np.zeros(3), np.zeros(2, dtype=bool), 0.1, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("errors", "n", "published"),
+    [(1, 10, (0.0025, 0.4450)), (0, 10, (0, 0.3085)), (10, 10, (0.6915, 1)), (0, 0, (0, 1))],
+)
+def test_the_exact_interval_is_that_of_the_tables(errors, n, published):
+    assert exact_interval(errors, n) == pytest.approx(published, abs=5e-5)

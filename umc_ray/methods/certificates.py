@@ -63,3 +63,12 @@ def upper_bound(errors: int, n: int, risk: float) -> float:
     if errors == n:
         return 1.0
     return float(beta.ppf(1 - risk, errors + 1, n - errors))
+
+
+def exact_interval(errors: int, n: int, risk: float = 0.05) -> tuple[float, float]:
+    """Return an interval that misses an error rate at most at `risk`; 0 to 1 without samples.
+
+    Source: Clopper & Pearson 1934, as above; two-sided.
+    """
+    low = float(beta.ppf(risk / 2, errors, n - errors + 1)) if errors else 0.0
+    return low, upper_bound(errors, n, risk / 2)

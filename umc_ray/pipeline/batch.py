@@ -4,7 +4,7 @@ Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ class Share:
     classes: tuple[str, ...]
     seed: int
     rounds: tuple[str, ...] = ()  # folders of the rounds that asked before
+    spared: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # drawn as audits only
 
 
 def choose(shares: Sequence[Share], selection: SelectionConfig, storage: Storage) -> pa.Table:
@@ -52,7 +53,8 @@ def choose_share(share: Share, selection: SelectionConfig, storage: Storage) -> 
     """Choose one domain's share: first the audits, then the informative and diverse ones."""
     draws = storage.read_table(draws_key(share.arm, share.draws))
     audits = _not_in(order_of(draws, AUDIT), share.asked)[: share.audits]
-    taken = np.union1d(share.asked, audits["sample_id"].to_numpy())
+    closed = np.union1d(share.asked, share.spared)
+    taken = np.union1d(closed, audits["sample_id"].to_numpy())
     n = share.labels - len(audits)
     if selection.strategy == "random":
         chosen = _as_candidates(share.arm, _not_in(order_of(draws, RANDOM), taken)[:n])

@@ -1,0 +1,46 @@
+"""Which samples are nearly the same as labeled ones, by the cosine of their embeddings.
+
+Suffixes: N samples, L labeled ones, D embedding dimension, B rows of a block, M near-duplicates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+_BLOCK = 2**22  # cosines held at once: 16 MB
+
+Embeddings = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Near:
+    """M of N samples, the labeled one that each is nearest to, and their cosine."""
+
+    rows_M: npt.NDArray[np.int64]
+    nearest_M: npt.NDArray[np.int64]
+    cosine_M: npt.NDArray[np.float32]
+
+
+def near_duplicates(x_ND: Embeddings, labeled_LD: Embeddings, similarity: float) -> Near:
+    """Find the samples whose cosine with a labeled one is at least `similarity`.
+
+    Ties go to the first of the labeled ones. Embeddings that are zero or not finite resemble none.
+    Holds a block of cosines and of samples at a time, beside the labeled ones as float32.
+    """
+    unit_LD = _unit(labeled_LD)
+    step = max(1, _BLOCK // max(len(unit_LD), unit_LD.shape[1]))
+    best_N, nearest_N = torch.zeros(len(x_ND)), torch.zeros(len(x_ND), dtype=torch.int64)
+    for start in range(0, len(x_ND) if len(unit_LD) else 0, step):
+        rows = slice(start, start + step)
+        best_N[rows], nearest_N[rows] = (_unit(x_ND[rows]) @ unit_LD.T).max(dim=1)
+    rows_M = torch.nonzero(best_N >= similarity)[:, 0]
+    return Near(rows_M.numpy(), nearest_N[rows_M].numpy(), best_N[rows_M].numpy())
+
+
+def _unit(x_ND: Embeddings) -> Tensor:
+    """Scale to length one: float16 embeddings are so up to a thousandth only."""
+    x = torch.from_numpy(np.require(x_ND, requirements="W")).float()
+    return torch.nn.functional.normalize(torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0))
