@@ -73,7 +73,7 @@ def test_a_program_leases_answers_and_takes_back(world, client):
     assert first["sample"] == sample(0)
     assert first["labels"] == CLASSES["mood"]
     assert first["text"].startswith(XSS)
-    assert second["image"] == f"images/shapes/{ids(PICTURES, 2)[0]}"
+    assert second["image"] == f"images/digits/{ids(PICTURES, 2)[0]}"
     assert client.get("/api/questions?n=2").json() == [first, second]
     label(client, 0)
     undo = {"client_key": "undo-00000001"}
@@ -131,7 +131,7 @@ def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client)
     assert again == {"new": 0, "sample_ids": first["sample_ids"]}
     held = client.get("/api/questions?batch=mails").json()
     assert [each["text"] for each in held] == [XSS, "fine"]
-    assert world.store.progress("tiny", 2) == (0, 32)
+    assert world.store.progress("tiny", 2) == (0, 96)
     body = {"client_key": KEY, "samples": [held[0]["sample"]], "label": "good"}
     assert client.post("/api/answers?batch=mails", json=body).json() == {"saved": 1}
     progress = client.get("/api/progress?batch=mails").json()
@@ -147,11 +147,11 @@ def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client)
 
 def test_a_batch_can_name_samples_of_the_pool(world):
     reviewer = world.client("reviewer")
-    here = {"task": "shapes", "domain": "scans"}
+    here = {"task": "digits", "domain": "scans"}
     known = {**here, "samples": [{"sample_id": str(ids(PICTURES, 1)[0])}]}
     assert reviewer.post("/api/batches/again", json=known).json()["new"] == 1
     (held,) = world.client("annotator").get("/api/questions?batch=again").json()
-    assert held["image"] == f"images/shapes/{ids(PICTURES, 1)[0]}"
+    assert held["image"] == f"images/digits/{ids(PICTURES, 1)[0]}"
     image = world.client("annotator").get(f"/{held['image']}?batch=again")
     assert image.headers["content-type"] == "image/png"
 
@@ -185,7 +185,7 @@ def test_labels_go_out_and_come_back_in_as_they_were(world, format, tmp_path):
         [
             answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5),
             answer(ids(TEXT, 2)[0], "=bob", None, reason=XSS),
-            answer(ids(PICTURES, 2)[3], "ann", "star", PICTURES),
+            answer(ids(PICTURES, 2)[3], "ann", "neither", PICTURES),
         ],
         ["a", "b", "c"],
     )

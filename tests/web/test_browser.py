@@ -8,13 +8,17 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.tiny import ROOT
 from tests.web.conftest import World
-from tests.web.worlds import PASSWORD, PICTURES, ids
+from tests.web.worlds import CLASSES, PASSWORD, PICTURES, ids
 
 pytestmark = pytest.mark.browser
 
 WAIT_MS = 30_000
 """For a machine that does other things, too; nothing waits as long where it is free."""
+
+SCREENSHOTS = ROOT / "build" / "screenshots"
+"""What people see, for whoever wants to look at it after a run."""
 
 
 @contextmanager
@@ -82,6 +86,44 @@ class Desk:
             "(id) => document.querySelector('article.item')?.dataset.sample !== id", arg=item
         )
 
+    def label(self, key):
+        """Press a key on the item on the screen, its image included; returns the item."""
+        item = self.item
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('.item .picture img')].every("
+            "(image) => image.complete && image.naturalWidth > 0)"
+        )
+        self.press(key)
+        self.next_after(item)
+        return item
+
+    def label_group(self, key):
+        """Take the second sample of a group out, or in, and label the others; returns those."""
+        group = self.page.get_attribute("article.group", "data-bulk")
+        self.press("ArrowRight", "ArrowRight", "Space")
+        labeled = self.page.eval_on_selector_all(
+            ".grid input:checked", "(boxes) => boxes.map((box) => box.dataset.sample)"
+        )
+        self.press(key)
+        self.page.wait_for_function(
+            "(name) => document.querySelector('article.group')?.dataset.bulk !== name", arg=group
+        )
+        return dict.fromkeys(labeled, group)
+
+    def go_to(self, title):
+        """Walk to another page's link by keyboard, and follow it."""
+        self.saved()
+        for _ in range(99):
+            self.press("Shift+Tab")
+            if self.page.evaluate("document.activeElement.textContent") == title:
+                break
+        with self.page.expect_navigation():
+            self.press("Enter")
+        self.wait("article.item, #empty:not([hidden])")
+
+    def shoot(self, name):
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
     def violations(self):
         found = Axe().run(self.page).response["violations"]
         return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
@@ -106,92 +148,84 @@ def mine(world, name):
     return [each for each in world.store.answers("tiny", 2) if each.annotator == name]
 
 
-def test_items_are_labeled_taken_back_skipped_and_flagged_by_keyboard_alone(served, chromium):
+def test_sixty_items_are_labeled_by_keyboard_alone_beside_somebody_else(served, chromium):
     world, address = served
-    with at_desk(chromium, address, "annotator") as desk:
+    with (
+        at_desk(chromium, address, "annotator") as desk,
+        at_desk(chromium, address, "reviewer") as other,
+    ):
         assert desk.violations() == []
-        shown = []
-        for key in ("1", "2", "Enter", "1", "2", "Enter", "1", "1"):
-            shown.append(desk.item)
-            desk.press(key)
-            desk.next_after(shown[-1])
+        desk.shoot("text")
+        keys = ["1", "2", "Enter", "1", "2", "Enter", "1", "1"]
+        pressed = {desk.label(key): key for key in keys}
         desk.press("u", "Backspace")
-        assert desk.item == shown[-2]
-        desk.press("2")
-        desk.next_after(shown[-2])
-        assert desk.item == shown[-1]
+        assert desk.item == list(pressed)[-2]
+        pressed[desk.label("2")] = "2"
         desk.press("s")
         desk.wait("dialog#skip[open]")
         assert desk.violations() == []
-        desk.press("2")
-        desk.next_after(shown[-1])
+        desk.shoot("skip")
+        pressed[desk.label("2")] = "skip"
         noted = desk.item
         desk.press("n")
         desk.wait("dialog#note[open]")
         desk.page.keyboard.type("1 of these <b>is</b> odd")
         desk.press("Control+Enter")
         desk.wait("text=Noted.")
-        desk.saved()
-        assert desk.item == noted
+        theirs = []
+        for i in range(12):
+            theirs.append(other.label("1"))
+            pressed[desk.label(str(i % 2 + 1))] = str(i % 2 + 1)
+        desk.shoot("image")
+        other.shoot("other")
+        desk.go_to("Groups")
+        assert desk.violations() == []
+        desk.shoot("group")
+        grouped = desk.label_group("2") | desk.label_group("2")
+        pressed |= dict.fromkeys(grouped, "2")
+        desk.go_to("Label")
+        while len(pressed) < 60:
+            pressed[desk.label("1")] = "1"
+        desk.shoot("sixty")
+        for each in (desk, other):
+            each.saved()
     answers = mine(world, "annotator")
-    assert [str(each.sample_id) for each in answers] == shown
-    predicted = {q.sample_id: q.payload["predicted"] for q in world.store.questions("tiny", 2)}
-    first = ["bad" if int(i) < ids(PICTURES, 2)[0] else "round" for i in shown]
-    second = ["good" if int(i) < ids(PICTURES, 2)[0] else "square" for i in shown]
-    expected = [first[0], second[1], predicted[int(shown[2])], first[3], second[4]]
-    expected += [predicted[int(shown[5])], second[6], None]
-    assert [each.label for each in answers] == expected
-    assert answers[-1].reason == "no label fits"
-    assert all(each.seen and each.seconds is not None and each.guideline for each in answers)
+    assert len(answers) == 60
+    said = {str(each.sample_id): each for each in answers}
+    expected = {item: meant(world, item, key) for item, key in pressed.items()}
+    assert {item: each.label for item, each in said.items()} == expected
+    assert [each.reason for each in answers if each.label is None] == ["no label fits"]
+    assert {item: each.bulk for item, each in said.items() if each.bulk} == grouped
+    assert len({each.task for each in answers}) == 2
+    assert all(each.seconds is not None and each.guideline for each in answers)
+    assert [str(each.sample_id) for each in mine(world, "reviewer")] == theirs
+    assert not said.keys() & set(theirs)
     (note,) = world.store.events("note", "tiny")
     assert (str(note.sample_id), note.reason) == (noted, "1 of these <b>is</b> odd")
 
 
-def test_two_people_never_get_the_same_sample_and_a_reload_loses_nothing(served, chromium):
-    world, address = served
-    with (
-        at_desk(chromium, address, "reviewer") as rev,
-        at_desk(chromium, address, "annotator") as ann,
-    ):
-        for _ in range(3):
-            for desk in (rev, ann):
-                item = desk.item
-                desk.press("1")
-                desk.next_after(item)
-        before = rev.item
-        rev.saved()
-        rev.page.reload()
-        rev.wait("article.item")
-        assert rev.item == before
-        rev.press("u")  # nothing of before the reload is on this page: the server knows
-        rev.next_after(before)
-        rev.saved()
-        ann.saved()
-    answered = [each.sample_id for each in world.store.answers("tiny", 2)]
-    assert len(answered) == len(set(answered))
-    assert len(mine(world, "reviewer")) == 2
+def meant(world, item, key):
+    """Return the label that a key stands for, None for a skip."""
+    task = "mood" if int(item) < ids(PICTURES, 2)[0] else "digits"
+    if key == "Enter":
+        return world.store.question(("tiny", task, int(item))).payload["predicted"]
+    return None if key == "skip" else CLASSES[task][int(key) - 1]
 
 
-def test_a_group_is_labeled_at_once_without_what_was_taken_out(served, chromium):
+def test_a_reload_loses_nothing_and_what_was_before_it_can_be_taken_back(served, chromium):
     world, address = served
-    with at_desk(chromium, address, "admin", "/groups") as desk:
-        assert desk.violations() == []
-        group = desk.page.get_attribute("article.group", "data-bulk")
-        total = desk.page.locator(".grid input").count()
-        checked = desk.page.locator(".grid input:checked").count()
-        desk.press("ArrowRight", "ArrowRight", "Space")
-        out = desk.page.evaluate("document.activeElement.dataset.sample")
-        kept = desk.page.locator(".grid input:checked").count()
-        assert abs(kept - checked) == 1
-        desk.press("2")
-        desk.page.wait_for_function(
-            "(name) => document.querySelector('article.group')?.dataset.bulk !== name", arg=group
-        )
+    with at_desk(chromium, address, "reviewer") as desk:
+        for key in ("1", "2", "1"):
+            desk.label(key)
+        before = desk.item
         desk.saved()
-    answers = mine(world, "admin")
-    assert total >= len(answers) == kept > 0
-    assert {each.bulk for each in answers} == {group}
-    assert out not in {str(each.sample_id) for each in answers} or kept > checked
+        desk.page.reload()
+        desk.wait("article.item")
+        assert desk.item == before
+        desk.press("u")  # nothing of before the reload is on this page: the server knows
+        desk.next_after(before)
+        desk.saved()
+    assert len(mine(world, "reviewer")) == 2
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -166,6 +166,6 @@ def test_a_form_of_too_many_fields_is_refused(still_world):
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "%2e%2e", str(2**70), "1.5", "x"])
 def test_images_are_named_by_samples_that_were_asked_about(still_world, name):
     client = still_world.client("annotator")
-    assert client.get(f"/images/shapes/{name}").status_code in (404, 422)
-    assert client.get("/images/shapes/77").status_code == 409
+    assert client.get(f"/images/digits/{name}").status_code in (404, 422)
+    assert client.get("/images/digits/77").status_code == 409
     assert client.get(f"/images/mood/{ids(TEXT, 2)[0]}").status_code == 409

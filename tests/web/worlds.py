@@ -1,21 +1,22 @@
-"""A campaign in its second round, written by hand: texts and images, without Ray and training."""
+"""A campaign in its second round, made by hand: texts and scans, without Ray and training."""
 
 import io
 
 import numpy as np
 import pyarrow as pa
 import yaml
-from PIL import Image
+from sklearn.datasets import load_digits
 
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.config import load_campaign
+from umc_ray.demo.digits import draw_scan
 from umc_ray.records import BATCH, LABELS, POOL, Arm, Part
 from umc_ray.run import Run
 
-TEXT, PICTURES = Arm("mood", "posts"), Arm("shapes", "scans")
-CLASSES = {"mood": ["bad", "good"], "shapes": ["round", "square", "star"]}
+TEXT, PICTURES = Arm("mood", "posts"), Arm("digits", "scans")
+CLASSES = {"mood": ["bad", "good"], "digits": ["zero", "one", "neither"]}
 XSS = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`{{7*7}} javascript:hit=1"
-LABELED, ASKED = 6, 16  # samples of each domain: in the first round, and now
+LABELED, ASKED = 6, {TEXT: 16, PICTURES: 80}  # samples of a domain: in the first round, and now
 PASSWORD = "correct horse"
 
 
@@ -32,10 +33,10 @@ def write_world(folder, **annotation):
                 "labels": CLASSES["mood"],
                 "domains": {"posts": {"source": "posts.csv", "text": "text"}},
             },
-            "shapes": {
+            "digits": {
                 **task,
                 "kind": "image_classification",
-                "labels": CLASSES["shapes"],
+                "labels": CLASSES["digits"],
                 "domains": {"scans": {"source": "scans"}},
             },
         },
@@ -64,7 +65,7 @@ def ask(run, votes=1):
 def ids(arm, number):
     """Return ids too large for JavaScript's numbers."""
     first = 2**60 + (1000 if arm == PICTURES else 0) + (100 if number == 2 else 0)
-    return list(range(first, first + (ASKED if number == 2 else LABELED)))
+    return list(range(first, first + (ASKED[arm] if number == 2 else LABELED)))
 
 
 def batch(number):
@@ -82,7 +83,7 @@ def batch(number):
                     "row": i + (LABELED if number == 2 else 0),
                     "sample_id": sample_id,
                     "acquisition": 0.5,
-                    "audit": i == ASKED - 1,
+                    "audit": i == ASKED[arm] - 1,
                     "embedding": embedding,
                     "predicted": i % 2,
                     "confidence": 0.75,
@@ -106,7 +107,7 @@ def question(row, number, votes=1):
         "margin": 0.5,
         "disagreement": 0.12,
         "rank": 3,
-        "ranked": ASKED - 1,
+        "ranked": ASKED[Arm(row["task"], row["domain"])] - 1,
     }
     return Question(
         campaign="tiny",
@@ -126,23 +127,21 @@ def answer(sample_id, annotator, label, arm=TEXT, number=2, **values):
     return Answer("tiny", *(arm.task, arm.domain, sample_id), annotator, label, number, **values)
 
 
-def picture(kind, color):
-    """Draw a round or a square."""
-    image = Image.new("RGB", (28, 28), "black")
-    y, x = np.mgrid[:28, :28] - 13.5
-    inside = x**2 + y**2 < 90 if kind == 0 else (abs(x) < 9) & (abs(y) < 9)
-    pixels = np.array(image)
-    pixels[inside] = color
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
+def scans():
+    """Return real scans of handwritten zeros and ones in turn, as PNG."""
+    digits = load_digits()
+    for pair in zip(*(digits.data[digits.target == digit] for digit in (0, 1)), strict=False):
+        for inks in pair:
+            out = io.BytesIO()
+            draw_scan(inks.astype(int).tolist()).save(out, "PNG")
+            yield out.getvalue()
 
 
 def _write_pool(storage, arm):
-    rows = []
+    rows, images = [], scans()
     for i, sample_id in enumerate(ids(arm, 1) + ids(arm, 2)):
         text = f"{XSS} {i}" if i % 5 == 1 else f"The service was {'fine' if i % 2 else 'slow'}, {i}"
-        image = picture(i % 2, (255, 40 * (i % 6), 90)) if arm == PICTURES else None
+        image = next(images) if arm == PICTURES else None
         row = {"sample_id": sample_id, "key": f"k{i}", "source": "x", "aliases": []}
         rows.append({**row, "text": None if image else text, "image": image})
     part = Part("pool", arm, "part-00000", len(rows))
