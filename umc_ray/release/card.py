@@ -1,11 +1,11 @@
 """The dataset card: README.md with the front matter that Hugging Face datasets expects."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from umc_ray.release.dataset import IMAGE, VALUES, Column, DataFile, columns
+from umc_ray.release.dataset import IMAGE, VALUES, Column, DataFile, Kind, columns
 from umc_ray.release.history import History
 from umc_ray.release.pages import render
 
@@ -21,8 +21,17 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         config=config,
         version=version,
         files=files,
-        tasks={name: [f for f in files if f.arm.task == name] for name in config.tasks},
-        columns={name: columns(task) for name, task in config.tasks.items()},
+        tasks={name: of_task(files, name, "data") for name in config.tasks},
+        near_duplicates={
+            name: found
+            for name in config.tasks
+            if (found := of_task(files, name, "near_duplicates"))
+        },
+        checks=history.checks,
+        columns={
+            name: {kind: columns(task, kind) for kind in get_args(Kind)}
+            for name, task in config.tasks.items()
+        },
         metrics=history.metrics[-1],
         asked=len(history.batches),
         rounds=history.rounds,
@@ -31,10 +40,18 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
 
 
 def front_matter(history: History, version: str, files: Sequence[DataFile]) -> Mapping[str, Any]:
-    """Describe the release for a hub: one configuration per task, all of it one split."""
+    """Describe the release for a hub: a configuration per task, all of it one split.
+
+    What near-duplicates took over is another configuration.
+    """
     config = history.run.config
     kinds = {config.tasks[file.arm.task].kind for file in files}
-    names = [name for name in config.tasks if any(file.arm.task == name for file in files)]
+    shown = {
+        _config_name(name, kind): (name, kind)
+        for kind in get_args(Kind)
+        for name in config.tasks
+        if of_task(files, name, kind)
+    }
     return {
         "pretty_name": f"{config.name} {version}",
         "license": "unknown",
@@ -45,22 +62,31 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
         "configs": [
             {
                 "config_name": name,
-                "data_files": [{"split": "train", "path": f"data/{name}/*.parquet"}],
+                "data_files": [{"split": "train", "path": f"{kind}/{task}/*.parquet"}],
             }
-            for name in names
+            for name, (task, kind) in shown.items()
         ],
-        "dataset_info": [_info(history, name, files) for name in names],
+        "dataset_info": [_info(history, *each, files) for each in shown.values()],
     }
 
 
-def _info(history: History, task: str, files: Sequence[DataFile]) -> dict[str, Any]:
-    mine = [file for file in files if file.arm.task == task]
+def of_task(files: Sequence[DataFile], task: str, kind: Kind) -> list[DataFile]:
+    """Return a task's files of a kind."""
+    return [file for file in files if (file.arm.task, file.kind) == (task, kind)]
+
+
+def _config_name(task: str, kind: Kind) -> str:
+    return task if kind == "data" else f"{task}-{kind}"
+
+
+def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) -> dict[str, Any]:
+    mine = of_task(files, task, kind)
     size, rows = sum(file.size for file in mine), sum(file.rows for file in mine)
     return {
-        "config_name": task,
+        "config_name": _config_name(task, kind),
         "features": [
             {"name": each.name, "dtype": _dtype(each)}
-            for each in columns(history.run.config.tasks[task])
+            for each in columns(history.run.config.tasks[task], kind)
         ],
         "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
         "download_size": size,

@@ -11,6 +11,11 @@ import pyarrow as pa
 from umc_ray.release.dataset import IMAGE, Column, DataFile, columns
 from umc_ray.release.history import History
 
+ABOUT = {
+    "data": "the labeled samples",
+    "near_duplicates": "samples that are nearly the same as labeled ones, with their labels,",
+}
+
 
 def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
     """Describe a release: its files, and a set of records for each.
@@ -20,7 +25,7 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
     import mlcroissant as mlc  # takes a second to import
 
     config = history.run.config
-    rows = sum(file.rows for file in files)
+    rows = sum(file.rows for file in files if file.kind == "data")
     metadata = mlc.Metadata(
         name=f"{config.name}-{version}",
         description=f"{rows} samples that people labeled in campaign {config.name}, most of them "
@@ -40,11 +45,12 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
         ],
         record_sets=[
             mlc.RecordSet(
-                id=str(file.arm),
-                name=str(file.arm),
-                description=f"the labeled samples of {file.arm}",
+                id=file.records,
+                name=file.records,
+                description=f"{ABOUT[file.kind]} of {file.arm}",
                 fields=[
-                    _field(mlc, file, column) for column in columns(config.tasks[file.arm.task])
+                    _field(mlc, file, column)
+                    for column in columns(config.tasks[file.arm.task], file.kind)
                 ],
             )
             for file in files
@@ -55,7 +61,7 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
 
 def _field(mlc: Any, file: DataFile, column: Column) -> Any:  # noqa: ANN401 - it has no types
     return mlc.Field(
-        id=f"{file.arm}/{column.name}",
+        id=f"{file.records}/{column.name}",
         name=column.name,
         description=column.about,
         data_types=[getattr(mlc.DataType, _data_type(column))],

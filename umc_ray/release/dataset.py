@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
@@ -49,6 +50,15 @@ COLUMNS = (
     *SCORE_COLUMNS,
 )
 
+NEAR_DUPLICATE_COLUMNS = (
+    COLUMNS[0],
+    Column("label", pa.string(), "what people said of another sample, nearly the same"),
+    *COLUMNS[2:5],
+    Column("origin", pa.string(), "near_duplicate: nobody was asked about this sample"),
+    Column("label_of", pa.int64(), "sample_id of the sample that people labeled"),
+    Column("similarity", pa.float32(), "cosine of the two samples' embeddings"),
+)
+
 VALUES = {
     pa.int16(): "int16",
     pa.int32(): "int32",
@@ -61,11 +71,16 @@ VALUES = {
 """What Hugging Face datasets calls the types."""
 
 
+Kind = Literal["data", "near_duplicates"]
+"""Labels that people gave, or that near-duplicates took over: in folders of their own."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A released table of one domain, and what the card says of it."""
 
     arm: Arm
+    kind: Kind
     path: str
     sha256: str
     size: int  # bytes
@@ -74,20 +89,26 @@ class DataFile:
     cost: float
     classes: Mapping[str, int]  # labels of each class
 
+    @property
+    def records(self) -> str:
+        """Name its records for machines."""
+        return str(self.arm) if self.kind == "data" else f"{self.arm}/{self.kind}"
+
 
 def payload(task: TaskConfig) -> Column:
     """Return the column that holds a task's samples."""
     return TEXT if task.kind == "text_classification" else IMAGE
 
 
-def columns(task: TaskConfig) -> list[Column]:
-    """Return the columns of a task's tables, in their order."""
-    return [COLUMNS[0], payload(task), *COLUMNS[1:]]
+def columns(task: TaskConfig, kind: Kind = "data") -> list[Column]:
+    """Return the columns of a task's tables of a kind, in their order."""
+    first, *others = COLUMNS if kind == "data" else NEAR_DUPLICATE_COLUMNS
+    return [first, payload(task), *others]
 
 
-def release_schema(task: TaskConfig) -> pa.Schema:
+def release_schema(task: TaskConfig, kind: Kind = "data") -> pa.Schema:
     """Return the schema of a task's tables, with what tells `datasets` that images are images."""
-    found = columns(task)
+    found = columns(task, kind)
     features = {
         each.name: {"_type": "Image"}
         if each is IMAGE

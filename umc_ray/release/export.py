@@ -2,6 +2,7 @@
 
     release/<version>/
       data/<task>/<domain>.parquet   one row per labeled sample, in the order of the pool
+      near_duplicates/<task>/...     samples that took over the label of one nearly the same
       README.md                      the dataset card
       croissant.json                 the same for machines
       provenance.json                configuration, models, pools, checksums; written last
@@ -12,6 +13,8 @@ A release is there when its provenance is; it is never written again.
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +25,8 @@ from umc_ray.pipeline.batch import gather
 from umc_ray.records import Arm, Part
 from umc_ray.release.card import card
 from umc_ray.release.croissant import croissant
-from umc_ray.release.dataset import SCORE_COLUMNS, DataFile, payload, release_schema
-from umc_ray.release.history import ANSWERS, History
+from umc_ray.release.dataset import SCORE_COLUMNS, DataFile, Kind, payload, release_schema
+from umc_ray.release.history import ANSWERS, History, of_arms
 from umc_ray.release.provenance import provenance
 from umc_ray.run import Run
 from umc_ray.storage import Storage
@@ -48,7 +51,11 @@ def write_release(run: Run, version: str | None = None) -> str:
     arms = [arm for arm in run.config.domains() if _labeled(history, arm).num_rows]
     if not arms:
         raise StoreError(f"no sample of {run.storage.root} has a label: nothing to release")
-    files = [_write_domain(history, arm, folder) for arm in arms]
+    files = [_write(history, arm, folder, "data", _domain_table(history, arm)) for arm in arms]
+    for arm in arms:
+        table = _near_duplicates(history, arm)
+        if len(table):
+            files.append(_write(history, arm, folder, "near_duplicates", table))
     origin = provenance(history)
     extra = {
         "README.md": card(history, version, files).encode(),
@@ -89,59 +96,86 @@ def _labeled(history: History, arm: Arm) -> pa.Table:
     return asked.filter(asked["label"].is_valid())
 
 
-def _write_domain(history: History, arm: Arm, folder: str) -> DataFile:
-    """Write a domain's labeled samples."""
-    storage, table = history.run.storage, _domain_table(history, arm)
-    path = f"data/{arm.task}/{arm.domain}.parquet"
+def _write(history: History, arm: Arm, folder: str, kind: Kind, table: pa.Table) -> DataFile:
+    """Write a table of a domain."""
+    storage, by_people = history.run.storage, kind == "data"
+    path = f"{kind}/{arm.task}/{arm.domain}.parquet"
     storage.write_table(f"{folder}/{path}", table)
     content = storage.read_bytes(f"{folder}/{path}")
     return DataFile(
         arm=arm,
+        kind=kind,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
         rows=len(table),
-        audits=sum(table["audit"].to_pylist()),
-        cost=sum(table["cost"].to_pylist()),
+        audits=sum(table["audit"].to_pylist()) if by_people else 0,
+        cost=sum(table["cost"].to_pylist()) if by_people else 0.0,
         classes=Counter(table["label"].to_pylist()),
     )
 
 
 def _domain_table(history: History, arm: Arm) -> pa.Table:
-    """Complete a domain's labeled samples, part by part and in the order of the pool."""
+    """Complete a domain's labeled samples."""
     labeled, audits = _labeled(history, arm), history.audit_ids(arm)
     is_audit = np.isin(labeled["sample_id"].to_numpy(), audits)
     labeled = labeled.set_column(
         labeled.column_names.index("audit"), "audit", pa.array(is_audit, pa.bool_())
     )
-    names = np.array(labeled["part"].to_pylist(), dtype=np.str_)
-    rows = labeled["row"].to_numpy()
-    tables = [release_schema(history.run.config.tasks[arm.task]).empty_table()]
+    schema = release_schema(history.run.config.tasks[arm.task])
+    parts = [_completed(history, *each) for each in _by_part(history, arm, labeled)]
+    return pa.concat_tables([schema.empty_table(), *parts])
+
+
+def _near_duplicates(history: History, arm: Arm) -> pa.Table:
+    """Complete a domain's samples that took over a label."""
+    task = history.run.config.tasks[arm.task]
+    schema = release_schema(task, "near_duplicates")
+    tables = [schema.empty_table()]
+    for part, picks in _by_part(history, arm, of_arms(history.near_duplicates, [arm])):
+        columns = {
+            **{name: picks[name] for name in ("sample_id", "label_of", "similarity")},
+            **_origin(history, part, picks),
+            "label": _names(task.labels, picks["label"]),
+            "origin": pa.array(["near_duplicate"] * len(picks)),
+        }
+        tables.append(pa.table([columns[name] for name in schema.names], schema=schema))
+    return pa.concat_tables(tables)
+
+
+def _by_part(history: History, arm: Arm, picks: pa.Table) -> Iterator[tuple[Part, pa.Table]]:
+    """Split picks of a domain by part, all in the order of the pool."""
+    names = np.array(picks["part"].to_pylist(), dtype=np.str_)
+    rows = picks["row"].to_numpy()
     for part in history.run.pool(arm):
         mine = np.flatnonzero(names == part.name)
         if len(mine):
-            picks = labeled.take(pa.array(mine[np.argsort(rows[mine])]))
-            tables.append(_completed(history, part, picks))
-    return pa.concat_tables(tables)
+            yield part, picks.take(pa.array(mine[np.argsort(rows[mine])]))
+
+
+def _origin(history: History, part: Part, picks: pa.Table) -> dict[str, Any]:
+    """Return the payload of picks of a part, and where each is from."""
+    own = [payload(history.run.config.tasks[part.arm.task]).name, "key", "source"]
+    pool = gather(history.run.storage, [part], "pool", picks, own)
+    return {**{n: pool[n] for n in own}, "domain": pa.array([part.arm.domain] * len(picks))}
+
+
+def _names(labels: Sequence[str], codes: pa.ChunkedArray) -> pa.Array:
+    return pa.array(np.array(labels, dtype=object)[codes.to_numpy()], pa.string())
 
 
 def _completed(history: History, part: Part, picks: pa.Table) -> pa.Table:
     """Add to labeled samples of a part their payload and what the last models think of them."""
-    arm, storage = part.arm, history.run.storage
-    task = history.run.config.tasks[arm.task]
-    classes = np.array(task.labels, dtype=object)
-    own = [payload(task).name, "key", "source"]
-    pool = gather(storage, [part], "pool", picks, own)
+    task = history.run.config.tasks[part.arm.task]
     names = [column.name for column in SCORE_COLUMNS]
-    scored = [*names, "label_1", "prob_1"]
-    scores = gather(storage, [part], f"{history.folders[-1]}/scores", picks, scored)
+    scored, table = [*names, "label_1", "prob_1"], f"{history.folders[-1]}/scores"
+    scores = gather(history.run.storage, [part], table, picks, scored)
     columns = {
         **{name: picks[name] for name in ("sample_id", "round", "audit", "why", *ANSWERS)},
-        **{name: pool[name] for name in own},
+        **_origin(history, part, picks),
         **{name: scores[name] for name in names},
-        "label": pa.array(classes[picks["label"].to_numpy()], pa.string()),
-        "domain": pa.array([arm.domain] * len(picks), pa.string()),
-        "predicted": pa.array(classes[scores["label_1"].to_numpy()], pa.string()),
+        "label": _names(task.labels, picks["label"]),
+        "predicted": _names(task.labels, scores["label_1"]),
         "probability": scores["prob_1"],
     }
     schema = release_schema(task)

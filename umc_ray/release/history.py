@@ -12,6 +12,7 @@ from umc_ray.campaign import finished_rounds, round_metrics
 from umc_ray.errors import StoreError
 from umc_ray.pipeline.draws import audit_set, draws_key
 from umc_ray.pipeline.labeled import labels_so_far
+from umc_ray.pipeline.near_duplicates import Check, check, standing
 from umc_ray.records import Arm, IntArray
 from umc_ray.round import round_folder
 from umc_ray.run import Run
@@ -86,6 +87,18 @@ class History:
     def asked_of(self, arm: Arm) -> pa.Table:
         """Return the rows of `batches` that belong to a domain."""
         return of_arms(self.batches, [arm])
+
+    @cached_property
+    def checks(self) -> dict[str, Check]:
+        """By domain, what audits said of the labels that near-duplicates took over."""
+        return check(self.run.storage, self.folders)
+
+    @cached_property
+    def near_duplicates(self) -> pa.Table:
+        """The samples with a label that was taken over and stands; nobody was asked about them."""
+        found = standing(self.run.storage, self.folders, self.run.config.near_duplicates)
+        asked = np.isin(found["sample_id"].to_numpy(), self.batches["sample_id"].to_numpy())
+        return found.filter(pa.array(~asked))
 
     def audit_ids(self, arm: Arm) -> IntArray:
         """Return the ids of a domain's audit set: a uniform sample of its pool.

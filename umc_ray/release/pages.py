@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+from umc_ray.pipeline.near_duplicates import Check
 from umc_ray.release.comparison import Estimate
 
 MINUS = "−"
@@ -56,8 +57,8 @@ def seconds(value: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def between(estimate: Estimate) -> str:
-    """Write the interval of an accuracy."""
+def between(estimate: Estimate | Check) -> str:
+    """Write the interval of an accuracy or of an error."""
     return f"{estimate.low:.1%} to {estimate.high:.1%}"
 
 

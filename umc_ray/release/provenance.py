@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import platform
 import re
+from dataclasses import asdict
 from typing import Any
 
 from umc_ray.config import CampaignConfig, fingerprint
@@ -42,6 +43,7 @@ def provenance(history: History) -> dict[str, Any]:
         "rounds": history.rounds,
         "labels": history.metrics[-1]["labels"],
         "cost": history.metrics[-1]["cost"],
+        "near_duplicates": {name: asdict(each) for name, each in history.checks.items()},
         "models": [
             {task: ensemble["version"] for task, ensemble in each["ensembles"].items()}
             for each in training

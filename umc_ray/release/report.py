@@ -154,6 +154,8 @@ def _trust(history: History) -> dict[str, Any]:
     calibrated = {str(arm): test for arm, test in tests.items()}
     return {
         "reliability": plots.reliability(calibrated) if tests else None,
+        "near_duplicates": history.checks,
+        "rules": history.run.config.near_duplicates,
         "confusions": [
             plots.confusion(str(arm), history.run.classes[arm.task], np.array(test["confusion"]))
             for arm, test in tests.items()

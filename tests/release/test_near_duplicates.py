@@ -1,0 +1,121 @@
+"""Labels that were taken over are released beside those that people gave, never among them."""
+
+import logging
+
+import mlcroissant
+import pyarrow as pa
+import pytest
+import yaml
+
+from tests.release.conftest import build_run
+from tests.release.test_report import read
+from umc_ray.records import NEAR_DUPLICATES
+from umc_ray.release.export import write_release
+from umc_ray.release.report import write_report
+from umc_ray.storage import Storage
+
+SHOP = "near_duplicates/mood/shop.parquet"
+
+
+def taken(task, domain, sample_id, label, label_of):
+    row = sample_id % 1000
+    place = {"part": f"part-{row // 6}", "row": row % 6, "sample_id": sample_id}
+    return {
+        "task": task,
+        "domain": domain,
+        **place,
+        "label": label,
+        "label_of": label_of,
+        "similarity": 0.99,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """In shop, audits say of one that it is right (2) and of one that it is wrong (4).
+
+    In scans they say of two that both are wrong.
+    """
+    run = build_run(str(tmp_path_factory.mktemp("runs")))
+    rows = [
+        taken("mood", "shop", 6, 1, 3),
+        taken("mood", "shop", 5, 0, 0),
+        taken("mood", "shop", 2, 0, 0),
+        taken("mood", "shop", 4, 1, 3),
+        taken("shapes", "scans", 2002, 0, 2003),
+        taken("shapes", "scans", 2004, 1, 2003),
+        taken("shapes", "scans", 2008, 1, 2003),
+    ]
+    table = pa.Table.from_pylist(rows, schema=NEAR_DUPLICATES)
+    run.storage.write_table("rounds/0001/near_duplicates.parquet", table)
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(run):
+    return Storage(write_release(run))
+
+
+def test_they_say_whose_label_they_have_and_leave_out_what_people_were_asked(folder):
+    rows = folder.read_table(SHOP).to_pylist()
+    assert [row["sample_id"] for row in rows] == [5, 6]
+    expected = {
+        "label": "good",
+        "domain": "shop",
+        "key": "key-6",
+        "source": "a.parquet",
+        "origin": "near_duplicate",
+        "label_of": 3,
+        "similarity": pytest.approx(0.99),
+    }
+    assert {name: rows[1][name] for name in expected} == expected
+    assert " number 6 " in rows[1]["text"]
+
+
+def test_labels_by_people_stay_as_they_are(folder, finished):
+    without = Storage(write_release(finished, "without"))
+    for key in without.keys("data"):
+        assert folder.read_bytes(key) == without.read_bytes(key)
+    assert without.keys("near_duplicates") == []
+
+
+def test_a_domain_that_gave_its_labels_back_releases_none(folder):
+    assert folder.keys("near_duplicates") == [SHOP]
+
+
+def test_card_and_provenance_count_them(folder):
+    _, front, body = folder.read_bytes("README.md").decode().split("---\n", 2)
+    card = yaml.safe_load(front)
+    assert [each["config_name"] for each in card["configs"]] == [
+        "mood",
+        "shapes",
+        "mood-near_duplicates",
+    ]
+    assert card["configs"][2]["data_files"][0]["path"] == "near_duplicates/mood/*.parquet"
+    info = card["dataset_info"][2]
+    assert info["splits"][0]["num_examples"] == 2
+    assert [each["name"] for each in info["features"]] == folder.read_table(SHOP).column_names
+    assert "| mood/shop | 2 | 2 | 1 | 1.3% to 98.7% |" in body
+    provenance = folder.read_json("provenance.json")
+    counts = {name: each["samples"] for name, each in provenance["near_duplicates"].items()}
+    assert counts == {"mood/shop": 4, "shapes/scans": 3}
+    assert SHOP in provenance["sha256"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlcroissant's use of rdflib, pandas
+def test_they_are_records_of_their_own_in_croissant(folder, caplog):
+    with caplog.at_level(logging.ERROR):
+        dataset = mlcroissant.Dataset(folder.path("croissant.json"))
+    assert not dataset.metadata.ctx.issues.errors
+    name = "mood/shop/near_duplicates"
+    assert [each[f"{name}/label_of"] for each in dataset.records(name)] == [0, 3]
+
+
+def test_the_report_shows_the_error_and_what_followed(run):
+    write_report(run)
+    page = read(run)
+    rows = [row for row in page.rows if row and row[-1].startswith(("stand", "were given back"))]
+    assert rows == [
+        ["mood/shop", "4", "2", "1", "1.3% to 98.7%", "stand"],
+        ["shapes/scans", "3", "2", "2", "15.8% to 100.0%", "were given back: too many are wrong"],
+    ]
