@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -29,22 +30,11 @@ class Gate:
 
 def record_at_once(recorder, answers):
     """Queue all answers before the first is written; return what each caller got."""
-    errors = []
-
-    def call(given):
-        try:
-            recorder.record(given, f"{given.annotator}{given.sample_id}")
-        except Exception as error:
-            return error
-        return None
-
-    with ThreadPoolExecutor(len(answers)) as people:
-        with recorder._turn:
-            calls = [people.submit(call, given) for given in answers]
-            while len(recorder._queue) < len(answers):
-                pass
-        errors = [each.result() for each in calls]
-    return errors
+    ready = Event()
+    recorder._writer.submit(ready.wait)
+    calls = [recorder.record([each], [f"{each.annotator}{each.sample_id}"]) for each in answers]
+    ready.set()
+    return [call.exception() for call in calls]
 
 
 @pytest.fixture
@@ -69,6 +59,24 @@ def test_a_refused_answer_does_not_take_others_with_it(asked):
     assert {kept.sample_id for kept in asked.answers("camp")} == {1, 2}
 
 
+def test_of_answers_that_belong_together_none_is_kept_if_one_is_refused(asked):
+    recorder = Recorder(asked)
+    both = recorder.record([answer(1, "ann"), answer(99, "ann")], ["ann1", "ann99"])
+    assert isinstance(both.exception(), StoreError)
+    assert asked.answers("camp") == []
+
+
+def test_who_no_longer_waits_does_not_keep_others_from_their_answer(asked):
+    recorder = Recorder(asked)
+    ready = Event()
+    recorder._writer.submit(ready.wait)
+    gone, there = (recorder.record([answer(i, "ann")], [f"ann{i}"]) for i in (1, 2))
+    assert gone.cancel()
+    ready.set()
+    there.result()
+    assert [kept.sample_id for kept in asked.answers("camp")] == [2]
+
+
 def test_a_broken_database_is_heard_of_by_everyone_who_waits(asked):
     broken = OSError("disk full")
     answers = [answer(i, "ann") for i in range(5)]
@@ -80,7 +88,7 @@ def test_many_people_answer_without_a_word_being_lost(asked):
 
     def work(name):
         for i in range(ASKED):
-            recorder.record(answer(i, name), f"{name}{i}")
+            recorder.record([answer(i, name)], [f"{name}{i}"]).result()
 
     with ThreadPoolExecutor(PEOPLE) as people:
         list(people.map(work, [f"p{i}" for i in range(PEOPLE)]))

@@ -7,7 +7,7 @@ from tests.web.worlds import PASSWORD
 from umc_ray.annotation.schema import ACCOUNTS, KEYS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.errors import StoreError
-from umc_ray.web.accounts import SESSION_S, Account, Accounts, Person
+from umc_ray.web.accounts import FRESH_S, SESSION_S, Account, Accounts, Person
 
 
 @pytest.fixture
@@ -68,6 +68,18 @@ def test_a_closed_session_is_nobodys(accounts):
     key = accounts.log_in("bob", PASSWORD)
     accounts.close(key)
     assert accounts.person(key, "session") is None
+
+
+def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, clock):
+    key, elsewhere = accounts.open("bob", "token"), Accounts(accounts._store)
+    assert accounts.seen(key, "token") is None
+    bob = elsewhere.person(key, "token") and accounts.person(key, "token")
+    assert accounts.seen(key, "token") == elsewhere.seen(key, "token") == bob
+    assert accounts.seen(key, "session") is None
+    accounts.change("bob", "annotator", active=False)
+    assert accounts.seen(key, "token") is None
+    clock.now += FRESH_S
+    assert elsewhere.seen(key, "token") is elsewhere.person(key, "token") is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ keys        what accounts show instead of a password: sessions of browsers, toke
 """
 
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from umc_ray.annotation.migrations.upgrade import upgrade
 from umc_ray.errors import StoreError
 
 BUSY_TIMEOUT_S = 60  # for the other writers of an SQLite file, or for a free connection
+CONNECTIONS = 16  # at a time, kept open
 
 METADATA = MetaData()
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
@@ -131,6 +133,7 @@ KEYS = Table(
 Index("keys_account", KEYS.c.account)
 
 
+@cache  # to put it together takes as long as to ask the database
 def standing() -> ColumnElement[bool]:
     """Tell the answers that count: not undone, and not replaced by the same person."""
     later = EVENTS.alias("later")
@@ -176,11 +179,14 @@ def lock_campaign(connection: Connection, campaign: str) -> None:
 
 def _engine(url: str) -> Engine:
     target = make_url(url)
+    pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
     if target.get_backend_name() != "sqlite":
-        return create_engine(target, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_S)
-    if target.database not in (None, "", ":memory:"):
+        return create_engine(target, pool_pre_ping=True, **pool)
+    if target.database in (None, "", ":memory:"):
+        pool = {}
+    else:
         Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

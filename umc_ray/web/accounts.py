@@ -31,6 +31,9 @@ ROLES: tuple[Role, ...] = ("annotator", "reviewer", "admin")
 NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 SESSION_S = 12 * 3600.0
+FRESH_S = 2.0
+"""How long a key is not looked up again: so long another process's end of it goes unnoticed."""
+MAX_SEEN = 10_000
 HASHERS = 2
 """Passwords that are hashed at a time: each takes 64 MB."""
 
@@ -64,6 +67,7 @@ class Accounts:
         self._store = store
         self._hasher = PasswordHasher()
         self._turn = threading.Semaphore(HASHERS)
+        self._seen: dict[tuple[str, KeyKind], tuple[Person, float]] = {}
 
     @cached_property
     def _nobody(self) -> str:
@@ -106,6 +110,7 @@ class Accounts:
                 raise StoreError(f"{name} is the last admin")
             if not active:
                 connection.execute(delete(KEYS).where(KEYS.c.account == name))
+        self._seen.clear()
 
     def set_password(self, name: str, password: str) -> None:
         """Give an account another password, and end its keys.
@@ -119,6 +124,7 @@ class Accounts:
             if not connection.execute(of_name.values(password=hashed)).rowcount:
                 raise StoreError(f"there is no account {name}")
             connection.execute(delete(KEYS).where(KEYS.c.account == name))
+        self._seen.clear()
 
     def all(self) -> Sequence[Account]:
         """Return all accounts, by name."""
@@ -154,6 +160,12 @@ class Accounts:
         """End a key."""
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.digest == _digest(key)))
+        self._seen.clear()
+
+    def seen(self, key: str, kind: KeyKind) -> Person | None:
+        """Return whose key it was a moment ago; None if it was not looked up."""
+        person, until = self._seen.get((_digest(key), kind), (None, 0.0))
+        return person if self._store.clock() < until else None
 
     def person(self, key: str, kind: KeyKind) -> Person | None:
         """Return whose key it is; None if it is nobody's, or ran out."""
@@ -165,7 +177,13 @@ class Accounts:
         )
         with self._store.readers.connect() as connection:
             row = connection.execute(wanted).mappings().first()
-        return Person(**row) if row is not None else None
+        if row is None:
+            return None
+        if len(self._seen) >= MAX_SEEN:
+            self._seen.clear()
+        person = Person(**row)
+        self._seen[_digest(key), kind] = person, self._store.clock() + FRESH_S
+        return person
 
     def _hash(self, password: str) -> str:
         with self._turn:

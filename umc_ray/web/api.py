@@ -1,5 +1,6 @@
 """The REST API of people at work: what the page does, and what a program can do in its place."""
 
+from asyncio import wrap_future
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -62,14 +63,11 @@ def questions(
 
 
 @router.post("/answers")
-def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Saved:
+async def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Saved:
     """Answer questions; when this returns, the answers are on disk."""
     given = [_answer(site, body, each, queue, person) for each in body.samples]
     keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
-    if len(given) == 1:
-        site.recorder.record(given[0], keys[0])  # together with those of others
-    else:
-        site.store.record(given, keys)
+    await wrap_future(site.recorder.record(given, keys))  # together with those of others
     return Saved(saved=len(given))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from fastapi import Depends, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
-from umc_ray.web.accounts import Accounts, Person, Role
+from umc_ray.web.accounts import Accounts, KeyKind, Person, Role
 
 COOKIE = "umc_session"
 CSRF_HEADER = "x-csrf-token"
@@ -32,9 +32,9 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Person]]:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         session = request.cookies.get(COOKIE)
         if kind.lower() == "bearer":
-            person = await run_in_threadpool(accounts.person, token.strip(), "token")
+            person = await _person(accounts, token.strip(), "token")
         elif session:
-            person = await run_in_threadpool(accounts.person, session, "session")
+            person = await _person(accounts, session, "session")
             if person is not None and request.method not in SAFE:
                 await _check_csrf(request, session)
         else:
@@ -49,6 +49,10 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Person]]:
 
     guard.__name__ = f"needs_{role}"
     return guard
+
+
+async def _person(accounts: Accounts, key: str, kind: KeyKind) -> Person | None:
+    return accounts.seen(key, kind) or await run_in_threadpool(accounts.person, key, kind)
 
 
 def csrf_token(session: str) -> str:
