@@ -53,15 +53,18 @@ class Connection:
     async def ask(self, request: bytes, load: Load) -> bytes:
         """Send a request, read its answer, and note both."""
         began = time.perf_counter()
-        self.writer.write(request)
-        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
-        size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-        body = await self.reader.readexactly(size)
-        status = int(head[9:12])
+        status, body = await self.exchange(request)
         load.statuses[status] += 1
         if status == 200:
             load.waits_s.append(time.perf_counter() - began)
         return body
+
+    async def exchange(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; returns the status and the content of its answer."""
+        self.writer.write(request)
+        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        return int(head[9:12]), await self.reader.readexactly(size)
 
 
 def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Load:

@@ -1,0 +1,94 @@
+"""Simulated people: each holds one connection to the API and answers whatever is leased to it.
+
+All are coroutines of one thread: they share the CPUs with the server that they measure, and people
+at their own browsers would take none of it.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.load import Connection
+from umc_ray.annotation.store import AnnotationStore
+from umc_ray.web.accounts import Accounts
+from umc_ray.web.guard import COOKIE, CSRF_HEADER, csrf_token
+
+PASSWORD = "a long password"
+HOST = "127.0.0.1"
+RETRY_S = 0.05
+
+
+@dataclass
+class Person:
+    """Somebody who asks again until there is an answer, with the same key."""
+
+    name: str
+    port: int
+    headers: str
+    acknowledged: list[str] = field(default_factory=list)
+    """The ids of the samples whose answers the server has confirmed."""
+    waits_s: list[float] = field(default_factory=list)
+    """From each submit to its confirmation."""
+    connection: Connection | None = None
+
+    async def work(self, batch: str, lease: int) -> None:
+        """Lease and answer until nothing is left."""
+        while held := await self.ask("GET", f"/api/questions?batch={batch}&n={lease}"):
+            for question in held:
+                sample = question["sample"]
+                key = f"key_{sample['sample_id'].lstrip('-')}_x"
+                body = {"client_key": key, "samples": [sample], "label": "good", "seconds": 1.0}
+                began = time.perf_counter()
+                await self.ask("POST", f"/api/answers?batch={batch}", body)
+                self.waits_s.append(time.perf_counter() - began)
+                self.acknowledged.append(sample["sample_id"])
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+        """Send a request until it is answered; returns its content."""
+        content = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nhost: {HOST}:{self.port}\r\n{self.headers}"
+        request = f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
+        while True:
+            try:
+                if self.connection is None:
+                    self.connection = await Connection(HOST, self.port).open()
+                status, data = await self.connection.exchange(request)
+            except (OSError, asyncio.IncompleteReadError):
+                await self.leave()
+                await asyncio.sleep(RETRY_S)
+                continue
+            assert status < 300, (path, status, data[:300])
+            return json.loads(data)
+
+    async def leave(self) -> None:
+        """End the connection."""
+        if self.connection is not None:
+            self.connection.writer.close()
+        self.connection = None
+
+
+def hire(store: AnnotationStore, port: int, count: int) -> list[Person]:
+    """Make accounts, the first a reviewer's: half come with a session, half with a token."""
+    accounts = Accounts(store)
+    people = []
+    for i in range(count):
+        accounts.add(f"p{i}", "annotator" if i else "reviewer", PASSWORD)
+        lines = {"content-type": "application/json"}
+        if i % 2:
+            session = accounts.open(f"p{i}", "session")
+            lines |= {"cookie": f"{COOKIE}={session}", CSRF_HEADER: csrf_token(session)}
+        else:
+            lines["authorization"] = f"Bearer {accounts.open(f'p{i}', 'token')}"
+        headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        people.append(Person(f"p{i}", port, headers))
+    return people
+
+
+async def work_all(people: Sequence[Person], batch: str, lease: int) -> None:
+    """Let all work at once until nothing is left."""
+    await asyncio.gather(*(person.work(batch, lease) for person in people))
+    for person in people:
+        await person.leave()
