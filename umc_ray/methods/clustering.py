@@ -22,7 +22,7 @@ Method = Literal["hdbscan", "dbscan"]
 _BLOCK = 2**20  # numbers held at once: 4 MB
 _SEED_ROUNDS = 32
 _START_ROWS = 32  # rows per cluster in the sample that a large problem starts from
-_SAME = 1e-6  # squared distances below this share of the squared norms are rounding
+SAME = 1e-6  # squared distances below this share of the squared norms are rounding
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def kmeans(
     used = backend()
     run = _cuml_lloyd if used == "cuml" else _lloyd
     centers_KD = run(x_ND, weight_N, centers_KD, iterations, tol)
-    labels_N, distance_N = _assign(x_ND, centers_KD)
+    labels_N, distance_N = assign(x_ND, centers_KD)
     present_K, labels_N = torch.unique(labels_N, return_inverse=True)
     return Clusters(
         labels_N=labels_N.cpu().numpy(),
@@ -126,13 +126,13 @@ def _seed_centers(x_ND: Tensor, weight_N: Tensor, k: int, generator: torch.Gener
     Source: Arthur and Vassilvitskii 2007, k-means++ (greedy form); Bahmani et al. 2012,
     Scalable K-Means++ (many draws a round).
     """
-    norm_N = _squared_norms(x_ND)
+    norm_N = squared_norms(x_ND)
     chosen = _draw(weight_N, 1, generator)
     nearest_N = torch.full_like(norm_N, torch.inf)
     new = chosen
     while True:
-        nearest_N = torch.minimum(nearest_N, _assign(x_ND, x_ND[new])[1])
-        nearest_N[nearest_N <= _SAME * norm_N] = 0
+        nearest_N = torch.minimum(nearest_N, assign(x_ND, x_ND[new])[1])
+        nearest_N[nearest_N <= SAME * norm_N] = 0
         size = min(k - len(chosen), -(-k // _SEED_ROUNDS))
         tried = _draw(nearest_N * weight_N, size * (2 + int(math.log(k))), generator)
         if not len(tried):
@@ -148,12 +148,12 @@ def _best_of_groups(
     size = min(size, len(tried))
     tried = tried[: len(tried) // size * size]
     centers_TD = x_ND[tried]
-    norm_T = _squared_norms(centers_TD)
+    norm_T = squared_norms(centers_TD)
     cost_T = torch.zeros_like(norm_T)
     for rows in _blocks(len(x_ND), len(tried)):
         block_BD = x_ND[rows]
         distance_BT = torch.addmm(norm_T, block_BD, centers_TD.T, alpha=-2)
-        distance_BT += _squared_norms(block_BD)[:, None]
+        distance_BT += squared_norms(block_BD)[:, None]
         cost_T += weight_N[rows] @ distance_BT.clamp_min_(0).minimum(nearest_N[rows, None])
     best = cost_T.view(-1, size).argmin(0) * size + torch.arange(size, device=cost_T.device)
     new = tried[best]
@@ -178,7 +178,7 @@ def _lloyd(
 ) -> Tensor:
     previous = torch.inf
     for _ in range(iterations):
-        labels_N, distance_N = _assign(x_ND, centers_KD)
+        labels_N, distance_N = assign(x_ND, centers_KD)
         cost = float((distance_N * weight_N).sum(dtype=torch.float64))
         centers_KD = _means(x_ND, weight_N, labels_N, distance_N, centers_KD)
         if cost >= (1 - tol) * previous:
@@ -187,15 +187,15 @@ def _lloyd(
     return centers_KD
 
 
-def _assign(x_ND: Tensor, centers_KD: Tensor) -> tuple[Tensor, Tensor]:
+def assign(x_ND: Tensor, centers_KD: Tensor) -> tuple[Tensor, Tensor]:
     """Nearest center of each point and the squared distance to it; ties go to the first center."""
-    half_K = _squared_norms(centers_KD) / 2
+    half_K = squared_norms(centers_KD) / 2
     labels_N = torch.empty(len(x_ND), dtype=torch.int64, device=x_ND.device)
     distance_N = x_ND.new_empty(len(x_ND))
     for rows in _blocks(len(x_ND), len(centers_KD)):
         closeness_BK = torch.addmm(half_K, x_ND[rows], centers_KD.T, beta=-1)
         torch.max(closeness_BK, dim=1, out=(distance_N[rows], labels_N[rows]))
-    return labels_N, (_squared_norms(x_ND) - 2 * distance_N).clamp_min_(0)
+    return labels_N, (squared_norms(x_ND) - 2 * distance_N).clamp_min_(0)
 
 
 def _means(
@@ -214,7 +214,8 @@ def _means(
     return means_KD
 
 
-def _squared_norms(x_ND: Tensor) -> Tensor:
+def squared_norms(x_ND: Tensor) -> Tensor:
+    """Return the squared length of each row."""
     norm_N: Tensor = torch.linalg.vector_norm(x_ND, dim=1)  # unlike square().sum(), without a copy
     return norm_N.square_()
 
