@@ -2,10 +2,12 @@
 
     python -m benchmarks.campaign [--quick] [--check] [--repeats 5]
 
-Sentiment in four domains, digits in two, topics, questions and spam, each with its own tuned probe
-(benchmarks/probe.py), in one campaign. The product's selection and bandit (objectives macro and
-worst) and each of them alone, against random samples with an even split. Accuracies are held
-against the money spent; the control spends all of its budget. Figures are paired by seed.
+Sentiment in four domains, digits in two, topics, questions and spam in one campaign, each with its
+own tuned probe (benchmarks/probe.py). As in the product, the specialist of a domain learns from its
+task's other domains too, with less weight: here those of sentiment. The product's selection and
+bandit (objectives macro and worst) and each of them alone, against random samples with an even
+split. Accuracies are held against the money spent; the control spends all of its budget. Figures
+are paired by seed.
 
 Suffixes: A arms (domains), R rounds, L labeled, P samples of a pool.
 """
@@ -21,7 +23,7 @@ from benchmarks.arms import ARMS, IntArray, State
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import PENALTIES, Split, accuracies, fit, scaled, tune
 from benchmarks.sets import LabeledSet, load
-from umc_ray.config import AllocationConfig, SelectionConfig
+from umc_ray.config import AllocationConfig, SelectionConfig, TrainingConfig
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
 
@@ -42,6 +44,7 @@ ROUNDS = 15
 DEFAULT = SelectionConfig().strategy
 POLICY = AllocationConfig().policy
 FLOOR = AllocationConfig().floor
+OUTSIDE = TrainingConfig().outside_weight
 PLAYERS = {
     "control": ("random", "uniform", "macro"),
     "selection": (DEFAULT, "uniform", "macro"),
@@ -53,10 +56,11 @@ PLAYERS = {
 
 @dataclass
 class Learner:
-    """One domain's labels so far and its probe."""
+    """One domain's labels so far and its probe; mates: the other domains of its task."""
 
     name: str
     split: Split
+    mates: "Sequence[Learner]" = ()
     labeled: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     model: Any = None
     penalty: float = PENALTIES[0]
@@ -77,7 +81,7 @@ class Learner:
         return ArmContext(self.name, uncertainty, n - len(self.labeled), n, cost, None)
 
     def buy(self, strategy: str, labels: int, seed: int) -> Reward:
-        """Ask about a batch, learn, and tell how often the probe had it wrong before."""
+        """Ask about a batch, and tell how often the probe has it wrong."""
         if not labels:
             return Reward(self.name, 0, 0)
         free = np.setdiff1d(np.arange(len(self.x_PD)), self.labeled)
@@ -90,16 +94,20 @@ class Learner:
             wrong = self.model.predict(self.x_PD[bought]) != self.y_P[bought]
             reward = Reward(self.name, int(wrong.sum()), labels)
         self.labeled = np.concatenate([self.labeled, bought])
-        self._learn()
         return reward
 
-    def _learn(self) -> None:
-        x_LD, y_L = self.x_PD[self.labeled], self.y_P[self.labeled]
+    def learn(self) -> None:
+        """Fit the probe anew to all labels of its task."""
+        known = (self, *self.mates)
+        x_LD = np.concatenate([each.x_PD[each.labeled] for each in known])
+        y_L = np.concatenate([each.y_P[each.labeled] for each in known])
+        weights_L = np.full(len(y_L), OUTSIDE, np.float32)
+        weights_L[: len(self.labeled)] = 1
         if len(np.unique(y_L)) < 2:
             return
-        if len(y_L) >= 3 * self.tuned:
-            self.penalty, self.tuned = tune(x_LD, y_L), len(y_L)
-        self.model = fit(x_LD, y_L, self.penalty)
+        if len(self.labeled) >= 3 * self.tuned:
+            self.penalty, self.tuned = tune(x_LD, y_L, weights_L), len(self.labeled)
+        self.model = fit(x_LD, y_L, self.penalty, weights_L)
 
     def accuracy(self) -> float:
         """Measure on the test set; 0 without a probe."""
@@ -125,7 +133,7 @@ class Played:
 def run(options: Options) -> Report:
     """Play all players with every seed."""
     names = ["amazon", "digits/scans", "spam/sms"] if options.quick else list(COSTS)
-    data = {name: scaled(_load(name)) for name in names}
+    data = {name: _load(name) for name in names}
     money = LABELS * ROUNDS * sum(COSTS[name] for name in names)
     played = {
         player: [play(data, how, money, seed) for seed in range(options.repeats)]
@@ -137,8 +145,8 @@ def run(options: Options) -> Report:
 
 def _load(name: str) -> LabeledSet:
     if name not in OPINIONS:
-        return load(name)
-    four = load("sentiment/four")
+        return scaled(load(name))
+    four = scaled(load("sentiment/four"))
     mine = four.groups_N == OPINIONS.index(name)
     return LabeledSet(*(values[mine] for values in vars(four).values()))
 
@@ -147,6 +155,9 @@ def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, s
     """Run a campaign until the money is spent."""
     strategy, policy, objective = how
     learners = [Learner(name, Split.of(each, seed)) for name, each in data.items()]
+    for learner in learners:
+        if learner.name in OPINIONS:
+            learner.mates = [m for m in learners if m.name in OPINIONS and m is not learner]
     cost_A = np.array([COSTS[learner.name] for learner in learners])
     state, spent, accuracy = BanditState(seed=seed), [0.0], [[0.0] * len(learners)]
     while spent[-1] < money:
@@ -157,6 +168,8 @@ def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, s
         bought_A = allocate(share_A, LABELS * len(learners), floor=FLOOR, remaining_A=room_A)
         both = zip(learners, bought_A.tolist(), strict=True)
         state = update(state, [each.buy(strategy, labels, seed) for each, labels in both])
+        for learner in learners:
+            learner.learn()
         spent.append(spent[-1] + float(cost_A @ bought_A))
         accuracy.append([learner.accuracy() for learner in learners])
     return Played(np.array(spent), np.array(accuracy))

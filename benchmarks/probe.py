@@ -70,16 +70,19 @@ def scaled(data: LabeledSet) -> LabeledSet:
     return LabeledSet(x_ND.astype(np.float32), data.labels_N, data.groups_N, data.answers_N)
 
 
-def fit(x_LD: Floats, y_L: IntArray, penalty: float) -> LogisticRegression:
+def fit(
+    x_LD: Floats, y_L: IntArray, penalty: float, weights_L: Floats | None = None
+) -> LogisticRegression:
     """Fit the probe; the labels are of at least two classes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits change no rank
         warnings.simplefilter("ignore", UserWarning)  # few samples of many classes: so it begins
-        return LogisticRegression(C=penalty, max_iter=100).fit(x_LD, y_L)
+        return LogisticRegression(C=penalty, max_iter=100).fit(x_LD, y_L, weights_L)
 
 
-def tune(x_LD: Floats, y_L: IntArray) -> float:
+def tune(x_LD: Floats, y_L: IntArray, weights_L: Floats | None = None) -> float:
     """Choose the penalty of least held-out log-loss; ties go to the stronger one."""
+    weights_L = np.ones(len(y_L), np.float32) if weights_L is None else weights_L
     fold_L = np.random.default_rng(0).permutation(len(y_L)) % FOLDS
     losses = np.zeros(len(PENALTIES))
     for fold in range(FOLDS):
@@ -87,10 +90,10 @@ def tune(x_LD: Floats, y_L: IntArray) -> float:
         if len(np.unique(y_L[seen_L])) < 2:
             continue
         for i, penalty in enumerate(PENALTIES):
-            model = fit(x_LD[seen_L], y_L[seen_L], penalty)
+            model = fit(x_LD[seen_L], y_L[seen_L], penalty, weights_L[seen_L])
             hit = y_L[~seen_L][:, None] == model.classes_
             likelihood = (model.predict_proba(x_LD[~seen_L]) * hit).sum(1)
-            losses[i] -= np.log(np.maximum(likelihood, RAREST)).sum()
+            losses[i] -= weights_L[~seen_L] @ np.log(np.maximum(likelihood, RAREST))
     return PENALTIES[int(losses.argmin())]
 
 
