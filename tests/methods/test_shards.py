@@ -18,7 +18,7 @@ def held_by(x_ND, processes, parts=7):
     """Cut points into parts and deal these to processes, last part first."""
     found = dict(enumerate(np.array_split(x_ND, parts)))
     numbers = list(found)[::-1]
-    held = [Shard({i: found[i] for i in numbers[p::processes]}) for p in range(processes)]
+    held = [Shard((i, found[i]) for i in numbers[p::processes]) for p in range(processes)]
     return lambda method, *arguments: [getattr(each, method)(*arguments) for each in held]
 
 

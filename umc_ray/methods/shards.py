@@ -7,7 +7,7 @@ float64 sums of unit vectors lose no bit below 5 x 10^8 rows of a cluster.)
 Suffixes: N samples of a part, D embedding dimension, K clusters, C candidates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,20 +54,18 @@ class Points:
 
 
 class Shard:
-    """Parts of the points, by number, as float16; rows that are not finite take no part."""
+    """Parts of the points, by number, as float16; rows that are not finite do not count."""
 
-    def __init__(self, parts: Mapping[int, Half]) -> None:
+    def __init__(self, parts: Iterable[tuple[int, Half]]) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        arrays = {i: np.require(parts[i], requirements="W") for i in sorted(parts)}
-        self.rows = {i: np.flatnonzero(np.isfinite(x).all(1)) for i, x in arrays.items()}
-        self.sizes = {i: len(x) for i, x in arrays.items()}
-        self.parts = {i: self._stored(arrays[i], self.rows[i]) for i in arrays}
+        self.sizes: dict[int, int] = {}
+        self.rows: dict[int, npt.NDArray[np.intp]] = {}  # that are finite
+        self.parts: dict[int, Tensor] = {}
         self.nearest: dict[int, Tensor] = {}  # squared distance to the own candidate or center
         self.owner: dict[int, Tensor] = {}
-
-    def _stored(self, x_ND: Half, rows: npt.NDArray[np.intp]) -> Tensor:
-        x_ND = x_ND if len(rows) == len(x_ND) else x_ND[rows]
-        return torch.from_numpy(x_ND).to(self.device)
+        for i, x_ND in parts:  # one at a time, so that no part is held twice but the last
+            self.sizes[i], self.rows[i] = len(x_ND), np.flatnonzero(np.isfinite(x_ND).all(1))
+            self.parts[i] = torch.from_numpy(x_ND[self.rows[i]]).to(self.device)
 
     def totals(self) -> tuple[int, Doubles]:
         """Return how many points there are, and their sum."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ray
 
 from umc_ray.errors import StageError
@@ -17,10 +19,11 @@ class FeatureShard(Shard):
     """Reads the stored features of its parts, once."""
 
     def __init__(self, storage: Storage, table: str, parts: Mapping[int, Part]) -> None:
-        columns = {
-            i: storage.read_table(part.key(table), ["embedding"]) for i, part in parts.items()
-        }
-        super().__init__({i: embeddings_array(each["embedding"]) for i, each in columns.items()})
+
+        def rows(part: Part) -> npt.NDArray[np.float16]:
+            return embeddings_array(storage.read_table(part.key(table), ["embedding"])["embedding"])
+
+        super().__init__((i, rows(part)) for i, part in parts.items())
 
 
 def cluster_features(
