@@ -31,8 +31,8 @@ from umc_ray.pipeline.labeled import training_sets
 from umc_ray.pipeline.stream import run_item
 from umc_ray.pipeline.training import TrainingSet
 from umc_ray.records import Part
-from umc_ray.round import look, round_folder, train
-from umc_ray.run import Run, Silent
+from umc_ray.round import look, train
+from umc_ray.run import Run, Silent, round_folder
 
 CPUS = 2
 POOL_ROWS, TEST_ROWS = 40, 20

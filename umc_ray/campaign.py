@@ -17,8 +17,8 @@ from umc_ray.pipeline.ingest import ingest, load_manifest
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.publication import PUBLISHED, publish_round, read_published, round_before
 from umc_ray.records import Arm, Split
-from umc_ray.round import round_folder, run_round
-from umc_ray.run import UNUSABLE, Run
+from umc_ray.round import run_round
+from umc_ray.run import UNUSABLE, Run, round_folder
 from umc_ray.running import clear_note
 from umc_ray.storage import Storage
 

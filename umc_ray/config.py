@@ -195,6 +195,11 @@ class AnnotationConfig(Section):
         "show", description="when the page shows what the model thinks; never on audit samples"
     )
     guidelines: str | None = Field(None, description="Markdown file that the page shows (web)")
+    overlap: bool = Field(
+        False,
+        description="ask a round while the one before it is answered and trained on: people never "
+        "wait, and samples are chosen by models that know one round less",
+    )
     review: bool = Field(
         False, description="a round waits until reviewers decided where people disagree (web)"
     )

@@ -19,8 +19,7 @@ from rich.text import Text
 
 from umc_ray.campaign import finished_rounds, round_metrics
 from umc_ray.pipeline.stream import OnRows
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 from umc_ray.running import running_stage
 
 console = Console()

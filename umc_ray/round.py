@@ -4,6 +4,7 @@ Each slow or paid step is a stage: its output is stored once, and a round that i
 behind the last stage that was stored. People are never asked twice; nothing is computed twice.
 """
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -17,17 +18,17 @@ from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decisions
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
-from umc_ray.methods.bandit import ArmContext, Reward
-from umc_ray.pipeline.batch import NO_MODEL, Share, choose
+from umc_ray.methods.bandit import ArmContext
+from umc_ray.pipeline.allocator import batch_rewards
+from umc_ray.pipeline.batch import Share, choose
 from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
-from umc_ray.pipeline.evaluation import audit_metrics, certificate, summary, test_metrics
+from umc_ray.pipeline.evaluation import held_out_metrics, summary, test_metrics
 from umc_ray.pipeline.labeled import labels_so_far, training_sets
 from umc_ray.pipeline.near_duplicates import near_duplicate_metrics, take_over, with_near_duplicates
-from umc_ray.pipeline.opinions import batch_opinions
 from umc_ray.pipeline.stream import OnRows
 from umc_ray.pipeline.training import EnsembleJob, train_ensembles
 from umc_ray.records import Arm, IntArray
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 
 Document = dict[str, Any]
 
@@ -42,12 +43,11 @@ def run_round(run: Run, number: int) -> Document:
     folder = round_folder(number)
     parts = run.parts
 
-    # Choose: a bandit splits the budget over the domains; each picks hard and diverse samples.
-    plan = run.stage(f"{folder}/allocation.json", lambda _: split_budget(run, number))
-    batch = run.stage(f"{folder}/batch.parquet", lambda _: choose_batch(run, number, plan))
-
-    # Ask: people answer in their own time.
-    labels = run.stage(f"{folder}/labels.parquet", lambda _: ask(run, number, batch))
+    # Choose and ask: people answer in their own time, and need not wait for machines either.
+    batch = open_round(run, number)
+    if run.config.annotation.overlap:
+        open_ahead(run, number + 1)
+    labels = run.stage(f"{folder}/labels.parquet", lambda _: collect(run, number))
 
     # Spread: what is nearly the same takes over the label, where the campaign wants that.
     if run.config.near_duplicates.similarity is not None:
@@ -69,9 +69,26 @@ def run_round(run: Run, number: int) -> Document:
     return metrics
 
 
-def round_folder(number: int) -> str:
-    """Name the folder of a round."""
-    return f"rounds/{number:04d}"
+def open_round(run: Run, number: int) -> pa.Table:
+    """Choose a round's batch and ask about it, once; returns the batch."""
+    folder = round_folder(number)
+
+    # Choose: a bandit splits the budget over the domains; each picks hard and diverse samples.
+    plan = run.stage(f"{folder}/allocation.json", lambda _: split_budget(run, number))
+    batch = run.stage(f"{folder}/batch.parquet", lambda _: choose_batch(run, number, plan))
+
+    # Ask: with what the newest specialists think of each sample.
+    if run.store.progress(run.config.name, number)[1] < len(batch):
+        trained = run.last(number, "training").get("ensembles", {})
+        run.backend.submit(batch_questions(run.config, number, batch, run.storage, trained))
+    return batch
+
+
+def open_ahead(run: Run, number: int) -> None:
+    """Open a round while the one before it is being answered, if there is anything left to ask."""
+    with suppress(PoolExhausted):
+        open_round(run, number)
+        run.backend.collect(number)  # a sheet is written then
 
 
 def _rounds(number: int) -> list[str]:
@@ -80,11 +97,11 @@ def _rounds(number: int) -> list[str]:
 
 def split_budget(run: Run, number: int) -> Document:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
-    closed = _closed(run, number - 1)
+    closed = _closed(run, run.newest(number))
     arms = [_context(run, number, arm, len(ids)) for arm, ids in closed.items()]
     spent = sum(len(ids) for ids in run.asked().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
-    if not any(arm.remaining for arm in arms):
+    if budget <= 0 or not any(arm.remaining for arm in arms):
         raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about")
     labels = ray.get(run.allocator.plan.remote(number, arms, budget))
     counts_A = np.array([labels[arm.name] for arm in arms])
@@ -97,9 +114,9 @@ def split_budget(run: Run, number: int) -> Document:
 
 
 def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
-    """Tell what the last round found out about a domain; nothing for a new one."""
+    """Tell what the newest round found out about a domain; nothing for a new one."""
     rows = sum(part.rows for part in run.pool(arm))
-    scores, metrics = _last(run, number, "scores"), _last(run, number, "metrics")
+    scores, metrics = run.last(number, "scores"), run.last(number, "metrics")
     audit = metrics.get("arms", {}).get(str(arm), {}).get("audit")
     return ArmContext(
         name=str(arm),
@@ -117,17 +134,11 @@ def _closed(run: Run, rounds: int) -> dict[Arm, IntArray]:
     return with_near_duplicates(run.storage, _rounds(rounds), run.closed(), rules)
 
 
-def _last(run: Run, number: int, name: str) -> Document:
-    """Return a document of the round before, empty in the first round."""
-    key = f"{round_folder(number - 1)}/{name}.json"
-    found: Document = run.storage.read_json(key) if number > 1 else {}
-    return found
-
-
 def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
     """Choose each domain's share of the batch."""
-    asked, closed = run.closed(), _closed(run, number - 1)
-    scored = _last(run, number, "scores").get("arms", {})
+    newest = run.newest(number)
+    asked, closed = run.closed(), _closed(run, newest)
+    scored = run.last(number, "scores").get("arms", {})
     shares = [
         Share(
             arm=arm,
@@ -138,7 +149,7 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
             draws=run.draws,
             asked=asked[arm],
             spared=closed[arm],
-            scores=round_folder(number - 1) if str(arm) in scored else None,
+            scores=round_folder(newest) if str(arm) in scored else None,
             classes=run.classes[arm.task],
             seed=run.config.seed * 100_003 + number,
             rounds=tuple(_rounds(number - 1)),
@@ -148,23 +159,13 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
     return choose(shares, run.config.selection, run.storage)
 
 
-def ask(run: Run, number: int, batch: pa.Table) -> pa.Table:
-    """Submit the batch, and make the answers labels when all are there."""
-    opinions = _opinions(run, number, batch)
-    run.backend.submit(batch_questions(run.config, number, batch, opinions))
+def collect(run: Run, number: int) -> pa.Table:
+    """Make the answers labels when all are there."""
     rules, name = run.config.annotation, run.config.name
     answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
     costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
     return label_table(answers, run.classes, costs, number, decisions(run.store, name, number))
-
-
-def _opinions(run: Run, number: int, batch: pa.Table) -> list[Document]:
-    """Say what the last round's specialists think of the batch, for the page that shows it."""
-    trained = _last(run, number, "training").get("ensembles", {})
-    refs = {name: EnsembleRef.from_json(each) for name, each in trained.items()}
-    shown = refs if run.config.annotation.backend == "web" else {}
-    return batch_opinions(run.storage, shown, batch, run.classes)
 
 
 def spread(run: Run, number: int, on_rows: OnRows) -> pa.Table:
@@ -175,8 +176,8 @@ def spread(run: Run, number: int, on_rows: OnRows) -> pa.Table:
 
 def train(run: Run, number: int) -> Document:
     """Retrain the specialists of all tasks that have labels, and measure them on the audits."""
-    samples = training_sets(run.storage, _rounds(number), run.closed(), run.draws)
-    before = _last(run, number, "training").get("ensembles", {})
+    samples = training_sets(run.storage, _rounds(number), run.closed(number), run.draws)
+    before = run.last(number, "training").get("ensembles", {})
     jobs = [
         EnsembleJob(
             task=run.config.tasks[name],
@@ -189,16 +190,11 @@ def train(run: Run, number: int) -> Document:
     trained = train_ensembles(
         jobs, run.config.training, run.storage, run.config.seed, run.config.placement.training
     )
-    audits, certificates = Document(), Document()
-    for name, ensemble in zip(samples, trained, strict=True):
-        audits |= audit_metrics(ensemble, samples[name], name)
-        certificates[name] = certificate(ensemble, samples[name], run.config.certificate)
     return {
         "rows": sum(len(each.labels_N) for each in samples.values()),
         "ensembles": {k: v.ref.to_json() for k, v in zip(samples, trained, strict=True)},
         "specialists": {k: v.specialists for k, v in zip(samples, trained, strict=True)},
-        "audits": audits,
-        "certificates": certificates,
+        **held_out_metrics(samples, trained, run.config.certificate),
     }
 
 
@@ -233,12 +229,6 @@ def measure(run: Run, number: int, training: Document, scores: Document) -> Docu
 
 def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:
     """Tell the bandit how often the ensemble had the bought labels wrong, before it saw them."""
-    answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
-    right: dict[Arm, list[bool]] = {arm: [] for arm in run.config.domains()}
-    for row in batch.drop_columns(["embedding"]).to_pylist():
-        if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
-            is_right = row["predicted"] == answers[row["sample_id"]]
-            right[Arm(row["task"], row["domain"])].append(is_right)
-    rewards = [Reward(str(arm), each.count(False), len(each)) for arm, each in right.items()]
+    rewards = batch_rewards(batch, labels, list(run.config.domains()))
     ray.get(run.allocator.credit.remote(number, rewards))
     return {"rewards": [asdict(reward) for reward in rewards]}

@@ -47,6 +47,11 @@ UNUSABLE = "unusable.json"
 """By domain, the samples that no encoder could read."""
 
 
+def round_folder(number: int) -> str:
+    """Name the folder of a round."""
+    return f"rounds/{number:04d}"
+
+
 class Watch(Protocol):
     """Whoever follows a run: a progress bar, a log."""
 
@@ -150,19 +155,38 @@ class Run:
             storage=self.storage,
         )
 
-    def asked(self) -> dict[Arm, IntArray]:
-        """Return the ids of all samples that people were ever asked about, sorted, per domain."""
+    def newest(self, number: int) -> int:
+        """Return the newest round before one whose specialists have looked again, 0 if none."""
+        before = range(number - 1, 0, -1)
+        done = (n for n in before if self.storage.exists(f"{round_folder(n)}/metrics.json"))
+        return next(done, 0)
+
+    def last(self, number: int, name: str) -> dict[str, Any]:
+        """Return a document of the newest round before one, empty if there is none."""
+        newest = self.newest(number)
+        if not newest:
+            return {}
+        found: dict[str, Any] = self.storage.read_json(f"{round_folder(newest)}/{name}.json")
+        return found
+
+    def asked(self, rounds: int | None = None) -> dict[Arm, IntArray]:
+        """Return the ids of all samples that people were asked about, sorted, per domain.
+
+        Args:
+            rounds: only in so many first ones; default: ever.
+        """
         ids: dict[Arm, list[int]] = {arm: [] for arm in self.config.domains()}
         for question in self.store.questions(self.config.name):
-            ids[Arm(question.task, question.domain)].append(question.sample_id)
+            if rounds is None or question.round <= rounds:
+                ids[Arm(question.task, question.domain)].append(question.sample_id)
         return {arm: np.sort(np.array(values, dtype=np.int64)) for arm, values in ids.items()}
 
-    def closed(self) -> dict[Arm, IntArray]:
+    def closed(self, rounds: int | None = None) -> dict[Arm, IntArray]:
         """Return the ids of all samples that cannot be chosen any more: asked, or unusable."""
         unusable = self.storage.read_json(UNUSABLE)
         return {
             arm: np.union1d(ids, np.array(unusable.get(str(arm), []), dtype=np.int64))
-            for arm, ids in self.asked().items()
+            for arm, ids in self.asked(rounds).items()
         }
 
     def stage(

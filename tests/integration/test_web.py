@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from contextlib import closing, contextmanager, suppress
 
 import httpx
@@ -9,8 +10,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serving.conftest import free_port
-from tests.tiny import campaign, write_campaign
+from tests.tiny import campaign, results, write_campaign
+from umc_ray.annotation.desk import Desk
+from umc_ray.annotation.store import Answer
+from umc_ray.campaign import finished_rounds, run_campaign
 from umc_ray.config import load_campaign
+from umc_ray.errors import Waiting
+from umc_ray.pipeline.batch import NO_MODEL
 from umc_ray.run import Run
 from umc_ray.web.app import create_app
 from umc_ray.web.server import set_account
@@ -82,6 +88,52 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
         assert umc_here("run", path)[0] == 0
         assert umc_here("release", path)[0] == 0
         assert {each.seconds for each in run.store.answers("tiny")} == {2.0}
+
+
+def answer(run, count):
+    """Answer the next questions in their order, as somebody at the page does; returns rounds."""
+    desk = Desk(run.store, "tiny", "ada")
+    held = desk.claim(count)
+    for each in held:
+        said = Answer(*each.key[:2], each.domain, each.sample_id, "ada", "good", each.round)
+        run.store.record([said], [f"ada/{each.sample_id}"])
+    return [each.round for each in held]
+
+
+def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cluster, tmp_path):
+    annotation = {"backend": "web", "overlap": True}
+    budget = {"labels": 50, "per_round": 20}
+    path = write_campaign(tmp_path, campaign(tmp_path, annotation=annotation, budget=budget))
+
+    def go_on():
+        """Run as a new process would; returns the rounds that were asked and what is stored."""
+        with closing((run := Run(load_campaign(path))).store), suppress(Waiting):
+            run_campaign(run)
+        asked = [each.round for each in run.store.questions("tiny")]
+        return Counter(asked), results(run.storage)
+
+    run = Run(load_campaign(path))
+    with closing(run.store):
+        asked, first = go_on()
+        assert asked == {1: 20, 2: 20}
+        assert go_on() == (asked, first)
+        assert answer(run, 27) == [1] * 20 + [2] * 7
+        asked, second = go_on()
+        assert asked == {1: 20, 2: 20, 3: 10}
+        assert {key: second[key] for key in first} == first
+        models = {
+            key: [row["predicted"] != NO_MODEL for row in rows]
+            for key, rows in second.items()
+            if "batch" in key
+        }
+        assert [all(known) for known in models.values()] == [False, False, True]
+        assert finished_rounds(run.storage) == 1
+        assert answer(run, 50) == [2] * 13 + [3] * 10
+        asked, last = go_on()
+        assert (asked, finished_rounds(run.storage)) == ({1: 20, 2: 20, 3: 10}, 3)
+        assert {key: last[key] for key in second} == second
+        labels = [row["sample_id"] for key, rows in last.items() if "labels" in key for row in rows]
+        assert len(labels) == len(set(labels)) == len(run.store.answers("tiny")) == 50
 
 
 def test_an_account_of_an_unknown_role_is_refused(tmp_path):

@@ -1,6 +1,6 @@
 """From a round's batch to the questions that people are asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -8,11 +8,17 @@ import pyarrow as pa
 from umc_ray.annotation.store import Question
 from umc_ray.config import CampaignConfig
 from umc_ray.pipeline.batch import NO_MODEL
-from umc_ray.pipeline.opinions import OPINION, Opinion
+from umc_ray.pipeline.ensemble import EnsembleRef
+from umc_ray.pipeline.opinions import OPINION, batch_opinions
+from umc_ray.storage import Storage
 
 
 def batch_questions(
-    config: CampaignConfig, number: int, batch: pa.Table, opinions: Sequence[Opinion]
+    config: CampaignConfig,
+    number: int,
+    batch: pa.Table,
+    storage: Storage,
+    ensembles: Mapping[str, Mapping[str, Any]],
 ) -> list[Question]:
     """Make a question of each row of a round's batch, most important first.
 
@@ -20,8 +26,13 @@ def batch_questions(
         config: whose people are asked.
         number: of the round.
         batch: a table of the BATCH schema.
-        opinions: what the specialists think of each row.
+        storage: the run directory.
+        ensembles: as JSON, of the tasks that have one: the page shows what they think.
     """
+    refs = {name: EnsembleRef.from_json(each) for name, each in ensembles.items()}
+    shown = refs if config.annotation.backend == "web" else {}
+    classes = {name: task.labels for name, task in config.tasks.items()}
+    opinions = batch_opinions(storage, shown, batch, classes)
     rows = batch.drop_columns(["embedding"]).to_pylist()
     return [
         _question(config, number, position, {**row, **opinion})
@@ -40,7 +51,7 @@ def _question(
         domain=row["domain"],
         sample_id=row["sample_id"],
         votes=config.annotation.votes,
-        priority=-float(position),
+        priority=-(number + position / (position + 1)),  # all of a round before the next one's
         why=row["why"],
         blind=row["audit"],
         payload={

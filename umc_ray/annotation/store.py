@@ -204,12 +204,13 @@ class AnnotationStore:
             answered, asked = connection.execute(wanted).one()
         return answered, asked
 
-    def last_round(self, campaign: str) -> int | None:
-        """Return the newest round that was asked, None if none was."""
-        wanted = select(func.max(QUESTIONS.c.round)).where(*_within(campaign, None))
+    def current_round(self, campaign: str) -> int | None:
+        """Return the oldest round with open questions, else the newest; None if none was asked."""
+        of_open, of_all = func.min(QUESTIONS.c.round).filter(OPEN), func.max(QUESTIONS.c.round)
+        wanted = select(func.coalesce(of_open, of_all)).where(*_within(campaign, None))
         with self.readers.connect() as connection:
-            newest: int | None = connection.scalar(wanted)
-        return newest
+            current: int | None = connection.scalar(wanted)
+        return current
 
     def raise_votes(self, questions: Iterable[Question], votes: int) -> None:
         """Ask for more answers to questions, where people disagree; never for fewer."""

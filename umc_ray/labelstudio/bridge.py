@@ -27,8 +27,7 @@ from umc_ray.methods.scoring import acquisition, score
 from umc_ray.pipeline.encoders import load_encoder
 from umc_ray.publication import PUBLISHED, Publication, load_published, read_published
 from umc_ray.records import embeddings_array
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+import pyarrow as pa
 import ray
 from ray.actor import ActorProxy
 
 from umc_ray.errors import StoreError
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
+from umc_ray.pipeline.batch import NO_MODEL
+from umc_ray.records import Arm
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,17 @@ class BudgetAllocator:
         document = {"state": state.to_json(), "plans": plans, "credits": credits}
         self._storage.write_json(self._key, document)
         self._state, self._plans, self._credits = state, plans, credits
+
+
+def batch_rewards(batch: pa.Table, labels: pa.Table, arms: Sequence[Arm]) -> list[Reward]:
+    """Count how often the ensemble had a batch's labels wrong, before it saw them, by domain."""
+    answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
+    right: dict[Arm, list[bool]] = {arm: [] for arm in arms}
+    for row in batch.drop_columns(["embedding"]).to_pylist():
+        if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
+            is_right = row["predicted"] == answers[row["sample_id"]]
+            right[Arm(row["task"], row["domain"])].append(is_right)
+    return [Reward(str(arm), each.count(False), len(each)) for arm, each in right.items()]
 
 
 def start_allocator(

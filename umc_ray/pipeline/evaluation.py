@@ -37,6 +37,18 @@ def audit_metrics(
     return found
 
 
+def held_out_metrics(
+    samples: Mapping[str, TrainingSet], trained: Sequence[Trained], rules: CertificateConfig
+) -> dict[str, dict[str, Any]]:
+    """Return `audits` by arm, and `certificates` by task, of the ensembles of all tasks."""
+    audits: dict[str, Any] = {}
+    certificates: dict[str, Any] = {}
+    for (task, labeled), ensemble in zip(samples.items(), trained, strict=True):
+        audits |= audit_metrics(ensemble, labeled, task)
+        certificates[task] = certificate(ensemble, labeled, rules)
+    return {"audits": audits, "certificates": certificates}
+
+
 def certificate(
     trained: Trained, samples: TrainingSet, config: CertificateConfig
 ) -> dict[str, Any] | None:

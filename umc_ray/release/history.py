@@ -14,8 +14,7 @@ from umc_ray.pipeline.draws import audit_set, draws_key
 from umc_ray.pipeline.labeled import labels_so_far
 from umc_ray.pipeline.near_duplicates import Check, check, standing
 from umc_ray.records import Arm, IntArray
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 
 ANSWERS = ("label", "votes", "agreement", "cost")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from umc_ray.methods.drift import IntArray, population_stability
 from umc_ray.records import FloatArray
-from umc_ray.round import round_folder
+from umc_ray.run import round_folder
 from umc_ray.storage import Storage
 
 BINS = 10

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from umc_ray.pipeline.encoders import Half
 from umc_ray.records import FloatArray, embeddings_array
-from umc_ray.round import round_folder
+from umc_ray.run import round_folder
 from umc_ray.serving.messages import Neighbor
 from umc_ray.storage import Storage
 

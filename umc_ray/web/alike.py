@@ -17,8 +17,7 @@ from umc_ray.annotation.store import Question
 from umc_ray.methods.clustering import kmeans
 from umc_ray.pipeline.labeled import labels_so_far
 from umc_ray.records import FloatArray, embeddings_array
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 
 PER_GROUP = 8
 """Samples of a group, on average."""
@@ -94,9 +93,12 @@ class Alike:
         return {(name, *key): _unit(row[None])[0] for key, row in zip(keys, rows, strict=True)}
 
     def _read_labeled(self, task: str, before: int) -> _Labeled | None:
-        """Read what was labeled in the rounds before one."""
-        folders = [round_folder(number) for number in range(1, before)]
-        labels = labels_so_far(self._run.storage, folders)
+        """Read what is labeled by now in the rounds before one."""
+        storage, folders = self._run.storage, map(round_folder, range(1, before))
+        done = [each for each in folders if storage.exists(f"{each}/labels.parquet")]
+        if not done:
+            return None
+        labels = labels_so_far(storage, done)
         rows = [row for row in labels.to_pylist() if row["task"] == task]
         if not rows:
             return None

@@ -15,8 +15,7 @@ from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.pipeline.batch import gather
 from umc_ray.records import Arm
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.run import Run, round_folder
 
 CACHE_BYTES = 256_000_000
 PLACE = ["task", "domain", "part", "row", "sample_id"]

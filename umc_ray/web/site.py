@@ -56,8 +56,8 @@ class Site:
         return held if len(held) >= count else held + desk.claim(count - len(held))
 
     def progress(self, queue: str) -> tuple[int, int]:
-        """Return how many questions of the newest round have all their answers, and all of it."""
-        return self.store.progress(queue, self.store.last_round(queue))
+        """Return how many questions of the round at work have all their answers, and all of it."""
+        return self.store.progress(queue, self.store.current_round(queue))
 
     def labels(self, task: str) -> tuple[str, ...]:
         """Return a task's label set.
