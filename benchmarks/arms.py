@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from umc_ray.config import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
 
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-PER_LABEL = 20  # candidates that compete for one label, the product's default
+PER_LABEL = SelectionConfig().candidates_per_label
 COLD = 1000  # samples that at least compete for the first batch
 
 

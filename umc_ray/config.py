@@ -152,12 +152,16 @@ class SelectionConfig(Section):
     )
     strategy: Literal[
         "top", "cluster", "herding", "typical", "uncertainty_herding", "kcenter", "random"
-    ] = Field("cluster", description="how a batch is picked from the most informative candidates")
+    ] = Field(
+        "uncertainty_herding",
+        description="how a batch is picked from the most informative candidates; "
+        "benchmarks/label_efficiency.py compares them",
+    )
     cold_start: Literal["random", "herding", "typical"] = Field(
         "herding", description="how a domain's first batch is picked, before there is a model"
     )
     candidates_per_label: int = Field(
-        20, gt=0, description="candidates that compete for one label of the batch"
+        50, gt=0, description="candidates that compete for one label of the batch"
     )
 
 

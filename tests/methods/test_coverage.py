@@ -20,6 +20,8 @@ def points(n=40, d=3, seed=0):
 def exhaustive_coverage(x_ND, weights_N, batch, labeled_LD):
     """Pick greedily by evaluating the covered similarity of every possible next set."""
     width = x_ND.var(0).sum()
+    if len(labeled_LD):
+        width = squared_distances(labeled_LD, x_ND).min(0).mean()
 
     def covered(chosen_MD):
         squares = ((x_ND[:, None] - chosen_MD[None]) ** 2).sum(2)

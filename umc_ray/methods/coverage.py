@@ -36,8 +36,10 @@ def max_coverage(
 ) -> Rows:
     """Pick points so that the weighted similarity of all to their nearest pick grows most.
 
-    Similarity is an RBF kernel whose squared width is the spread of the points; labeled points
-    cover from the start. Past 5,800 points a random sample of them stands for all.
+    Similarity is an RBF kernel; labeled points cover from the start. Its squared width is the mean
+    squared distance of the points to the nearest labeled one, so that it shrinks as labels come in,
+    and without labels the spread of the points. Past 5,800 points a random sample of them stands
+    for all.
 
     Source: Bae et al. 2024, Generalized Coverage for More Robust Low-Budget Active Learning.
     """
@@ -45,12 +47,13 @@ def max_coverage(
     n_references = min(n, max(_MIN_REFERENCES, _KERNEL // n))
     references = np.sort(np.random.default_rng(seed).permutation(n)[:n_references])
     ref_RD, weights_R = x_ND[references], weights_N[references]
-    width = max(spread(x_ND), 1e-12)
-    kernel_NR = _similarities(x_ND, ref_RD, width)
-    covered_R = np.zeros(n_references, np.float32)
+    nearest_R = np.full(n_references, np.inf, np.float32)
     for start in range(0, len(labeled_LD), _BLOCK):
-        block_LR = _similarities(labeled_LD[start : start + _BLOCK], ref_RD, width)
-        np.maximum(covered_R, block_LR.max(0), out=covered_R)
+        block_LR = squared_distances(labeled_LD[start : start + _BLOCK], ref_RD)
+        np.minimum(nearest_R, block_LR.min(0), out=nearest_R)
+    width = max(float(nearest_R.mean()) if len(labeled_LD) else spread(x_ND), 1e-12)
+    covered_R = np.exp(-nearest_R / width)
+    kernel_NR = _similarities(x_ND, ref_RD, width)
 
     def gains(rows: Rows, picks: list[int]) -> Floats:
         if picks:

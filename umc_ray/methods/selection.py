@@ -28,6 +28,7 @@ from umc_ray.methods.coverage import (
 from umc_ray.methods.scoring import top_m
 
 _NEAR = 1e-4  # squared distance, as a share of the spread, up to which two candidates are one
+_LEAST = np.float32(1e-6)  # weight of a candidate that teaches nothing
 _BLOCK = 2048
 
 
@@ -173,14 +174,17 @@ def _herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) 
 
 
 def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    """Cover the candidates, informative ones before others.
+    """Cover the candidates, each as far as it is informative.
+
+    With few labels all are about as uncertain, and the picks spread; later the few that are still
+    uncertain weigh most. It is the size of the acquisition that says which, so it is not rescaled.
 
     Source: Bae et al. 2025, Uncertainty Herding: One Active Learning Method for All Label Budgets
-    (without its adaptation of kernel width and temperature).
+    (the ensemble is calibrated already; the kernel's width has another rule).
     """
-    weights_N = _weights(candidates.acquisition_N)
+    weights_N = candidates.acquisition_N - min(float(candidates.acquisition_N.min()), 0.0)
     x_ND = candidates.embeddings_ND
-    return max_coverage(x_ND, weights_N, batch, seed=seed, labeled_LD=labeled_LD)
+    return max_coverage(x_ND, weights_N + _LEAST, batch, seed=seed, labeled_LD=labeled_LD)
 
 
 def _kcenter(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
