@@ -142,6 +142,10 @@ class AllocationConfig(Section):
     floor: float = Field(
         0.05, ge=0, lt=1, description="least share of a round's labels for each domain"
     )
+    costs: Literal["configured", "measured"] = Field(
+        "configured",
+        description="what a label costs the bandit: cost_per_label, or what times at work make of it",
+    )
 
 
 class SelectionConfig(Section):
@@ -325,6 +329,10 @@ class CampaignConfig(Section):
             for task, config in self.tasks.items()
             for name, domain in config.domains.items()
         }
+
+    def costs(self) -> dict[Arm, float]:
+        """Return what one answer costs, by domain, in the campaign's unit."""
+        return {arm: domain.cost_per_label for arm, domain in self.domains().items()}
 
 
 def fingerprint(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hold

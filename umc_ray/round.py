@@ -16,6 +16,7 @@ from umc_ray.annotation.backend import collect_all
 from umc_ray.annotation.labels import label_table
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decisions
+from umc_ray.annotation.times import answer_times
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
@@ -118,12 +119,13 @@ def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
     rows = sum(part.rows for part in run.pool(arm))
     scores, metrics = run.last(number, "scores"), run.last(number, "metrics")
     audit = metrics.get("arms", {}).get(str(arm), {}).get("audit")
+    times = metrics.get("times", {}) if run.config.allocation.costs == "measured" else {}
     return ArmContext(
         name=str(arm),
         uncertainty=scores.get("arms", {}).get(str(arm), {}).get("uncertainty"),
         remaining=rows - closed,
         pool=rows,
-        cost=run.config.domains()[arm].cost_per_label,
+        cost=times.get(str(arm), {}).get("cost", run.config.domains()[arm].cost_per_label),
         accuracy=None if audit is None else audit["accuracy"],
     )
 
@@ -164,8 +166,8 @@ def collect(run: Run, number: int) -> pa.Table:
     rules, name = run.config.annotation, run.config.name
     answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
-    costs = {arm: domain.cost_per_label for arm, domain in run.config.domains().items()}
-    return label_table(answers, run.classes, costs, number, decisions(run.store, name, number))
+    decided = decisions(run.store, name, number)
+    return label_table(answers, run.classes, run.config.costs(), number, decided)
 
 
 def spread(run: Run, number: int, on_rows: OnRows) -> pa.Table:
@@ -224,7 +226,11 @@ def measure(run: Run, number: int, training: Document, scores: Document) -> Docu
         audits=training["audits"],
         tests=test_metrics(run.storage, round_folder(number), parts, run.classes),
     )
-    return found | {"near_duplicates": near_duplicate_metrics(run.storage, _rounds(number))}
+    answers = [each for each in run.store.answers(run.config.name) if each.round <= number]
+    return found | {
+        "near_duplicates": near_duplicate_metrics(run.storage, _rounds(number)),
+        "times": answer_times(answers, run.config.costs()),
+    }
 
 
 def credit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:

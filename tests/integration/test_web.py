@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serving.conftest import free_port
-from tests.tiny import campaign, results, write_campaign
+from tests.tiny import ARMS, campaign, results, write_campaign
 from umc_ray.annotation.desk import Desk
 from umc_ray.annotation.store import Answer
 from umc_ray.campaign import finished_rounds, run_campaign
@@ -95,7 +95,10 @@ def answer(run, count):
     desk = Desk(run.store, "tiny", "ada")
     held = desk.claim(count)
     for each in held:
-        said = Answer(*each.key[:2], each.domain, each.sample_id, "ada", "good", each.round)
+        seconds = 8.0 if each.domain == "reviews" else 2.0
+        said = Answer(
+            *each.key[:2], each.domain, each.sample_id, "ada", "good", each.round, seconds
+        )
         run.store.record([said], [f"ada/{each.sample_id}"])
     return [each.round for each in held]
 
@@ -103,7 +106,8 @@ def answer(run, count):
 def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cluster, tmp_path):
     annotation = {"backend": "web", "overlap": True}
     budget = {"labels": 50, "per_round": 20}
-    path = write_campaign(tmp_path, campaign(tmp_path, annotation=annotation, budget=budget))
+    values = {"annotation": annotation, "budget": budget, "allocation": {"costs": "measured"}}
+    path = write_campaign(tmp_path, campaign(tmp_path, **values))
 
     def go_on():
         """Run as a new process would; returns the rounds that were asked and what is stored."""
@@ -128,6 +132,9 @@ def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cl
         }
         assert [all(known) for known in models.values()] == [False, False, True]
         assert finished_rounds(run.storage) == 1
+        plan = run.storage.read_json("rounds/0003/allocation.json")
+        posts, reviews = (plan[name]["context"]["cost"] for name in ARMS)
+        assert 0 < posts < 1 < reviews  # by the time that the answers of round 1 took
         assert answer(run, 50) == [2] * 13 + [3] * 10
         asked, last = go_on()
         assert (asked, finished_rounds(run.storage)) == ({1: 20, 2: 20, 3: 10}, 3)

@@ -179,7 +179,8 @@ class Builder:
             audits,
             test_metrics(self.storage, folder, tests, self.run.classes),
         )
-        self.storage.write_json(f"{folder}/metrics.json", metrics)
+        times = {str(arm): {"timed": 10, "seconds": 4.25, "cost": 1.25} for arm in self.arms[:1]}
+        self.storage.write_json(f"{folder}/metrics.json", metrics | {"times": times})
         self.storage.write_json(f"{folder}/bandit.json", {})
         event = {"stage": f"{folder}/scores", "seconds": 1.25, "rows": 36}
         self.storage.append_line("events.jsonl", json.dumps(event))

@@ -108,6 +108,11 @@ def test_the_numbers_are_those_of_the_metrics(finished, page):
     assert total[1:5] == ["36", "17", "25.5", f"{metrics['test_accuracy']:.1%}"]
 
 
+def test_what_an_answer_takes_is_beside_what_it_was_said_to_cost(page):
+    (row,) = [row for row in page.rows if len(row) == 5 and row[0] == "mood/shop"]
+    assert row[1:] == ["10", "4.2", "1.5", "1.25"]
+
+
 def test_the_control_is_beside_the_run_at_equally_many_labels(page):
     # After 6, 11 and 17 labels 5, 7 and 9 of 10 are right in each domain, against 4, 5 and 6.
     kind, labels, ours, theirs, gap, saved = page.row("mean of 3 domains")[1:]

@@ -145,6 +145,8 @@ def _spending(history: History) -> dict[str, Any]:
     return {
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
+        "times": history.metrics[-1].get("times", {}),  # rounds of an older release have none
+        "configured": {str(arm): cost for arm, cost in history.run.config.costs().items()},
     }
 
 

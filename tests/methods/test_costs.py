@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from umc_ray.methods.costs import PRIOR_ANSWERS, expected_seconds
+
+
+def test_equal_times_are_the_cost():
+    assert expected_seconds([4.0, 4.0, 4.0], [0, 0, 1], 2) == pytest.approx([4.0, 4.0])
+
+
+def test_of_two_arms_with_many_answers_each_has_its_own_mean():
+    rng = np.random.default_rng(0)
+    times = np.concatenate(
+        [rng.lognormal(np.log(3), 0.5, 2000), rng.lognormal(np.log(9), 0.5, 2000)]
+    )
+    found = expected_seconds(times, np.repeat([0, 1], 2000), 2)
+    assert found == pytest.approx([3 * np.exp(0.125), 9 * np.exp(0.125)], rel=0.05)
+
+
+def test_few_answers_are_drawn_towards_all_and_none_get_that():
+    times, arms = [2.0] * 30 + [32.0] * 10, [0] * 30 + [1] * 10
+    few = expected_seconds(times, arms, 3)
+    overall = np.exp((30 * np.log(2) + 10 * np.log(32)) / 40)  # 4
+    halfway = np.exp((10 * np.log(32) + PRIOR_ANSWERS * np.log(overall)) / (10 + PRIOR_ANSWERS))
+    assert few[1:] == pytest.approx([halfway, overall])
+
+
+def test_a_coffee_break_changes_little():
+    rng = np.random.default_rng(1)
+    times = rng.lognormal(np.log(5), 0.4, 40)
+    usual = expected_seconds(times, [0] * 40, 1)[0]
+    times[7] = 3600.0
+    assert usual == pytest.approx(expected_seconds(times, [0] * 40, 1)[0], rel=0.1)
+    assert times.mean() > 10 * usual
+
+
+def test_no_time_at_all_is_a_tenth_of_a_second():
+    assert expected_seconds([0.0, 0.0], [0, 0], 1) == pytest.approx([0.1])

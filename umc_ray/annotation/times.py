@@ -1,0 +1,44 @@
+"""How long people work on an answer, by domain, and what that makes an answer cost."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from umc_ray.annotation.store import Answer
+from umc_ray.methods.costs import expected_seconds
+from umc_ray.records import Arm
+
+
+def answer_times(answers: Sequence[Answer], costs: Mapping[Arm, float]) -> dict[str, Any]:
+    """Return by domain `timed` answers, expected `seconds`, and the `cost` of an answer by them.
+
+    The measured costs of all timed answers add up to their configured ones: seconds decide how
+    domains differ, and not what the campaign's unit is. Empty where no answer was timed. The time
+    of a group that was answered as a whole is that of all its answers together.
+
+    Args:
+        answers: of a campaign.
+        costs: of one answer, as configured, of all domains.
+    """
+    arms = {arm: index for index, arm in enumerate(costs)}
+    sizes = Counter((each.annotator, each.bulk) for each in answers)
+    timed = [
+        (arms[arm], each.seconds / (1 if each.bulk is None else sizes[each.annotator, each.bulk]))
+        for each in answers
+        if each.seconds is not None and (arm := Arm(each.task, each.domain)) in arms
+    ]
+    if not timed:
+        return {}
+    arms_N, seconds_N = zip(*timed, strict=True)
+    expected = expected_seconds(seconds_N, arms_N, len(arms))
+    counts = Counter(arms_N)
+    configured = sum(counts[i] * costs[arm] for arm, i in arms.items())
+    per_second = configured / sum(counts[i] * float(expected[i]) for i in counts)
+    return {
+        str(arm): {
+            "timed": counts[i],
+            "seconds": float(expected[i]),
+            "cost": float(expected[i]) * per_second,
+        }
+        for arm, i in arms.items()
+    }
