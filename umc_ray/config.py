@@ -144,7 +144,7 @@ class AllocationConfig(Section):
     )
     costs: Literal["configured", "measured"] = Field(
         "configured",
-        description="what a label costs the bandit: cost_per_label, or what times at work make of it",
+        description="what a label costs the bandit: cost_per_label, or what times at work tell",
     )
 
 
