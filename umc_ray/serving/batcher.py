@@ -45,7 +45,7 @@ class Batcher(Generic[Item, Result]):
         self.work, self.batch_size, self.max_wait_s = work, batch_size, max_wait_s
         self.on_batch = on_batch
         self.queue: deque[_Waiting[Item, Result]] = deque()
-        self.waiting = 0
+        self.waiting = self.running = 0
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.runner: asyncio.Task[None] | None = None
         self.seconds = self.computed = 0.0
@@ -56,15 +56,23 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Refusal: it would wait longer than `max_wait_s`.
         """
-        wait_s = self.waiting * self.seconds_per_item
-        if wait_s > self.max_wait_s:
-            raise Refusal(503, "too many requests wait", retry_after_s=wait_s)
+        self.admit()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.queue.append(_Waiting(items, future))
         self.waiting += len(items)
         if self.runner is None:
             self.runner = asyncio.create_task(self._run())
         return await future
+
+    def admit(self) -> None:
+        """Refuse who would wait too long, before anything is done for them.
+
+        Raises:
+            Refusal: what is computed and what waits would take longer than `max_wait_s`.
+        """
+        wait_s = (self.running + self.waiting) * self.seconds_per_item
+        if wait_s > self.max_wait_s:
+            raise Refusal(503, "too many requests wait", retry_after_s=wait_s)
 
     @property
     def seconds_per_item(self) -> float:
@@ -81,7 +89,7 @@ class Batcher(Generic[Item, Result]):
             self.runner = None
 
     async def _run_batch(self, batch: list[_Waiting[Item, Result]]) -> None:
-        began = monotonic()
+        began, self.running = monotonic(), sum(len(each.items) for each in batch)
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(
@@ -92,7 +100,8 @@ class Batcher(Generic[Item, Result]):
                 if not each.future.done():
                     each.future.set_exception(error)
             return
-        items = sum(len(each.items) for each in batch)
+        finally:
+            items, self.running = self.running, 0
         self._learn(monotonic() - began, items)
         self.on_batch(items)
         for each, result in zip(batch, results, strict=True):

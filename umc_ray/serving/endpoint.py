@@ -227,6 +227,8 @@ class Endpoint:
         Raises:
             Refusal: none of them is usable, or too many requests wait.
         """
+        batcher = self.batchers[scorer.name]
+        batcher.admit()
         brought: Sequence[Sample | Bad] = samples
         if any(each.image_url or each.reference for each in samples):
             brought = await asyncio.gather(*(self._brought(scorer, each) for each in samples))
@@ -236,7 +238,7 @@ class Endpoint:
         rows: list[Opinion | Bad] = [each for each in checked if isinstance(each, Bad)]
         found = Opinions(None, ())
         if payloads := [each for each in checked if not isinstance(each, Bad)]:
-            found = await self.batchers[scorer.name].submit(payloads)
+            found = await batcher.submit(payloads)
             judged = iter(found.rows)
             rows = [each if isinstance(each, Bad) else next(judged) for each in checked]
         if all(isinstance(row, Bad) for row in rows):
