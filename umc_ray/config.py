@@ -167,6 +167,11 @@ class SelectionConfig(Section):
     candidates_per_label: int = Field(
         50, gt=0, description="candidates that compete for one label of the batch"
     )
+    fallback: Literal["random", "never"] = Field(
+        "random",
+        description="random: where samples drawn at random prove to teach more than selected "
+        "ones, the next batch is drawn at random",
+    )
 
 
 class NearDuplicatesConfig(Section):

@@ -141,6 +141,7 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
     newest = run.newest(number)
     asked, closed = run.closed(), _closed(run, newest)
     scored = run.last(number, "scores").get("arms", {})
+    benefit = run.last(number, "training").get("benefit", {})
     shares = [
         Share(
             arm=arm,
@@ -155,6 +156,7 @@ def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
             classes=run.classes[arm.task],
             seed=run.config.seed * 100_003 + number,
             rounds=tuple(_rounds(number - 1)),
+            benefit=benefit.get(str(arm)),
         )
         for arm in run.config.domains()
     ]
@@ -225,6 +227,7 @@ def measure(run: Run, number: int, training: Document, scores: Document) -> Docu
         uncertainty={arm: found["uncertainty"] for arm, found in scores["arms"].items()},
         audits=training["audits"],
         tests=test_metrics(run.storage, round_folder(number), parts, run.classes),
+        benefit=training.get("benefit", {}),
     )
     answers = [each for each in run.store.answers(run.config.name) if each.round <= number]
     return found | {

@@ -141,6 +141,31 @@ def test_random_selection_follows_its_order(world):
     assert set(found["why"].to_pylist()) == {"drawn at random"}
 
 
+WORSE = {"of": "posts", "n": 90, "selected": 54, "random": 63, "p": 0.004, "worse": True}
+
+
+@pytest.mark.parametrize(
+    ("worse", "fallback", "is_random"),
+    [(True, "random", True), (False, "random", False), (True, "never", False)],
+)
+def test_where_selection_was_worse_the_batch_is_drawn_at_random(world, worse, fallback, is_random):
+    world.write_scores()
+    share = replace(world.share(5, 2, scores="rounds/0001"), benefit={**WORSE, "worse": worse})
+    found = choose_share(share, SelectionConfig(fallback=fallback), world.storage)
+    audits = set(world.order(AUDIT)[:2])
+    drawn = [i for i in world.order(RANDOM) if i not in audits][:3]
+    assert (ids(found)[2:] == drawn) == is_random
+    reasons = found["why"].to_pylist()
+    assert reasons[:2] == ["drawn at random, to measure accuracy"] * 2
+    assert [
+        why.startswith("drawn at random: of 90 random samples of posts, ") for why in reasons
+    ] == [
+        False,
+        False,
+        *[is_random] * 3,
+    ]
+
+
 def test_a_domain_without_a_model_begins_with_typical_samples_of_a_draw(world, monkeypatch):
     monkeypatch.setattr(batch, "COLD_CANDIDATES", 1)
     found = world.choose(2, selection=SelectionConfig(candidates_per_label=4))

@@ -33,6 +33,8 @@ def test_accuracy_is_that_of_held_out_opinions_on_audits():
         domains_N=np.array(["a", "a", "a", "a", "b", "b"]),
         ids_N=np.arange(6),
         audit_N=np.array([True, True, True, False, False, False]),
+        random_N=np.array([True, True, True, False, False, False]),
+        rounds_N=np.ones(6, np.int64),
     )
     opinions_NC = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]])
     trained = Trained(EnsembleRef("f", ("x",), "v"), opinions_NC.astype(np.float32), {})
@@ -78,7 +80,7 @@ def test_a_summary_adds_up_by_domain_and_averages_domains():
     ]
     labels, quiet = pa.Table.from_pylist(rows, schema=LABELS), Arm("mood", "quiet")
     audits = {"mood/posts": {"accuracy": 0.5}, "mood/news": {"accuracy": 1.0}}
-    found = summary(labels, [ARM, NEWS, quiet], {"mood/posts": 0.25}, audits, {})
+    found = summary(labels, [ARM, NEWS, quiet], {"mood/posts": 0.25}, audits, {}, {})
     assert (found["labels"], found["cost"]) == (3, 13.0)
     assert (found["audit_accuracy"], found["test_accuracy"]) == (0.75, None)
     assert found["arms"]["mood/news"] == {
@@ -87,6 +89,7 @@ def test_a_summary_adds_up_by_domain_and_averages_domains():
         "uncertainty": None,
         "audit": {"accuracy": 1.0},
         "test": None,
+        "benefit": None,
     }
     assert found["arms"]["mood/posts"]["uncertainty"] == 0.25
     assert found["arms"]["mood/quiet"]["labels"] == 0

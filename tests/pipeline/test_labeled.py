@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from umc_ray.pipeline.draws import AUDIT, draws_key
+from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key
 from umc_ray.pipeline.labeled import embeddings_so_far, labels_so_far, training_sets
 from umc_ray.records import BATCH, DRAWS, LABELS, Arm
 from umc_ray.storage import Storage
@@ -10,6 +10,7 @@ from umc_ray.storage import Storage
 POSTS, NEWS, SCANS = Arm("mood", "posts"), Arm("mood", "news"), Arm("shapes", "scans")
 ASKED = {POSTS: np.array([3, 5, 9]), NEWS: np.array([5, 7]), SCANS: np.array([4])}
 AUDITS = {POSTS: [9, 3, 8, 5], NEWS: [1, 5, 7], SCANS: [4]}
+OTHERS = {POSTS: [8, 5, 3, 9], NEWS: [7, 1, 5], SCANS: [4]}
 
 
 @pytest.fixture
@@ -19,7 +20,11 @@ def storage(tmp_path):
     write_round(storage, 1, [(POSTS, 9, 1), (NEWS, 7, 0), (POSTS, 3, 0)])
     write_round(storage, 2, [(SCANS, 4, 2), (POSTS, 5, 1), (NEWS, 6, None)])
     for arm, order in AUDITS.items():
-        rows = [{"purpose": AUDIT, "part": "p", "row": 0, "sample_id": i} for i in order]
+        rows = [
+            {"purpose": purpose, "part": "p", "row": 0, "sample_id": i}
+            for purpose, ids in ((AUDIT, order), (RANDOM, OTHERS[arm]))
+            for i in ids
+        ]
         storage.write_table(draws_key(arm, 10), pa.Table.from_pylist(rows, schema=DRAWS))
     return storage
 
@@ -57,6 +62,8 @@ def test_each_task_learns_from_its_labels_of_all_rounds(storage):
     assert mood.domains_N.tolist() == ["posts", "news", "posts", "posts"]
     assert mood.embeddings_ND.tolist() == [[9, 5], [7, 4], [3, 5], [5, 5]]
     assert mood.audit_N.tolist() == [True, False, True, False]
+    assert mood.random_N.tolist() == [True, True, True, False]  # 7 came first in the other order
+    assert mood.rounds_N.tolist() == [1, 1, 1, 2]
     assert (shapes.ids_N.tolist(), shapes.labels_N.tolist()) == ([4], [2])
     assert shapes.embeddings_ND.tolist() == [[4, 0, 1]]
     assert mood.embeddings_ND.dtype == np.float32

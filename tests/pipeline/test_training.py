@@ -42,6 +42,8 @@ def samples(n=60, d=6, seed=0):
         domains_N=np.where(far_N, "far", "near"),
         ids_N=rng.permutation(10 * n)[:n],
         audit_N=np.arange(n) < 12,
+        random_N=np.arange(n) < 12,
+        rounds_N=np.ones(n, np.int64),
     )
 
 
@@ -111,13 +113,7 @@ def test_the_same_samples_give_the_same_ensemble_whatever_their_order(stored):
     storage, trained = stored
     data = samples()
     order = np.random.default_rng(1).permutation(60)
-    shuffled = TrainingSet(
-        data.embeddings_ND[order],
-        data.labels_N[order],
-        data.domains_N[order],
-        data.ids_N[order],
-        data.audit_N[order],
-    )
+    shuffled = TrainingSet(*(values[order] for values in vars(data).values()))
     again = train(storage, "models/again", data=shuffled)
     np.testing.assert_allclose(again.held_out_NC, trained.held_out_NC[order], atol=0.02)
     same = train(storage, "models/same")

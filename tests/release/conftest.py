@@ -178,6 +178,7 @@ class Builder:
             {},
             audits,
             test_metrics(self.storage, folder, tests, self.run.classes),
+            {},
         )
         times = {str(arm): {"timed": 10, "seconds": 4.25, "cost": 1.25} for arm in self.arms[:1]}
         self.storage.write_json(f"{folder}/metrics.json", metrics | {"times": times})

@@ -215,3 +215,31 @@ def test_report_and_release_of_a_run_on_s3_lie_on_s3():
             assert write_release(run).endswith("/v2")
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("worse", "told"),
+    [
+        (True, "shapes/scans: of 9 random samples of scans, a model taught by selected ones had"),
+        (False, "Nowhere did random samples prove to teach more than as many selected ones."),
+    ],
+)
+def test_the_page_says_where_selection_did_not_pay(tmp_path, worse, told):
+    run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
+    metrics = run.storage.read_json("rounds/0001/metrics.json")
+    verdict = {"of": "scans", "n": 9, "selected": 1, "random": 9, "p": 0.004, "worse": worse}
+    metrics["arms"]["shapes/scans"]["benefit"] = verdict
+    run.storage.write_json("rounds/0001/metrics.json", metrics)
+    write_report(run)
+    said = [text for text in read(run).texts if told.lower() in text.lower()]
+    assert len(said) == 1
+    assert ("its batches are drawn at random until that changes" in said[0]) == worse
+
+
+def test_runs_of_an_older_release_have_no_word_on_it(tmp_path):
+    run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
+    metrics = run.storage.read_json("rounds/0001/metrics.json")
+    del metrics["arms"]["shapes/scans"]["benefit"]
+    run.storage.write_json("rounds/0001/metrics.json", metrics)
+    write_report(run)
+    assert not any("random samples" in text for text in read(run).texts)

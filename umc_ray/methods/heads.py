@@ -130,6 +130,34 @@ def fit(
     )
 
 
+def fit_alike(
+    embeddings_ND: npt.NDArray[np.float32],
+    labels_N: npt.NDArray[np.int64],
+    weights_MN: npt.NDArray[np.float32],
+    classes: int,
+) -> npt.NDArray[np.float32]:
+    """Train one linear head per row of weights, all under the middle penalty.
+
+    For comparisons of training sets, not for use. A sample of weight 0 teaches nothing.
+
+    Returns:
+        Every head's logits of all samples, shape MNC.
+    """
+    x_ND = torch.from_numpy(embeddings_ND)
+    mean_D, scale_D = _moments(x_ND)
+    x_ND = (x_ND - mean_D) / scale_D
+    m, middle = len(weights_MN), PENALTIES[len(PENALTIES) // 2]
+    fitted = _minimise(
+        start("linear", m, x_ND.shape[1], classes, 0, 0),
+        x_ND,
+        torch.from_numpy(labels_N),
+        torch.from_numpy(weights_MN),
+        torch.full((m,), middle),
+    )
+    logits_MNC: npt.NDArray[np.float32] = forward(fitted, x_ND).numpy()
+    return logits_MNC
+
+
 def _minimise(
     first: Parameters, x_ND: Tensor, y_N: Tensor, weights_MN: Tensor, penalty_M: Tensor
 ) -> Parameters:

@@ -3,8 +3,9 @@
 Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import ray
 from umc_ray.config import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import COVERING, Candidates, select
+from umc_ray.pipeline.benefit import say
 from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key, order_of
 from umc_ray.pipeline.labeled import embeddings_so_far
 from umc_ray.records import BATCH, CANDIDATES, Arm, IntArray, Part, embeddings_array
@@ -39,6 +41,7 @@ class Share:
     classes: tuple[str, ...]
     seed: int
     rounds: tuple[str, ...] = ()  # folders of the rounds that asked before
+    benefit: Mapping[str, Any] | None = None  # whether selection paid, by the last round
     spared: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # drawn as audits only
 
 
@@ -56,7 +59,7 @@ def choose_share(share: Share, selection: SelectionConfig, storage: Storage) -> 
     closed = np.union1d(share.asked, share.spared)
     taken = np.union1d(closed, audits["sample_id"].to_numpy())
     n = share.labels - len(audits)
-    if selection.strategy == "random":
+    if _at_random(share, selection):
         chosen = _as_candidates(share.arm, _not_in(order_of(draws, RANDOM), taken)[:n])
     elif share.scores is None:
         chosen = _cold_start(share, selection, storage, _not_in(order_of(draws, RANDOM), taken), n)
@@ -64,6 +67,15 @@ def choose_share(share: Share, selection: SelectionConfig, storage: Storage) -> 
         chosen = _active(share, selection, storage, taken, n)
     picks = pa.concat_tables([_as_candidates(share.arm, audits), chosen])
     return _explained(share, selection, storage, picks, len(audits))
+
+
+def _at_random(share: Share, selection: SelectionConfig) -> str | None:
+    """Say why the share is drawn at random, if it is."""
+    if selection.strategy == "random":
+        return "drawn at random"
+    if selection.fallback == "random" and share.benefit is not None and share.benefit["worse"]:
+        return f"drawn at random: {say(share.benefit)}"
+    return None
 
 
 def _cold_start(
@@ -139,8 +151,8 @@ def _explained(
         thoughts = gather(storage, share.parts, f"{share.scores}/scores", picks, list(THOUGHTS))
         predicted, confidence = thoughts["label_1"].to_pylist(), thoughts["prob_1"].to_pylist()
         reasons = [_reason(share, selection, row) for row in thoughts.to_pylist()]
-    if selection.strategy == "random":
-        reasons = ["drawn at random"] * n
+    if at_random := _at_random(share, selection):
+        reasons = [at_random] * n
     extra = [
         pa.array([i < audits for i in range(n)]),
         pa.array(embeddings["embedding"].to_pylist(), pa.binary()),

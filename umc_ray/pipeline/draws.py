@@ -69,6 +69,11 @@ def order_of(draws: pa.Table, purpose: str) -> pa.Table:
 
 def audit_set(draws: pa.Table, asked_ids: IntArray) -> IntArray:
     """Return the ids of the audit set: the longest head of the audit order that was asked."""
-    ids_N: IntArray = order_of(draws, AUDIT)["sample_id"].to_numpy()
+    return asked_head(draws, AUDIT, asked_ids)
+
+
+def asked_head(draws: pa.Table, purpose: str, asked_ids: IntArray) -> IntArray:
+    """Return the ids of the longest head of an order that was asked, whoever chose it."""
+    ids_N: IntArray = order_of(draws, purpose)["sample_id"].to_numpy()
     missing = np.flatnonzero(~np.isin(ids_N, asked_ids))
     return ids_N[: missing[0]] if len(missing) else ids_N

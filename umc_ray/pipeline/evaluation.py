@@ -15,6 +15,7 @@ import pyarrow as pa
 from umc_ray.config import CertificateConfig
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.certificates import certify
+from umc_ray.pipeline.benefit import selection_benefit
 from umc_ray.pipeline.training import Trained, TrainingSet
 from umc_ray.records import Arm, Part
 from umc_ray.storage import Storage
@@ -40,13 +41,15 @@ def audit_metrics(
 def held_out_metrics(
     samples: Mapping[str, TrainingSet], trained: Sequence[Trained], rules: CertificateConfig
 ) -> dict[str, dict[str, Any]]:
-    """Return `audits` by arm, and `certificates` by task, of the ensembles of all tasks."""
+    """Return `audits` and `benefit` by arm, and `certificates` by task, of all tasks' ensembles."""
     audits: dict[str, Any] = {}
+    benefit: dict[str, Any] = {}
     certificates: dict[str, Any] = {}
     for (task, labeled), ensemble in zip(samples.items(), trained, strict=True):
         audits |= audit_metrics(ensemble, labeled, task)
+        benefit |= selection_benefit(labeled, task, ensemble.held_out_NC.shape[1])
         certificates[task] = certificate(ensemble, labeled, rules)
-    return {"audits": audits, "certificates": certificates}
+    return {"audits": audits, "benefit": benefit, "certificates": certificates}
 
 
 def certificate(
@@ -121,6 +124,7 @@ def summary(
     uncertainty: Mapping[str, float],
     audits: Mapping[str, dict[str, Any]],
     tests: Mapping[str, dict[str, Any]],
+    benefit: Mapping[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Sum up a campaign so far: labels, cost and accuracy of each domain, and over all of them.
 
@@ -137,6 +141,7 @@ def summary(
             "uncertainty": uncertainty.get(str(arm)),
             "audit": audits.get(str(arm)),
             "test": tests.get(str(arm)),
+            "benefit": benefit.get(str(arm)),
         }
     return {
         "rows": labels.num_rows,

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from umc_ray.pipeline.draws import audit_set, draws_key
+from umc_ray.pipeline.draws import AUDIT, RANDOM, asked_head, draws_key
 from umc_ray.pipeline.training import TrainingSet
 from umc_ray.records import Arm, IntArray, embeddings_array
 from umc_ray.storage import Storage
@@ -46,17 +46,21 @@ def training_sets(
     batch = pa.concat_tables(
         [storage.read_table(f"{each}/batch.parquet", columns) for each in rounds]
     )
-    audits = {
-        arm: audit_set(storage.read_table(draws_key(arm, draws)), ids) for arm, ids in asked.items()
+    heads = {
+        purpose: {
+            arm: asked_head(storage.read_table(draws_key(arm, draws)), purpose, ids)
+            for arm, ids in asked.items()
+        }
+        for purpose in (AUDIT, RANDOM)
     }
     return {
-        task: _training_set(task, labels, batch, audits)
+        task: _training_set(task, labels, batch, heads)
         for task in sorted(set(labels["task"].to_pylist()))
     }
 
 
 def _training_set(
-    task: str, labels: pa.Table, batch: pa.Table, audits: Mapping[Arm, IntArray]
+    task: str, labels: pa.Table, batch: pa.Table, heads: Mapping[str, Mapping[Arm, IntArray]]
 ) -> TrainingSet:
     labels = labels.filter(pa.array(_equal(labels, "task", task)))
     batch = batch.filter(pa.array(_equal(batch, "task", task)))
@@ -64,13 +68,18 @@ def _training_set(
     batch_ids = batch["sample_id"].to_numpy()
     order = np.argsort(batch_ids)
     rows = order[np.searchsorted(batch_ids, ids_N, sorter=order)]
-    audit_ids = np.concatenate([ids for arm, ids in audits.items() if arm.task == task])
+    drawn_N = {
+        purpose: np.isin(ids_N, np.concatenate([h for arm, h in by.items() if arm.task == task]))
+        for purpose, by in heads.items()
+    }
     return TrainingSet(
         embeddings_ND=embeddings_array(batch["embedding"].take(pa.array(rows))).astype(np.float32),
         labels_N=labels["label"].to_numpy().astype(np.int64),
         domains_N=np.array(labels["domain"].to_pylist(), dtype=np.str_),
         ids_N=ids_N,
-        audit_N=np.isin(ids_N, audit_ids),
+        audit_N=drawn_N[AUDIT],
+        random_N=drawn_N[AUDIT] | drawn_N[RANDOM],
+        rounds_N=labels["round"].to_numpy().astype(np.int64),
     )
 
 

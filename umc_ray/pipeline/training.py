@@ -48,6 +48,8 @@ class TrainingSet:
     domains_N: npt.NDArray[np.str_]
     ids_N: IntArray
     audit_N: npt.NDArray[np.bool_]
+    random_N: npt.NDArray[np.bool_]  # drawn at random: audits, and batches without selection
+    rounds_N: IntArray  # in which they were labeled
 
 
 @dataclass(frozen=True)

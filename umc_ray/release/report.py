@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from umc_ray.pipeline.benefit import say
 from umc_ray.release import plots
 from umc_ray.release.comparison import (
     Estimate,
@@ -143,11 +144,26 @@ def _spending(history: History) -> dict[str, Any]:
     ]
     costs = [(str(arm), found["cost"]) for arm, found in history.arms.items()]
     return {
+        "benefits": _benefits(history),
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
         "times": history.metrics[-1].get("times", {}),  # rounds of an older release have none
         "configured": {str(arm): cost for arm, cost in history.run.config.costs().items()},
     }
+
+
+def _benefits(history: History) -> list[str]:
+    """Say where selection taught less than random draws, and what follows."""
+    found = {str(arm): each.get("benefit") for arm, each in history.arms.items()}
+    compared = {name: verdict for name, verdict in found.items() if verdict}
+    follows = {
+        "random": "its batches are drawn at random until that changes",
+        "never": "it is selected from all the same: selection.fallback is never",
+    }[history.run.config.selection.fallback]
+    worse = [f"{name}: {say(each)}; {follows}" for name, each in compared.items() if each["worse"]]
+    if compared and not worse:
+        return ["nowhere did random samples prove to teach more than as many selected ones"]
+    return worse
 
 
 def _trust(history: History) -> dict[str, Any]:
