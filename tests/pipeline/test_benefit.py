@@ -21,6 +21,7 @@ def training_set(noisy, **domains):
         audit_N=labels.random_N[rows],
         random_N=labels.random_N[rows],
         rounds_N=labels.rounds_N[rows],
+        agreement_N=np.ones(len(rows), np.float32),
     )
 
 

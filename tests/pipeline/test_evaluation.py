@@ -35,6 +35,7 @@ def test_accuracy_is_that_of_held_out_opinions_on_audits():
         audit_N=np.array([True, True, True, False, False, False]),
         random_N=np.array([True, True, True, False, False, False]),
         rounds_N=np.ones(6, np.int64),
+        agreement_N=np.ones(6, np.float32),
     )
     opinions_NC = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.2, 0.8], [0.9, 0.1]])
     trained = Trained(EnsembleRef("f", ("x",), "v"), opinions_NC.astype(np.float32), {})

@@ -44,7 +44,14 @@ def write_round(storage, number, asked):
         for arm, i, _ in asked
     ]
     labels = [
-        {"task": arm.task, "domain": arm.domain, "sample_id": i, "label": label, "round": number}
+        {
+            "task": arm.task,
+            "domain": arm.domain,
+            "sample_id": i,
+            "label": label,
+            "round": number,
+            "agreement": i / 10,
+        }
         for arm, i, label in sorted(asked, key=lambda each: -each[1])
         if label is not None
     ]
@@ -64,6 +71,7 @@ def test_each_task_learns_from_its_labels_of_all_rounds(storage):
     assert mood.audit_N.tolist() == [True, False, True, False]
     assert mood.random_N.tolist() == [True, True, True, False]  # 7 came first in the other order
     assert mood.rounds_N.tolist() == [1, 1, 1, 2]
+    assert mood.agreement_N == pytest.approx([0.9, 0.7, 0.3, 0.5])
     assert (shapes.ids_N.tolist(), shapes.labels_N.tolist()) == ([4], [2])
     assert shapes.embeddings_ND.tolist() == [[4, 0, 1]]
     assert mood.embeddings_ND.dtype == np.float32

@@ -7,10 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from umc_ray.config import TaskConfig, TrainingConfig
+from umc_ray.config import SpecialistConfig, TaskConfig, TrainingConfig
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
-from umc_ray.pipeline.training import EnsembleJob, TrainingSet, train_ensembles
+from umc_ray.pipeline.training import (
+    EnsembleJob,
+    SpecialistJob,
+    TrainingSet,
+    _sample_weights,
+    train_ensembles,
+)
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
@@ -44,6 +50,7 @@ def samples(n=60, d=6, seed=0):
         audit_N=np.arange(n) < 12,
         random_N=np.arange(n) < 12,
         rounds_N=np.ones(n, np.int64),
+        agreement_N=np.ones(n, np.float32),
     )
 
 
@@ -78,6 +85,20 @@ def test_every_specialist_is_stored_with_its_configuration_and_temperature(store
         found = storage.read_json(f"{folder}/calibration.json")["temperature"]
         assert trained.specialists[name]["temperature"] == found
         assert trained.specialists[name]["rows"] == 60
+
+
+def test_labels_weigh_by_agreement_and_domain_and_alike_where_people_are_one():
+    data = replace(samples(4), domains_N=np.array(["near", "near", "far", "far"]))
+    disputed = replace(data, agreement_N=np.array([1.0, 0.6, 0.2, 1.0], np.float32))
+
+    def weigh(domain, data):
+        specialist = SpecialistConfig(domain=domain)
+        job = SpecialistJob(specialist, 3, TrainingConfig(outside_weight=0.5), "f", None, 0)
+        return _sample_weights(job, data).tolist()
+
+    assert weigh(None, data) == [1.0] * 4
+    assert weigh(None, disputed) == pytest.approx(np.array([1, 0.6, 0.5, 1]) / 0.775)
+    assert weigh("near", disputed) == pytest.approx(np.array([1, 0.6, 0.25, 0.5]) / 0.5875)
 
 
 def test_temperatures_are_fitted_on_held_out_logits_mostly_of_audits(stored):

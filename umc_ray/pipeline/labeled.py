@@ -80,6 +80,7 @@ def _training_set(
         audit_N=drawn_N[AUDIT],
         random_N=drawn_N[AUDIT] | drawn_N[RANDOM],
         rounds_N=labels["round"].to_numpy().astype(np.int64),
+        agreement_N=labels["agreement"].to_numpy().astype(np.float32),
     )
 
 

@@ -35,6 +35,9 @@ ACTIVE_WEIGHT = 10.0
 """Audit samples that all chosen ones together count as in calibration: chosen ones are harder
 than the pool, and temperatures fitted on them alone leave the ensemble underconfident."""
 
+LEAST_AGREEMENT = 0.5
+"""A label that fewer gave was a reviewer's, or one of many: it counts as much as a tie of two."""
+
 WORKER_FAILURES = 3
 """Lost workers that a specialist's training survives."""
 
@@ -50,6 +53,7 @@ class TrainingSet:
     audit_N: npt.NDArray[np.bool_]
     random_N: npt.NDArray[np.bool_]  # drawn at random: audits, and batches without selection
     rounds_N: IntArray  # in which they were labeled
+    agreement_N: FloatArray  # share of the people who gave this label
 
 
 @dataclass(frozen=True)
@@ -218,11 +222,13 @@ def _place() -> tuple[int, int]:
 
 
 def _sample_weights(job: SpecialistJob, samples: TrainingSet) -> FloatArray:
-    """Weigh samples by the specialist's domain of expertise; mean one."""
-    if job.specialist.domain is None:
-        return np.ones(len(samples.labels_N), dtype=np.float32)
-    own_N = samples.domains_N == job.specialist.domain
-    weights_N = np.where(own_N, 1.0, job.training.outside_weight).astype(np.float32)
+    """Weigh samples by how far people agree and by the domain of expertise; mean one.
+
+    benchmarks/consensus.py tells what that of people brings.
+    """
+    own_N = np.isin(samples.domains_N, job.specialist.domain or samples.domains_N)
+    domain_N = np.where(own_N, 1.0, job.training.outside_weight).astype(np.float32)
+    weights_N = domain_N * np.maximum(samples.agreement_N, np.float32(LEAST_AGREEMENT))
     scaled_N: FloatArray = weights_N / weights_N.mean()
     return scaled_N
 
