@@ -248,15 +248,17 @@ def _worth(record: ArmRecord) -> float:
 def _fall(curve: Sequence[tuple[float, float]]) -> float:
     """Fit uncertainty ~ labels ** -b, with b shrunken to what it is in other domains.
 
-    The noise is estimated too, and shrunken likewise: as if `FALL_NOISE` had been seen thrice.
+    The noise is estimated too, and shrunken likewise: as if `FALL_NOISE` had been seen thrice. The
+    first point counts only as long as it is one of two: models that know nothing but a first batch
+    are often too sure of themselves, and every domain would seem to become harder.
     """
     mean, deviation = FALLS
     if len(curve) < 2:
         return mean
-    x, y = np.log(np.maximum(np.array(curve), 1e-3)).T
+    x, y = np.log(np.maximum(np.array(curve[1:] if len(curve) > 2 else curve), 1e-3)).T
     x, y = x - x.mean(), y - y.mean()
     xx, xy, yy = max(float(x @ x), 1e-9), float(x @ y), float(y @ y)
-    noise = (3 * FALL_NOISE**2 + yy - xy**2 / xx) / (3 + len(curve))
+    noise = (3 * FALL_NOISE**2 + yy - xy**2 / xx) / (3 + len(x))
     return (mean / deviation**2 - xy / noise) / (1.0 / deviation**2 + xx / noise)
 
 
