@@ -155,11 +155,19 @@ class SelectionConfig(Section):
         Field("margin", description="how informative a sample is; score: the ensemble's")
     )
     strategy: Literal[
-        "top", "cluster", "herding", "typical", "uncertainty_herding", "kcenter", "random"
+        "top",
+        "power",
+        "cluster",
+        "herding",
+        "typical",
+        "uncertainty_herding",
+        "kcenter",
+        "rare",
+        "random",
     ] = Field(
         "uncertainty_herding",
         description="how a batch is picked from the most informative candidates; "
-        "benchmarks/label_efficiency.py compares them",
+        "benchmarks/label_efficiency.py compares them; rare: to find more of a class that is rare",
     )
     cold_start: Literal["random", "herding", "typical"] = Field(
         "herding", description="how a domain's first batch is picked, before there is a model"

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.scoring import top_m
-from umc_ray.methods.selection import COVERING, STRATEGIES, Candidates, select
+from umc_ray.methods.selection import INFORMED, STRATEGIES, Candidates, select
 
 
 def candidates(n, distinct=None, seed=0, d=6):
@@ -31,21 +31,23 @@ def test_picks_are_unique_as_many_as_asked_and_independent_of_order(
 ):
     pool = candidates(n, distinct)
     labeled_LD = np.random.default_rng(1).normal(size=(n_labeled, 6)).astype(np.float32)
-    picks = select(strategy, pool, batch, seed=7, labeled_embeddings=labeled_LD)
+    known = {"labeled_embeddings": labeled_LD, "labeled_answers": np.arange(n_labeled) // 3}
+    picks = select(strategy, pool, batch, seed=7, **known)
     assert len(picks) == len(set(picks.tolist())) == min(n, batch)
     shuffled = np.array(data.draw(st.permutations(range(n))), np.intp)
     moved = Candidates(*(values[shuffled] for values in vars(pool).values()))
-    again = select(strategy, moved, batch, seed=7, labeled_embeddings=labeled_LD)
+    again = select(strategy, moved, batch, seed=7, **known)
     assert moved.ids_N[again].tolist() == pool.ids_N[picks].tolist()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_only_strategies_that_cover_look_at_what_is_labeled(strategy):
+def test_only_some_strategies_look_at_what_is_labeled(strategy):
     pool = candidates(60)
     alone = select(strategy, pool, 12, seed=7)
     labeled_LD = pool.embeddings_ND[alone]  # what it would take is there already
-    beside = select(strategy, pool, 12, seed=7, labeled_embeddings=labeled_LD)
-    assert (beside.tolist() == alone.tolist()) == (strategy not in COVERING)
+    answers = {"labeled_embeddings": labeled_LD, "labeled_answers": np.arange(12) // 9}
+    beside = select(strategy, pool, 12, seed=7, **answers)
+    assert (beside.tolist() == alone.tolist()) == (strategy not in INFORMED)
 
 
 def test_top_takes_the_most_informative_and_breaks_ties_by_id():
@@ -60,6 +62,29 @@ def test_random_differs_by_seed():
     assert (
         select("random", pool, 20, seed=1).tolist() != select("random", pool, 20, seed=2).tolist()
     )
+
+
+def test_power_draws_in_proportion_to_the_acquisition():
+    acquisition_N = np.array([0, 1, 2, 3, 4], np.float32)
+    pool = Candidates(np.arange(5), acquisition_N, np.zeros((5, 1), np.float32))
+    firsts = [select("power", pool, 1, seed=seed)[0] for seed in range(2000)]
+    np.testing.assert_allclose(
+        np.bincount(firsts, minlength=5) / 2000, acquisition_N / 10, atol=0.04
+    )
+
+
+def test_what_lies_next_to_a_rare_class_comes_in_turns_with_what_is_uncertain():
+    # on a line: one rare label at 10, common ones at 0 and 20; candidates in between
+    labeled_LD = np.array([[0], [20], [20], [10]], np.float32)
+    x_ND = np.array([[1], [9], [14], [18], [11.5], [5]], np.float32)
+    pool = Candidates(np.arange(6), np.array([0, 0, 0, 0, 0, 9], np.float32), x_ND)
+    known = {"labeled_embeddings": labeled_LD, "labeled_answers": np.array([0, 0, 0, 1])}
+    assert select("rare", pool, 3, seed=0, **known).tolist() == [1, 5, 4]
+    alone, unsure = (
+        select(strategy, pool, 3, seed=0, labeled_embeddings=labeled_LD).tolist()
+        for strategy in ("rare", "uncertainty_herding")
+    )
+    assert alone == unsure
 
 
 @pytest.mark.parametrize("strategy", ["cluster", "herding", "uncertainty_herding", "typical"])
@@ -128,13 +153,16 @@ def test_badge_draws_in_proportion_to_squared_gradient_distances():
 
 def test_what_cannot_be_selected_is_said():
     pool = candidates(5)
-    with pytest.raises(ConfigError, match=r"'best'.*random, top, cluster"):
+    with pytest.raises(ConfigError, match=r"'best'.*random, top, power, cluster"):
         select("best", pool, 2, seed=0)
     with pytest.raises(DataError, match="badge"):
         select("badge", Candidates(pool.ids_N, pool.acquisition_N, pool.embeddings_ND), 2, seed=0)
     with pytest.raises(DataError, match="'acquisition_N': 4"):
         short = Candidates(pool.ids_N, pool.acquisition_N[:4], pool.embeddings_ND)
         select("top", short, 2, seed=0)
+    with pytest.raises(DataError, match="5 labeled samples came with 4 answers"):
+        x_ND = pool.embeddings_ND
+        select("rare", pool, 2, seed=0, labeled_embeddings=x_ND, labeled_answers=np.arange(4))
     with pytest.raises(DataError, match="asked for -1"):
         select("top", pool, -1, seed=0)
 

@@ -2,8 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key
-from umc_ray.pipeline.labeled import embeddings_so_far, labels_so_far, training_sets
+from umc_ray.pipeline.labeled import labeled_so_far, labels_so_far, training_sets
 from umc_ray.records import BATCH, DRAWS, LABELS, Arm
 from umc_ray.storage import Storage
 
@@ -86,8 +87,19 @@ def test_labels_of_rounds_stand_in_their_order(storage):
     assert labels["round"].to_pylist() == [1, 1, 1, 2, 2]
 
 
-def test_what_a_domain_was_asked_about_is_known_by_its_embeddings(storage):
+def test_what_a_domain_was_asked_about_is_known_with_its_answers(storage):
     rounds = ["rounds/0001", "rounds/0002"]
-    assert embeddings_so_far(storage, rounds, POSTS).tolist() == [[9, 5], [3, 5], [5, 5]]
-    assert embeddings_so_far(storage, rounds, NEWS).tolist() == [[7, 4], [6, 4]]
-    assert embeddings_so_far(storage, rounds[:1], SCANS) is None
+    posts, news = (labeled_so_far(storage, rounds, arm) for arm in (POSTS, NEWS))
+    assert posts.embeddings_LD.tolist() == [[9, 5], [3, 5], [5, 5]]
+    assert posts.answers_L.tolist() == [1, 0, 1]
+    assert news.embeddings_LD.tolist() == [[7, 4], [6, 4]]
+    assert news.answers_L.tolist() == [0, UNANSWERED]  # nobody could label 6
+    assert len(labeled_so_far(storage, rounds[:1], SCANS).answers_L) == 0
+    assert len(labeled_so_far(storage, [], POSTS).answers_L) == 0
+
+
+def test_a_round_that_is_being_answered_has_no_answers_yet(storage):
+    batch = storage.read_table("rounds/0002/batch.parquet")
+    storage.write_table("rounds/0003/batch.parquet", batch)
+    found = labeled_so_far(storage, ["rounds/0001", "rounds/0003"], POSTS)
+    assert found.answers_L.tolist() == [1, 0, UNANSWERED]

@@ -1,6 +1,6 @@
-"""Few points that stand for many: herding and k-center, by greedy choice under bounded memory.
+"""Few points that stand for many, found under bounded memory.
 
-Suffixes: N points, D dimension, B picks, L labeled points, R references, M other points.
+Suffixes: N points, D dimension, B picks, L labeled points, R references, M other points, C classes.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ Rows = npt.NDArray[np.intp]
 _KERNEL = 2**25  # similarities kept by herding: 128 MB
 _MIN_REFERENCES = 500
 _BLOCK = 1024
+_NEAR = 1e-4  # squared distance, as a share of the spread, up to which two points are one
+_STEP = 2048  # rows that are compared with what is taken, at once
 _REFRESH = 64  # stale gains brought up to date at once
 
 
@@ -130,3 +132,43 @@ def typicality(x_ND: Floats, neighbours: int = 20) -> Floats:
         nearest = np.sqrt(squares_BN[:, : neighbours + 1])
         mean_N[start : start + step] = nearest.sum(1) / neighbours
     return np.reciprocal(np.maximum(mean_N, 1e-12), dtype=np.float32)
+
+
+def without_repeats(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
+    """Return the first B rows in the order that are not near-duplicates of earlier ones."""
+    near = _NEAR * spread(x_ND)
+    taken = order_N[:0]
+    step = min(batch, _STEP)
+    for start in range(0, len(order_N), step):
+        block = order_N[start : start + step]
+        block = block[~(squared_distances(x_ND[block], x_ND[taken]) <= near).any(1)]
+        repeats_BB = np.tril(squared_distances(x_ND[block], x_ND[block]) <= near, -1)
+        taken = np.concatenate([taken, block[~repeats_BB.any(1)]])
+        if len(taken) >= batch:
+            break
+    return taken[:batch]
+
+
+def spread_gradients(x_ND: Floats, probs_NC: Floats, batch: int, *, seed: int) -> Rows:
+    """Draw by k-means++ from the gradients that points would give to a linear head.
+
+    A gradient is the outer product of (p - onehot) and the embedding, so its dot products are
+    products of two small ones and no N x C x D is built. Ends early when only repeats are left.
+    """
+    residual_NC = probs_NC.copy()
+    residual_NC[np.arange(len(x_ND)), residual_NC.argmax(1)] -= 1
+    norm_N = (x_ND**2).sum(1) * (residual_NC**2).sum(1)
+    rng = np.random.default_rng(seed)
+    nearest_N = np.full(len(x_ND), np.inf)
+    picks = [int(norm_N.argmax())]
+    while len(picks) < batch:
+        last = picks[-1]
+        dots_N = (x_ND @ x_ND[last]) * (residual_NC @ residual_NC[last])
+        np.minimum(nearest_N, norm_N + norm_N[last] - 2 * dots_N, out=nearest_N)
+        nearest_N[nearest_N <= 1e-6 * norm_N] = 0  # repeats, but for rounding
+        nearest_N[picks] = 0
+        mass_N = nearest_N.cumsum()
+        if mass_N[-1] <= 0:
+            break
+        picks.append(int(np.searchsorted(mass_N, rng.random() * mass_N[-1], side="right")))
+    return np.array(picks, np.intp)

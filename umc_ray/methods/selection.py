@@ -21,15 +21,14 @@ from umc_ray.methods.coverage import (
     Rows,
     k_center,
     max_coverage,
-    spread,
-    squared_distances,
+    spread_gradients,
     typicality,
+    without_repeats,
 )
+from umc_ray.methods.rarity import UNANSWERED, in_turns, nearest_to_rare
 from umc_ray.methods.scoring import top_m
 
-_NEAR = 1e-4  # squared distance, as a share of the spread, up to which two candidates are one
 _LEAST = np.float32(1e-6)  # weight of a candidate that teaches nothing
-_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,16 @@ class Candidates:
     probs_NC: Floats | None = None
 
 
-Strategy = Callable[[Candidates, int, int, Floats], Rows]
-"""From candidates, batch, seed and labeled embeddings to rows, best first."""
+@dataclass(frozen=True)
+class Labeled:
+    """L samples that people were asked about; `answers_L` is UNANSWERED where nobody could tell."""
+
+    embeddings_LD: Floats
+    answers_L: npt.NDArray[np.int64]
+
+
+Strategy = Callable[[Candidates, int, int, Labeled], Rows]
+"""From candidates, batch, seed and what is labeled already to rows, best first."""
 
 
 def select(
@@ -56,26 +63,27 @@ def select(
     *,
     seed: int,
     labeled_embeddings: npt.NDArray[np.floating] | None = None,
+    labeled_answers: npt.NDArray[np.integer] | None = None,
 ) -> Rows:
     """Choose min(batch, N) different candidates, best first; returns their rows.
 
-    The order of the candidates does not matter: ties go to the smaller sample id.
+    The order of the candidates does not matter: ties go to the smaller sample id. Without answers,
+    what is labeled counts as UNANSWERED.
 
     Raises:
         ConfigError: no strategy has this name.
-        DataError: the candidates' arrays don't fit together.
+        DataError: the candidates' arrays, or those of the labeled samples, don't fit together.
     """
     if strategy not in STRATEGIES:
         raise ConfigError(f"unknown strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
     _check(candidates, batch)
     by_id_N = np.argsort(candidates.ids_N, kind="stable")
     ordered = _take(candidates, by_id_N)
-    if labeled_embeddings is None:
-        labeled_embeddings = ordered.embeddings_ND[:0]
+    labeled = _labeled(ordered, labeled_embeddings, labeled_answers)
     batch = min(batch, len(by_id_N))
     if not batch:
         return by_id_N[:0]
-    picks = STRATEGIES[strategy](ordered, batch, seed, labeled_embeddings.astype(np.float32))
+    picks = STRATEGIES[strategy](ordered, batch, seed, labeled)
     return by_id_N[_complete(picks[:batch], ordered, batch)]
 
 
@@ -100,21 +108,50 @@ def _take(candidates: Candidates, rows: Rows) -> Candidates:
     )
 
 
+def _labeled(
+    candidates: Candidates,
+    embeddings_LD: npt.NDArray[np.floating] | None,
+    answers_L: npt.NDArray[np.integer] | None,
+) -> Labeled:
+    if embeddings_LD is None or not len(embeddings_LD):
+        embeddings_LD = candidates.embeddings_ND[:0]
+    if answers_L is None:
+        answers_L = np.full(len(embeddings_LD), UNANSWERED)
+    if len(answers_L) != len(embeddings_LD):
+        raise DataError(f"{len(embeddings_LD)} labeled samples came with {len(answers_L)} answers")
+    return Labeled(embeddings_LD.astype(np.float32), answers_L.astype(np.int64))
+
+
 def _complete(picks: Rows, candidates: Candidates, batch: int) -> Rows:
     rest = np.setdiff1d(np.arange(len(candidates.ids_N)), picks)
     best = top_m(candidates.acquisition_N[rest], candidates.ids_N[rest], batch - len(picks))
     return np.concatenate([picks, rest[best]])
 
 
-def _random(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _random(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     return np.random.default_rng(seed).permutation(len(candidates.ids_N))[:batch]
 
 
-def _top(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _top(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     return top_m(candidates.acquisition_N, candidates.ids_N, batch)
 
 
-def _cluster(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _power(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
+    """Draw in proportion to the acquisition, without replacement: Gumbel noise on its logarithm.
+
+    Source: Kirsch et al. 2023, Stochastic Batch Acquisition (power acquisition, beta = 1).
+    """
+    noise_N = np.random.default_rng(seed).gumbel(size=len(candidates.ids_N))
+    return top_m(np.log(_amounts(candidates.acquisition_N)) + noise_N, candidates.ids_N, batch)
+
+
+def _amounts(acquisition_N: Floats) -> Floats:
+    """Give the acquisition as it is, but moved up where some is negative; nothing is 0."""
+    amounts_N: Floats = acquisition_N - min(float(acquisition_N.min()), 0.0) + _LEAST
+    return amounts_N
+
+
+def _cluster(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     """Cluster into B groups and ask about one of each, then a second, ...: informative and central.
 
     A pick has the highest product of informativeness and closeness to the center; either alone is
@@ -133,7 +170,7 @@ def _cluster(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) 
     worth_N = weights_N * np.exp(-distance_N / np.maximum(usual_K, 1e-12)[labels_N])
     best_first_N = top_m(worth_N, candidates.ids_N, len(x_ND))
     turn_N = _rank_within(labels_N[best_first_N])
-    return _without_repeats(x_ND, best_first_N[np.argsort(turn_N, kind="stable")], batch)
+    return without_repeats(x_ND, best_first_N[np.argsort(turn_N, kind="stable")], batch)
 
 
 def _weights(acquisition_N: Floats) -> Floats:
@@ -152,28 +189,13 @@ def _rank_within(labels_N: npt.NDArray[np.int64]) -> Rows:
     return rank_N
 
 
-def _without_repeats(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
-    """First B rows in the order that are not near-duplicates of earlier ones."""
-    near = _NEAR * spread(x_ND)
-    taken = order_N[:0]
-    step = min(batch, _BLOCK)
-    for start in range(0, len(order_N), step):
-        block = order_N[start : start + step]
-        block = block[~(squared_distances(x_ND[block], x_ND[taken]) <= near).any(1)]
-        repeats_BB = np.tril(squared_distances(x_ND[block], x_ND[block]) <= near, -1)
-        taken = np.concatenate([taken, block[~repeats_BB.any(1)]])
-        if len(taken) >= batch:
-            break
-    return taken[:batch]
-
-
-def _herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _herding(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     """Cover the candidates."""
-    ones_N = np.ones(len(candidates.ids_N), np.float32)
-    return max_coverage(candidates.embeddings_ND, ones_N, batch, seed=seed, labeled_LD=labeled_LD)
+    x_ND, ones_N = candidates.embeddings_ND, np.ones(len(candidates.ids_N), np.float32)
+    return max_coverage(x_ND, ones_N, batch, seed=seed, labeled_LD=labeled.embeddings_LD)
 
 
-def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     """Cover the candidates, each as far as it is informative.
 
     With few labels all are about as uncertain, and the picks spread; later the few that are still
@@ -182,23 +204,33 @@ def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled_
     Source: Bae et al. 2025, Uncertainty Herding: One Active Learning Method for All Label Budgets
     (the ensemble is calibrated already; the kernel's width has another rule).
     """
-    weights_N = candidates.acquisition_N - min(float(candidates.acquisition_N.min()), 0.0)
+    x_ND, amounts_N = candidates.embeddings_ND, _amounts(candidates.acquisition_N)
+    return max_coverage(x_ND, amounts_N, batch, seed=seed, labeled_LD=labeled.embeddings_LD)
+
+
+def _rare(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
+    """Ask next to known samples of rare classes, in turns with what uncertainty herding asks.
+
+    The latter finds the first samples of a class that is too rare to be known yet.
+    """
     x_ND = candidates.embeddings_ND
-    return max_coverage(x_ND, weights_N + _LEAST, batch, seed=seed, labeled_LD=labeled_LD)
+    near_N = nearest_to_rare(x_ND, labeled.embeddings_LD, labeled.answers_L)
+    unsure_B = _uncertainty_herding(candidates, batch, seed, labeled)
+    return without_repeats(x_ND, in_turns([near_N, unsure_B]), batch)
 
 
-def _kcenter(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
-    return k_center(candidates.embeddings_ND, batch, labeled_LD=labeled_LD)
+def _kcenter(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
+    return k_center(candidates.embeddings_ND, batch, labeled_LD=labeled.embeddings_LD)
 
 
-def _typical(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _typical(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     """Ask about the most typical sample of each of the largest clusters without a label.
 
     Source: Hacohen et al. 2022, Active Learning on a Budget (TypiClust).
     """
     x_ND = candidates.embeddings_ND
-    n, k = len(x_ND), batch + len(labeled_LD)
-    both_MD = torch.from_numpy(np.concatenate([x_ND, labeled_LD]))
+    n, k = len(x_ND), batch + len(labeled.embeddings_LD)
+    both_MD = torch.from_numpy(np.concatenate([x_ND, labeled.embeddings_LD]))
     labels_M = kmeans(both_MD, k, seed=seed).labels_N
     sizes_K = np.bincount(labels_M[:n], minlength=labels_M.max() + 1)
     sizes_K[np.unique(labels_M[n:])] -= n + 1  # behind all that have no label yet
@@ -208,47 +240,30 @@ def _typical(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) 
     return np.array(picks, np.intp)
 
 
-def _badge(candidates: Candidates, batch: int, seed: int, labeled_LD: Floats) -> Rows:
+def _badge(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
     """Draw by k-means++ from the gradients that the samples would give to a linear head.
-
-    A gradient is the outer product of (p - onehot) and the embedding, so its dot products are
-    products of two small ones and no N x C x D is built.
 
     Source: Ash et al. 2020, Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds.
     """
     if candidates.probs_NC is None:
         raise DataError("strategy badge needs the candidates' class probabilities, got none")
-    x_ND, residual_NC = candidates.embeddings_ND, candidates.probs_NC.copy()
-    residual_NC[np.arange(len(x_ND)), residual_NC.argmax(1)] -= 1
-    norm_N = (x_ND**2).sum(1) * (residual_NC**2).sum(1)
-    rng = np.random.default_rng(seed)
-    nearest_N = np.full(len(x_ND), np.inf)
-    picks = [int(norm_N.argmax())]
-    while len(picks) < batch:
-        last = picks[-1]
-        dots_N = (x_ND @ x_ND[last]) * (residual_NC @ residual_NC[last])
-        np.minimum(nearest_N, norm_N + norm_N[last] - 2 * dots_N, out=nearest_N)
-        nearest_N[nearest_N <= 1e-6 * norm_N] = 0  # repeats, but for rounding
-        nearest_N[picks] = 0
-        mass_N = nearest_N.cumsum()
-        if mass_N[-1] <= 0:
-            break
-        picks.append(int(np.searchsorted(mass_N, rng.random() * mass_N[-1], side="right")))
-    return np.array(picks, np.intp)
+    return spread_gradients(candidates.embeddings_ND, candidates.probs_NC, batch, seed=seed)
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
     {
         "random": _random,
         "top": _top,
+        "power": _power,
         "cluster": _cluster,
         "herding": _herding,
         "uncertainty_herding": _uncertainty_herding,
         "typical": _typical,
         "badge": _badge,
         "kcenter": _kcenter,
+        "rare": _rare,
     }
 )
 
-COVERING = frozenset({"herding", "kcenter", "typical", "uncertainty_herding"})
+INFORMED = frozenset({"herding", "kcenter", "rare", "typical", "uncertainty_herding"})
 """Strategies that look at what is labeled already; to the others it is all the same."""

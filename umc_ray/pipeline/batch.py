@@ -13,10 +13,10 @@ import ray
 
 from umc_ray.config import SelectionConfig
 from umc_ray.methods.scoring import top_m
-from umc_ray.methods.selection import COVERING, Candidates, select
+from umc_ray.methods.selection import INFORMED, Candidates, select
 from umc_ray.pipeline.benefit import say
 from umc_ray.pipeline.draws import AUDIT, RANDOM, draws_key, order_of
-from umc_ray.pipeline.labeled import embeddings_so_far
+from umc_ray.pipeline.labeled import labeled_so_far
 from umc_ray.records import BATCH, CANDIDATES, Arm, IntArray, Part, embeddings_array
 from umc_ray.storage import Storage
 
@@ -114,9 +114,16 @@ def _selected(
         candidates["acquisition"].to_numpy(),
         embeddings_array(embeddings["embedding"]).astype(np.float32),
     )
-    before = share.rounds if strategy in COVERING else ()
-    labeled_LD = embeddings_so_far(storage, before, share.arm)
-    picks = select(strategy, pool, n, seed=share.seed, labeled_embeddings=labeled_LD)
+    before = share.rounds if strategy in INFORMED else ()
+    labeled = labeled_so_far(storage, before, share.arm)
+    picks = select(
+        strategy,
+        pool,
+        n,
+        seed=share.seed,
+        labeled_embeddings=labeled.embeddings_LD,
+        labeled_answers=labeled.answers_L,
+    )
     return candidates.take(pa.array(picks))
 
 

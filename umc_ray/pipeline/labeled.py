@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from umc_ray.methods.rarity import UNANSWERED
+from umc_ray.methods.selection import Labeled
 from umc_ray.pipeline.draws import AUDIT, RANDOM, asked_head, draws_key
 from umc_ray.pipeline.training import TrainingSet
-from umc_ray.records import Arm, IntArray, embeddings_array
+from umc_ray.records import BATCH, LABELS, Arm, IntArray, embeddings_array
 from umc_ray.storage import Storage
-
-HalfArray = npt.NDArray[np.float16]
 
 
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
@@ -19,15 +18,26 @@ def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     return pa.concat_tables([storage.read_table(f"{each}/labels.parquet") for each in rounds])
 
 
-def embeddings_so_far(storage: Storage, rounds: Sequence[str], arm: Arm) -> HalfArray | None:
-    """Return the embeddings of a domain's samples that people were asked about, None before any."""
-    found = []
+def labeled_so_far(storage: Storage, rounds: Sequence[str], arm: Arm) -> Labeled:
+    """Return a domain's samples that people were asked about, with their answers.
+
+    A round that is being answered still has no answers yet.
+    """
+    columns = ["task", "domain", "sample_id", "embedding"]
+    asked, answered = BATCH.empty_table().select(columns), LABELS.empty_table()
     for each in rounds:
-        batch = storage.read_table(f"{each}/batch.parquet", ["task", "domain", "embedding"])
-        mine = _equal(batch, "task", arm.task) & _equal(batch, "domain", arm.domain)
-        if mine.any():
-            found.append(embeddings_array(batch["embedding"].filter(pa.array(mine))))
-    return np.concatenate(found) if found else None
+        asked = pa.concat_tables([asked, storage.read_table(f"{each}/batch.parquet", columns)])
+        if storage.exists(f"{each}/labels.parquet"):
+            answered = pa.concat_tables([answered, labels_so_far(storage, [each])])
+    asked = asked.filter(pa.array(_equal(asked, "task", arm.task)))
+    asked = asked.filter(pa.array(_equal(asked, "domain", arm.domain)))
+    answers = dict(
+        zip(answered["sample_id"].to_pylist(), answered["label"].to_pylist(), strict=True)
+    )
+    return Labeled(
+        embeddings_array(asked["embedding"]).astype(np.float32),
+        np.array([answers.get(i, UNANSWERED) for i in asked["sample_id"].to_pylist()]),
+    )
 
 
 def training_sets(
