@@ -9,6 +9,15 @@ from umc_ray.methods.clustering import kmeans
 from umc_ray.methods.shards import Shard, sharded_kmeans
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Many small products: where other processes run, two threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def blobs(n=400, centers=6, spread=0.5):
     x_ND, truth_N = make_blobs(n, 5, centers=centers, cluster_std=spread, random_state=0)
     return x_ND.astype(np.float16), truth_N

@@ -4,10 +4,10 @@ The result depends on the parts and the seed, not on who holds which part: rando
 a part, blocks end where a part ends, and sums are exact. (A float16 is a multiple of 2^-24, so that
 float64 sums of unit vectors lose no bit below 5 x 10^8 rows of a cluster.)
 
-Suffixes: N samples of a part, D embedding dimension, K clusters, C candidates.
+Suffixes: N samples of a part, D embedding dimension, K clusters, C candidates, B rows of a block.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ Ints = npt.NDArray[np.int64]
 Ask = Callable[..., list[Any]]
 """Calls the method of that name of all shards, with the same arguments."""
 
+_BLOCK_ROWS = 4096
 _SEED_ROUNDS = 5
 _FEWEST_DRAWS = 64  # candidates of a round, also for few clusters
 
@@ -69,7 +70,7 @@ class Shard:
 
     def totals(self) -> tuple[int, Doubles]:
         """Return how many points there are, and their sum."""
-        sums = [x.double().sum(0).cpu().numpy() for x in self.parts.values()]
+        sums = [x.sum(0, dtype=torch.float64).cpu().numpy() for x in self.parts.values()]
         return sum(map(len, self.rows.values())), np.sum(sums, axis=0)
 
     def begin(self, mean_D: Floats) -> None:
@@ -79,8 +80,12 @@ class Shard:
             self.nearest[i] = torch.full((len(x_ND),), torch.inf, device=self.device)
             self.owner[i] = torch.zeros(len(x_ND), dtype=torch.int32, device=self.device)
 
-    def _centred(self, part: int) -> Tensor:
-        return self.parts[part].float() - self.mean_D
+    def _blocks(self, part: int) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the centred rows of a part, some at a time; what is kept of them stays in place."""
+        x_ND = self.parts[part]
+        for start in range(0, len(x_ND), _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            yield rows, x_ND[rows].float() - self.mean_D
 
     def draw(self, seed: int, turn: int, size: int) -> Points:
         """Draw points with odds by their squared distance to their candidate; at first, any."""
@@ -106,12 +111,13 @@ class Shard:
         """Give points a new candidate where it is nearer; it is the `first`-th or a later one."""
         centers_CD = torch.tensor(candidates_CD, device=self.device)
         for i in self.parts:
-            x_ND = self._centred(i)
-            labels_N, distance_N = assign(x_ND, centers_CD)
-            nearer_N = distance_N < self.nearest[i]
-            self.owner[i][nearer_N] = labels_N[nearer_N].int() + first
-            nearest_N = torch.minimum(self.nearest[i], distance_N)
-            self.nearest[i] = torch.where(nearest_N <= SAME * squared_norms(x_ND), 0, nearest_N)
+            for rows, x_BD in self._blocks(i):
+                labels_B, distance_B = assign(x_BD, centers_CD)
+                nearest_B, owner_B = self.nearest[i][rows], self.owner[i][rows]
+                nearer_B = distance_B < nearest_B
+                owner_B[nearer_B] = labels_B[nearer_B].int() + first
+                nearest_B.clamp_max_(distance_B)
+                nearest_B[nearest_B <= SAME * squared_norms(x_BD)] = 0
 
     def owned(self, candidates: int) -> Ints:
         """Count the points of each candidate."""
@@ -126,10 +132,11 @@ class Shard:
         counts_K = torch.zeros(len(centers), dtype=torch.int64, device=self.device)
         costs = {}
         for i, x_ND in self.parts.items():
-            labels_N, self.nearest[i] = assign(self._centred(i), centers)
-            self.owner[i] = labels_N.int()
-            sums_KD.index_add_(0, labels_N, x_ND.double())
-            counts_K += labels_N.bincount(minlength=len(centers))
+            for rows, x_BD in self._blocks(i):
+                labels_B, distance_B = assign(x_BD, centers)
+                self.nearest[i][rows], self.owner[i][rows] = distance_B, labels_B.int()
+                sums_KD.index_add_(0, labels_B, x_ND[rows].double())
+                counts_K += labels_B.bincount(minlength=len(centers))
             costs[i] = float(self.nearest[i].sum(dtype=torch.float64))
         return sums_KD.cpu().numpy(), counts_K.cpu().numpy(), costs
 
