@@ -251,6 +251,22 @@ def test_a_domain_that_learns_slowly_is_not_taken_for_noise(policy):
     assert bought_RA[5:, 0].mean() > 400 / 8
 
 
+def test_first_models_that_were_too_sure_do_not_make_a_domain_noise():
+    # tweets of a real campaign: with the first point as it is, they seem to become harder
+    def share(first):
+        state = BanditState()
+        for labels, uncertainty in ((20, first), (37, 0.355), (45, 0.35), (51, 0.378), (57, 0.355)):
+            arms = [
+                ArmContext(name, value, 1000 - labels, 1000, 1.0, None)
+                for name, value in {"tweets": uncertainty, "other": 0.3}.items()
+            ]
+            rewards = [Reward("tweets", 3, 10), Reward("other", 5, 10)]
+            state = update(observe(state, arms), rewards)
+        return shares("ucb", state, arms, "macro")[0]
+
+    assert share(0.197) > 0.9 * share(0.37) > 0.05
+
+
 def test_a_domain_that_has_nothing_more_to_teach_loses_its_share():
     domains = [Domain(rest=0.0, drop=4.0), *(Domain(rest=0.25, drop=1.0) for _ in range(3))]
     first, *_, last = campaign(domains, DEFAULT, floor=0.0, rounds=20)

@@ -42,6 +42,7 @@ UNKNOWN = 0.5  # uncertainty of an arm without a model when no arm has one
 FALL = (0.04, 0.1)  # exponent b of uncertainty ~ labels ** -b
 LIFT = (1.2, 1.5)  # how many times as often the bought labels are wrong as the pool's uncertainty
 FALLS = (0.2, 0.1)  # mean and deviation of b over domains
+TOO_SURE = 0.8  # first uncertainty, of the second, below which it is not believed
 FALL_NOISE = 0.15  # deviation of one measured log uncertainty from its curve
 WORST_SCALE = 0.2  # accuracy by which an arm must lead the worst to count 1/e of it
 
@@ -248,17 +249,19 @@ def _worth(record: ArmRecord) -> float:
 def _fall(curve: Sequence[tuple[float, float]]) -> float:
     """Fit uncertainty ~ labels ** -b, with b shrunken to what it is in other domains.
 
-    The noise is estimated too, and shrunken likewise: as if `FALL_NOISE` had been seen thrice. The
-    first point counts only as long as it is one of two: models that know nothing but a first batch
-    are often too sure of themselves, and every domain would seem to become harder.
+    The noise is estimated too, and shrunken likewise: as if `FALL_NOISE` had been seen thrice. More
+    labels do not make a domain harder: a first point far below the second is of models too sure of
+    themselves, and tells nothing.
     """
     mean, deviation = FALLS
     if len(curve) < 2:
         return mean
-    x, y = np.log(np.maximum(np.array(curve[1:] if len(curve) > 2 else curve), 1e-3)).T
+    if curve[0][1] < TOO_SURE * curve[1][1]:
+        curve = curve[1:]
+    x, y = np.log(np.maximum(np.array(curve), 1e-3)).T
     x, y = x - x.mean(), y - y.mean()
     xx, xy, yy = max(float(x @ x), 1e-9), float(x @ y), float(y @ y)
-    noise = (3 * FALL_NOISE**2 + yy - xy**2 / xx) / (3 + len(x))
+    noise = (3 * FALL_NOISE**2 + yy - xy**2 / xx) / (3 + len(curve))
     return (mean / deviation**2 - xy / noise) / (1.0 / deviation**2 + xx / noise)
 
 
