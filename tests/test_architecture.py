@@ -17,7 +17,7 @@ LAYERS = (
     ("labelstudio",),
     ("serving", "web"),
     ("client",),
-    ("scoring", "release", "console", "starter", "stopping"),
+    ("scoring", "discovery", "release", "console", "starter", "stopping"),
     ("demo",),
     ("cli",),
 )

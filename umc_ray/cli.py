@@ -19,6 +19,7 @@ from umc_ray.console import ProgressWatch, at_work, console, say, status_table
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
+from umc_ray.discovery import discover
 from umc_ray.errors import ConfigError, Stopped, UmcError, Waiting
 from umc_ray.labelstudio import bridge
 from umc_ray.labelstudio.api import LabelStudio
@@ -83,6 +84,24 @@ def run(campaign: Campaign) -> None:
     else:
         console.print(status_table(Run(config)))
         say(f"finished: {outcome.reason}")
+
+
+@app.command(name="discover")
+def discover_command(
+    campaign: Campaign,
+    domain: Annotated[str, typer.Argument(help="task/domain whose pool is a mixture")],
+    clusters: Annotated[
+        int | None, typer.Option(min=2, help="domains; default: as many as are clearly there")
+    ] = None,
+) -> None:
+    """Deal a mixed pool out to domains that keep their names, also when data is added later."""
+    task, _, name = domain.partition("/")
+    connect()
+    with ProgressWatch() as watch:
+        found = discover(Run(load_campaign(campaign), watch), Arm(task, name), clusters)
+    say(found.yaml)
+    how = "as discovered before" if found.known else "discovered"
+    say(f"{len(found.domains)} domains, {how}; for the campaign file: {found.path}")
 
 
 @app.command()
