@@ -10,6 +10,7 @@ from umc_ray.release.comparison import (
     difference,
     macro_curve,
     mean,
+    weighted_mean,
 )
 from umc_ray.release.control import say_difference, say_saving
 
@@ -34,6 +35,15 @@ def test_a_difference_has_the_interval_of_newcombes_published_example():
 
 def test_a_mean_of_four_equal_estimates_is_half_as_wide():
     assert mean([Estimate(0.5, 0.3, 0.6)] * 4) == Estimate(0.5, 0.4, 0.55)
+
+
+def test_estimates_weigh_in_a_mean_as_much_as_they_should():
+    found = weighted_mean([Estimate(0.5, 0.3, 0.6), Estimate(0.9, 0.8, 0.95)], [3, 1])
+    assert found.value == pytest.approx(0.6)
+    assert found.value - found.low == pytest.approx(((0.75 * 0.2) ** 2 + (0.25 * 0.1) ** 2) ** 0.5)
+    assert found.high - found.value == pytest.approx(
+        ((0.75 * 0.1) ** 2 + (0.25 * 0.05) ** 2) ** 0.5
+    )
 
 
 def test_the_macro_curve_begins_when_all_domains_are_measured():

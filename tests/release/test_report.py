@@ -8,6 +8,8 @@ from tests.release.conftest import ATTACK, build_run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.release.gallery import TEXT_CHARS, thumbnail
+from umc_ray.release.history import History
+from umc_ray.release.objective import standing
 from umc_ray.release.report import REPORT, events, stage_times, write_report
 from umc_ray.run import Run
 
@@ -45,6 +47,10 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
+
+    def said(self):
+        """All that is said, as one line."""
+        return " ".join("".join(self.texts).split())
 
     def row(self, name):
         return next(row for row in self.rows if row and row[0] == name)
@@ -111,6 +117,35 @@ def test_the_numbers_are_those_of_the_metrics(finished, page):
 def test_what_an_answer_takes_is_beside_what_it_was_said_to_cost(page):
     (row,) = [row for row in page.rows if len(row) == 5 and row[0] == "mood/shop"]
     assert row[1:] == ["10", "4.2", "1.5", "1.25"]
+
+
+def test_accuracy_is_told_by_each_objective_beside_what_was_asked_for(finished, page):
+    metrics = finished.storage.read_json("rounds/0003/metrics.json")
+    accuracies = [found["test"]["accuracy"] for found in metrics["arms"].values()]
+    assert "The allocation was asked for macro: all domains count alike." in page.said()
+    for name, labels in (("demo", "17"), ("random", "17")):
+        row = page.row(name)
+        assert row[1:3] == ["macro", labels]
+        assert row[6] == "mood/shop"  # of domains that are as good, the first
+    ours = [cell.split()[0] for cell in page.row("demo")[3:6]]
+    assert ours == [f"{sum(accuracies) / 3:.1%}"] * 2 + [f"{min(accuracies):.1%}"]
+
+
+def test_pooled_accuracy_weighs_domains_by_their_pools(tmp_path):
+    run = build_run(str(tmp_path), rounds=1, tasks=("mood",))
+    key = "rounds/0001/metrics.json"
+    metrics = run.storage.read_json(key)
+    metrics["arms"]["mood/shop"]["test"] |= {"accuracy": 0.5, "n": 10}
+    metrics["arms"]["mood/posts"]["test"] |= {"accuracy": 0.9, "n": 10}
+    run.storage.write_json(key, metrics)
+    manifest = run.storage.read_json("pool/pool/mood/posts/manifest.json")
+    parts = [["part-0", 6], ["part-1", 30]]  # 36 rows beside the 12 of shop
+    run.storage.write_json("pool/pool/mood/posts/manifest.json", {**manifest, "parts": parts})
+    found = standing(History.of(Run(run.config)), ["mood/shop", "mood/posts"])
+    assert found.pooled.value == pytest.approx((12 * 0.5 + 36 * 0.9) / 48)
+    assert found.macro.value == pytest.approx(0.7)
+    assert (found.worst.value, found.worst_domain, found.worst_labels) == (0.5, "mood/shop", 2)
+    assert standing(History.of(run), []) is None
 
 
 def test_the_control_is_beside_the_run_at_equally_many_labels(page):

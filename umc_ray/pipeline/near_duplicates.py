@@ -179,7 +179,9 @@ def check(storage: Storage, rounds: Sequence[str]) -> dict[str, Check]:
     return checks
 
 
-def near_duplicate_metrics(storage: Storage, rounds: Sequence[str]) -> dict[str, dict[str, float | int]]:
+def near_duplicate_metrics(
+    storage: Storage, rounds: Sequence[str]
+) -> dict[str, dict[str, float | int]]:
     """Give what `check` finds, by domain, as JSON values."""
     return {name: asdict(each) for name, each in check(storage, rounds).items()}
 

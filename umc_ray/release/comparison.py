@@ -105,13 +105,19 @@ def estimate(found: Mapping[str, Any]) -> Estimate:
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the mean of independent estimates.
+    """Return the mean of independent estimates."""
+    return weighted_mean(estimates, [1] * len(estimates))
+
+
+def weighted_mean(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """Return a weighted mean of independent estimates.
 
     Source: Zou and Donner 2008, Construction of confidence limits about effect measures.
     """
-    value = float(np.mean([each.value for each in estimates]))
-    below = np.hypot.reduce([each.value - each.low for each in estimates]) / len(estimates)
-    above = np.hypot.reduce([each.high - each.value for each in estimates]) / len(estimates)
+    w, total = np.array(weights), sum(weights)
+    value = float(w @ [each.value for each in estimates] / total)
+    below = np.hypot.reduce(w * [each.value - each.low for each in estimates]) / total
+    above = np.hypot.reduce(w * [each.high - each.value for each in estimates]) / total
     return Estimate(value, value - float(below), value + float(above))
 
 

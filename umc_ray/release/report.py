@@ -27,6 +27,7 @@ from umc_ray.release.coverage import task_map
 from umc_ray.release.gallery import shelves
 from umc_ray.release.history import History
 from umc_ray.release.intake import intakes, reasons
+from umc_ray.release.objective import Standing, standing
 from umc_ray.release.pages import render
 from umc_ray.release.provenance import public_config
 from umc_ray.run import Run
@@ -50,6 +51,7 @@ def write_report(run: Run, control: Run | None = None) -> str:
     verdict = judge(history, History.of(control)) if control is not None else None
     values = {
         **_headline(history),
+        "standings": _standings(history, control, verdict),
         **_learning(history, control, verdict),
         **_spending(history),
         **_trust(history),
@@ -92,6 +94,15 @@ def _headline(history: History) -> dict[str, Any]:
         "kind": kind,
         "curve": macro_curve(history.metrics, names),
     }
+
+
+def _standings(history: History, control: Run | None, verdict: Verdict | None) -> list[Standing]:
+    """Sum up by each objective, the control beside on the domains that both were measured on."""
+    if control is None or verdict is None:
+        found = [standing(history, history.names)]
+    else:
+        found = [standing(each, verdict.arms) for each in (history, History.of(control))]
+    return [each for each in found if each]
 
 
 def _rows(history: History) -> list[Row]:
