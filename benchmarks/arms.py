@@ -48,18 +48,18 @@ def drawn(state: State) -> IntArray:
     return order_F[: state.batch]
 
 
-def ours(strategy: str, cold: str = "herding", labeled: bool = True) -> Arm:
+def ours(strategy: str, cold: str = "herding") -> Arm:
     """Do what the product does: a diverse first batch, then one out of the least certain."""
 
     def choose(state: State) -> IntArray:
         if state.probs_FC is None:
             size = max(COLD, PER_LABEL * state.batch)
             rows = np.random.default_rng([state.seed, 1]).permutation(state.free_F)[:size]
-            return rows[_select(cold, state, rows, np.zeros(len(rows), np.float32), None, False)]
+            return rows[_select(cold, state, rows, np.zeros(len(rows), np.float32), None)]
         margin_F = informativeness(state.probs_FC)
         best = top_m(margin_F, state.free_F, PER_LABEL * state.batch)
         rows, probs = state.free_F[best], state.probs_FC[best]
-        return rows[_select(strategy, state, rows, margin_F[best], probs, labeled)]
+        return rows[_select(strategy, state, rows, margin_F[best], probs)]
 
     return choose
 
@@ -70,11 +70,16 @@ def _select(
     rows: IntArray,
     acquisition: Floats,
     probs: Floats | None,
-    labeled: bool,
 ) -> npt.NDArray[np.intp]:
     pool = Candidates(rows, acquisition, state.x_PD[rows], probs)
-    known = state.x_PD[state.labeled_L] if labeled else None
-    return select(strategy, pool, state.batch, seed=state.seed, labeled_embeddings=known)
+    return select(
+        strategy,
+        pool,
+        state.batch,
+        seed=state.seed,
+        labeled_embeddings=state.x_PD[state.labeled_L],
+        labeled_answers=state.answers_L,
+    )
 
 
 def informativeness(probs_FC: Floats) -> Floats:
@@ -177,6 +182,8 @@ ARMS: dict[str, Arm] = {
     "herding": ours("herding"),
     "typical": ours("typical", cold="typical"),
     "kcenter": ours("kcenter"),
+    "power": after_a_draw(ours("power")),
+    "rare": ours("rare"),
     "skactiveml falcun": skactiveml("Falcun"),
     "skactiveml clue": skactiveml("Clue"),
     "skactiveml badge": skactiveml("Badge"),
