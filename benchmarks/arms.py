@@ -176,6 +176,7 @@ def active_lab(state: State) -> IntArray:
 ARMS: dict[str, Arm] = {
     "random": drawn,
     "top": after_a_draw(ours("top")),
+    "adaptive": ours("adaptive"),
     "cluster": ours("cluster"),
     "uncertainty_herding": ours("uncertainty_herding"),
     "badge": ours("badge"),

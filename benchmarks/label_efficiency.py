@@ -32,6 +32,7 @@ SMALL, LARGE = Protocol(20, 0.5), Protocol(100, 1.0)
 GRID_ARMS = (
     "random",
     "top",
+    "adaptive",
     "cluster",
     "uncertainty_herding",
     "badge",

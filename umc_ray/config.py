@@ -155,6 +155,7 @@ class SelectionConfig(Section):
         Field("margin", description="how informative a sample is; score: the ensemble's")
     )
     strategy: Literal[
+        "adaptive",
         "top",
         "power",
         "cluster",
@@ -165,9 +166,10 @@ class SelectionConfig(Section):
         "rare",
         "random",
     ] = Field(
-        "uncertainty_herding",
+        "adaptive",
         description="how a batch is picked from the most informative candidates; "
-        "benchmarks/label_efficiency.py compares them; rare: to find more of a class that is rare",
+        "benchmarks/label_efficiency.py compares them; adaptive: uncertainty_herding for the "
+        "first 200 labels of a domain, then cluster; rare: to find more of a rare class",
     )
     cold_start: Literal["random", "herding", "typical"] = Field(
         "herding", description="how a domain's first batch is picked, before there is a model"

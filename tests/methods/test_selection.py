@@ -87,6 +87,22 @@ def test_what_lies_next_to_a_rare_class_comes_in_turns_with_what_is_uncertain():
     assert alone == unsure
 
 
+def test_adaptive_covers_with_few_labels_and_clusters_the_least_certain_with_many():
+    rng = np.random.default_rng(0)
+    x_ND, acquisition_N = rng.normal(size=(90, 4)).astype(np.float32), rng.random(90)
+    pool = Candidates(np.arange(90), acquisition_N, x_ND)
+    for count, strategy in ((199, "uncertainty_herding"), (200, "cluster")):
+        labeled_LD = rng.normal(size=(count, 4)).astype(np.float32)
+        found = select("adaptive", pool, 3, seed=0, labeled_embeddings=labeled_LD)
+        seen = pool
+        rows = np.arange(90)
+        if strategy == "cluster":
+            rows = np.sort(np.argsort(-acquisition_N)[:60])
+            seen = Candidates(rows, acquisition_N[rows], x_ND[rows])
+        expected = rows[select(strategy, seen, 3, seed=0, labeled_embeddings=labeled_LD)]
+        assert found.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("strategy", ["cluster", "herding", "uncertainty_herding", "typical"])
 def test_each_group_is_asked_about_once(strategy):
     rng = np.random.default_rng(0)
