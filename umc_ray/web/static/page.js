@@ -151,7 +151,8 @@ function show(node) {
   byId("empty").hidden = true;
   node.classList.toggle("veiled", node.dataset.mode === "after_first_choice");
   node.querySelectorAll("[aria-pressed]").forEach((button) => button.removeAttribute("aria-pressed"));
-  node.querySelector("h1")?.focus({ preventScroll: true });
+  // Whoever walks through the page's links stays there: an item that arrives late takes no focus.
+  if (document.activeElement === document.body) node.querySelector("h1")?.focus({ preventScroll: true });
 }
 
 /** @param {number} done @param {number} asked */
