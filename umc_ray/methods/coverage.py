@@ -16,7 +16,7 @@ _MIN_REFERENCES = 500
 _BLOCK = 1024
 _NEAR = 1e-4  # squared distance, as a share of the spread, up to which two points are one
 _STEP = 2048  # rows that are compared with what is taken, at once
-_REFRESH = 64  # stale gains brought up to date at once
+_REFRESH = 64  # stale gains that are first brought up to date for a pick
 
 
 def squared_distances(a_ND: Floats, b_MD: Floats) -> Floats:
@@ -46,7 +46,8 @@ def max_coverage(
     Source: Bae et al. 2024, Generalized Coverage for More Robust Low-Budget Active Learning.
     """
     n = len(x_ND)
-    n_references = min(n, max(_MIN_REFERENCES, _KERNEL // n))
+    # Once all references are covered every gain is as good as 0: there must be more than picks.
+    n_references = min(n, max(_MIN_REFERENCES, 2 * batch, _KERNEL // n))
     references = np.sort(np.random.default_rng(seed).permutation(n)[:n_references])
     ref_RD, weights_R = x_ND[references], weights_N[references]
     nearest_R = np.full(n_references, np.inf, np.float32)
@@ -76,7 +77,7 @@ def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) 
     """Take the row of largest gain B times, where gains only fall as rows are taken.
 
     `gains(rows, picks)` is asked after every pick. A stale gain is an upper bound, so only rows
-    whose bound leads are evaluated again.
+    whose bound leads are evaluated again: few at first, then twice as many each time.
 
     Source: Minoux 1978, Accelerated greedy algorithms for maximizing submodular set functions.
     """
@@ -84,11 +85,11 @@ def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) 
     bound_N = np.concatenate([gains(rows, []) for rows in blocks])
     picks: list[int] = []
     for _ in range(batch):
-        fresh_N = np.full(n, not picks)
+        fresh_N, size = np.full(n, not picks), _REFRESH
         while not fresh_N[best := int(bound_N.argmax())]:
             stale_N = np.where(fresh_N, -np.inf, bound_N)
-            rows = np.argpartition(-stale_N, min(_REFRESH, n - 1))[:_REFRESH]
-            rows = rows[stale_N[rows] > -np.inf]
+            rows = np.argpartition(-stale_N, min(size, n - 1))[:size]
+            rows, size = rows[stale_N[rows] > -np.inf], 2 * size
             bound_N[rows] = gains(rows, picks)
             fresh_N[rows] = True
         picks.append(best)
