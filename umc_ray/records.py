@@ -143,6 +143,11 @@ class Part:
         """Name this part's file of a table, such as pool, oracle or features/<task>/<hash>."""
         return f"{table}/{self.split}/{self.arm.task}/{self.arm.domain}/{self.name}.parquet"
 
+    def places(self, rows: npt.NDArray[np.integer], ids: IntArray) -> list[pa.Array]:
+        """Return the columns task, domain, part, row and sample_id of some of its samples."""
+        named = [pa.repeat(name, len(rows)) for name in (self.arm.task, self.arm.domain, self.name)]
+        return [*named, pa.array(rows.astype(np.int32)), pa.array(ids)]
+
 
 def embeddings_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float16]:
     """View a fixed_size_binary (or binary, all of one width) column as float16 rows N x D.

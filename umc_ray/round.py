@@ -99,7 +99,8 @@ def _rounds(number: int) -> list[str]:
 def split_budget(run: Run, number: int) -> Document:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
     closed = _closed(run, run.newest(number))
-    arms = [_context(run, number, arm, len(ids)) for arm, ids in closed.items()]
+    scores, metrics = run.last(number, "scores"), run.last(number, "metrics")
+    arms = [_context(run, arm, len(ids), scores, metrics) for arm, ids in closed.items()]
     spent = sum(len(ids) for ids in run.asked().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
     if budget <= 0 or not any(arm.remaining for arm in arms):
@@ -114,10 +115,9 @@ def split_budget(run: Run, number: int) -> Document:
     }
 
 
-def _context(run: Run, number: int, arm: Arm, closed: int) -> ArmContext:
+def _context(run: Run, arm: Arm, closed: int, scores: Document, metrics: Document) -> ArmContext:
     """Tell what the newest round found out about a domain; nothing for a new one."""
     rows = sum(part.rows for part in run.pool(arm))
-    scores, metrics = run.last(number, "scores"), run.last(number, "metrics")
     audit = metrics.get("arms", {}).get(str(arm), {}).get("audit")
     times = metrics.get("times", {}) if run.config.allocation.costs == "measured" else {}
     return ArmContext(

@@ -5,14 +5,7 @@ from sklearn.datasets import make_blobs
 
 from umc_ray.methods.cluster_count import cluster_count, prediction_strength
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Many small products: where other processes run, two threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def points(centers, n=300):

@@ -8,14 +8,7 @@ from umc_ray.methods import clustering, shards
 from umc_ray.methods.clustering import kmeans
 from umc_ray.methods.shards import Shard, sharded_kmeans
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Many small products: where other processes run, two threads wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def blobs(n=400, centers=6, spread=0.5):

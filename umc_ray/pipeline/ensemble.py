@@ -124,15 +124,7 @@ class ScoreWorker:
     def _candidates(self, item: Part, ids_N: IntArray, scores: Scores, rows: IntArray) -> pa.Table:
         values_N = acquisition(scores, self.acquisition).numpy()
         rows = rows[top_m(values_N[rows], ids_N[rows], self.top)]
-        n = len(rows)
-        columns = [
-            pa.repeat(item.arm.task, n),
-            pa.repeat(item.arm.domain, n),
-            pa.repeat(item.name, n),
-            pa.array(rows.astype(np.int32)),
-            pa.array(ids_N[rows]),
-            pa.array(values_N[rows]),
-        ]
+        columns = [*item.places(rows, ids_N[rows]), pa.array(values_N[rows])]
         return pa.Table.from_arrays(columns, schema=CANDIDATES)
 
 

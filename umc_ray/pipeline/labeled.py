@@ -18,6 +18,21 @@ def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     return pa.concat_tables([storage.read_table(f"{each}/labels.parquet") for each in rounds])
 
 
+def labels_with_embeddings(storage: Storage, rounds: Sequence[str]) -> pa.Table:
+    """Return the labels of all given rounds, oldest first, with what the samples were chosen by."""
+    labels, columns = labels_so_far(storage, rounds), ["sample_id", "embedding"]
+    batch = pa.concat_tables([storage.read_table(f"{r}/batch.parquet", columns) for r in rounds])
+    ids_N = batch["sample_id"].to_numpy()
+    order = np.argsort(ids_N)
+    rows = order[np.searchsorted(ids_N, labels["sample_id"].to_numpy(), sorter=order)]
+    return labels.append_column("embedding", batch["embedding"].take(pa.array(rows)))
+
+
+def of_task(table: pa.Table, task: str) -> pa.Table:
+    """Return the rows of a task."""
+    return table.filter(pa.array(_equal(table, "task", task)))
+
+
 def labeled_so_far(storage: Storage, rounds: Sequence[str], arm: Arm) -> Labeled:
     """Return a domain's samples that people were asked about, with their answers.
 
@@ -29,7 +44,7 @@ def labeled_so_far(storage: Storage, rounds: Sequence[str], arm: Arm) -> Labeled
         asked = pa.concat_tables([asked, storage.read_table(f"{each}/batch.parquet", columns)])
         if storage.exists(f"{each}/labels.parquet"):
             answered = pa.concat_tables([answered, labels_so_far(storage, [each])])
-    asked = asked.filter(pa.array(_equal(asked, "task", arm.task)))
+    asked = of_task(asked, arm.task)
     asked = asked.filter(pa.array(_equal(asked, "domain", arm.domain)))
     answers = dict(
         zip(answered["sample_id"].to_pylist(), answered["label"].to_pylist(), strict=True)
@@ -51,11 +66,7 @@ def training_sets(
         asked: all samples people were asked about, by domain.
         draws: size of the stored random orders.
     """
-    labels = labels_so_far(storage, rounds)
-    columns = ["task", "sample_id", "embedding"]
-    batch = pa.concat_tables(
-        [storage.read_table(f"{each}/batch.parquet", columns) for each in rounds]
-    )
+    labels = labels_with_embeddings(storage, rounds)
     heads = {
         purpose: {
             arm: asked_head(storage.read_table(draws_key(arm, draws)), purpose, ids)
@@ -64,26 +75,21 @@ def training_sets(
         for purpose in (AUDIT, RANDOM)
     }
     return {
-        task: _training_set(task, labels, batch, heads)
+        task: _training_set(task, of_task(labels, task), heads)
         for task in sorted(set(labels["task"].to_pylist()))
     }
 
 
 def _training_set(
-    task: str, labels: pa.Table, batch: pa.Table, heads: Mapping[str, Mapping[Arm, IntArray]]
+    task: str, labels: pa.Table, heads: Mapping[str, Mapping[Arm, IntArray]]
 ) -> TrainingSet:
-    labels = labels.filter(pa.array(_equal(labels, "task", task)))
-    batch = batch.filter(pa.array(_equal(batch, "task", task)))
     ids_N: IntArray = labels["sample_id"].to_numpy()
-    batch_ids = batch["sample_id"].to_numpy()
-    order = np.argsort(batch_ids)
-    rows = order[np.searchsorted(batch_ids, ids_N, sorter=order)]
     drawn_N = {
         purpose: np.isin(ids_N, np.concatenate([h for arm, h in by.items() if arm.task == task]))
         for purpose, by in heads.items()
     }
     return TrainingSet(
-        embeddings_ND=embeddings_array(batch["embedding"].take(pa.array(rows))).astype(np.float32),
+        embeddings_ND=embeddings_array(labels["embedding"]).astype(np.float32),
         labels_N=labels["label"].to_numpy().astype(np.int64),
         domains_N=np.array(labels["domain"].to_pylist(), dtype=np.str_),
         ids_N=ids_N,

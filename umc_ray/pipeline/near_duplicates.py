@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from umc_ray.config import NearDuplicatesConfig
 from umc_ray.methods.certificates import exact_interval
 from umc_ray.methods.near_duplicates import near_duplicates
-from umc_ray.pipeline.labeled import labels_so_far
+from umc_ray.pipeline.labeled import labels_so_far, labels_with_embeddings
 from umc_ray.pipeline.stream import Compute, OnRows, Summary, stream
 from umc_ray.records import NEAR_DUPLICATES, Arm, IntArray, Part, embeddings_array
 from umc_ray.storage import Storage
@@ -55,20 +55,16 @@ class NearDuplicateWorker:
         open_N = np.flatnonzero(~np.isin(ids_N, self.closed[item.arm]))
         x_ND = embeddings_array(table["embedding"])[open_N]
         found = near_duplicates(x_ND, labeled.embeddings_LD, self.similarity)
-        rows, n = open_N[found.rows_M], len(found.rows_M)
+        rows = open_N[found.rows_M]
         columns = [
-            pa.repeat(item.arm.task, n),
-            pa.repeat(item.arm.domain, n),
-            pa.repeat(item.name, n),
-            pa.array(rows.astype(np.int32)),
-            pa.array(ids_N[rows]),
+            *item.places(rows, ids_N[rows]),
             pa.array(labeled.labels_L[found.nearest_M]),
             pa.array(labeled.ids_L[found.nearest_M]),
             pa.array(found.cosine_M),
         ]
         return pa.Table.from_arrays(columns, schema=NEAR_DUPLICATES), {
             "rows": item.rows,
-            "found": n,
+            "found": len(rows),
         }
 
 
@@ -115,17 +111,15 @@ def _not_compared(
 ) -> dict[Arm, Labeled]:
     """Return the labeled samples of the rounds that did not hand their labels on yet, by domain."""
     rounds = [each for each in rounds if not storage.exists(_key(each))]
-    labels = labels_so_far(storage, rounds).sort_by("sample_id")
-    columns = ["sample_id", "embedding"]
-    batch = pa.concat_tables([storage.read_table(f"{r}/batch.parquet", columns) for r in rounds])
-    batch, names_L = batch.sort_by("sample_id"), _arm_names(labels)
-    found = {}
+    labels = labels_with_embeddings(storage, rounds).sort_by("sample_id")
+    names_L, found = _arm_names(labels), {}
     for arm in arms:
         mine = labels.filter(pa.array(names_L == str(arm)))
-        ids_L = mine["sample_id"].to_numpy()
-        rows_L = np.searchsorted(batch["sample_id"].to_numpy(), ids_L)
-        embeddings_LD = embeddings_array(batch["embedding"].take(pa.array(rows_L)))
-        found[arm] = Labeled(ids_L, mine["label"].to_numpy(), embeddings_LD)
+        found[arm] = Labeled(
+            ids_L=mine["sample_id"].to_numpy(),
+            labels_L=mine["label"].to_numpy(),
+            embeddings_LD=embeddings_array(mine["embedding"]),
+        )
     return {arm: labeled for arm, labeled in found.items() if len(labeled.ids_L)}
 
 

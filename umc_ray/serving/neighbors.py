@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import pyarrow as pa
 
 from umc_ray.pipeline.encoders import Half
+from umc_ray.pipeline.labeled import labels_with_embeddings, of_task
 from umc_ray.records import FloatArray, embeddings_array
 from umc_ray.run import round_folder
 from umc_ray.serving.messages import Neighbor
@@ -50,18 +50,9 @@ def labeled_samples(
         StoreError: a round's files are missing.
     """
     folders = [round_folder(number) for number in range(1, rounds + 1)]
-    mine = [("task", "=", task)]
-    labels = pa.concat_tables(
-        [storage.read_table(f"{each}/labels.parquet", filters=mine) for each in folders]
-    )
-    columns = ["sample_id", "embedding"]
-    batch = pa.concat_tables(
-        [storage.read_table(f"{each}/batch.parquet", columns, mine) for each in folders]
-    )
-    row_of = {sample: i for i, sample in enumerate(batch["sample_id"].to_pylist())}
-    rows = pa.array([row_of[sample] for sample in labels["sample_id"].to_pylist()], pa.int64())
+    labels = of_task(labels_with_embeddings(storage, folders), task)
     return LabeledSamples(
-        embeddings_ND=embeddings_array(batch["embedding"].take(rows)).astype(np.float32),
+        embeddings_ND=embeddings_array(labels["embedding"]).astype(np.float32),
         domains=labels["domain"].to_pylist(),
         ids=labels["sample_id"].to_pylist(),
         labels=[classes[i] for i in labels["label"].to_pylist()],

@@ -15,7 +15,7 @@ import torch
 from umc_ray.annotation.ledger import SampleKey
 from umc_ray.annotation.store import Question
 from umc_ray.methods.clustering import kmeans
-from umc_ray.pipeline.labeled import labels_so_far
+from umc_ray.pipeline.labeled import labels_with_embeddings, of_task
 from umc_ray.records import FloatArray, embeddings_array
 from umc_ray.run import Run, round_folder
 
@@ -98,18 +98,14 @@ class Alike:
         done = [each for each in folders if storage.exists(f"{each}/labels.parquet")]
         if not done:
             return None
-        labels = labels_so_far(storage, done)
-        rows = [row for row in labels.to_pylist() if row["task"] == task]
-        if not rows:
+        labels = of_task(labels_with_embeddings(storage, done), task)
+        if not len(labels):
             return None
-        known: dict[SampleKey, FloatArray] = {}
-        for number in range(1, before):
-            known |= self._read_round(number)
+        x_ND, rows = _unit(embeddings_array(labels["embedding"])), labels.to_pylist()
         name, classes = self._run.config.name, self._run.classes[task]
         questions = tuple(
             Question(name, row["round"], task, row["domain"], row["sample_id"]) for row in rows
         )
-        x_ND = np.stack([known[question.key] for question in questions])
         return _Labeled(x_ND, questions, tuple(classes[row["label"]] for row in rows))
 
     def _find_groups(self, number: int) -> list[Group]:
