@@ -37,8 +37,8 @@ from umc_ray.serving.messages import (
 )
 
 BATCH = 64
-AT_ONCE = 4
-"""Batches that an AsyncClient has on their way."""
+AT_ONCE = 2
+"""Batches that an AsyncClient has on their way: one is computed, one waits."""
 
 ATTEMPTS = 8
 TIMEOUT_S = 60.0

@@ -33,10 +33,11 @@ def is_alive(process):
     return False
 
 
+@pytest.mark.parametrize("proxy", [(), ("--haproxy",)])
 def test_an_endpoint_is_started_follows_a_rollback_and_ends_when_interrupted(
-    campaign, umc, umc_here
+    campaign, umc, umc_here, proxy
 ):
-    process = umc("serve", campaign.path, "--port", free_port())
+    process = umc("serve", campaign.path, "--port", free_port(), *proxy)
     with Client(served(process)) as client:
         assert [each.label for each in client.score(SAMPLES)] == ["good", "bad"]
         newest = client.models()

@@ -100,7 +100,7 @@ def test_a_failed_batch_fails_its_requests_and_no_others():
 def test_who_would_wait_too_long_is_refused_with_the_time_to_come_again():
     async def main():
         model = Model()
-        batcher = Batcher(model, batch_size=10, max_wait_s=2)
+        batcher = Batcher(model, batch_size=2, max_wait_s=2)
         batcher.seconds, batcher.computed = 5.0, 10.0  # half a second per item
         first = await busy(batcher, model)
         accepted = await submitted(batcher, [2, 3, 4, 5])  # then another waits 2.5 s
@@ -110,5 +110,20 @@ def test_who_would_wait_too_long_is_refused_with_the_time_to_come_again():
         model.may_go.set()
         assert await asyncio.gather(first, *accepted) == [[2], [4, 6, 8, 10]]
         batcher.admit()  # nobody waits any more
+
+    asyncio.run(main())
+
+
+def test_two_and_a_half_batches_are_held_however_slow_the_model_is():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=2, max_wait_s=0.1)
+        batcher.seconds, batcher.computed = 60.0, 1.0
+        first = await busy(batcher, model)
+        accepted = await submitted(batcher, [2], [3], [4], [5])
+        with pytest.raises(Refusal):
+            batcher.admit()
+        model.may_go.set()
+        assert await asyncio.gather(first, *accepted) == [[2], [4], [6], [8], [10]]
 
     asyncio.run(main())

@@ -18,6 +18,9 @@ from umc_ray.serving.refusal import Refusal
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+HELD = 2.5
+"""Batches that may be computed or wait however long they take: one of each keeps the model busy."""
+
 MEMORY = 0.9
 """How much of the measured speed is kept when a batch adds its own."""
 
@@ -54,7 +57,7 @@ class Batcher(Generic[Item, Result]):
         """Compute a request's items together with those of others.
 
         Raises:
-            Refusal: it would wait longer than `max_wait_s`.
+            Refusal: as of `admit`.
         """
         self.admit()
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -68,10 +71,11 @@ class Batcher(Generic[Item, Result]):
         """Refuse who would wait too long, before anything is done for them.
 
         Raises:
-            Refusal: what is computed and what waits would take longer than `max_wait_s`.
+            Refusal: `HELD` batches are computed or wait, and take longer than `max_wait_s`.
         """
-        wait_s = (self.running + self.waiting) * self.seconds_per_item
-        if wait_s > self.max_wait_s:
+        held = self.running + self.waiting
+        wait_s = held * self.seconds_per_item
+        if held >= HELD * self.batch_size and wait_s > self.max_wait_s:
             raise Refusal(503, "too many requests wait", retry_after_s=wait_s)
 
     @property

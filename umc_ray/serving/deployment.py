@@ -22,6 +22,7 @@ from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.haproxy import HAPROXY
 from umc_ray.serving.settings import ServingConfig, is_loopback
+from umc_ray.serving.shedding import admissions
 
 MAX_ONGOING = 512
 """Requests that a replica holds at once: it refuses by itself what would wait too long."""
@@ -38,6 +39,7 @@ class Replica:
     def __init__(self, settings: ServingConfig) -> None:
         torch.set_num_threads(1)  # the scorers have threads of their own
         self.endpoint = Endpoint(settings)
+        admissions.append(self.endpoint.admit)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application around what is loaded."""

@@ -69,6 +69,21 @@ class Endpoint:
         self.media, self.fetching = Media(settings), asyncio.Semaphore(FETCHES)
         self.live.refresh()
 
+    def admit(self, path: str) -> None:
+        """Refuse a request to a path before its task is known, if it would wait for any too long.
+
+        Raises:
+            Refusal: the models of all tasks have too much to do.
+        """
+        for batcher in self.batchers.values():
+            try:
+                batcher.admit()
+                return
+            except Refusal as refusal:
+                last = refusal
+        self.metrics.request(path, last.status, 0.0)
+        raise last
+
     def refresh(self) -> None:
         """Look for a new publication, and record how things stand."""
         self.live.refresh()

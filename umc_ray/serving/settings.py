@@ -32,7 +32,10 @@ class ServingConfig(Section):
     batch_size: int = Field(32, gt=0, description="samples that the model sees at once")
     poll_s: float = Field(2.0, gt=0, description="how often replicas look for a newer round")
     max_wait_s: float = Field(
-        1.0, gt=0, description="requests that would wait longer for the model are refused: 503"
+        0.5,
+        gt=0,
+        description="requests that would wait longer for the model are refused with 503, "
+        "as soon as it holds two and a half batches",
     )
     max_samples: int = Field(256, gt=0, description="samples of one request")
     max_body_bytes: int = Field(16_000_000, gt=0, description="size of one request")

@@ -1,0 +1,68 @@
+"""What is refused before Serve: a path that needs a model, while all models have too much to do."""
+
+from importlib import import_module
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from tests import tiny
+from umc_ray.serving.endpoint import Endpoint
+from umc_ray.serving.haproxy import haproxy_settings
+from umc_ray.serving.refusal import Refusal
+from umc_ray.serving.settings import ServingConfig
+from umc_ray.serving.shedding import COMPUTED, admissions
+
+
+def middleware_that_ray_finds(folder):
+    name = haproxy_settings(str(folder))["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
+    module, function = name.split(":")
+    return getattr(import_module(module), function)()
+
+
+@pytest.fixture
+def client(tmp_path):
+    reached = [Route("/{rest:path}", lambda _: PlainTextResponse("reached"), methods=["POST"])]
+    app = Starlette(routes=reached, middleware=middleware_that_ray_finds(tmp_path))
+    return TestClient(app)
+
+
+def test_a_process_without_an_endpoint_hands_everything_on(client):
+    assert [client.post(path).text for path in COMPUTED] == ["reached"] * 3
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """An endpoint of two tasks whose models take a second per sample; what waits is told."""
+    both = tiny.campaign(tmp_path)
+    (name, task), *_ = both["tasks"].items()
+    both["tasks"] = {name: task, "other": task}
+    path = tiny.write_campaign(tmp_path, both)
+    endpoint = Endpoint(ServingConfig(campaign=path, batch_size=4, max_wait_s=0.5))
+    admissions.append(endpoint.admit)
+    yield endpoint
+    admissions.clear()
+
+
+def hold(endpoint, *waiting):
+    for batcher, samples in zip(endpoint.batchers.values(), waiting, strict=True):
+        batcher.seconds, batcher.computed, batcher.waiting = 1.0, 1.0, samples
+
+
+def test_it_is_refused_once_no_task_could_be_answered_in_time(client, busy):
+    hold(busy, 30, 9)  # ten samples are two and a half batches
+    assert client.post("/v1/score").text == "reached"
+    hold(busy, 30, 10)
+    answer = client.post("/v1/score", content=b"never read")
+    assert (answer.status_code, answer.json()["error"]) == (503, "too many requests wait")
+    assert int(answer.headers["Retry-After"]) >= 10
+
+
+def test_what_needs_no_model_is_never_refused(client, busy):
+    hold(busy, 30, 30)
+    paths = ["/healthz", "/readyz", "/v1/models", "/webhook"]
+    assert [client.post(path).text for path in paths] == ["reached"] * 4
+    with pytest.raises(Refusal):
+        busy.admit("/v1/score")
