@@ -114,16 +114,17 @@ def test_who_would_wait_too_long_is_refused_with_the_time_to_come_again():
     asyncio.run(main())
 
 
-def test_two_and_a_half_batches_are_held_however_slow_the_model_is():
+def test_a_batch_may_wait_behind_another_however_slow_the_model_is():
     async def main():
         model = Model()
         batcher = Batcher(model, batch_size=2, max_wait_s=0.1)
         batcher.seconds, batcher.computed = 60.0, 1.0
-        first = await busy(batcher, model)
-        accepted = await submitted(batcher, [2], [3], [4], [5])
+        large = asyncio.create_task(batcher.submit([1, 2, 3, 4, 5]))  # counts as one batch
+        await asyncio.to_thread(model.begun.wait, 10)
+        accepted = await submitted(batcher, [6], [7])
         with pytest.raises(Refusal):
             batcher.admit()
         model.may_go.set()
-        assert await asyncio.gather(first, *accepted) == [[2], [4], [6], [8], [10]]
+        assert await asyncio.gather(large, *accepted) == [[2, 4, 6, 8, 10], [12], [14]]
 
     asyncio.run(main())

@@ -18,8 +18,8 @@ from umc_ray.serving.refusal import Refusal
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-HELD = 2.5
-"""Batches that may be computed or wait however long they take: one of each keeps the model busy."""
+HELD = 2
+"""Batches that are held however long they take: one that is computed, and one that waits."""
 
 MEMORY = 0.9
 """How much of the measured speed is kept when a batch adds its own."""
@@ -73,8 +73,8 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Refusal: `HELD` batches are computed or wait, and take longer than `max_wait_s`.
         """
-        held = self.running + self.waiting
-        wait_s = held * self.seconds_per_item
+        wait_s = (self.running + self.waiting) * self.seconds_per_item
+        held = min(self.running, self.batch_size) + self.waiting  # a large request is one batch
         if held >= HELD * self.batch_size and wait_s > self.max_wait_s:
             raise Refusal(503, "too many requests wait", retry_after_s=wait_s)
 

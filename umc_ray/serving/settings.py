@@ -35,7 +35,7 @@ class ServingConfig(Section):
         0.5,
         gt=0,
         description="requests that would wait longer for the model are refused with 503, "
-        "as soon as it holds two and a half batches",
+        "as soon as one batch is computed and another waits",
     )
     max_samples: int = Field(256, gt=0, description="samples of one request")
     max_body_bytes: int = Field(16_000_000, gt=0, description="size of one request")
