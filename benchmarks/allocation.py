@@ -31,7 +31,7 @@ from benchmarks.replay import (
     score,
     uniform,
 )
-from umc_ray.config import AllocationConfig
+from umc_ray.config.campaign import AllocationConfig
 from umc_ray.methods.bandit import OBJECTIVES, POLICIES
 from umc_ray.methods.savings import aulc, paired_interval
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
 
@@ -38,7 +38,7 @@ class State:
     seed: int
 
 
-Arm = Callable[[State], IntArray]
+DomainKey = Callable[[State], IntArray]
 """From a state to B rows of the pool that are free."""
 
 
@@ -48,7 +48,7 @@ def drawn(state: State) -> IntArray:
     return order_F[: state.batch]
 
 
-def ours(strategy: str, cold: str = "herding") -> Arm:
+def ours(strategy: str, cold: str = "herding") -> DomainKey:
     """Do what the product does: a diverse first batch, then one out of the least certain."""
 
     def choose(state: State) -> IntArray:
@@ -89,12 +89,12 @@ def informativeness(probs_FC: Floats) -> Floats:
     return margin_F
 
 
-def after_a_draw(choose: Arm) -> Arm:
+def after_a_draw(choose: DomainKey) -> DomainKey:
     """Begin with the common random batch."""
     return lambda state: drawn(state) if state.probs_FC is None else choose(state)
 
 
-def skactiveml(name: str) -> Arm:
+def skactiveml(name: str) -> DomainKey:
     """Call a strategy of scikit-activeml (Kottke et al. 2021)."""
 
     def choose(state: State) -> IntArray:
@@ -118,7 +118,7 @@ def skactiveml(name: str) -> Arm:
     return after_a_draw(choose)
 
 
-def small_text(name: str) -> Arm:
+def small_text(name: str) -> DomainKey:
     """Call a strategy of small-text (Schroeder et al. 2023)."""
 
     def choose(state: State) -> IntArray:
@@ -173,7 +173,7 @@ def active_lab(state: State) -> IntArray:
     return state.free_F[lowest]
 
 
-ARMS: dict[str, Arm] = {
+ARMS: dict[str, DomainKey] = {
     "random": drawn,
     "top": after_a_draw(ours("top")),
     "adaptive": ours("adaptive"),

@@ -23,7 +23,7 @@ from benchmarks.arms import ARMS, IntArray, State
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import PENALTIES, Split, accuracies, fit, scaled, tune
 from benchmarks.sets import LabeledSet, load
-from umc_ray.config import AllocationConfig, SelectionConfig, TrainingConfig
+from umc_ray.config.campaign import AllocationConfig, SelectionConfig, TrainingConfig
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
 

@@ -25,22 +25,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from benchmarks.frame import Figure, Options, Report, main
-from umc_ray.config import EncoderConfig
+from umc_ray.config.task import EncoderConfig
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import LABELS, SOURCES, WHEEL, read_domain
+from umc_ray.encoders.registry import load_encoder
 from umc_ray.methods import heads
 from umc_ray.methods.consensus import (
     Consensus,
     crowdlab,
     dawid_skene,
     majority,
+    needs_more_votes,
     one_rate,
-    unsettled,
 )
-from umc_ray.pipeline.encoders import load_encoder
-from umc_ray.pipeline.features import encode_rows
-from umc_ray.pipeline.training import LEAST_AGREEMENT
+from umc_ray.passes.encode import encode_rows
+from umc_ray.specialists.training import LEAST_AGREEMENT
 
 VOTES = (1, 3, 5)
 FIRST, MOST = 2, max(VOTES)
@@ -190,7 +190,7 @@ def _dynamic(rated: Rated, decide: Decide, sure: float) -> tuple[float, float]:
     asked_N = np.full(len(rated.truth_N), FIRST)
     while True:
         consensus = _consensus(rated, decide, asked_N)
-        more = unsettled(consensus, asked_N[consensus.item_N], MOST, sure)
+        more = needs_more_votes(consensus, asked_N[consensus.item_N], MOST, sure)
         silent_N = np.setdiff1d(np.flatnonzero(asked_N < MOST), consensus.item_N)
         if not len(more) and not len(silent_N):
             break

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from rich.table import Table
 
-from benchmarks.arms import ARMS, Arm, Floats, IntArray, State
+from benchmarks.arms import ARMS, DomainKey, Floats, IntArray, State
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import Split, accuracies, fit, play, scaled, tune
 from benchmarks.sets import LabeledSet, load
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.near_duplicates import near_duplicates
 
 SETS = (
@@ -40,7 +40,7 @@ QUICK = SETS[:2]
 THRESHOLDS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
 USED = 0.98  # of the comparison with a campaign that asks about everything
 BATCH, BATCHES = 100, 4
-DEFAULT: Arm = ARMS[SelectionConfig().strategy]
+DEFAULT: DomainKey = ARMS[SelectionConfig().strategy]
 
 
 @dataclass

@@ -26,16 +26,17 @@ import torch
 
 from benchmarks.cost import Cost, PlainProcess, cost_of
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from umc_ray.config import EncoderConfig
+from umc_ray.config.task import EncoderConfig
 from umc_ray.demo.prepare import prepare
-from umc_ray.pipeline.encoders import Encoder, load_encoder
-from umc_ray.pipeline.features import encode, features_table
-from umc_ray.records import POOL, Arm, Part, embeddings_array, embeddings_column
+from umc_ray.encoders.encoder import Encoder
+from umc_ray.encoders.registry import load_encoder
+from umc_ray.passes.encode import encode, features_table
+from umc_ray.records import POOL, DomainKey, Part, embeddings_array, embeddings_column
 from umc_ray.storage import Storage
 
 CPUS = 2
 ROWS_PER_PART = 256
-ARM = Arm("task", "domain")
+DOMAIN = DomainKey("task", "domain")
 
 
 def run(options: Options) -> Report:
@@ -87,7 +88,7 @@ def pool(folder: Path, rows: int) -> Iterator[tuple[Storage, list[Part]]]:
 
 
 def _write(storage: Storage, name: str, texts: list[str], first: int) -> Part:
-    part = Part("pool", ARM, name, len(texts))
+    part = Part("pool", DOMAIN, name, len(texts))
     rows = [
         {"sample_id": first + i, "key": str(first + i), "source": "demo", "text": text}
         for i, text in enumerate(texts)
@@ -102,7 +103,7 @@ def _alternate(
     """Time a small pass, a pass over all and the plain loop in turns."""
     few = parts[:CPUS]
     small, passes, plain = [], [], []
-    encoders = {ARM.task: config}
+    encoders = {DOMAIN.task: config}
     with local_ray(CPUS), PlainProcess() as process:
         # The first time starts more: Ray's own helpers here, imports there.
         encode(encoders, few, storage)

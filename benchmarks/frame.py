@@ -171,7 +171,11 @@ def _git(*arguments: str) -> str:
 
 
 def store(
-    file: str, about: dict[str, Any], report: Report, gates: dict[str, Gate], missed: list[str]
+    file: str,
+    about: dict[str, Any],
+    report: Report,
+    gates: dict[str, Gate],
+    missed: list[str],
 ) -> None:
     """Print a report, and store it in benchmarks/results as JSON and as the table."""
     console = Console(record=True, width=100)

@@ -25,7 +25,7 @@ from benchmarks.frame import FOLDER, Options, Report, main
 from benchmarks.probe import Protocol, Split, full_accuracy, play, scaled
 from benchmarks.sets import SETS, load
 from benchmarks.verdict import Runs, figures, plot, table, write_curves
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 from umc_ray.demo.fetch import cache_dir
 
 REVISION = 2  # raise it when code that decides a campaign changes

@@ -19,7 +19,7 @@ from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import Split, full_accuracy, play, scaled
 from benchmarks.sets import load
 from benchmarks.verdict import Runs, areas, labels_needed
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 
 SETS = ("digits/scans", "questions/trec", "spam/sms")
 ROUNDS, PER_ROUND = 12, 50

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.load import Connection
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.web.accounts import Accounts
-from umc_ray.web.guard import COOKIE, CSRF_HEADER, csrf_token
+from umc_ray.web.auth import COOKIE, CSRF_HEADER, csrf_token
 
 PASSWORD = "a long password"
 HOST = "127.0.0.1"

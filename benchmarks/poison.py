@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 
 from benchmarks.cost import Cost, cost_of, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from umc_ray.config import CampaignConfig
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.demo.prepare import prepare
-from umc_ray.pipeline.features import encode
-from umc_ray.pipeline.ingest import ingest
-from umc_ray.records import Arm, Part
+from umc_ray.ingest.ingest import ingest
+from umc_ray.passes.encode import encode
+from umc_ray.records import DomainKey, Part
 from umc_ray.storage import Storage
 
-TEXTS, IMAGES = Arm("mood", "posts"), Arm("shapes", "scans")
+TEXTS, IMAGES = DomainKey("mood", "posts"), DomainKey("shapes", "scans")
 EVERY = 1000
 NUL, LONG = "NUL character", "text too long"
 BROKEN, BOMB = "undecodable image", "image too large"
@@ -78,9 +78,9 @@ def run(options: Options) -> Report:
 def _differences(storage: Storage, texts: Poison, images: Poison) -> list[str]:
     expected = {TEXTS: dict(texts), IMAGES: dict(images)}
     return [
-        f"{arm}: {len(found)} rows in quarantine, {len(rows)} are poison"
-        for arm, rows in expected.items()
-        if (found := quarantine(storage, arm)) != rows
+        f"{domain_key}: {len(found)} rows in quarantine, {len(rows)} are poison"
+        for domain_key, rows in expected.items()
+        if (found := quarantine(storage, domain_key)) != rows
     ]
 
 
@@ -147,9 +147,12 @@ def configure(folder: Path, encoder: str) -> CampaignConfig:
     )
 
 
-def bring_in(config: CampaignConfig, storage: Storage) -> dict[Arm, tuple[Part, ...]]:
+def bring_in(config: CampaignConfig, storage: Storage) -> dict[DomainKey, tuple[Part, ...]]:
     """Ingest and encode all samples; returns the parts of each pool."""
-    parts = {arm: ingest(config, arm, "pool", storage).parts for arm in (TEXTS, IMAGES)}
+    parts = {
+        domain_key: ingest(config, domain_key, "pool", storage).parts
+        for domain_key in (TEXTS, IMAGES)
+    }
     encoders = {name: task.encoder for name, task in config.tasks.items()}
     rejected = encode(encoders, [part for each in parts.values() for part in each], storage)
     if any(rejected.values()):
@@ -157,9 +160,9 @@ def bring_in(config: CampaignConfig, storage: Storage) -> dict[Arm, tuple[Part, 
     return parts
 
 
-def quarantine(storage: Storage, arm: Arm) -> dict[int, str]:
+def quarantine(storage: Storage, domain_key: DomainKey) -> dict[int, str]:
     """Return the kind of trouble of each row, from 0, that is set apart."""
-    keys = storage.keys(f"quarantine/pool/{arm}")
+    keys = storage.keys(f"quarantine/pool/{domain_key}")
     rows: list[dict[str, Any]] = [
         row for key in keys for row in storage.read_table(key).to_pylist()
     ]

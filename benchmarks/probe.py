@@ -19,7 +19,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.arms import Arm, Floats, IntArray, State
+from benchmarks.arms import DomainKey, Floats, IntArray, State
 from benchmarks.sets import LabeledSet
 
 PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of the regression
@@ -115,7 +115,7 @@ def accuracies(model: Any, split: Split) -> tuple[float, float, float]:  # noqa:
 
 
 def play(
-    split: Split, arm: Arm, sizes: Sequence[int], seed: int, behind: int = 0
+    split: Split, arm: DomainKey, sizes: Sequence[int], seed: int, behind: int = 0
 ) -> dict[str, Any]:
     """Buy batch after batch; returns the curves, the other model's accuracy and the CPU seconds.
 

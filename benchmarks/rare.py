@@ -22,7 +22,7 @@ from benchmarks.arms import PER_LABEL, IntArray, informativeness
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import Split, fit, scaled, tune
 from benchmarks.sets import load
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
 

@@ -227,10 +227,10 @@ def shuffled(domain: Domain) -> Domain:
 
 
 DOMAINS: dict[str, Callable[[], Domain]] = {
-    "sentiment/amazon": lambda: texts(sets.opinions("amazon")),
-    "sentiment/movies": lambda: texts(sets.opinions("movies")),
-    "sentiment/news": lambda: texts(sets.opinions("news")),
-    "sentiment/tweets": lambda: texts(sets.opinions("tweets")),
+    "sentiment/amazon": lambda: texts(sets.predictions("amazon")),
+    "sentiment/movies": lambda: texts(sets.predictions("movies")),
+    "sentiment/news": lambda: texts(sets.predictions("news")),
+    "sentiment/tweets": lambda: texts(sets.predictions("tweets")),
     "questions/trec": lambda: texts(sets.questions()),
     "spam/sms": lambda: texts(sets.messages()),
     "topics/newsgroups": lambda: texts(sets.documents("20newsgroups-train")),
@@ -239,7 +239,7 @@ DOMAINS: dict[str, Callable[[], Domain]] = {
     "digits/strokes": lambda: table("penbased", random_features=True),
     "letters/fonts": lambda: table("letter", random_features=True),
     "land/satellite": lambda: table("satimage", random_features=True),
-    "junk/binary": lambda: shuffled(texts(sets.opinions("tweets"))),
+    "junk/binary": lambda: shuffled(texts(sets.predictions("tweets"))),
     "junk/many": lambda: shuffled(table("optdigits", random_features=False)),
 }
 

@@ -32,7 +32,7 @@ from benchmarks.consensus import (
 from benchmarks.frame import Figure, Options, Report, main
 from umc_ray.demo.sentiment import LABELS
 from umc_ray.methods.consensus import majority
-from umc_ray.pipeline.training import LEAST_AGREEMENT
+from umc_ray.specialists.training import LEAST_AGREEMENT
 
 POOL, TEST = 4000, 4000
 ROUNDS, VOTES, QUICK_ROUNDS = 10, 200, 4

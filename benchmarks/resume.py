@@ -27,13 +27,13 @@ import ray
 from benchmarks.cluster import PASS, LocalCluster
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.scaling import scorer
-from benchmarks.scoring import ARM, DIMENSION, ROWS_PER_PART, pool
+from benchmarks.scoring import DIMENSION, DOMAIN, ROWS_PER_PART, pool
+from umc_ray.cluster.connect import connect
+from umc_ray.cluster.stream import Summary
 from umc_ray.methods.bandit import ArmContext
-from umc_ray.pipeline.allocator import start_allocator
-from umc_ray.pipeline.cluster import connect
-from umc_ray.pipeline.ensemble import ScoreWorker, score_parts
-from umc_ray.pipeline.stream import Summary
-from umc_ray.records import Arm, Part
+from umc_ray.passes.score import ScoreWorker, score_parts
+from umc_ray.records import DomainKey, Part
+from umc_ray.selection.allocator import start_allocator
 from umc_ray.storage import Storage
 
 NODES = 2
@@ -136,15 +136,15 @@ def drive(root: str, parts: list[Part]) -> None:
     allocator = start_allocator(
         "bench", "1", policy="thompson", objective="macro", floor=0.05, seed=0, storage=storage
     )
-    arms = [_context(ARM), _context(Arm("task", "other"))]
-    plans = [ray.get(allocator.plan.remote(1, arms, LABELS))]
+    domain_keys = [_context(DOMAIN), _context(DomainKey("task", "other"))]
+    plans = [ray.get(allocator.plan.remote(1, domain_keys, LABELS))]
     score_parts(Logged(**vars(scorer(storage))), parts)
-    plans.append(ray.get(allocator.plan.remote(1, arms, 2 * LABELS)))
+    plans.append(ray.get(allocator.plan.remote(1, domain_keys, 2 * LABELS)))
     storage.write_json(PLANS, plans)
 
 
-def _context(arm: Arm) -> ArmContext:
-    return ArmContext(str(arm), 0.3, remaining=LABELS, pool=LABELS, cost=1.0, accuracy=None)
+def _context(domain_key: DomainKey) -> ArmContext:
+    return ArmContext(str(domain_key), 0.3, remaining=LABELS, pool=LABELS, cost=1.0, accuracy=None)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.cost import PlainProcess, memory_mb, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.scoring import (
-    ARM,
     DIMENSION,
+    DOMAIN,
     FEATURES,
     ROUND,
     ROWS_PER_PART,
@@ -30,12 +30,13 @@ from benchmarks.scoring import (
     TOP,
     pool,
 )
+from umc_ray.cluster.stream import Compute, stream
 from umc_ray.methods.scoring import top_m
-from umc_ray.pipeline import batch
-from umc_ray.pipeline.batch import Share
-from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker
-from umc_ray.pipeline.stream import Compute, stream
+from umc_ray.passes.score import ScoreWorker
 from umc_ray.records import IntArray, Part
+from umc_ray.selection import batch
+from umc_ray.selection.batch import DomainBatchSpec
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
 CORES = os.cpu_count() or 1
@@ -70,9 +71,9 @@ def scorer(storage: Storage) -> ScoreWorker:
     return ScoreWorker(
         storage=storage,
         table=ROUND,
-        ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
-        features={ARM.task: FEATURES},
-        asked={ARM: np.empty(0, np.int64)},
+        ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
+        features={DOMAIN.task: FEATURES},
+        excluded={DOMAIN: np.empty(0, np.int64)},
         acquisition="margin",
         top=TOP,
     )
@@ -154,14 +155,14 @@ def _top_figures(
 
 def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
     """Merge the best of all parts; returns seconds, MB of memory beside the process's, and ids."""
-    share = Share(
-        arm=ARM,
+    share = DomainBatchSpec(
+        domain_key=DOMAIN,
         labels=TOP,
         audits=0,
         parts=tuple(parts),
         features=FEATURES,
-        draws=0,
-        asked=np.empty(0, np.int64),
+        order_size=0,
+        queried=np.empty(0, np.int64),
         scores=ROUND,
         classes=(),
         seed=0,
@@ -169,7 +170,7 @@ def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
     before = memory_mb()
     with peak_memory() as peak:
         began = time.perf_counter()
-        best = batch._most_informative(share, storage, share.asked, TOP)
+        best = batch._most_informative(share, storage, share.queried, TOP)
         seconds = time.perf_counter() - began
     return seconds, max(peak[0] - before, 0.0), best["sample_id"].to_numpy()
 

@@ -26,10 +26,11 @@ from safetensors.torch import load_file, save
 
 from benchmarks.cost import Cost, PlainProcess, cost_of, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
+from umc_ray.cluster.stream import Summary, run_item
 from umc_ray.methods.scoring import score, top_m
-from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
-from umc_ray.pipeline.stream import Summary, run_item
-from umc_ray.records import SCORES, Arm, Part, embeddings_array, embeddings_column
+from umc_ray.passes.score import ScoreWorker, score_parts
+from umc_ray.records import SCORES, DomainKey, Part, embeddings_array, embeddings_column
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
 CPUS = 2
@@ -40,7 +41,7 @@ ROWS_PER_PART = 10_000  # the default of campaign.yaml
 TOP = 2000
 TEMPERATURE = 1.5
 SEED = 0
-ARM = Arm("task", "domain")
+DOMAIN = DomainKey("task", "domain")
 FEATURES = "features/benchmark"
 ROUND = "rounds/0001"
 
@@ -90,7 +91,7 @@ def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
 def parts_of(rows: int, per_part: int = ROWS_PER_PART) -> list[Part]:
     """Name the parts of a pool."""
     sizes = [min(per_part, rows - start) for start in range(0, rows, per_part)]
-    return [Part("pool", ARM, f"part-{i:05d}", size) for i, size in enumerate(sizes)]
+    return [Part("pool", DOMAIN, f"part-{i:05d}", size) for i, size in enumerate(sizes)]
 
 
 @dataclass(frozen=True)
@@ -176,9 +177,9 @@ def score_pass(storage: Storage, parts: list[Part]) -> None:
     worker = ScoreWorker(
         storage=storage,
         table=ROUND,
-        ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
-        features={ARM.task: FEATURES},
-        asked={ARM: np.empty(0, np.int64)},
+        ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
+        features={DOMAIN.task: FEATURES},
+        excluded={DOMAIN: np.empty(0, np.int64)},
         acquisition="margin",
         top=TOP,
     )
@@ -220,7 +221,7 @@ def plain_loop(root: str, names: list[str]) -> None:
 
 
 def _plain_file(model: PlainModel, root: Path, name: str) -> None:
-    source = root / FEATURES / "pool" / ARM.task / ARM.domain / name
+    source = root / FEATURES / "pool" / DOMAIN.task / DOMAIN.domain / name
     features = pq.ParquetFile(source, memory_map=True).read(use_threads=False)
     ids_N = features["sample_id"].to_numpy()
     x_ND = torch.from_numpy(embeddings_array(features["embedding"])).float()

@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.arms import ARMS, PEERS, State, informativeness
 from benchmarks.cost import memory_mb, peak_memory
 from benchmarks.frame import Figure, Options, Report, main
-from umc_ray.config import SelectionConfig
+from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.clustering import kmeans
 from umc_ray.methods.coverage import squared_distances
 

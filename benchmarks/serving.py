@@ -33,20 +33,20 @@ from safetensors.torch import save
 from benchmarks.cost import PlainProcess, cpu_seconds, memory_mb
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.load import Load, closed_loop, open_loop
-from umc_ray.config import load_campaign
+from umc_ray.campaign.publish import publish_round
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import WHEEL, read_domain
+from umc_ray.encoders.registry import load_encoder
 from umc_ray.methods.scoring import score
-from umc_ray.pipeline.encoders import load_encoder
-from umc_ray.pipeline.ensemble import EnsembleRef
-from umc_ray.publication import publish_round
-from umc_ray.run import Run
 from umc_ray.serving.deployment import start
 from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.scorer import TaskScorer
 from umc_ray.serving.settings import ServingConfig
+from umc_ray.specialists.ensemble import EnsembleRef
 
 CPUS = 2
 DIMENSION, CLASSES = 384, 10

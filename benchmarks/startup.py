@@ -22,17 +22,20 @@ import yaml
 
 from benchmarks.cost import Cost, Meter, PlainProcess, cost_of
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from umc_ray.campaign import run_campaign
-from umc_ray.config import CampaignConfig, load_campaign
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.round import score_pool, train
+from umc_ray.campaign.stages import NullListener
+from umc_ray.campaign.state import Run, round_folder
+from umc_ray.cluster.stream import run_item
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.loading import load_campaign
 from umc_ray.demo.show import write_campaigns
 from umc_ray.methods import heads
-from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker
-from umc_ray.pipeline.labeled import training_sets
-from umc_ray.pipeline.stream import run_item
-from umc_ray.pipeline.training import TrainingSet
+from umc_ray.passes.score import ScoreWorker
 from umc_ray.records import Part
-from umc_ray.round import look, train
-from umc_ray.run import Run, Silent, round_folder
+from umc_ray.selection.labeled import training_sets
+from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.training import TrainingSet
 
 CPUS = 2
 POOL_ROWS, TEST_ROWS = 40, 20
@@ -40,7 +43,7 @@ LABELS_PER_ROUND = 24
 STAGES = ("batch", "labels", "training", "scores")
 
 
-class Stopwatch(Silent):
+class Stopwatch(NullListener):
     """Follows a run: how long its stages take, and what had been spent when each round was over."""
 
     def __init__(self, meter: Meter) -> None:
@@ -119,12 +122,12 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
     number = tiny.config.budget.labels // LABELS_PER_ROUND
     training = tiny.storage.read_json(f"{round_folder(number)}/training.json")
     folders = [round_folder(n) for n in range(1, number + 1)]
-    samples = training_sets(tiny.storage, folders, tiny.closed(), tiny.draws)
+    samples = training_sets(tiny.storage, folders, tiny.excluded(), tiny.order_size)
     plain = _plain_worker(tiny, training)
     for repeat in range(repeats + 1):
         tiny.storage.delete(f"{round_folder(number)}/scores")
         found = {
-            "pass": cost_of(look, tiny, number, training, lambda rows: None),
+            "pass": cost_of(score_pool, tiny, number, training, lambda rows: None),
             "plain_pass": process.cost_of(plain_pass, plain, tiny.parts),
             "training": cost_of(train, tiny, number),
             "plain_training": process.cost_of(plain_training, tiny.config, samples),
@@ -145,7 +148,7 @@ def _plain_worker(tiny: Run, training: dict[str, Any]) -> ScoreWorker:
         table="plain",
         ensembles={k: EnsembleRef.from_json(v) for k, v in training["ensembles"].items()},
         features=tiny.features,
-        asked=tiny.closed(),
+        excluded=tiny.excluded(),
         acquisition=tiny.config.selection.acquisition,
         top=tiny.config.selection.candidates_per_label * LABELS_PER_ROUND,
     )

@@ -14,12 +14,12 @@ from sklearn.datasets import load_digits
 
 from benchmarks.annotator import Server, write_campaign
 from umc_ray.annotation.store import AnnotationStore
-from umc_ray.config import load_campaign
-from umc_ray.records import POOL, Arm, Part
-from umc_ray.run import Run
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.records import POOL, DomainKey, Part
 from umc_ray.web.accounts import Accounts
 
-ARM = Arm("digits", "scans")
+DOMAIN = DomainKey("digits", "scans")
 ADDED_MS = 80
 PASSWORD = "a long password"
 
@@ -62,15 +62,17 @@ def write_digits(run: Run, count: int) -> list[int]:
         Image.fromarray((scan * 15.9).astype("uint8")).save(out, "PNG")
         row = {"sample_id": 2**60 + i, "key": str(i), "source": "scikit-learn", "text": None}
         rows.append({**row, "image": out.getvalue(), "aliases": []})
-    part = Part("pool", ARM, "part-00000", len(rows))
+    part = Part("pool", DOMAIN, "part-00000", len(rows))
     run.storage.write_table(part.key("pool"), pa.Table.from_pylist(rows, schema=POOL))
-    other = Part("pool", Arm("mood", "mail"), "part-00000", 0)
+    other = Part("pool", DomainKey("mood", "mail"), "part-00000", 0)
     run.storage.write_table(other.key("pool"), POOL.empty_table())
     for each in (part, other):
         counts = dict.fromkeys(("duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
         manifest = {"parts": [[each.name, each.rows]], "rows": each.rows, "fingerprint": ""}
         empty: dict[str, Any] = {"reasons": {}, "sources": {}}
-        run.storage.write_json(f"pool/pool/{each.arm}/manifest.json", manifest | counts | empty)
+        run.storage.write_json(
+            f"pool/pool/{each.domain_key}/manifest.json", manifest | counts | empty
+        )
     return [row["sample_id"] for row in rows]
 
 

@@ -12,9 +12,9 @@ import sys
 
 from benchmarks.scaling import actor_speed
 from benchmarks.scoring import FeatureMaker, parts_of, write_ensemble
+from umc_ray.cluster.connect import connect
+from umc_ray.cluster.stream import Compute, stream
 from umc_ray.errors import UmcError
-from umc_ray.pipeline.cluster import connect
-from umc_ray.pipeline.stream import Compute, stream
 from umc_ray.storage import Storage
 
 ROWS_PER_PART = 100_000

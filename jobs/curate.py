@@ -12,11 +12,12 @@ import logging
 import sys
 from pathlib import Path
 
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.errors import UmcError, Waiting
-from umc_ray.run import SILENT, Run
-from umc_ray.stopping import Stoppable
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.signals import StopOnSignal
+from umc_ray.campaign.stages import NULL_LISTENER
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.errors import AwaitingAnnotations, UmcError
 
 
 def main() -> None:
@@ -26,10 +27,10 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        with Stoppable(SILENT) as watch:
+        with StopOnSignal(NULL_LISTENER) as watch:
             outcome = run_campaign(Run(load_campaign(arguments.campaign), watch))
         print(f"{outcome.rounds} rounds are done: {outcome.reason}")
-    except Waiting as waiting:
+    except AwaitingAnnotations as waiting:
         print(waiting)
     except UmcError as error:
         sys.exit(f"error: {error}")

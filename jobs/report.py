@@ -8,10 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from umc_ray.config import load_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.errors import UmcError
-from umc_ray.release.report import write_report
-from umc_ray.run import Run
+from umc_ray.report.report import write_report
 
 
 def main() -> None:

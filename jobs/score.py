@@ -9,12 +9,12 @@ import logging
 import sys
 from pathlib import Path
 
-from umc_ray.config import load_campaign
+from umc_ray.bulk_scoring import score_new
+from umc_ray.campaign.state import Run
+from umc_ray.cluster.connect import connect
+from umc_ray.config.loading import load_campaign
 from umc_ray.errors import UmcError
-from umc_ray.pipeline.cluster import connect
-from umc_ray.records import Arm
-from umc_ray.run import Run
-from umc_ray.scoring import score_new
+from umc_ray.records import DomainKey
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     try:
         run, (task, _, domain) = Run(load_campaign(asked.campaign)), asked.domain.partition("/")
         connect()
-        found = score_new(run, asked.source, Arm(task, domain), asked.output)
+        found = score_new(run, asked.source, DomainKey(task, domain), asked.output)
         print(f"{found.rows} samples are scored, {found.bad} rows in quarantine: {asked.output}")
     except UmcError as error:
         sys.exit(f"error: {error}")

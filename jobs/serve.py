@@ -11,11 +11,11 @@ import logging
 import sys
 from pathlib import Path
 
+from umc_ray.campaign.signals import wait_for_signal
+from umc_ray.cluster.connect import connect
 from umc_ray.errors import UmcError
-from umc_ray.pipeline.cluster import connect
 from umc_ray.serving.deployment import start
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.stopping import wait_for_signal
 
 
 def main() -> None:

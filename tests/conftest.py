@@ -49,7 +49,7 @@ def ray_cluster() -> Iterator[None]:
 def finished(ray_cluster, tmp_path_factory):
     """A campaign of two rounds; nobody may change it: `campaign` gives a copy."""
     from tests import tiny
-    from umc_ray.campaign import run_campaign
+    from umc_ray.campaign.campaign import run_campaign
 
     folder = tmp_path_factory.mktemp("finished")
     values = tiny.campaign(folder, budget={"labels": 60, "per_round": 30})

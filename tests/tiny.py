@@ -15,14 +15,14 @@ import yaml
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 
 ROOT = Path(__file__).parent.parent
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "sad")
 PLAIN = tuple(f"word{i}" for i in range(40))
-ARMS = ("mood/posts", "mood/reviews")
+DOMAINS = ("mood/posts", "mood/reviews")
 
 
 @dataclass(frozen=True)

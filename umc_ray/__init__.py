@@ -1,8 +1,25 @@
-"""umc_ray: uncertainty-driven, model-assisted dataset curation on Ray. Read round.py first.
+"""umc_ray: uncertainty-driven, model-assisted dataset curation on Ray.
 
-errors, records, config, storage, running   what everything else speaks
-methods                                     pure functions on arrays; never import Ray
-pipeline, annotation                        what runs on the cluster; who answers
-round, campaign                             one round top to bottom; rounds in sequence
-release, serving, cli                       what comes out
+Read `campaign/round.py` first: one round, top to bottom. Each line below is a layer; a module
+imports from its own layer and from the lines above, never from below.
+
+    errors
+    records storage
+    methods
+    config
+    cluster
+    encoders ingest
+    specialists
+    passes
+    selection
+    annotation
+    campaign
+    report
+    release
+    labelstudio
+    serving web
+    client
+    bulk_scoring console
+    demo
+    cli
 """

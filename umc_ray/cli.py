@@ -12,28 +12,28 @@ from typing import Annotated
 import click
 import typer
 
-from umc_ray.campaign import republish, run_campaign
+from umc_ray.bulk_scoring import score_by_endpoint, score_new
+from umc_ray.campaign.campaign import republish, run_campaign
+from umc_ray.campaign.discover import discover
+from umc_ray.campaign.signals import StopOnSignal, wait_for_signal
+from umc_ray.campaign.state import Run
 from umc_ray.client import Client
-from umc_ray.config import load_campaign
-from umc_ray.console import ProgressWatch, at_work, console, say, status_table
+from umc_ray.cluster.connect import connect
+from umc_ray.config.loading import load_campaign
+from umc_ray.config.template import config_template
+from umc_ray.console import ProgressDisplay, at_work, console, say, status_table
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.show import run_demo
-from umc_ray.discovery import discover
-from umc_ray.errors import ConfigError, Stopped, UmcError, Waiting
+from umc_ray.errors import AwaitingAnnotations, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import bridge
 from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.pipeline.cluster import connect
-from umc_ray.records import Arm
+from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
-from umc_ray.release.report import write_report
-from umc_ray.run import Run
-from umc_ray.scoring import score_by_endpoint, score_new
+from umc_ray.report.report import write_report
 from umc_ray.serving.deployment import start
 from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.starter import starter
-from umc_ray.stopping import Stoppable, wait_for_signal
 from umc_ray.web.server import serve_page, set_account
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> Non
     """Write a commented campaign file to start from."""
     if path.exists():
         raise ConfigError(f"{path} exists already; give another name")
-    path.write_text(starter(), encoding="utf-8")
+    path.write_text(config_template(), encoding="utf-8")
     say(f"wrote {path}: edit it, then: umc run {path}")
 
 
@@ -77,7 +77,7 @@ def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
 def run(campaign: Campaign) -> None:
     """Run a campaign to its end, or until people have to answer."""
     config = load_campaign(campaign)
-    with ProgressWatch() as progress, Stoppable(progress) as watch:
+    with ProgressDisplay() as progress, StopOnSignal(progress) as watch:
         outcome = run_campaign(Run(config, watch))
     if outcome.new_rounds == 0:
         say(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
@@ -97,8 +97,8 @@ def discover_command(
     """Deal a mixed pool out to domains that keep their names, also when data is added later."""
     task, _, name = domain.partition("/")
     connect()
-    with ProgressWatch() as watch:
-        found = discover(Run(load_campaign(campaign), watch), Arm(task, name), clusters)
+    with ProgressDisplay() as watch:
+        found = discover(Run(load_campaign(campaign), watch), DomainKey(task, name), clusters)
     say(found.yaml)
     how = "as discovered before" if found.known else "discovered"
     say(f"{len(found.domains)} domains, {how}; for the campaign file: {found.path}")
@@ -126,15 +126,15 @@ def score(
     """Score new data with the latest specialists, here or by an endpoint."""
     config = load_campaign(campaign)
     task, _, name = domain.partition("/")
-    arm = Arm(task, name)
+    domain_key = DomainKey(task, name)
     connect()
-    with ProgressWatch() as watch:
+    with ProgressDisplay() as watch:
         run = Run(config, watch)
         if endpoint is None:
-            manifest = score_new(run, source, arm, output)
+            manifest = score_new(run, source, domain_key, output)
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
-                manifest = score_by_endpoint(client, run, source, arm, output)
+                manifest = score_by_endpoint(client, run, source, domain_key, output)
     say(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
 
@@ -300,7 +300,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except Waiting as waiting:
+    except AwaitingAnnotations as waiting:
         say(waiting)
         sys.exit(WAITING_EXIT)
     except Stopped as stopped:

@@ -17,10 +17,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from umc_ray.campaign import finished_rounds, round_metrics
-from umc_ray.pipeline.stream import OnRows
-from umc_ray.run import Run, round_folder
-from umc_ray.running import running_stage
+from umc_ray.campaign.campaign import finished_rounds, round_metrics
+from umc_ray.campaign.heartbeat import running_stage
+from umc_ray.campaign.state import Run, round_folder
+from umc_ray.cluster.stream import OnRows
 
 console = Console()
 
@@ -38,7 +38,7 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
 
 
-class ProgressWatch:
+class ProgressDisplay:
     """Shows the running stage with its speed and remaining time, and a line for each long one."""
 
     LONG_S = 1.0
@@ -55,7 +55,7 @@ class ProgressWatch:
         )
         self.task: TaskID | None = None
 
-    def __enter__(self) -> "ProgressWatch":
+    def __enter__(self) -> "ProgressDisplay":
         """Begin to draw."""
         self.progress.start()
         return self
@@ -85,10 +85,10 @@ def status_table(run: Run) -> Table:
     for name in ("domain", "labels", "cost", "audit accuracy", "test accuracy", "uncertainty"):
         table.add_column(name, justify="left" if name == "domain" else "right")
     if rounds:
-        for arm, found in round_metrics(run.storage, rounds)[-1]["arms"].items():
+        for domain_key, found in round_metrics(run.storage, rounds)[-1]["domains"].items():
             audit, test = found["audit"], found["test"]
             table.add_row(
-                arm,
+                domain_key,
                 str(found["labels"]),
                 f"{found['cost']:.0f}",
                 f"{audit['accuracy']:.3f} ({audit['low']:.2f}-{audit['high']:.2f})"

@@ -42,5 +42,5 @@ class StoreError(UmcError, RuntimeError):
     """The run directory or the annotation store contradicts what was asked."""
 
 
-class Waiting(UmcError):
+class AwaitingAnnotations(UmcError):
     """People have not answered everything yet; run the campaign again later."""

@@ -38,7 +38,7 @@ ORACLE = pa.schema(
 QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
 """quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""
 
-DRAWS = pa.schema(
+RANDOM_ORDERS = pa.schema(
     [
         ("purpose", pa.string()),
         ("part", pa.string()),
@@ -46,7 +46,7 @@ DRAWS = pa.schema(
         ("sample_id", pa.int64()),
     ]
 )
-"""draws/<size>/<task>/<domain>: the heads of fixed random orders of a domain's samples."""
+"""random_orders/<size>/<task>/<domain>: the first samples of fixed random orders."""
 
 SCORES = pa.schema(
     [
@@ -119,7 +119,7 @@ NEAR_DUPLICATES = pa.schema(
 
 
 @dataclass(frozen=True, order=True)
-class Arm:
+class DomainKey:
     """A domain of a task: what the budget is split over."""
 
     task: str
@@ -135,17 +135,20 @@ class Part:
     """A bounded piece of a domain's pool or test split."""
 
     split: Split
-    arm: Arm
+    domain_key: DomainKey
     name: str
     rows: int
 
     def key(self, table: str) -> str:
         """Name this part's file of a table, such as pool, oracle or features/<task>/<hash>."""
-        return f"{table}/{self.split}/{self.arm.task}/{self.arm.domain}/{self.name}.parquet"
+        return f"{table}/{self.split}/{self.domain_key}/{self.name}.parquet"
 
     def places(self, rows: npt.NDArray[np.integer], ids: IntArray) -> list[pa.Array]:
         """Return the columns task, domain, part, row and sample_id of some of its samples."""
-        named = [pa.repeat(name, len(rows)) for name in (self.arm.task, self.arm.domain, self.name)]
+        named = [
+            pa.repeat(name, len(rows))
+            for name in (self.domain_key.task, self.domain_key.domain, self.name)
+        ]
         return [*named, pa.array(rows.astype(np.int32)), pa.array(ids)]
 
 

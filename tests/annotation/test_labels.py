@@ -2,14 +2,18 @@ import pytest
 
 from umc_ray.annotation.labels import label_table
 from umc_ray.annotation.store import Answer
-from umc_ray.records import LABELS, Arm
+from umc_ray.records import LABELS, DomainKey
 
 CLASSES = {"mood": ("bad", "good", "mixed"), "shapes": ("circle", "square")}
-COSTS = {Arm("mood", "posts"): 1.5, Arm("mood", "news"): 4.0, Arm("shapes", "scans"): 1.0}
+COSTS = {
+    DomainKey("mood", "posts"): 1.5,
+    DomainKey("mood", "news"): 4.0,
+    DomainKey("shapes", "scans"): 1.0,
+}
 
 
-def answer(arm, sample_id, annotator, label):
-    task, domain = arm.split("/")
+def answer(domain_key, sample_id, annotator, label):
+    task, domain = domain_key.split("/")
     return Answer("tiny", task, domain, sample_id, annotator, label, round=2)
 
 

@@ -2,7 +2,7 @@ import pyarrow as pa
 
 from tests.tiny import campaign
 from umc_ray.annotation.questions import batch_questions
-from umc_ray.config import CampaignConfig
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.records import BATCH
 from umc_ray.storage import Storage
 
@@ -22,7 +22,7 @@ def questions(folder, number):
 def test_rows_become_questions_in_their_order_with_what_is_known(tmp_path):
     first, second = questions(tmp_path, 4)
     assert (first.campaign, first.round, first.task, first.domain) == ("tiny", 4, "mood", "posts")
-    assert [(q.sample_id, q.blind, q.why) for q in (first, second)] == [
+    assert [(q.sample_id, q.hide_prediction, q.why) for q in (first, second)] == [
         (7, True, "random"),
         (3, False, "hard"),
     ]

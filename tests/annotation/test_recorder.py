@@ -15,7 +15,7 @@ def answer(sample_id, annotator):
     return Answer("camp", "tone", "mail", sample_id, annotator, "good", 1)
 
 
-class Gate:
+class RequestLimits:
     """A store that lets nothing through until the test has queued what it wants to queue."""
 
     def __init__(self, store, error=None):
@@ -44,7 +44,7 @@ def asked(store):
 
 
 def test_answers_that_wait_for_each_other_are_one_transaction(asked):
-    gate = Gate(asked)
+    gate = RequestLimits(asked)
     answers = [answer(i, "ann") for i in range(10)]
     assert record_at_once(Recorder(gate), answers) == [None] * 10
     assert gate.groups == [10]
@@ -80,7 +80,7 @@ def test_who_no_longer_waits_does_not_keep_others_from_their_answer(asked):
 def test_a_broken_database_is_heard_of_by_everyone_who_waits(asked):
     broken = OSError("disk full")
     answers = [answer(i, "ann") for i in range(5)]
-    assert record_at_once(Recorder(Gate(asked, broken)), answers) == [broken] * 5
+    assert record_at_once(Recorder(RequestLimits(asked, broken)), answers) == [broken] * 5
 
 
 def test_many_people_answer_without_a_word_being_lost(asked):

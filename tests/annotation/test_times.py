@@ -2,9 +2,13 @@ import pytest
 
 from umc_ray.annotation.store import Answer
 from umc_ray.annotation.times import answer_times
-from umc_ray.records import Arm
+from umc_ray.records import DomainKey
 
-COSTS = {Arm("tone", "mail"): 1.0, Arm("tone", "chat"): 1.0, Arm("topic", "news"): 4.0}
+COSTS = {
+    DomainKey("tone", "mail"): 1.0,
+    DomainKey("tone", "chat"): 1.0,
+    DomainKey("topic", "news"): 4.0,
+}
 
 
 def answer(sample_id, domain, seconds, **values):

@@ -1,9 +1,9 @@
 import pytest
 
-from umc_ray.annotation.backend import collect_all
+from umc_ray.annotation.backends.backend import collect_all
+from umc_ray.annotation.backends.web import WebBackend
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.annotation.web import WebBackend
-from umc_ray.errors import Waiting
+from umc_ray.errors import AwaitingAnnotations
 
 AGREED = 20  # samples on which two people agree: they are right nearly always
 
@@ -34,12 +34,12 @@ def test_another_vote_is_asked_for_where_people_disagree_or_skip_and_no_more_tha
     vote(store, "bob", {**agreed, disputed: "bad", skipped: None})
     assert len(collect_all(backend, 1)) == 2 * (AGREED + 2)
 
-    with pytest.raises(Waiting, match=f"{AGREED} of {AGREED + 2} answered"):
+    with pytest.raises(AwaitingAnnotations, match=f"{AGREED} of {AGREED + 2} answered"):
         collect_all(backend, 1, max_votes=4)
     assert votes(store) == {**dict.fromkeys(range(AGREED), 2), disputed: 3, skipped: 3}
 
     vote(store, "cyd", {disputed: None, skipped: "good"})
-    with pytest.raises(Waiting):
+    with pytest.raises(AwaitingAnnotations):
         collect_all(backend, 1, max_votes=4)
     assert votes(store)[disputed] == 4
     vote(store, "dan", {disputed: None})  # still open, but there were enough

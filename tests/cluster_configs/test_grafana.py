@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ray.util.metrics import Counter, Histogram
 
-from umc_ray.pipeline.metrics import METRICS as RUN_METRICS
+from umc_ray.campaign.prometheus import METRICS as RUN_METRICS
 from umc_ray.serving.metrics import METRICS as SERVING_METRICS
 
 FILE = Path(__file__).parents[2] / "cluster_configs/grafana/umc_ray.json"

@@ -7,9 +7,9 @@ import pytest
 
 from tests.tiny import campaign, end, start_umc, write_campaign
 from umc_ray import cli
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 
-from tests.tiny import ARMS, campaign, results, texts, write_campaign, write_csv
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from tests.tiny import DOMAINS, campaign, results, texts, write_campaign, write_csv
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
@@ -56,7 +56,7 @@ def test_labels_are_the_majority_of_the_recorded_votes(reference):
     assert agreements == {0.67, 1.0}
 
 
-def test_a_domain_that_comes_later_is_another_arm_and_gets_labels(reference, tmp_path, umc_here):
+def test_a_domain_that_comes_later_is_another_domain_and_gets_labels(reference, tmp_path, umc_here):
     values = campaign(tmp_path, budget=ONE_ROUND)
     first, _ = run(tmp_path, values)
     before = results(first.storage)
@@ -73,16 +73,16 @@ def test_a_domain_that_comes_later_is_another_arm_and_gets_labels(reference, tmp
     assert {key: after[key] for key in before} == before
     new = [row for row in after["rounds/0002/labels.parquet"] if row["domain"] == "news"]
     assert new
-    arms = second.storage.read_json("rounds/0002/metrics.json")["arms"]
-    assert set(arms) == {*ARMS, "mood/news"}
-    assert arms["mood/news"]["labels"] == len(new)
+    domain_keys = second.storage.read_json("rounds/0002/metrics.json")["domains"]
+    assert set(domain_keys) == {*DOMAINS, "mood/news"}
+    assert domain_keys["mood/news"]["labels"] == len(new)
     assert "news" in second.storage.read_json("rounds/0002/training.json")["specialists"]["mood"]
 
     later["seed"] = 7
-    code, told = umc_here("run", write_campaign(tmp_path, later))
+    code, manifest = umc_here("run", write_campaign(tmp_path, later))
     assert code == 1
-    assert told.strip().startswith("error: seed is 7, but ")
-    assert len(told.strip().splitlines()) == 1
+    assert manifest.strip().startswith("error: seed is 7, but ")
+    assert len(manifest.strip().splitlines()) == 1
 
 
 def test_a_budget_larger_than_the_pool_ends_cleanly(tmp_path, umc_here):
@@ -91,12 +91,12 @@ def test_a_budget_larger_than_the_pool_ends_cleanly(tmp_path, umc_here):
     write_csv(tmp_path / "posts.csv", [{**row, "label": "good"} for row in rows])  # one class
     domains = values["tasks"]["mood"]["domains"]
     values["tasks"]["mood"]["domains"] = {"posts": domains["posts"]}
-    code, told = umc_here("run", write_campaign(tmp_path, values))
+    code, manifest = umc_here("run", write_campaign(tmp_path, values))
     assert code == 0
-    assert "finished: no sample of the pool is open: 14 have been asked about" in told
+    assert "finished: no sample of the pool is open: 14 have been asked about" in manifest
     found = results(Storage(str(tmp_path / "runs/tiny")))
     labels = [row for key, rows in found.items() if "labels" in key for row in rows]
     assert len({row["sample_id"] for row in labels}) == len(labels) == 14
-    code, told = umc_here("run", tmp_path / "campaign.yaml")
+    code, manifest = umc_here("run", tmp_path / "campaign.yaml")
     assert code == 0
-    assert "nothing to do: no sample of the pool is open: 14 have been asked about" in told
+    assert "nothing to do: no sample of the pool is open: 14 have been asked about" in manifest

@@ -10,10 +10,10 @@ from sklearn.metrics import adjusted_rand_score
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.tiny import BAD, GOOD, campaign, write_campaign
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.round import round_folder
-from umc_ray.run import Run
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.round import round_folder
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -111,8 +111,8 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
     lines = tmp_path / "runs/tiny-domains/mood/mixed/domains.yaml"
 
     truth = write_mixture(pool, 150)
-    code, told = umc_here("discover", path, "mood/mixed")
-    assert (code, "3 domains, discovered" in told) == (0, True)
+    code, manifest = umc_here("discover", path, "mood/mixed")
+    assert (code, "3 domains, discovered" in manifest) == (0, True)
     domains = yaml.safe_load(lines.read_text())
     first = dealt_out(domains)
     assert list(domains) == ["mixed-1", "mixed-2", "mixed-3"]
@@ -123,16 +123,16 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
         assert any(len(set(matter) & set(line.replace(",", "").split())) > 2 for line in words)
 
     more = write_mixture(pool, 165)
-    code, told = umc_here("discover", path, "mood/mixed")
-    assert (code, "3 domains, as discovered before" in told) == (0, True)
+    code, manifest = umc_here("discover", path, "mood/mixed")
+    assert (code, "3 domains, as discovered before" in manifest) == (0, True)
     second = dealt_out(yaml.safe_load(lines.read_text()))
     assert {key: second[key] for key in first} == first
     home = {truth[key]: name for key, name in first.items()}  # of most, if not of all
     new = [home[more[key]] == second[key] for key in more.keys() - first.keys()]
     assert (len(new), np.mean(new) > 0.8) == (15, True)
 
-    code, told = umc_here("discover", path, "mood/mixed", "--clusters", 4)
-    assert (code, "mood/mixed was dealt out into 3 domains before" in told) == (1, True)
+    code, manifest = umc_here("discover", path, "mood/mixed", "--clusters", 4)
+    assert (code, "mood/mixed was dealt out into 3 domains before" in manifest) == (1, True)
 
     values["tasks"]["mood"]["domains"] = yaml.safe_load(lines.read_text())
     run = Run(load_campaign(write_campaign(tmp_path, values)))
@@ -143,6 +143,6 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
 
 def test_a_domain_that_is_not_there_is_named(tmp_path, umc_here):
     path = write_campaign(tmp_path, campaign(tmp_path))
-    code, told = umc_here("discover", path, "mood/none")
+    code, manifest = umc_here("discover", path, "mood/none")
     assert code == 1
-    assert "no domain mood/none, the campaign has mood/reviews, mood/posts" in told
+    assert "no domain mood/none, the campaign has mood/reviews, mood/posts" in manifest

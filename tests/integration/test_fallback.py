@@ -3,14 +3,14 @@
 import pytest
 import yaml
 
-from tests.tiny import ARMS
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from tests.tiny import DOMAINS
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 
 pytestmark = pytest.mark.ray
 
-WORSE = {"of": "posts", "n": 90, "selected": 54, "random": 63, "p": 0.004, "worse": True}
+WORSE = {"of": "posts", "n": 90, "selected": 54, "random": 63, "p": 0.004, "harmful": True}
 
 
 def test_a_domain_is_drawn_at_random_as_long_as_selection_is_worse(campaign):
@@ -19,14 +19,14 @@ def test_a_domain_is_drawn_at_random_as_long_as_selection_is_worse(campaign):
     campaign.path.write_text(yaml.safe_dump(values))
     run = Run(load_campaign(campaign.path))
     training = run.storage.read_json("rounds/0002/training.json")
-    training["benefit"] = {"mood/posts": WORSE, "mood/reviews": {**WORSE, "worse": False}}
+    training["selection_test"] = {"mood/posts": WORSE, "mood/reviews": {**WORSE, "harmful": False}}
     run.storage.write_json("rounds/0002/training.json", training)
     assert run_campaign(run).rounds == 4
     drawn = [at_random(run, number) for number in (3, 4)]
-    verdicts = run.storage.read_json("rounds/0003/training.json")["benefit"]
-    assert set(verdicts) == set(ARMS)
+    verdicts = run.storage.read_json("rounds/0003/training.json")["selection_test"]
+    assert set(verdicts) == set(DOMAINS)
     assert (
-        run.storage.read_json("rounds/0003/metrics.json")["arms"]["mood/posts"]["benefit"]
+        run.storage.read_json("rounds/0003/metrics.json")["domains"]["mood/posts"]["selection_test"]
         == (verdicts["mood/posts"])
     )
     # Both domains are clean: the first honest verdict lifts what was made up.

@@ -88,8 +88,15 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
     assert first == {key: expected[key] for key in first}
 
     write_csv(tmp_path / "new.csv", texts(30, seed=4))
-    told = [path, tmp_path / "new.csv", "--domain", "mood/posts", "--output", tmp_path / "scored"]
-    scored = submit(cluster, "python", "jobs/score.py", *told)
+    manifest = [
+        path,
+        tmp_path / "new.csv",
+        "--domain",
+        "mood/posts",
+        "--output",
+        tmp_path / "scored",
+    ]
+    scored = submit(cluster, "python", "jobs/score.py", *manifest)
     assert scored.returncode == 0, scored.stdout + scored.stderr
     assert "30 samples are scored, 0 rows in quarantine" in scored.stdout
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
@@ -105,7 +112,7 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
 
 
 def test_jobs_bench(cluster, tmp_path):
-    told = ["--storage", tmp_path, "--rows", 300_000, "--workers", 1, 2]
-    measured = submit(cluster, "python", "-m", "jobs.bench", *told)
+    manifest = ["--storage", tmp_path, "--rows", 300_000, "--workers", 1, 2]
+    measured = submit(cluster, "python", "-m", "jobs.bench", *manifest)
     assert measured.returncode == 0, measured.stdout + measured.stderr
     assert list(Storage(str(tmp_path)).read_json("scaling.json")["rows_per_s"]) == ["1", "2"]

@@ -17,16 +17,16 @@ import pytest
 
 from tests import tiny
 from tests.serving.conftest import free_port
-from umc_ray.campaign import republish, run_campaign
-from umc_ray.config import load_campaign
+from umc_ray.campaign.campaign import republish, run_campaign
+from umc_ray.campaign.publish import read_published
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import LABELS, WHEEL, read_domain
-from umc_ray.errors import Waiting
+from umc_ray.errors import AwaitingAnnotations
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.bridge import pull, push
-from umc_ray.publication import read_published
-from umc_ray.run import Run
 
 pytestmark = [
     pytest.mark.labelstudio,
@@ -182,7 +182,7 @@ def test_rounds_are_asked_in_the_order_of_uncertainty_and_their_labels_train(
     run, known, label_studio, key
 ):
     with LabelStudio(label_studio, key) as studio:
-        with pytest.raises(Waiting, match="labelstudio push"):
+        with pytest.raises(AwaitingAnnotations, match="labelstudio push"):
             run_campaign(run)
         assert push(run, studio) == 20
         assert push(run, studio) == 0
@@ -190,7 +190,7 @@ def test_rounds_are_asked_in_the_order_of_uncertainty_and_their_labels_train(
         assert len(set(person.answer_all(20))) == 20
         assert (pull(run, studio), pull(run, studio)) == (20, 0)
 
-        with pytest.raises(Waiting):  # round 1 is learned from, round 2 is asked
+        with pytest.raises(AwaitingAnnotations):  # round 1 is learned from, round 2 is asked
             run_campaign(run)
         assert read_published(run.storage).round == 1
         assert push(run, studio) == 20
@@ -200,13 +200,13 @@ def test_rounds_are_asked_in_the_order_of_uncertainty_and_their_labels_train(
         assert person.answer_all(20) == expected
         assert pull(run, studio) == 20
 
-        with pytest.raises(Waiting):
+        with pytest.raises(AwaitingAnnotations):
             run_campaign(run)
-        told = read_published(run.storage)
-        assert told.round == 2
+        manifest = read_published(run.storage)
+        assert manifest.round == 2
         assert push(run, studio) == 20
         second = expected_order(studio, number)
-        assert studio.project(number)["model_version"] == told.version
+        assert studio.project(number)["model_version"] == manifest.version
         republish(run, None, back=True)  # other specialists, another order of the same items
         assert push(run, studio) == 0
         first = expected_order(studio, number)

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.tiny import campaign, texts, write_campaign, write_csv
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.run import Run
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 
 pytestmark = pytest.mark.ray
 
@@ -56,5 +56,5 @@ def test_one_label_pays_for_two_samples_and_only_audits_ask_again(ray_cluster, t
             "high": pytest.approx(1 - 0.025 ** (1 / again)),
         }
     }
-    scored = run.storage.read_json("rounds/0002/scores.json")["arms"]["mood/posts"]
+    scored = run.storage.read_json("rounds/0002/scores.json")["domains"]["mood/posts"]
     assert scored["open"] == 80 - len(known.keys() | taken)

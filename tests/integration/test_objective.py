@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.release.test_report import read
+from tests.report.test_report import read
 from tests.tiny import BAD, GOOD, PLAIN, campaign, texts, write_campaign, write_jsonl
-from umc_ray.campaign import run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.release.report import write_report
-from umc_ray.run import Run
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.report.report import write_report
 
 pytestmark = pytest.mark.ray
 
@@ -58,15 +58,15 @@ def test_the_worst_domain_gets_more_labels_where_it_counts_and_the_report_says_w
     ray_cluster, tmp_path
 ):
     pooled, worst = run(tmp_path, "pooled"), run(tmp_path, "worst")
-    bought = [found["arms"][HARD]["labels"] for found in map(last_metrics, (pooled, worst))]
+    bought = [found["domains"][HARD]["labels"] for found in map(last_metrics, (pooled, worst))]
     assert bought[0] < bought[1]
 
     write_report(worst, pooled)
     page = read(worst)
     assert "The allocation was asked for worst: the worst domain counts." in page.said()
     for opened, labels in zip((pooled, worst), bought, strict=True):
-        name, arms = opened.config.name, last_metrics(opened)["arms"]
-        easy, hard = (arms[arm]["test"]["accuracy"] for arm in (EASY, HARD))
+        name, domain_keys = opened.config.name, last_metrics(opened)["domains"]
+        easy, hard = (domain_keys[domain_key]["test"]["accuracy"] for domain_key in (EASY, HARD))
         assert hard < easy
         row = page.row(name)
         assert row[1] == name  # what was asked for is the campaign's name here

@@ -85,13 +85,13 @@ def test_own_images_and_texts_are_labeled_in_sheets(tmp_path, umc_here):
 
     for number in (1, 2):
         sheet = run / f"rounds/{number:04d}/sheet.csv"
-        code, told = umc_here("run", path)
-        assert code == WAITING, told
-        assert f"round {number}: 0 of 40 answered; fill in the label column of {sheet}" in told
+        code, manifest = umc_here("run", path)
+        assert code == WAITING, manifest
+        assert f"round {number}: 0 of 40 answered; fill in the label column of {sheet}" in manifest
         assert len(fill_in(sheet)) == 40
-    code, told = umc_here("run", path)
-    assert code == 0, told
-    assert "finished: the budget of 80 labels is spent" in told
+    code, manifest = umc_here("run", path)
+    assert code == 0, manifest
+    assert "finished: the budget of 80 labels is spent" in manifest
 
     storage = Storage(str(run))
     labels = [
@@ -108,7 +108,7 @@ def test_own_images_and_texts_are_labeled_in_sheets(tmp_path, umc_here):
     files = {row["source"].removeprefix(f"{tmp_path}/images/") for row in quarantined}
     assert files == {*BROKEN, f"{tmp_path}/texts.csv"}
 
-    code, told = umc_here("report", path)
+    code, manifest = umc_here("report", path)
     assert code == 0
     page = (run / "report/index.html").read_text()
     assert all(name in page for name in BROKEN)
@@ -145,8 +145,8 @@ def test_a_mistake_is_one_clear_line(tmp_path, umc_here, change, said):
         for folder in folders:
             place = place[folder]
         place[last] = value
-    code, told = umc_here("run", write_campaign(tmp_path, values))
+    code, manifest = umc_here("run", write_campaign(tmp_path, values))
     assert code == 1
-    (line,) = told.strip().splitlines()
+    (line,) = manifest.strip().splitlines()
     assert line.startswith("error: ")
     assert said in line

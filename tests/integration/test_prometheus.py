@@ -3,20 +3,20 @@
 import pytest
 
 from tests.prometheus import exported
-from tests.tiny import ARMS
-from umc_ray.campaign import round_metrics, show
+from tests.tiny import DOMAINS
+from umc_ray.campaign.campaign import round_metrics, show
 
 pytestmark = pytest.mark.ray
 
 
 def test_a_campaign_is_seen_by_prometheus(reference):
     show(reference, 3)
-    last = round_metrics(reference.storage, 3)[-1]["arms"]
+    last = round_metrics(reference.storage, 3)[-1]["domains"]
     expected = {("ray_umc_round",): 3}
-    for arm in ARMS:
-        expected["ray_umc_labels", arm] = last[arm]["labels"]
-        expected["ray_umc_accuracy", arm, "audit"] = last[arm]["audit"]["accuracy"]
-        expected["ray_umc_quarantined_rows", arm] = 0
+    for domain_key in DOMAINS:
+        expected["ray_umc_labels", domain_key] = last[domain_key]["labels"]
+        expected["ray_umc_accuracy", domain_key, "audit"] = last[domain_key]["audit"]["accuracy"]
+        expected["ray_umc_quarantined_rows", domain_key] = 0
     # Ray forgets a gauge after 20 s, and this test may come minutes after the campaign.
     found = exported("tiny", last=expected, again=reference.metrics.repeat)
     assert expected.items() <= found.items()

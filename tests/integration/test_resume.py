@@ -87,9 +87,9 @@ def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, umc):
         assert answers(run)[: len(kept)] == kept
         kept = answers(run)
     process = umc("run", path)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
-    assert "finished: the budget of 90 labels is spent" in told
+    manifest, _ = process.communicate()
+    assert process.returncode == 0, manifest
+    assert "finished: the budget of 90 labels is spent" in manifest
     assert results(run) == results(reference.storage)
     stored = answers(run)
     assert stored[: len(kept)] == kept
@@ -101,9 +101,9 @@ def test_a_finished_campaign_recomputes_nothing(reference, umc, ray_folder):
     run = Path(reference.storage.root)
     before, stored = written(run), answers(run)
     process = umc("run", run.parent.parent / "campaign.yaml")
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
-    assert told.strip() == "nothing to do: the budget of 90 labels is spent after 3 rounds"
+    manifest, _ = process.communicate()
+    assert process.returncode == 0, manifest
+    assert manifest.strip() == "nothing to do: the budget of 90 labels is spent after 3 rounds"
     assert (written(run), answers(run)) == (before, stored)
     assert not list(ray_folder.iterdir())  # not even a Ray was started
 
@@ -122,11 +122,11 @@ def test_a_run_that_is_told_to_stop_ends_cleanly_and_goes_on(reference, tmp_path
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.001)
     process.terminate()
-    told, _ = process.communicate()
-    assert process.returncode == STOPPED_EXIT, told
-    assert "stopped by SIGTERM: what is done is stored" in told
+    manifest, _ = process.communicate()
+    assert process.returncode == STOPPED_EXIT, manifest
+    assert "stopped by SIGTERM: what is done is stored" in manifest
     assert not list(run.glob("running/*"))
     process = umc("run", path)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
+    manifest, _ = process.communicate()
+    assert process.returncode == 0, manifest
     assert results(run) == results(reference.storage)

@@ -51,8 +51,8 @@ def test_a_campaign_on_s3_asks_what_one_on_a_disk_asks(reference, s3, tmp_path, 
         for split in {"source", "test"} & set(domain):
             domain[split] = f"s3://umc-campaign/in/{domain[split]}"
     process = umc("run", write_campaign(tmp_path, values), **s3)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
+    manifest, _ = process.communicate()
+    assert process.returncode == 0, manifest
     found, expected = results(Storage("s3://umc-campaign/runs/tiny")), results(reference.storage)
     assert len(found) == 4
     assert found == {key: expected[key] for key in found}

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pytest
 
 from tests.tiny import campaign, texts, write_campaign, write_csv
-from umc_ray.config import load_campaign
+from umc_ray.bulk_scoring import score_new
+from umc_ray.campaign.state import Run
+from umc_ray.cluster.stream import run_item
+from umc_ray.config.loading import load_campaign
+from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import ConfigError, DataError, StoreError
-from umc_ray.pipeline.encoders import load_encoder
-from umc_ray.pipeline.ensemble import EnsembleRef, load_ensemble
-from umc_ray.pipeline.stream import run_item
-from umc_ray.records import Arm
-from umc_ray.run import Run
-from umc_ray.scoring import score_new
+from umc_ray.records import DomainKey
+from umc_ray.specialists.ensemble import EnsembleRef, load_ensemble
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
 
-POSTS = Arm("mood", "posts")
+POSTS = DomainKey("mood", "posts")
 
 
 ROWS = texts(45, seed=5)
@@ -80,7 +80,7 @@ def test_a_pass_that_was_cut_short_goes_on(reference, whole, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("umc_ray.scoring.score_parts", first_part_only)
+        patch.setattr("umc_ray.bulk_scoring.score_parts", first_part_only)
         score_new(reference, source, POSTS, cut)
 
     score_new(reference, source, POSTS, cut)
@@ -91,7 +91,7 @@ def test_a_pass_that_was_cut_short_goes_on(reference, whole, monkeypatch):
 
 def test_what_cannot_be_scored_is_told(reference, tmp_path):
     with pytest.raises(ConfigError, match="no domain mood/none, the campaign has mood/reviews, "):
-        score_new(reference, "new.csv", Arm("mood", "none"), str(tmp_path / "out"))
+        score_new(reference, "new.csv", DomainKey("mood", "none"), str(tmp_path / "out"))
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         score_new(reference, str(tmp_path / "none.csv"), POSTS, str(tmp_path / "out"))
     fresh = Run(load_campaign(write_campaign(tmp_path, campaign(tmp_path))))

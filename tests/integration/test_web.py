@@ -10,14 +10,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serving.conftest import free_port
-from tests.tiny import ARMS, campaign, results, write_campaign
-from umc_ray.annotation.desk import Desk
+from tests.tiny import DOMAINS, campaign, results, write_campaign
+from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.store import Answer
-from umc_ray.campaign import finished_rounds, run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.errors import Waiting
-from umc_ray.pipeline.batch import NO_MODEL
-from umc_ray.run import Run
+from umc_ray.campaign.campaign import finished_rounds, run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.errors import AwaitingAnnotations
+from umc_ray.selection.batch import NO_MODEL
 from umc_ray.web.app import create_app
 from umc_ray.web.server import set_account
 from umc_ray.web.site import Site
@@ -57,10 +57,10 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
     tmp_path, umc, umc_here, monkeypatch
 ):
     path = write_campaign(tmp_path, campaign(tmp_path, **VALUES))
-    code, told = umc_here("run", path)
-    assert (code, "round 1: 0 of 20 answered; people answer on the page" in told) == (3, True)
-    code, told = umc_here("annotate", path)
-    assert (code, "umc account CAMPAIGN.yaml NAME --role admin" in told) == (1, True)
+    code, manifest = umc_here("run", path)
+    assert (code, "round 1: 0 of 20 answered; people answer on the page" in manifest) == (3, True)
+    code, manifest = umc_here("annotate", path)
+    assert (code, "umc account CAMPAIGN.yaml NAME --role admin" in manifest) == (1, True)
 
     monkeypatch.setenv("UMC_PASSWORD", PASSWORD)
     assert umc_here("account", path, "ada", "--role", "admin")[0] == 0
@@ -79,8 +79,8 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
 
         page = TestClient(create_app(site), headers=key)
         assert len(label_all(page)) == 13
-        code, told = umc_here("run", path)
-        assert (code, "round 2: 0 of 20 answered" in told) == (3, True)
+        code, manifest = umc_here("run", path)
+        assert (code, "round 2: 0 of 20 answered" in manifest) == (3, True)
         html = page.get("/items?n=20").text
         assert "What each specialist says" in html
         assert "rank in domain" in html
@@ -92,7 +92,7 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
 
 def answer(run, count):
     """Answer the next questions in their order, as somebody at the page does; returns rounds."""
-    desk = Desk(run.store, "tiny", "ada")
+    desk = LeaseManager(run.store, "tiny", "ada")
     held = desk.claim(count)
     for each in held:
         seconds = 8.0 if each.domain == "reviews" else 2.0
@@ -111,7 +111,7 @@ def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cl
 
     def go_on():
         """Run as a new process would; returns the rounds that were asked and what is stored."""
-        with closing((run := Run(load_campaign(path))).store), suppress(Waiting):
+        with closing((run := Run(load_campaign(path))).store), suppress(AwaitingAnnotations):
             run_campaign(run)
         asked = [each.round for each in run.store.questions("tiny")]
         return Counter(asked), results(run.storage)
@@ -133,7 +133,7 @@ def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cl
         assert [all(known) for known in models.values()] == [False, False, True]
         assert finished_rounds(run.storage) == 1
         plan = run.storage.read_json("rounds/0003/allocation.json")
-        posts, reviews = (plan[name]["context"]["cost"] for name in ARMS)
+        posts, reviews = (plan[name]["context"]["cost"] for name in DOMAINS)
         assert 0 < posts < 1 < reviews  # by the time that the answers of round 1 took
         assert answer(run, 50) == [2] * 13 + [3] * 10
         asked, last = go_on()

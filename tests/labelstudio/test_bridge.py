@@ -6,11 +6,11 @@ import pytest
 
 from tests.labelstudio.fake import KEY, FakeStudio
 from umc_ray.annotation.store import Question
-from umc_ray.campaign import publish
+from umc_ray.campaign.campaign import publish
+from umc_ray.campaign.publish import read_published
 from umc_ray.labelstudio import bridge
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form
-from umc_ray.publication import read_published
 
 pytestmark = pytest.mark.ray  # of the campaign that is copied
 
@@ -35,7 +35,7 @@ def run(campaign):
                 votes=2,
                 priority=-float(i),
                 why=row["why"],
-                blind=row["audit"],
+                hide_prediction=row["audit"],
             )
             for i, row in enumerate(batch)
         ]
@@ -88,12 +88,16 @@ def test_questions_become_items_with_a_place_in_the_order_of_uncertainty(run, fa
 def test_an_item_says_why_and_what_the_model_thinks_but_not_of_audits(run, fake, studio):
     bridge.push(run, studio)
     questions = {bridge._name(each): each for each in run.store.questions("tiny")}
-    assert {each.blind for each in questions.values()} == {True, False}
+    assert {each.hide_prediction for each in questions.values()} == {True, False}
     for item in fake.items:
         question = questions[item["data"]["umc_id"]]
         (prediction,) = item["predictions"]
         assert item["data"]["text"]
-        assert bool(item["data"]["umc_why"]) == bool(prediction["result"]) == (not question.blind)
+        assert (
+            bool(item["data"]["umc_why"])
+            == bool(prediction["result"])
+            == (not question.hide_prediction)
+        )
 
 
 def test_pushing_again_changes_nothing(run, fake, studio):

@@ -10,8 +10,8 @@ from umc_ray.methods.consensus import (
     dawid_skene,
     krippendorff_alpha,
     majority,
+    needs_more_votes,
     one_rate,
-    unsettled,
 )
 
 FOUR_OBSERVERS = [
@@ -143,8 +143,8 @@ def test_crowdlab_says_when_nobody_can_be_compared():
 
 def test_only_doubtful_items_below_the_limit_get_another_vote():
     consensus = majority(*votes_of(["1 1 1", "1 2 2", "1 1 1"]), 2)
-    assert unsettled(consensus, np.array([3, 3, 5]), 5, 0.8).tolist() == [1]
-    assert unsettled(consensus, np.array([3, 3, 3]), 5, 0.6).tolist() == []
+    assert needs_more_votes(consensus, np.array([3, 3, 5]), 5, 0.8).tolist() == [1]
+    assert needs_more_votes(consensus, np.array([3, 3, 3]), 5, 0.6).tolist() == []
 
 
 def test_the_one_rate_follows_from_how_often_two_people_agree():

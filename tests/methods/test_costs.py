@@ -8,7 +8,7 @@ def test_equal_times_are_the_cost():
     assert expected_seconds([4.0, 4.0, 4.0], [0, 0, 1], 2) == pytest.approx([4.0, 4.0])
 
 
-def test_of_two_arms_with_many_answers_each_has_its_own_mean():
+def test_of_two_domains_with_many_answers_each_has_its_own_mean():
     rng = np.random.default_rng(0)
     times = np.concatenate(
         [rng.lognormal(np.log(3), 0.5, 2000), rng.lognormal(np.log(9), 0.5, 2000)]
@@ -18,8 +18,8 @@ def test_of_two_arms_with_many_answers_each_has_its_own_mean():
 
 
 def test_few_answers_are_drawn_towards_all_and_none_get_that():
-    times, arms = [2.0] * 30 + [32.0] * 10, [0] * 30 + [1] * 10
-    few = expected_seconds(times, arms, 3)
+    times, domain_keys = [2.0] * 30 + [32.0] * 10, [0] * 30 + [1] * 10
+    few = expected_seconds(times, domain_keys, 3)
     overall = np.exp((30 * np.log(2) + 10 * np.log(32)) / 40)  # 4
     halfway = np.exp((10 * np.log(32) + PRIOR_ANSWERS * np.log(overall)) / (10 + PRIOR_ANSWERS))
     assert few[1:] == pytest.approx([halfway, overall])

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.release.conftest import ATTACK, build_run
+from tests.finished import ATTACK, build_run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.storage import Storage

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from tests.release.conftest import build_run
-from tests.release.test_report import read
+from tests.finished import build_run
+from tests.report.test_report import read
 from umc_ray.records import NEAR_DUPLICATES
 from umc_ray.release.export import write_release
-from umc_ray.release.report import write_report
+from umc_ray.report.report import write_report
 from umc_ray.storage import Storage
 
 SHOP = "near_duplicates/mood/shop.parquet"

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from tests.serving.conftest import local_client
-from umc_ray.campaign import publish
-from umc_ray.publication import PUBLISHED, read_published
+from umc_ray.campaign.campaign import publish
+from umc_ray.campaign.publish import PUBLISHED, read_published
 from umc_ray.serving.settings import ServingConfig
 
 pytestmark = pytest.mark.ray
@@ -64,7 +64,7 @@ def test_neighbors_are_the_labeled_samples_next_to_it(server):
             labels[row["domain"], row["sample_id"]] = run.classes["mood"][row["label"]]
     part = next(part for part in run.parts if part.split == "pool")
     rows = run.storage.read_table(part.key("pool"), ["sample_id", "text"]).to_pylist()
-    row = next(row for row in rows if (part.arm.domain, row["sample_id"]) in labels)
+    row = next(row for row in rows if (part.domain_key.domain, row["sample_id"]) in labels)
     body = {"samples": [{"text": row["text"]}, {"text": "sad poor bad"}], "neighbors": 4}
     itself, sad = server.post("/v1/score", json=body).json()["results"]
     assert itself["neighbors"][0]["sample_id"] == row["sample_id"]
@@ -79,12 +79,12 @@ def test_neighbors_are_the_labeled_samples_next_to_it(server):
 
 
 def test_a_label_stands_by_itself_where_a_certificate_says_so(campaign):
-    told = campaign.run.storage.read_json(PUBLISHED)
+    manifest = campaign.run.storage.read_json(PUBLISHED)
     body = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
 
     def routes(certificate):
-        told["ensembles"]["mood"]["certificate"] = certificate
-        campaign.run.storage.write_json(PUBLISHED, told)
+        manifest["ensembles"]["mood"]["certificate"] = certificate
+        campaign.run.storage.write_json(PUBLISHED, manifest)
         with local_client(ServingConfig(campaign=campaign.path)) as client:
             answer = client.post("/v1/score", json=body).json()
         assert answer["certificate"] == certificate
@@ -110,14 +110,14 @@ def test_embeddings_are_those_of_the_pool(server):
 
 
 def test_the_state_can_be_read(server):
-    told = read_published(server.campaign.run.storage)
+    manifest = read_published(server.campaign.run.storage)
     models = server.get("/v1/models").json()
-    assert (models["version"], models["round"]) == (told.version, told.round)
+    assert (models["version"], models["round"]) == (manifest.version, manifest.round)
     assert models["tasks"]["mood"]["labels"] == ["bad", "good"]
     campaign = server.get("/v1/campaign").json()
     assert (campaign["name"], campaign["rounds"], campaign["labels"]) == ("tiny", 2, 60)
     assert server.get("/healthz").status_code == 200
-    assert server.get("/readyz").json() == {"version": told.version}
+    assert server.get("/readyz").json() == {"version": manifest.version}
 
 
 def test_the_api_describes_itself(server):
@@ -177,12 +177,12 @@ def scores(client, texts):
 
 def test_a_publication_that_is_not_whole_is_refused_and_the_old_one_goes_on(server):
     storage = server.campaign.run.storage
-    new, told = swap(server, 2), storage.read_json(PUBLISHED)
+    new, manifest = swap(server, 2), storage.read_json(PUBLISHED)
     old = swap(server, 1)
     key = "models/mood/0002/posts/model.safetensors"
     data = storage.read_bytes(key)
     storage.write_bytes(key, data[:-1] + bytes([data[-1] ^ 1]))
-    storage.write_json(PUBLISHED, told)
+    storage.write_json(PUBLISHED, manifest)
     models = until(server, lambda models: models["refused"])
     assert "not those that were published" in models["refused"]
     assert models["version"] == scores(server, ["good"])[0] == old

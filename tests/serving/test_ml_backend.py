@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from tests.serving.conftest import ADMIN, SCORE, local_client, picture
+from umc_ray.campaign.publish import read_published
 from umc_ray.labelstudio.form import form_xml
-from umc_ray.labelstudio.wake import take_note
-from umc_ray.publication import read_published
+from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.serving.settings import ServingConfig
 
 pytestmark = pytest.mark.ray
@@ -123,13 +123,13 @@ def test_a_form_for_other_labels_is_refused(client):
 )
 def test_a_webhook_leaves_a_note_and_nothing_of_its_message(client, path, message):
     storage = client.campaign.run.storage
-    assert not take_note(storage)
+    assert not take_notifications(storage)
     assert client.post(path, json=message).status_code == 200
     assert client.post(path, json=message).status_code == 200
     (key,) = storage.keys("labelstudio")
     assert storage.read_json(key) == {}
-    assert take_note(storage)
-    assert not take_note(storage)
+    assert take_notifications(storage)
+    assert not take_notifications(storage)
 
 
 def credentials(token):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from umc_ray.campaign import publish, republish, run_campaign
+from umc_ray.campaign.campaign import publish, republish, run_campaign
+from umc_ray.campaign.publish import read_published
 from umc_ray.errors import StoreError
-from umc_ray.publication import read_published
 
 pytestmark = pytest.mark.ray
 

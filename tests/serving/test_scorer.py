@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from umc_ray.config import load_campaign
-from umc_ray.pipeline.encoders import load_encoder
+from umc_ray.config.loading import load_campaign
+from umc_ray.encoders.registry import load_encoder
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.scorer import Bad, TaskScorer

@@ -9,9 +9,9 @@ from umc_ray.annotation.review import decisions
 KEY = "0123456789abcdef"
 
 
-def sample(index, arm=TEXT, number=2):
-    here = {"task": arm.task, "domain": arm.domain, "round": number}
-    return {**here, "sample_id": str(ids(arm, number)[index])}
+def sample(index, domain_key=TEXT, number=2):
+    here = {"task": domain_key.task, "domain": domain_key.domain, "round": number}
+    return {**here, "sample_id": str(ids(domain_key, number)[index])}
 
 
 def label(client, index, label="good", key=None, **values):
@@ -117,7 +117,7 @@ BATCH = {
     "domain": "mail",
     "samples": [
         {"text": XSS, "why": XSS, "probabilities": {"bad": 0.3, "good": 0.7}, "priority": 2},
-        {"text": "fine", "id": "m-2", "votes": 2, "blind": True},
+        {"text": "fine", "id": "m-2", "votes": 2, "hide_prediction": True},
         {"text": "known", "gold": "good"},
     ],
 }

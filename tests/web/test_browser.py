@@ -47,7 +47,7 @@ def served(tmp_path, chromium):
         yield world, address
 
 
-class Desk:
+class LeaseManager:
     """Somebody at the page."""
 
     def __init__(self, browser, address, name, path="/", **context):
@@ -135,7 +135,7 @@ class Desk:
 
 @contextmanager
 def at_desk(browser, address, name, path="/", **context):
-    desk = Desk(browser, address, name, path, **context)
+    desk = LeaseManager(browser, address, name, path, **context)
     try:
         yield desk
         assert desk.errors == []
@@ -166,7 +166,7 @@ def test_sixty_items_are_labeled_by_keyboard_alone_beside_somebody_else(served, 
         assert desk.violations() == []
         desk.shoot("skip")
         pressed[desk.label("2")] = "skip"
-        noted = desk.item
+        heartbeat = desk.item
         desk.press("n")
         desk.wait("dialog#note[open]")
         desk.page.keyboard.type("1 of these <b>is</b> odd")
@@ -201,7 +201,7 @@ def test_sixty_items_are_labeled_by_keyboard_alone_beside_somebody_else(served, 
     assert [str(each.sample_id) for each in mine(world, "reviewer")] == theirs
     assert not said.keys() & set(theirs)
     (note,) = world.store.events("note", "tiny")
-    assert (str(note.sample_id), note.reason) == (noted, "1 of these <b>is</b> odd")
+    assert (str(note.sample_id), note.reason) == (heartbeat, "1 of these <b>is</b> odd")
 
 
 def meant(world, item, key):

@@ -75,9 +75,11 @@ def articles(html):
 def test_of_a_blind_sample_the_page_gets_nothing_that_the_models_think(world):
     found = articles(world.client("admin").get("/items?n=50").text)
     assert len(found) == 50
-    blind = [each for each in found if str(ids(TEXT, 2)[-1]) in each]
-    assert len(blind) == 1
-    assert not re.search("%|Labeled before|specialist|measure accuracy|suggested", blind[0])
+    hide_prediction = [each for each in found if str(ids(TEXT, 2)[-1]) in each]
+    assert len(hide_prediction) == 1
+    assert not re.search(
+        "%|Labeled before|specialist|measure accuracy|suggested", hide_prediction[0]
+    )
     assert len([each for each in found if "What each specialist says" in each]) == 49
 
 
@@ -92,30 +94,38 @@ def test_suggestions_are_shown_as_configured(tmp_path, world_of):
 
 def test_neighbours_are_the_nearest_of_the_two_likeliest_classes(world):
     question = world.store.question(("tiny", "mood", ids(TEXT, 2)[0]))
-    near = world.site.alike.neighbours(question)
+    near = world.site.similar.neighbours(question)
     assert [each.label for each in near] == ["bad", "bad", "good", "good"]
     assert {each.question.sample_id for each in near} <= set(ids(TEXT, 1))
-    blind = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
-    assert world.site.alike.neighbours(blind) == []  # of the first round: nothing was labeled
+    hide_prediction = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
+    assert (
+        world.site.similar.neighbours(hide_prediction) == []
+    )  # of the first round: nothing was labeled
 
 
 def test_groups_hold_each_sample_once_and_no_audits(world):
-    groups = world.site.alike.groups(2)
+    groups = world.site.similar.groups(2)
     keys = [key for group in groups for key in group.keys]
-    expected = [("tiny", arm.task, i) for arm in (TEXT, PICTURES) for i in ids(arm, 2)[:-1]]
+    expected = [
+        ("tiny", domain_key.task, i)
+        for domain_key in (TEXT, PICTURES)
+        for i in ids(domain_key, 2)[:-1]
+    ]
     assert sorted(keys) == sorted(expected)
 
 
 def test_groups_come_the_tightest_first_and_without_what_is_answered(world):
     client = world.client("annotator")
-    first = world.site.alike.groups(2)[0]
-    taken = [answer(first.keys[0][2], "x", "good", arm=TEXT if first.task == "mood" else PICTURES)]
+    first = world.site.similar.groups(2)[0]
+    taken = [
+        answer(first.keys[0][2], "x", "good", domain_key=TEXT if first.task == "mood" else PICTURES)
+    ]
     world.store.record(taken, ["a"])
     html = client.get("/groups/next").text
     assert f'data-bulk="{first.name}"' in html
     shown = re.findall(r'<input type="checkbox"[^>]*data-sample="(\d+)"', html)
     assert [int(i) for i in shown] == [key[2] for key in first.keys[1:]]
-    names = " ".join(group.name for group in world.site.alike.groups(2))
+    names = " ".join(group.name for group in world.site.similar.groups(2))
     assert client.get("/groups/next", params={"after": names}).text.strip() == ""
 
 

@@ -8,12 +8,12 @@ import yaml
 from sklearn.datasets import load_digits
 
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.config import load_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.demo.digits import draw_scan
-from umc_ray.records import BATCH, LABELS, POOL, Arm, Part
-from umc_ray.run import Run
+from umc_ray.records import BATCH, LABELS, POOL, DomainKey, Part
 
-TEXT, PICTURES = Arm("mood", "posts"), Arm("digits", "scans")
+TEXT, PICTURES = DomainKey("mood", "posts"), DomainKey("digits", "scans")
 CLASSES = {"mood": ["bad", "good"], "digits": ["zero", "one", "neither"]}
 XSS = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`{{7*7}} javascript:hit=1"
 LABELED, ASKED = 6, {TEXT: 16, PICTURES: 80}  # samples of a domain: in the first round, and now
@@ -46,8 +46,8 @@ def write_world(folder, **annotation):
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(values))
     run = Run(load_campaign(path))
-    for arm in (TEXT, PICTURES):
-        _write_pool(run.storage, arm)
+    for domain_key in (TEXT, PICTURES):
+        _write_pool(run.storage, domain_key)
     for number in (1, 2):
         run.storage.write_table(f"rounds/{number:04d}/batch.parquet", batch(number))
     run.storage.write_table("rounds/0001/labels.parquet", _labels())
@@ -62,28 +62,28 @@ def ask(run, votes=1):
     return run
 
 
-def ids(arm, number):
+def ids(domain_key, number):
     """Return ids too large for JavaScript's numbers."""
-    first = 2**60 + (1000 if arm == PICTURES else 0) + (100 if number == 2 else 0)
-    return list(range(first, first + (ASKED[arm] if number == 2 else LABELED)))
+    first = 2**60 + (1000 if domain_key == PICTURES else 0) + (100 if number == 2 else 0)
+    return list(range(first, first + (ASKED[domain_key] if number == 2 else LABELED)))
 
 
 def batch(number):
     rows = []
-    for arm in (TEXT, PICTURES):
-        for i, sample_id in enumerate(ids(arm, number)):
+    for domain_key in (TEXT, PICTURES):
+        for i, sample_id in enumerate(ids(domain_key, number)):
             rng = np.random.default_rng(sample_id)
-            middle = np.eye(4)[i % 2 + 2 * (arm == PICTURES)]
+            middle = np.eye(4)[i % 2 + 2 * (domain_key == PICTURES)]
             embedding = (middle + 0.05 * rng.normal(size=4)).astype(np.float16).tobytes()
             rows.append(
                 {
-                    "task": arm.task,
-                    "domain": arm.domain,
+                    "task": domain_key.task,
+                    "domain": domain_key.domain,
                     "part": "part-00000",
                     "row": i + (LABELED if number == 2 else 0),
                     "sample_id": sample_id,
                     "acquisition": 0.5,
-                    "audit": i == ASKED[arm] - 1,
+                    "audit": i == ASKED[domain_key] - 1,
                     "embedding": embedding,
                     "predicted": i % 2,
                     "confidence": 0.75,
@@ -107,7 +107,7 @@ def question(row, number, votes=1):
         "margin": 0.5,
         "disagreement": 0.12,
         "rank": 3,
-        "ranked": ASKED[Arm(row["task"], row["domain"])] - 1,
+        "ranked": ASKED[DomainKey(row["task"], row["domain"])] - 1,
     }
     return Question(
         campaign="tiny",
@@ -119,12 +119,14 @@ def question(row, number, votes=1):
         priority=-float(row["sample_id"] % 1000),
         why=row["why"],
         payload=payload,
-        blind=row["audit"],
+        hide_prediction=row["audit"],
     )
 
 
-def answer(sample_id, annotator, label, arm=TEXT, number=2, **values):
-    return Answer("tiny", *(arm.task, arm.domain, sample_id), annotator, label, number, **values)
+def answer(sample_id, annotator, label, domain_key=TEXT, number=2, **values):
+    return Answer(
+        "tiny", *(domain_key.task, domain_key.domain, sample_id), annotator, label, number, **values
+    )
 
 
 def scans():
@@ -137,19 +139,19 @@ def scans():
             yield out.getvalue()
 
 
-def _write_pool(storage, arm):
+def _write_pool(storage, domain_key):
     rows, images = [], scans()
-    for i, sample_id in enumerate(ids(arm, 1) + ids(arm, 2)):
+    for i, sample_id in enumerate(ids(domain_key, 1) + ids(domain_key, 2)):
         text = f"{XSS} {i}" if i % 5 == 1 else f"The service was {'fine' if i % 2 else 'slow'}, {i}"
-        image = next(images) if arm == PICTURES else None
+        image = next(images) if domain_key == PICTURES else None
         row = {"sample_id": sample_id, "key": f"k{i}", "source": "x", "aliases": []}
         rows.append({**row, "text": None if image else text, "image": image})
-    part = Part("pool", arm, "part-00000", len(rows))
+    part = Part("pool", domain_key, "part-00000", len(rows))
     storage.write_table(part.key("pool"), pa.Table.from_pylist(rows, schema=POOL))
     counts = dict.fromkeys(("duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
     found = {"parts": [[part.name, part.rows]], "rows": len(rows), "fingerprint": "x"}
     manifest = {**found, **counts, "reasons": {}, "sources": {}}
-    storage.write_json(f"pool/pool/{arm}/manifest.json", manifest)
+    storage.write_json(f"pool/pool/{domain_key}/manifest.json", manifest)
 
 
 def _labels():

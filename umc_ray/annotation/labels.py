@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.annotation.ledger import SampleKey
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Answer
 from umc_ray.annotation.votes import vote_arrays
 from umc_ray.methods.consensus import majority
-from umc_ray.records import LABELS, Arm
+from umc_ray.records import LABELS, DomainKey
 
 
 def label_table(
     answers: Sequence[Answer],
     classes: Mapping[str, Sequence[str]],
-    costs: Mapping[Arm, float],
+    costs: Mapping[DomainKey, float],
     number: int,
     decisions: Mapping[SampleKey, Answer] | None = None,
 ) -> pa.Table:
@@ -48,7 +48,7 @@ def _task_labels(
     decided: Mapping[int, str | None],
     task: str,
     labels: Sequence[str],
-    costs: Mapping[Arm, float],
+    costs: Mapping[DomainKey, float],
     number: int,
 ) -> pa.Table:
     given = [
@@ -74,6 +74,6 @@ def _task_labels(
         pa.array([votes[i] for i in ids], pa.int16()),
         pa.array(agreement_N.astype(np.float32)),
         pa.array([number] * len(ids), pa.int32()),
-        pa.array([asked[i] * costs[Arm(task, domains[i])] for i in ids], pa.float64()),
+        pa.array([asked[i] * costs[DomainKey(task, domains[i])] for i in ids], pa.float64()),
     ]
     return pa.Table.from_arrays(columns, schema=LABELS)

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from umc_ray.annotation.store import Question
-from umc_ray.config import CampaignConfig
-from umc_ray.pipeline.batch import NO_MODEL
-from umc_ray.pipeline.ensemble import EnsembleRef
-from umc_ray.pipeline.opinions import OPINION, batch_opinions
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.selection.batch import NO_MODEL
+from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.predictions import PREDICTION_FIELDS, batch_predictions
 from umc_ray.storage import Storage
 
 
@@ -32,11 +32,11 @@ def batch_questions(
     refs = {name: EnsembleRef.from_json(each) for name, each in ensembles.items()}
     shown = refs if config.annotation.backend == "web" else {}
     classes = {name: task.labels for name, task in config.tasks.items()}
-    opinions = batch_opinions(storage, shown, batch, classes)
+    predictions = batch_predictions(storage, shown, batch, classes)
     rows = batch.drop_columns(["embedding"]).to_pylist()
     return [
-        _question(config, number, position, {**row, **opinion})
-        for position, (row, opinion) in enumerate(zip(rows, opinions, strict=True))
+        _question(config, number, position, {**row, **prediction})
+        for position, (row, prediction) in enumerate(zip(rows, predictions, strict=True))
     ]
 
 
@@ -53,10 +53,10 @@ def _question(
         votes=config.annotation.votes,
         priority=-(number + position / (position + 1)),  # all of a round before the next one's
         why=row["why"],
-        blind=row["audit"],
+        hide_prediction=row["audit"],
         payload={
             "predicted": config.tasks[row["task"]].labels[row["predicted"]] if known else None,
             "confidence": row["confidence"],
-            **{name: row[name] for name in OPINION if name in row},
+            **{name: row[name] for name in PREDICTION_FIELDS if name in row},
         },
     )

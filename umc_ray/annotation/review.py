@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from umc_ray.annotation.ledger import SampleKey
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 
 

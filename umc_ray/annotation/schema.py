@@ -62,7 +62,7 @@ QUESTIONS = Table(
     Column("why", Text, nullable=False),
     Column("payload", JSON, nullable=False),
     Column("gold", Text),
-    Column("blind", Boolean, nullable=False),
+    Column("hide_prediction", Boolean, nullable=False),
     Column("given", Integer, nullable=False, default=0),  # answers that stand
     Column("closed", Boolean, nullable=False, default=False),
     UniqueConstraint("campaign", "task", "sample_id", name="questions_sample"),

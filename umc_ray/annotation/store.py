@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
 
-from umc_ray.annotation.ledger import SampleKey, append_events, chunks, find_questions
+from umc_ray.annotation.events import SampleKey, append_events, chunks, find_questions
 from umc_ray.annotation.schema import (
     EVENTS,
     OPEN,
@@ -30,7 +30,7 @@ class Question:
     """A sample that people are asked about.
 
     `payload` is what the page shows beside the sample, as JSON: `predicted` (a label),
-    `confidence` (0 to 1), and what `umc_ray.pipeline.opinions` says. Questions of higher
+    `confidence` (0 to 1), and what `umc_ray.specialists.predictions` says. Questions of higher
     `priority` come first. `blind`: the page hides what the model thinks. `gold`: the label is
     known, each person is asked, and it is never open.
     """
@@ -45,7 +45,7 @@ class Question:
     why: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
     gold: str | None = None
-    blind: bool = False
+    hide_prediction: bool = False
 
     @property
     def key(self) -> SampleKey:

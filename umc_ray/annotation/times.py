@@ -6,10 +6,10 @@ from typing import Any
 
 from umc_ray.annotation.store import Answer
 from umc_ray.methods.costs import expected_seconds
-from umc_ray.records import Arm
+from umc_ray.records import DomainKey
 
 
-def answer_times(answers: Sequence[Answer], costs: Mapping[Arm, float]) -> dict[str, Any]:
+def answer_times(answers: Sequence[Answer], costs: Mapping[DomainKey, float]) -> dict[str, Any]:
     """Return by domain `timed` answers, expected `seconds`, and the `cost` of an answer by them.
 
     The measured costs of all timed answers add up to their configured ones: seconds decide how
@@ -20,25 +20,29 @@ def answer_times(answers: Sequence[Answer], costs: Mapping[Arm, float]) -> dict[
         answers: of a campaign.
         costs: of one answer, as configured, of all domains.
     """
-    arms = {arm: index for index, arm in enumerate(costs)}
+    domain_keys = {domain_key: index for index, domain_key in enumerate(costs)}
     sizes = Counter((each.annotator, each.bulk) for each in answers)
     timed = [
-        (arms[arm], each.seconds / (1 if each.bulk is None else sizes[each.annotator, each.bulk]))
+        (
+            domain_keys[domain_key],
+            each.seconds / (1 if each.bulk is None else sizes[each.annotator, each.bulk]),
+        )
         for each in answers
-        if each.seconds is not None and (arm := Arm(each.task, each.domain)) in arms
+        if each.seconds is not None
+        and (domain_key := DomainKey(each.task, each.domain)) in domain_keys
     ]
     if not timed:
         return {}
-    arms_N, seconds_N = zip(*timed, strict=True)
-    expected = expected_seconds(seconds_N, arms_N, len(arms))
-    counts = Counter(arms_N)
-    configured = sum(counts[i] * costs[arm] for arm, i in arms.items())
+    domains_N, seconds_N = zip(*timed, strict=True)
+    expected = expected_seconds(seconds_N, domains_N, len(domain_keys))
+    counts = Counter(domains_N)
+    configured = sum(counts[i] * costs[domain_key] for domain_key, i in domain_keys.items())
     per_second = configured / sum(counts[i] * float(expected[i]) for i in counts)
     return {
-        str(arm): {
+        str(domain_key): {
             "timed": counts[i],
             "seconds": float(expected[i]),
             "cost": float(expected[i]) * per_second,
         }
-        for arm, i in arms.items()
+        for domain_key, i in domain_keys.items()
     }

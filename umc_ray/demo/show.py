@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from umc_ray.campaign import finished_rounds, round_metrics, run_campaign
-from umc_ray.config import load_campaign
-from umc_ray.console import ProgressWatch, console
+from umc_ray.campaign.campaign import finished_rounds, round_metrics, run_campaign
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.console import ProgressDisplay, console
 from umc_ray.demo.prepare import prepare
 from umc_ray.methods.savings import Curve, labels_to_reach, saving
-from umc_ray.release.report import write_report
-from umc_ray.run import Run
+from umc_ray.report.report import write_report
 
 CONTROL = {"selection": {"strategy": "random"}, "allocation": {"policy": "uniform"}}
 
@@ -25,7 +25,7 @@ def run_demo(folder: Path) -> None:
     campaign, control = write_campaigns(folder)
     runs = []
     for path in (campaign, control):
-        with ProgressWatch() as watch:
+        with ProgressDisplay() as watch:
             run = Run(load_campaign(path), watch)
             console.print(f"[bold]{run.config.name}[/]")
             outcome = run_campaign(run)
@@ -58,8 +58,8 @@ def comparison(run: Run, control: Run) -> Table:
     for name in ("domain", "umc_ray", "random", "difference"):
         table.add_column(name, justify="left" if name == "domain" else "right")
     rows = [
-        (arm, found["test"]["accuracy"], other["arms"][arm]["test"]["accuracy"])
-        for arm, found in mine["arms"].items()
+        (domain_key, found["test"]["accuracy"], other["domains"][domain_key]["test"]["accuracy"])
+        for domain_key, found in mine["domains"].items()
     ]
     rows.append(("all domains alike", mine["test_accuracy"], other["test_accuracy"]))
     for name, accuracy, against in rows:

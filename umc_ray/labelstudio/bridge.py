@@ -17,17 +17,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from umc_ray.annotation.backend import sample_rows
+from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
+from umc_ray.campaign.state import Run, round_folder
+from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form, form_xml, seconds_since_1970, urgency
-from umc_ray.labelstudio.wake import take_note
+from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.methods.scoring import acquisition, score
-from umc_ray.pipeline.encoders import load_encoder
-from umc_ray.publication import PUBLISHED, Publication, load_published, read_published
 from umc_ray.records import embeddings_array
-from umc_ray.run import Run, round_folder
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def sync(
     """Pull whenever a webhook left a note, and now and then without; gives what each pull found."""
     last = -RECONCILE_EVERY_S
     while not over():
-        if take_note(run.storage) or time.monotonic() - last >= RECONCILE_EVERY_S:
+        if take_notifications(run.storage) or time.monotonic() - last >= RECONCILE_EVERY_S:
             last = time.monotonic()
             yield pull(run, studio)
         wait(NOTES_EVERY_S)
@@ -185,7 +185,7 @@ def _publication(run: Run) -> Publication | None:
 
 
 def _version(publication: Publication | None) -> str:
-    return "none" if publication is None else publication.told.version
+    return "none" if publication is None else publication.manifest.version
 
 
 def _predictions(
@@ -247,7 +247,7 @@ def _item(project: Project, question: Question, row: Mapping[str, Any]) -> Docum
         "umc_id": _name(question),
         "umc_domain": question.domain,
         "umc_round": question.round,
-        "umc_why": "" if question.blind else question.why,
+        "umc_why": "" if question.hide_prediction else question.why,
     }
     return {"data": data}
 
@@ -269,7 +269,7 @@ def _predict(
         if question is None or question.sample_id not in found or version in known:
             continue
         prediction = project.prediction(found[question.sample_id], version)
-        if question.blind:  # it has its place in the order, and shows no label
+        if question.hide_prediction:  # it has its place in the order, and shows no label
             prediction["result"] = []
         studio.predict({**prediction, "task": item["id"], "project": project.number})
     studio.change_project(project.number, model_version=version)

@@ -127,14 +127,14 @@ def _seed_centers(x_ND: Tensor, weight_N: Tensor, k: int, generator: torch.Gener
     Scalable K-Means++ (many draws a round).
     """
     norm_N = squared_norms(x_ND)
-    chosen = _draw(weight_N, 1, generator)
+    chosen = _random_order(weight_N, 1, generator)
     nearest_N = torch.full_like(norm_N, torch.inf)
     new = chosen
     while True:
         nearest_N = torch.minimum(nearest_N, assign(x_ND, x_ND[new])[1])
         nearest_N[nearest_N <= SAME * norm_N] = 0
         size = min(k - len(chosen), -(-k // _SEED_ROUNDS))
-        tried = _draw(nearest_N * weight_N, size * (2 + int(math.log(k))), generator)
+        tried = _random_order(nearest_N * weight_N, size * (2 + int(math.log(k))), generator)
         if not len(tried):
             return x_ND[chosen]
         new = _best_of_groups(x_ND, weight_N, nearest_N, tried, size)
@@ -162,7 +162,7 @@ def _best_of_groups(
     return new[~close_BB.tril(-1).any(1)]
 
 
-def _draw(mass_N: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def _random_order(mass_N: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Rows drawn without replacement with odds `mass_N`, fewer when fewer have mass.
 
     Numbers come from the CPU generator, so that CPU and CUDA draw alike.

@@ -185,7 +185,7 @@ def krippendorff_alpha(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes
     return float(1 - observed * (votes_N.sum() - 1) / pairs)
 
 
-def unsettled(
+def needs_more_votes(
     consensus: Consensus, votes_N: Ints, max_votes: int, confidence: float
 ) -> npt.NDArray[np.int64]:
     """Return the items worth another vote: below `max_votes`, and no class of that `confidence`."""

@@ -4,8 +4,10 @@ Suffixes: N samples, R samples that are the first with their content.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,12 @@ def sample_ids(task: str, domain: str, split: str, keys: Iterable[str]) -> Ints:
 def content_hash(content: bytes) -> bytes:
     """Return 16 bytes that are the same for the same content, and for nothing else in practice."""
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def fingerprint(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hold
+    """Return 16 hex digits that change when the JSON form of a value changes."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def uniform(ids_N: Ints, seed: int, purpose: str) -> Floats:

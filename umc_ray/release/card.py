@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import yaml
 
+from umc_ray.campaign.history import History
 from umc_ray.release.dataset import IMAGE, VALUES, Column, DataFile, Kind, columns
-from umc_ray.release.history import History
-from umc_ray.release.pages import render
+from umc_ray.report.pages import render
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -35,7 +35,10 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         metrics=history.metrics[-1],
         asked=len(history.batches),
         rounds=history.rounds,
-        pools={str(arm): sum(p.rows for p in history.run.pool(arm)) for arm in config.domains()},
+        pools={
+            str(domain_key): sum(p.rows for p in history.run.pool(domain_key))
+            for domain_key in config.domains()
+        },
     )
 
 
@@ -45,7 +48,7 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
     What near-duplicates took over is another configuration.
     """
     config = history.run.config
-    kinds = {config.tasks[file.arm.task].kind for file in files}
+    kinds = {config.tasks[file.domain_key.task].kind for file in files}
     shown = {
         _config_name(name, kind): (name, kind)
         for kind in get_args(Kind)
@@ -72,7 +75,7 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
 
 def of_task(files: Sequence[DataFile], task: str, kind: Kind) -> list[DataFile]:
     """Return a task's files of a kind."""
-    return [file for file in files if (file.arm.task, file.kind) == (task, kind)]
+    return [file for file in files if (file.domain_key.task, file.kind) == (task, kind)]
 
 
 def _config_name(task: str, kind: Kind) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from umc_ray.campaign.history import History
 from umc_ray.release.dataset import IMAGE, Column, DataFile, columns
-from umc_ray.release.history import History
 
 ABOUT = {
     "data": "the labeled samples",
@@ -47,10 +47,10 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
             mlc.RecordSet(
                 id=file.records,
                 name=file.records,
-                description=f"{ABOUT[file.kind]} of {file.arm}",
+                description=f"{ABOUT[file.kind]} of {file.domain_key}",
                 fields=[
                     _field(mlc, file, column)
-                    for column in columns(config.tasks[file.arm.task], file.kind)
+                    for column in columns(config.tasks[file.domain_key.task], file.kind)
                 ],
             )
             for file in files

@@ -7,8 +7,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from umc_ray.config import TaskConfig
-from umc_ray.records import Arm
+from umc_ray.config.task import TaskConfig
+from umc_ray.records import DomainKey
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ Kind = Literal["data", "near_duplicates"]
 class DataFile:
     """A released table of one domain, and what the card says of it."""
 
-    arm: Arm
+    domain_key: DomainKey
     kind: Kind
     path: str
     sha256: str
@@ -92,7 +92,7 @@ class DataFile:
     @property
     def records(self) -> str:
         """Name its records for machines."""
-        return str(self.arm) if self.kind == "data" else f"{self.arm}/{self.kind}"
+        return str(self.domain_key) if self.kind == "data" else f"{self.domain_key}/{self.kind}"
 
 
 def payload(task: TaskConfig) -> Column:

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.config import NAME
+from umc_ray.campaign.history import ANSWERS, History, of_domains
+from umc_ray.campaign.provenance import provenance
+from umc_ray.campaign.state import Run
+from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, StoreError
-from umc_ray.pipeline.batch import gather
-from umc_ray.records import Arm, Part
+from umc_ray.records import DomainKey, Part
 from umc_ray.release.card import card
 from umc_ray.release.croissant import croissant
 from umc_ray.release.dataset import SCORE_COLUMNS, DataFile, Kind, payload, release_schema
-from umc_ray.release.history import ANSWERS, History, of_arms
-from umc_ray.release.provenance import provenance
-from umc_ray.run import Run
+from umc_ray.selection.batch import gather
 from umc_ray.storage import Storage
 
 PROVENANCE = "provenance.json"
@@ -48,14 +48,19 @@ def write_release(run: Run, version: str | None = None) -> str:
     history = History.of(run)
     version = _next_version(run.storage) if version is None else version
     folder = _new_folder(run.storage, version)
-    arms = [arm for arm in run.config.domains() if _labeled(history, arm).num_rows]
-    if not arms:
+    domain_keys = [
+        domain_key for domain_key in run.config.domains() if _labeled(history, domain_key).num_rows
+    ]
+    if not domain_keys:
         raise StoreError(f"no sample of {run.storage.root} has a label: nothing to release")
-    files = [_write(history, arm, folder, "data", _domain_table(history, arm)) for arm in arms]
-    for arm in arms:
-        table = _near_duplicates(history, arm)
+    files = [
+        _write(history, domain_key, folder, "data", _domain_table(history, domain_key))
+        for domain_key in domain_keys
+    ]
+    for domain_key in domain_keys:
+        table = _near_duplicates(history, domain_key)
         if len(table):
-            files.append(_write(history, arm, folder, "near_duplicates", table))
+            files.append(_write(history, domain_key, folder, "near_duplicates", table))
     origin = provenance(history)
     extra = {
         "README.md": card(history, version, files).encode(),
@@ -90,20 +95,22 @@ def _new_folder(storage: Storage, version: str) -> str:
     return folder
 
 
-def _labeled(history: History, arm: Arm) -> pa.Table:
+def _labeled(history: History, domain_key: DomainKey) -> pa.Table:
     """Return what is known of a domain's labeled samples."""
-    asked = history.asked_of(arm)
+    asked = history.asked_of(domain_key)
     return asked.filter(asked["label"].is_valid())
 
 
-def _write(history: History, arm: Arm, folder: str, kind: Kind, table: pa.Table) -> DataFile:
+def _write(
+    history: History, domain_key: DomainKey, folder: str, kind: Kind, table: pa.Table
+) -> DataFile:
     """Write a table of a domain."""
     storage, by_people = history.run.storage, kind == "data"
-    path = f"{kind}/{arm.task}/{arm.domain}.parquet"
+    path = f"{kind}/{domain_key.task}/{domain_key.domain}.parquet"
     storage.write_table(f"{folder}/{path}", table)
     content = storage.read_bytes(f"{folder}/{path}")
     return DataFile(
-        arm=arm,
+        domain_key=domain_key,
         kind=kind,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -115,24 +122,26 @@ def _write(history: History, arm: Arm, folder: str, kind: Kind, table: pa.Table)
     )
 
 
-def _domain_table(history: History, arm: Arm) -> pa.Table:
+def _domain_table(history: History, domain_key: DomainKey) -> pa.Table:
     """Complete a domain's labeled samples."""
-    labeled, audits = _labeled(history, arm), history.audit_ids(arm)
+    labeled, audits = _labeled(history, domain_key), history.audit_ids(domain_key)
     is_audit = np.isin(labeled["sample_id"].to_numpy(), audits)
     labeled = labeled.set_column(
         labeled.column_names.index("audit"), "audit", pa.array(is_audit, pa.bool_())
     )
-    schema = release_schema(history.run.config.tasks[arm.task])
-    parts = [_completed(history, *each) for each in _by_part(history, arm, labeled)]
+    schema = release_schema(history.run.config.tasks[domain_key.task])
+    parts = [_completed(history, *each) for each in _by_part(history, domain_key, labeled)]
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
-def _near_duplicates(history: History, arm: Arm) -> pa.Table:
+def _near_duplicates(history: History, domain_key: DomainKey) -> pa.Table:
     """Complete a domain's samples that took over a label."""
-    task = history.run.config.tasks[arm.task]
+    task = history.run.config.tasks[domain_key.task]
     schema = release_schema(task, "near_duplicates")
     tables = [schema.empty_table()]
-    for part, picks in _by_part(history, arm, of_arms(history.near_duplicates, [arm])):
+    for part, picks in _by_part(
+        history, domain_key, of_domains(history.near_duplicates, [domain_key])
+    ):
         columns = {
             **{name: picks[name] for name in ("sample_id", "label_of", "similarity")},
             **_origin(history, part, picks),
@@ -143,11 +152,13 @@ def _near_duplicates(history: History, arm: Arm) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _by_part(history: History, arm: Arm, picks: pa.Table) -> Iterator[tuple[Part, pa.Table]]:
+def _by_part(
+    history: History, domain_key: DomainKey, picks: pa.Table
+) -> Iterator[tuple[Part, pa.Table]]:
     """Split picks of a domain by part, all in the order of the pool."""
     names = np.array(picks["part"].to_pylist(), dtype=np.str_)
     rows = picks["row"].to_numpy()
-    for part in history.run.pool(arm):
+    for part in history.run.pool(domain_key):
         mine = np.flatnonzero(names == part.name)
         if len(mine):
             yield part, picks.take(pa.array(mine[np.argsort(rows[mine])]))
@@ -155,9 +166,9 @@ def _by_part(history: History, arm: Arm, picks: pa.Table) -> Iterator[tuple[Part
 
 def _origin(history: History, part: Part, picks: pa.Table) -> dict[str, Any]:
     """Return the payload of picks of a part, and where each is from."""
-    own = [payload(history.run.config.tasks[part.arm.task]).name, "key", "source"]
+    own = [payload(history.run.config.tasks[part.domain_key.task]).name, "key", "source"]
     pool = gather(history.run.storage, [part], "pool", picks, own)
-    return {**{n: pool[n] for n in own}, "domain": pa.array([part.arm.domain] * len(picks))}
+    return {**{n: pool[n] for n in own}, "domain": pa.array([part.domain_key.domain] * len(picks))}
 
 
 def _names(labels: Sequence[str], codes: pa.ChunkedArray) -> pa.Array:
@@ -166,7 +177,7 @@ def _names(labels: Sequence[str], codes: pa.ChunkedArray) -> pa.Array:
 
 def _completed(history: History, part: Part, picks: pa.Table) -> pa.Table:
     """Add to labeled samples of a part their payload and what the last models think of them."""
-    task = history.run.config.tasks[part.arm.task]
+    task = history.run.config.tasks[part.domain_key.task]
     names = [column.name for column in SCORE_COLUMNS]
     scored, table = [*names, "label_1", "prob_1"], f"{history.folders[-1]}/scores"
     scores = gather(history.run.storage, [part], table, picks, scored)

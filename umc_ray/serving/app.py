@@ -12,9 +12,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from umc_ray.invalid import first_problem
+from umc_ray.config.validation_errors import first_problem
 from umc_ray.serving.endpoint import Endpoint
-from umc_ray.serving.gate import Gate, refused
 from umc_ray.serving.messages import (
     Answer,
     CampaignResponse,
@@ -27,6 +26,7 @@ from umc_ray.serving.messages import (
 )
 from umc_ray.serving.ml_backend import add_ml_backend
 from umc_ray.serving.refusal import Refusal
+from umc_ray.serving.request_limits import RequestLimits, refused
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (401, 403, 413, 422, 503)
@@ -41,7 +41,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         responses=PROBLEMS,
     )
     app.add_middleware(
-        Gate, access=endpoint.access, settings=endpoint.settings, metrics=endpoint.metrics
+        RequestLimits, access=endpoint.access, settings=endpoint.settings, metrics=endpoint.metrics
     )
     _handle_errors(app)
     _add_routes(app, endpoint)
@@ -82,7 +82,7 @@ def _add_routes(app: FastAPI, endpoint: Endpoint) -> None:
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
         """Say whether there are specialists to answer with."""
-        return {"version": endpoint.publication.told.version}
+        return {"version": endpoint.publication.manifest.version}
 
 
 def _handle_errors(app: FastAPI) -> None:

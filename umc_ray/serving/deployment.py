@@ -15,7 +15,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
-from umc_ray.config import load_campaign
+from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError
 from umc_ray.serving.access import Access
 from umc_ray.serving.app import create_app

@@ -10,9 +10,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from umc_ray.campaign.state import round_folder
 from umc_ray.methods.drift import IntArray, population_stability
 from umc_ray.records import FloatArray
-from umc_ray.run import round_folder
 from umc_ray.storage import Storage
 
 BINS = 10

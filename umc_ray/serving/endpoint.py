@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from umc_ray.campaign import finished_rounds, round_metrics
-from umc_ray.config import load_campaign
+from umc_ray.campaign.campaign import finished_rounds, round_metrics
+from umc_ray.campaign.publish import Publication, PublishedEnsemble
+from umc_ray.campaign.state import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.errors import StoreError
-from umc_ray.publication import Publication, PublishedEnsemble
-from umc_ray.run import Run
 from umc_ray.serving.access import Access
 from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.drift import RecentMargins, pool_reference
@@ -34,7 +34,7 @@ from umc_ray.serving.messages import (
 from umc_ray.serving.metrics import ServingMetrics
 from umc_ray.serving.neighbors import LabeledSamples, labeled_samples
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.scorer import Bad, Opinion, Opinions, Payload, TaskScorer
+from umc_ray.serving.scorer import Bad, Payload, Prediction, Predictions, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Endpoint:
         }
         self.metrics = ServingMetrics(self.run.config.name)
         self.recent = {name: RecentMargins() for name in self.scorers}
-        self.batchers: dict[str, Batcher[Payload, Opinions]] = {
+        self.batchers: dict[str, Batcher[Payload, Predictions]] = {
             name: Batcher(
                 scorer.judge,
                 settings.batch_size,
@@ -90,13 +90,13 @@ class Endpoint:
         for name, batcher in self.batchers.items():
             self.metrics.state(name, batcher.waiting, self._drift(name))
         if self.live.now is not None:
-            self.metrics.answers(self.live.now.told.round)
+            self.metrics.answers(self.live.now.manifest.round)
 
     def _drift(self, task: str) -> float | None:
         if self.live.now is None:
             return None
         try:
-            reference = pool_reference(self.run.storage, task, self.live.now.told.round)
+            reference = pool_reference(self.run.storage, task, self.live.now.manifest.round)
         except StoreError as error:
             logger.warning("drift is not known: %s", error)
             return None
@@ -122,33 +122,33 @@ class Endpoint:
         """
         scorer = self._scorer(request)
         found = await self._judge(scorer, request.samples)
-        if found.publication is None or scorer.name not in found.publication.told.ensembles:
+        if found.publication is None or scorer.name not in found.publication.manifest.ensembles:
             reason = self.live.refused or "no round is done"
             raise Refusal(503, f"{scorer.name} has no specialists: {reason}", retry_after_s=30)
-        told = found.publication.told
-        ensemble = told.ensembles[scorer.name]
-        labeled = await self._labeled(scorer, told.round) if request.neighbors else None
+        manifest = found.publication.manifest
+        ensemble = manifest.ensembles[scorer.name]
+        labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
 
-        def result(index: int, sample: Sample, opinion: Opinion) -> SampleScore:
+        def result(index: int, sample: Sample, prediction: Prediction) -> SampleScore:
             views = near = None
             if request.specialists:
-                probs = map(scorer.by_label, opinion.probs_SC)
+                probs = map(scorer.by_label, prediction.probs_SC)
                 views = dict(zip(ensemble.specialists, probs, strict=True))
             if labeled is not None:
-                near = labeled.nearest(opinion.embedding_D, request.neighbors)
+                near = labeled.nearest(prediction.embedding_D, request.neighbors)
             return SampleScore(
                 index=index,
                 id=sample.id,
-                route=_route(ensemble, opinion),
+                route=_route(ensemble, prediction),
                 specialists=views,
                 neighbors=near,
-                **opinion.values,
+                **prediction.values,
             )
 
         results, errors = _sorted_out(request.samples, found.rows, result)
-        self._observe(scorer.name, told.version, results)
+        self._observe(scorer.name, manifest.version, results)
         return ScoreResponse(
-            version=told.version,
+            version=manifest.version,
             task=scorer.name,
             certificate=ensemble.certificate,
             results=results,
@@ -164,9 +164,9 @@ class Endpoint:
         scorer = self._scorer(request)
         found = await self._judge(scorer, request.samples)
 
-        def result(index: int, sample: Sample, opinion: Opinion) -> SampleEmbedding:
+        def result(index: int, sample: Sample, prediction: Prediction) -> SampleEmbedding:
             return SampleEmbedding(
-                index=index, id=sample.id, embedding=opinion.embedding_D.tolist()
+                index=index, id=sample.id, embedding=prediction.embedding_D.tolist()
             )
 
         results, errors = _sorted_out(request.samples, found.rows, result)
@@ -176,7 +176,7 @@ class Endpoint:
 
     def models(self) -> ModelsResponse:
         """Say which version answers."""
-        told = self.publication.told
+        manifest = self.publication.manifest
         tasks = {
             name: TaskModels(
                 labels=each.labels,
@@ -184,10 +184,10 @@ class Endpoint:
                 encoder=each.encoder,
                 hash=each.hash,
             )
-            for name, each in told.ensembles.items()
+            for name, each in manifest.ensembles.items()
         }
         return ModelsResponse(
-            version=told.version, round=told.round, tasks=tasks, refused=self.live.refused
+            version=manifest.version, round=manifest.round, tasks=tasks, refused=self.live.refused
         )
 
     def campaign(self) -> CampaignResponse:
@@ -236,7 +236,7 @@ class Endpoint:
             logger.warning("no neighbors: %s", error)
             raise Refusal(503, "the labeled samples cannot be read", retry_after_s=30) from error
 
-    async def _judge(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Opinions:
+    async def _judge(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Predictions:
         """Check samples, and have the usable ones judged together with those of others.
 
         Raises:
@@ -250,8 +250,8 @@ class Endpoint:
         checked = await asyncio.to_thread(
             lambda: [each if isinstance(each, Bad) else scorer.check(each) for each in brought]
         )
-        rows: list[Opinion | Bad] = [each for each in checked if isinstance(each, Bad)]
-        found = Opinions(None, ())
+        rows: list[Prediction | Bad] = [each for each in checked if isinstance(each, Bad)]
+        found = Predictions(None, ())
         if payloads := [each for each in checked if not isinstance(each, Bad)]:
             found = await batcher.submit(payloads)
             judged = iter(found.rows)
@@ -259,7 +259,7 @@ class Endpoint:
         if all(isinstance(row, Bad) for row in rows):
             errors = _sorted_out(samples, rows, lambda *_: None)[1]
             raise Refusal(422, "no sample of the request is usable", errors)
-        return Opinions(found.publication, rows)
+        return Predictions(found.publication, rows)
 
     async def _brought(self, scorer: TaskScorer, sample: Sample) -> Sample | Bad:
         """Fetch what a sample refers to."""
@@ -270,10 +270,10 @@ class Endpoint:
             return Bad(str(error))
 
 
-def _route(ensemble: PublishedEnsemble, opinion: Opinion) -> Route:
+def _route(ensemble: PublishedEnsemble, prediction: Prediction) -> Route:
     """Say whether a label is sure enough to stand by itself."""
     certificate = ensemble.certificate
-    sure = max(opinion.values["probabilities"].values())
+    sure = max(prediction.values["probabilities"].values())
     return "auto" if certificate is not None and sure >= certificate.threshold else "human"
 
 
@@ -282,8 +282,8 @@ Result = TypeVar("Result")
 
 def _sorted_out(
     samples: Sequence[Sample],
-    rows: Sequence[Opinion | Bad],
-    result: Callable[[int, Sample, Opinion], Result],
+    rows: Sequence[Prediction | Bad],
+    result: Callable[[int, Sample, Prediction], Result],
 ) -> tuple[list[Result], list[SampleError]]:
     """Divide the samples of a request into results and errors, each with its index."""
     results, errors = [], []

@@ -2,9 +2,9 @@
 
 import logging
 
-from umc_ray.config import CampaignConfig
+from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import UmcError
-from umc_ray.publication import PUBLISHED, Publication, load_published, read_published
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ class LivePublication:
         try:
             if not self.storage.exists(PUBLISHED):
                 return
-            told = read_published(self.storage)
-            if self.now is None or told.version != self.now.told.version:
-                self.now = load_published(self.storage, self.config, told)
-                logger.info("%s: version %s answers", self.config.name, told.version)
+            manifest = read_published(self.storage)
+            if self.now is None or manifest.version != self.now.manifest.version:
+                self.now = load_published(self.storage, self.config, manifest)
+                logger.info("%s: version %s answers", self.config.name, manifest.version)
             self.refused = None
         except UmcError as error:
             if str(error) != self.refused:

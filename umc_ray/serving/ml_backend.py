@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 
 from umc_ray.errors import DataError, StoreError
 from umc_ray.labelstudio.form import Form, project_id, urgency
-from umc_ray.labelstudio.wake import note_change
+from umc_ray.labelstudio.notify import notify_change
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.messages import Sample, SampleScore, ScoreRequest
 from umc_ray.serving.refusal import Refusal
@@ -34,12 +34,12 @@ def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
     @router.post("/setup")
     async def setup() -> Document:
         """Say which version answers; Label Studio asks before each prediction."""
-        return {"model_version": endpoint.publication.told.version}
+        return {"model_version": endpoint.publication.manifest.version}
 
     @router.get("/versions")
     async def versions() -> Document:
         """Say which versions there are: the one that answers."""
-        return {"versions": [endpoint.publication.told.version]}
+        return {"versions": [endpoint.publication.manifest.version]}
 
     @router.post("/predict")
     async def predict(request: Request) -> Document:
@@ -53,7 +53,7 @@ def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
         """Note that something changed; `umc labelstudio sync` looks what it is."""
         message = await _message(request)
         try:
-            await note_change(endpoint.run.storage, project_id(message.get("project")))
+            await notify_change(endpoint.run.storage, project_id(message.get("project")))
         except DataError as error:
             raise Refusal(422, "project: an id is needed") from error
         except StoreError as error:
@@ -122,10 +122,10 @@ async def _scored(
     except Refusal as refusal:
         if not refusal.problem.errors:
             raise
-        version = endpoint.publication.told.version
+        version = endpoint.publication.manifest.version
         return [{"result": [], "score": 0.0, "model_version": version}] * len(samples)
     found = {each.index: each for each in answer.results}
-    ensemble = endpoint.publication.told.ensembles[task]
+    ensemble = endpoint.publication.manifest.ensembles[task]
     acquisition = endpoint.run.config.selection.acquisition
 
     def prediction(each: SampleScore | None) -> Document:

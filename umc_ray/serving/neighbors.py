@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from umc_ray.pipeline.encoders import Half
-from umc_ray.pipeline.labeled import labels_with_embeddings, of_task
+from umc_ray.campaign.state import round_folder
+from umc_ray.encoders.encoder import Half
 from umc_ray.records import FloatArray, embeddings_array
-from umc_ray.run import round_folder
+from umc_ray.selection.labeled import labels_with_embeddings, of_task
 from umc_ray.serving.messages import Neighbor
 from umc_ray.storage import Storage
 

@@ -19,17 +19,18 @@ import numpy as np
 import PIL.Image
 import torch
 
-from umc_ray.config import CampaignConfig
+from umc_ray.campaign.publish import Publication
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.encoders.encoder import Half
+from umc_ray.encoders.registry import encoder_hash, load_encoder
+from umc_ray.ingest.validate import Found, Rejected, check, rules_of
 from umc_ray.methods.scoring import acquisition, score
-from umc_ray.pipeline.encoders import Half, encoder_hash, load_encoder
-from umc_ray.pipeline.ensemble import Ensemble
-from umc_ray.pipeline.features import encode_rows
-from umc_ray.pipeline.rows import Found, Rejected, check, rules_of
-from umc_ray.publication import Publication
-from umc_ray.records import Arm
+from umc_ray.passes.encode import encode_rows
+from umc_ray.records import DomainKey
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.settings import ServingConfig
+from umc_ray.specialists.ensemble import Ensemble
 
 Payload = str | bytes
 
@@ -48,7 +49,7 @@ class Bad:
 
 
 @dataclass(frozen=True)
-class Opinion:
+class Prediction:
     """What the encoder and, if there are any, the specialists make of a sample."""
 
     embedding_D: Half
@@ -57,11 +58,11 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Opinions:
+class Predictions:
     """Those of one request, all by the same publication."""
 
     publication: Publication | None
-    rows: Sequence[Opinion | Bad]
+    rows: Sequence[Prediction | Bad]
 
 
 class TaskScorer:
@@ -82,8 +83,12 @@ class TaskScorer:
         self.pool = ThreadPoolExecutor(self.threads, "encode", torch.set_num_threads, (1,))
         self.column = self.encoder.column
         self.rules = replace(
-            rules_of(config, next(arm for arm in config.domains() if arm.task == name), "pool"),
-            arm=Arm(name, "request"),
+            rules_of(
+                config,
+                next(domain_key for domain_key in config.domains() if domain_key.task == name),
+                "pool",
+            ),
+            domain_key=DomainKey(name, "request"),
             text="text" if self.column == "text" else None,
             image="image" if self.column == "image" else None,
             key=None,
@@ -112,19 +117,19 @@ class TaskScorer:
         assert payload is not None
         return payload
 
-    def judge(self, requests: Sequence[Sequence[Payload]]) -> list[Opinions]:
+    def judge(self, requests: Sequence[Sequence[Payload]]) -> list[Predictions]:
         """Encode and score the samples of several requests at once."""
         # Read once: all of a batch is answered by the same version.
         publication = self.live.now
         ensemble = None if publication is None else publication.ensembles.get(self.name)
         payloads = [payload for request in requests for payload in request]
         embeddings_ND, rejected = self._encoded(payloads)
-        rows: list[Opinion | Bad] = list(self._opinions(ensemble, embeddings_ND))
+        rows: list[Prediction | Bad] = list(self._predictions(ensemble, embeddings_ND))
         for i, reason in rejected.items():
             rows[i] = Bad(reason)
         ends = np.cumsum([len(request) for request in requests])
         return [
-            Opinions(publication, rows[end - len(request) : end])
+            Predictions(publication, rows[end - len(request) : end])
             for end, request in zip(ends, requests, strict=True)
         ]
 
@@ -146,9 +151,9 @@ class TaskScorer:
                 embeddings_ND[rows] = found_ND
         return embeddings_ND, rejected
 
-    def _opinions(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Opinion]:
+    def _predictions(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Prediction]:
         if ensemble is None:
-            return [Opinion(row_D, {}, torch.empty(0, 0)) for row_D in embeddings_ND]
+            return [Prediction(row_D, {}, torch.empty(0, 0)) for row_D in embeddings_ND]
         probs_SNC = ensemble.probabilities(np.nan_to_num(embeddings_ND))
         scores = score(probs_SNC)
         columns = {name: getattr(scores, f"{name}_N").tolist() for name in MEASURES}
@@ -156,7 +161,7 @@ class TaskScorer:
         columns["label"] = [self.config.labels[i] for i in scores.mean_NC.argmax(1).tolist()]
         columns["probabilities"] = [self.by_label(row_C) for row_C in scores.mean_NC]
         return [
-            Opinion(row_D, dict(zip(columns, values, strict=True)), probs_SNC[:, i])
+            Prediction(row_D, dict(zip(columns, values, strict=True)), probs_SNC[:, i])
             for i, (row_D, *values) in enumerate(zip(embeddings_ND, *columns.values(), strict=True))
         ]
 

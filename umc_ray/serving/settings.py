@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from umc_ray.config import Name, Section
+from umc_ray.config.section import Name, Section
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """A replica has another working folder."""

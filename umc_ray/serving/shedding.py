@@ -10,8 +10,8 @@ from collections.abc import Callable
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from umc_ray.serving.gate import refused
 from umc_ray.serving.refusal import Refusal
+from umc_ray.serving.request_limits import refused
 
 COMPUTED = ("/v1/score", "/v1/embed", "/predict")
 """Paths whose requests wait for a model."""

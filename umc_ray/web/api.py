@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.web.accounts import Person
-from umc_ray.web.guard import Annotator, Reviewer
+from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
     AnswersIn,
     Asked,
@@ -56,7 +56,7 @@ def questions(
             text=sample.text,
             image=None if sample.image is None else image_path(question),
             labels=list(site.labels(question.task)),
-            why="" if question.blind else question.why,
+            why="" if question.hide_prediction else question.why,
         )
         for question, sample in zip(held, site.samples.of(held), strict=True)
     ]

@@ -9,10 +9,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 
+from umc_ray.config.validation_errors import first_problem
 from umc_ray.errors import DataError, StoreError
-from umc_ray.invalid import first_problem
-from umc_ray.web import api, exchange, office, pages
-from umc_ray.web.shield import Shield
+from umc_ray.web import api, exchange, pages
+from umc_ray.web import auth_pages as office
+from umc_ray.web.security_headers import SecurityHeaders
 from umc_ray.web.site import Site
 
 
@@ -24,11 +25,11 @@ def create_app(site: Site) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.site, app.state.doorkeeper = site, office.Doorkeeper()
+    app.state.site, app.state.login_throttle = site, office.LoginThrottle()
     for each in (api, exchange, office, pages):
         app.include_router(each.router)
     app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
-    app.add_middleware(Shield)
+    app.add_middleware(SecurityHeaders)
     _handle_errors(app)
     return app
 

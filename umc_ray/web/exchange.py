@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
 
-from umc_ray.annotation.backend import sample_rows
+from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.config import NAME
+from umc_ray.config.section import NAME
 from umc_ray.errors import DataError
 from umc_ray.methods.identity import sample_ids
-from umc_ray.records import Arm
+from umc_ray.records import DomainKey
 from umc_ray.web.api import PROBLEMS, image_path
+from umc_ray.web.auth import Admin, Reviewer
 from umc_ray.web.formats import Format, Labeled, media_type, read_votes, write_labels
-from umc_ray.web.guard import Admin, Reviewer
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
 from umc_ray.web.site import Here, Queue, Site
 
@@ -104,7 +104,7 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
         why=sample.why,
         payload=payload,
         gold=sample.gold,
-        blind=sample.blind,
+        hide_prediction=sample.hide_prediction,
     )
 
 
@@ -122,7 +122,9 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
         DataError: names the first that is not.
     """
     by_id = [question for question in questions if "text" not in question.payload]
-    known = [each for each in by_id if Arm(each.task, each.domain) in site.run.config.domains()]
+    known = [
+        each for each in by_id if DomainKey(each.task, each.domain) in site.run.config.domains()
+    ]
     found = sample_rows(site.run.storage, site.run.parts, known, "pool") if known else {}
     for question in by_id:
         if question.key not in found:

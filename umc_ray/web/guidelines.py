@@ -5,8 +5,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from umc_ray.config import fingerprint
 from umc_ray.errors import ConfigError
+from umc_ray.methods.identity import fingerprint
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from umc_ray.config import Name
+from umc_ray.config.section import Name
 
 MAX_TEXT = 1_000_000
 MAX_SAMPLES = 1000
@@ -143,7 +143,7 @@ class NewSample(Message):
     priority: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = 0.0
     why: Line = ""
     gold: Line | None = Field(None, description="the known label: each person is asked")
-    blind: bool = False
+    hide_prediction: bool = False
     probabilities: dict[Line, Share] | None = Field(None, description="of labels, by a model")
 
 

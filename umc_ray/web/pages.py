@@ -10,11 +10,11 @@ from umc_ray.annotation.review import review_queue
 from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web.accounts import Person
-from umc_ray.web.alike import Group
-from umc_ray.web.cards import review_card
-from umc_ray.web.guard import COOKIE, Annotator, Reviewer, csrf_token
+from umc_ray.web.auth import COOKIE, Annotator, Reviewer, csrf_token
 from umc_ray.web.samples import web_image
+from umc_ray.web.similar import Group
 from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.view_models import review_card
 
 PAGES = (
     ("", "Label", "annotator"),
@@ -176,7 +176,7 @@ def _claim_group(
     """Lease the next group of the round that is open; none where fewer than two are left."""
     waiting = site.store.open_questions(queue) if queue == site.name else []
     keys = {question.key for question in waiting}
-    for group in site.alike.groups(waiting[0].round) if waiting else []:
+    for group in site.similar.groups(waiting[0].round) if waiting else []:
         left = [key for key in group.keys if key in keys]
         if group.name not in after and len(left) >= LEAST_GROUP:
             held = {q.key: q for q in site.desk(person, queue).claim_these(left)}

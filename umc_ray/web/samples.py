@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 from PIL import Image
 
-from umc_ray.annotation.backend import sample_rows
-from umc_ray.annotation.ledger import SampleKey
+from umc_ray.annotation.backends.backend import sample_rows
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Question
+from umc_ray.campaign.state import Run, round_folder
 from umc_ray.errors import DataError, StoreError
-from umc_ray.pipeline.batch import gather
-from umc_ray.records import Arm
-from umc_ray.run import Run, round_folder
+from umc_ray.records import DomainKey
+from umc_ray.selection.batch import gather
 
 CACHE_BYTES = 256_000_000
 PLACE = ["task", "domain", "part", "row", "sample_id"]
@@ -96,14 +96,16 @@ class Samples:
             keys = zip(batch["task"].to_pylist(), batch["sample_id"].to_pylist(), strict=True)
             batch = batch.filter(pa.array([key in wanted for key in keys], pa.bool_()))
         self._rounds.add(round)
-        arms = zip(batch["task"].to_pylist(), batch["domain"].to_pylist(), strict=True)
-        of_row = [Arm(task, domain) for task, domain in arms]
+        domain_keys = zip(batch["task"].to_pylist(), batch["domain"].to_pylist(), strict=True)
+        of_row = [DomainKey(task, domain) for task, domain in domain_keys]
         found = {}
-        for arm in sorted(set(of_row)):
-            picks = batch.filter(pa.array([each == arm for each in of_row], pa.bool_()))
+        for domain_key in sorted(set(of_row)):
+            picks = batch.filter(pa.array([each == domain_key for each in of_row], pa.bool_()))
             columns = ["sample_id", "text", "image"]
-            for row in gather(run.storage, run.pool(arm), "pool", picks, columns).to_pylist():
-                found[name, arm.task, row["sample_id"]] = Sample(row["text"], row["image"])
+            for row in gather(
+                run.storage, run.pool(domain_key), "pool", picks, columns
+            ).to_pylist():
+                found[name, domain_key.task, row["sample_id"]] = Sample(row["text"], row["image"])
         return found
 
     def _keep(self, key: SampleKey, sample: Sample) -> None:

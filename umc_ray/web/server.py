@@ -4,8 +4,8 @@ import logging
 
 import uvicorn
 
+from umc_ray.campaign.state import Run
 from umc_ray.errors import ConfigError
-from umc_ray.run import Run
 from umc_ray.web.accounts import ROLES, Accounts
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site

@@ -5,17 +5,17 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from umc_ray.annotation.desk import Desk
+from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
 from umc_ray.annotation.store import Question
-from umc_ray.config import NAME
+from umc_ray.campaign.state import Run
+from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
-from umc_ray.run import Run
 from umc_ray.web.accounts import Accounts, Person
-from umc_ray.web.alike import Alike
-from umc_ray.web.cards import Card, card
 from umc_ray.web.guidelines import read_guidelines
 from umc_ray.web.samples import Sample, Samples
+from umc_ray.web.similar import SimilarSamples
+from umc_ray.web.view_models import Card, card
 
 
 class Site:
@@ -39,15 +39,17 @@ class Site:
         self.recorder = Recorder(self.store)
         self.accounts = Accounts(self.store)
         self.samples = Samples(run)
-        self.alike = Alike(run)
+        self.similar = SimilarSamples(run)
 
     def queue(self, batch: str | None) -> str:
         """Name what is asked: the campaign's rounds, or a batch that came over the API."""
         return self.name if batch is None else f"{self.name}/{batch}"
 
-    def desk(self, person: Person, queue: str) -> Desk:
+    def desk(self, person: Person, queue: str) -> LeaseManager:
         """Return a person's place."""
-        return Desk(self.store, queue, person.name, self.config.lease_s, self.config.gold_every)
+        return LeaseManager(
+            self.store, queue, person.name, self.config.lease_s, self.config.gold_every
+        )
 
     def claim(self, person: Person, queue: str, count: int) -> list[Question]:
         """Return the questions that a person holds, completed to `count` where there are more."""
@@ -100,8 +102,8 @@ class Site:
 
     def _card(self, question: Question, sample: Sample) -> Card:
         labels = self.labels(question.task)
-        hidden = question.blind or self.config.suggestion == "hidden"
-        near = [] if hidden else self.alike.neighbours(question)
+        hidden = question.hide_prediction or self.config.suggestion == "hidden"
+        near = [] if hidden else self.similar.neighbours(question)
         shown = self.samples.of([each.question for each in near])
         peers = list(zip(near, shown, strict=True))
         return card(question, sample, labels, self.config.suggestion, peers)

@@ -6,8 +6,8 @@ python -m tests.integration.faults.driver
 import sys
 
 from tests.integration.faults.passes import PASSES
+from umc_ray.cluster.connect import connect
 from umc_ray.errors import UmcError
-from umc_ray.pipeline.cluster import connect
 
 ANSWER = "=> "
 

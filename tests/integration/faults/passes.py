@@ -12,20 +12,21 @@ import ray
 import torch
 from safetensors.torch import save
 
-from umc_ray.config import EncoderConfig
-from umc_ray.pipeline import features
-from umc_ray.pipeline.capacity import ANY_NODE
-from umc_ray.pipeline.ensemble import EnsembleRef, ScoreWorker, score_parts
-from umc_ray.pipeline.features import EncodeWorker
-from umc_ray.pipeline.stream import Compute, stream
-from umc_ray.records import POOL, Arm, Part, embeddings_column
+from umc_ray.cluster.resources import ANY_NODE
+from umc_ray.cluster.stream import Compute, stream
+from umc_ray.config.task import EncoderConfig
+from umc_ray.passes import encode as features
+from umc_ray.passes.encode import EncodeWorker
+from umc_ray.passes.score import ScoreWorker, score_parts
+from umc_ray.records import POOL, DomainKey, Part, embeddings_column
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
-ARM = Arm("task", "domain")
+DOMAIN = DomainKey("task", "domain")
 FEATURES, ENCODED, SCORED = "features/made", "features/encoded", "rounds/0001"
 DIMENSION, CLASSES = 384, 10
 SPECIALISTS = ("a", "b", "generalist")
-PARTS = [Part("pool", ARM, f"part-{i:05d}", 2500) for i in range(40)]
+PARTS = [Part("pool", DOMAIN, f"part-{i:05d}", 2500) for i in range(40)]
 PACE_S = 0.08
 
 
@@ -133,9 +134,9 @@ def score(root, worker=Scoring, labels=ANY_NODE):
     worker = worker(
         storage=Storage(root),
         table=SCORED,
-        ensembles={ARM.task: EnsembleRef("models", SPECIALISTS, "made")},
-        features={ARM.task: FEATURES},
-        asked={ARM: np.empty(0, np.int64)},
+        ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "made")},
+        features={DOMAIN.task: FEATURES},
+        excluded={DOMAIN: np.empty(0, np.int64)},
         acquisition="margin",
         top=100,
     )
@@ -148,7 +149,7 @@ def place(root):
 
 def encode(root):
     config = EncoderConfig(kind="pixels")
-    worker = Encoding(Storage(root), {ARM.task: config}, {ARM.task: ENCODED})
+    worker = Encoding(Storage(root), {DOMAIN.task: config}, {DOMAIN.task: ENCODED})
     stream(worker, PARTS, Compute(actors=2))
 
 

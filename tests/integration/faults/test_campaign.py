@@ -15,10 +15,10 @@ def test_a_campaign_on_three_nodes_loses_its_allocator(reference, cluster, tmp_p
     process = start_umc("run", path, **cluster.environment)
     try:
         killed = [kill_allocator(process, cluster, run, number) for number in (1, 2)]
-        told, _ = process.communicate()
+        manifest, _ = process.communicate()
     finally:
         end(process)
-    assert process.returncode == 0, told
+    assert process.returncode == 0, manifest
     assert len(set(killed)) == 2
     found = results(run)
     assert len(found) == 4  # a batch and its labels, in two rounds

@@ -1,0 +1,222 @@
+import csv
+import io
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from umc_ray.annotation.backends.backend import collect_all
+from umc_ray.annotation.backends.sheet import SheetBackend
+from umc_ray.annotation.store import AnnotationStore, Question
+from umc_ray.errors import AwaitingAnnotations, DataError, StoreError
+from umc_ray.records import POOL, DomainKey, Part
+from umc_ray.storage import Storage
+
+BIG = 2**62 + 1  # spreadsheet programs round numbers of more than 15 digits
+PNG = b"\x89PNG\r\n\x1a\nrest"
+TEXTS = {1: 'She said "no",\nthen left', BIG: "=HYPERLINK(1)", -3: "fine"}
+LABELS = {"tone": ["-1", "Good"], "digit": ["0", "1"]}
+
+
+@pytest.fixture
+def store(sqlite_url, clock):
+    with closing(AnnotationStore(sqlite_url, clock)) as store:
+        yield store
+
+
+@pytest.fixture
+def backend(store, tmp_path):
+    storage = Storage(str(tmp_path / "run"))
+    mail, scans = (
+        Part("pool", DomainKey("tone", "mail"), "a", 3),
+        Part("pool", DomainKey("digit", "s"), "a", 1),
+    )
+    texts = [{"sample_id": i, "key": str(i), "text": text} for i, text in TEXTS.items()]
+    storage.write_table(mail.key("pool"), pa.Table.from_pylist(texts, schema=POOL))
+    images = [{"sample_id": 1, "key": "1", "image": PNG}]
+    storage.write_table(scans.key("pool"), pa.Table.from_pylist(images, schema=POOL))
+    return SheetBackend(store, "camp", storage, [mail, scans], LABELS)
+
+
+@pytest.fixture
+def sheet(backend, tmp_path):
+    """The sheet of round 1, asking for tone of three mails."""
+    backend.submit([question(i) for i in TEXTS])
+    assert backend.collect(1) == []
+    return tmp_path / "run/rounds/0001/sheet.csv"
+
+
+def question(sample_id, votes=1, **values):
+    return Question("camp", 1, "tone", "mail", sample_id, votes, **values)
+
+
+def rows_of(sheet: Path):
+    return list(csv.DictReader(io.StringIO(sheet.read_text("utf-8-sig"), newline="")))
+
+
+def save(sheet: Path, rows, **options):
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0], **options)
+    writer.writeheader()
+    writer.writerows(rows)
+    sheet.write_bytes(text.getvalue().encode("utf-8-sig"))
+
+
+def fill_in(sheet: Path, *labels, annotator="", **options):
+    rows = rows_of(sheet)
+    for row, label in zip(rows, labels, strict=False):
+        row.update(label=label, annotator=annotator)
+    save(sheet, rows, **options)
+
+
+def labels_of(answers):
+    return {given.sample_id: given.label for given in answers}
+
+
+def test_a_filled_in_sheet_completes_the_round(backend, store, sheet):
+    fill_in(sheet, "Good", "-1", "skip", annotator="ann")
+    answers = collect_all(backend, 1)
+    assert labels_of(answers) == {1: "Good", BIG: "-1", -3: None}
+    assert {given.annotator for given in answers} == {"ann"}
+
+
+def test_the_sheet_shows_sample_suggestion_reason_and_choices(backend, tmp_path):
+    payload = {"predicted": "Good", "confidence": 0.826}
+    backend.submit([question(1, why="two labels are close", payload=payload)])
+    backend.collect(1)
+    assert rows_of(tmp_path / "run/rounds/0001/sheet.csv") == [
+        {
+            "sample_id": "s1",
+            "vote": "1",
+            "task": "tone",
+            "domain": "mail",
+            "sample": TEXTS[1],
+            "suggestion": "Good (83%)",
+            "why": "two labels are close",
+            "choices": "'-1 | Good | skip",
+            "label": "",
+            "annotator": "",
+        }
+    ]
+
+
+def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):
+    backend.submit([question(1, payload={"predicted": "Good"}, hide_prediction=True)])
+    backend.collect(1)
+    assert rows_of(tmp_path / "run/rounds/0001/sheet.csv")[0]["suggestion"] == ""
+
+
+def test_a_half_filled_sheet_is_taken_over_and_the_rest_waited_for(backend, store, sheet):
+    fill_in(sheet, "Good")
+    with pytest.raises(AwaitingAnnotations, match=r"1 of 3 answered; fill in .*sheet.csv"):
+        collect_all(backend, 1)
+    fill_in(sheet, "Good", "-1", "Good")
+    assert len(collect_all(backend, 1)) == 3
+
+
+def test_reading_a_sheet_again_changes_nothing_and_a_changed_label_replaces(backend, sheet):
+    for label in ("Good", "Good", "-1", "Good", "skip"):
+        fill_in(sheet, label)
+        answers = backend.collect(1)
+        assert labels_of(answers) == {1: None if label == "skip" else label}
+
+
+def test_an_emptied_label_takes_nothing_back(backend, sheet):
+    fill_in(sheet, "Good", annotator="ann")
+    backend.collect(1)
+    fill_in(sheet, "")
+    assert labels_of(backend.collect(1)) == {1: "Good"}
+
+
+def test_a_name_filled_in_later_is_the_same_person(backend, sheet):
+    fill_in(sheet, "Good")
+    backend.collect(1)
+    fill_in(sheet, "-1", annotator="ann")
+    assert labels_of(backend.collect(1)) == {1: "-1"}
+    assert len(backend.collect(1)) == 1
+
+
+def test_cells_that_look_like_formulas_are_neutralised_and_read_back(backend, sheet):
+    (row,) = [row for row in rows_of(sheet) if row["sample"].endswith("HYPERLINK(1)")]
+    assert row["sample"] == "'=HYPERLINK(1)"
+    fill_in(sheet, "'-1")
+    assert labels_of(backend.collect(1)) == {1: "-1"}
+
+
+def test_a_sheet_can_be_sorted_extended_and_saved_with_semicolons(backend, sheet):
+    rows = [{"note": "mine", **row, "label": "good "} for row in reversed(rows_of(sheet))]
+    save(sheet, rows, delimiter=";")
+    assert labels_of(backend.collect(1)) == dict.fromkeys(TEXTS, "Good")
+
+
+def test_images_are_written_beside_the_sheet(backend, sheet, tmp_path):
+    backend.submit([Question("camp", 2, "digit", "s", 1)])
+    backend.collect(2)
+    (row,) = rows_of(tmp_path / "run/rounds/0002/sheet.csv")
+    assert (tmp_path / "run/rounds/0002" / row["sample"]).read_bytes() == PNG
+
+
+def test_votes_are_rows_of_different_people(backend, store, tmp_path):
+    backend.submit([question(1, votes=2)])
+    backend.collect(1)
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    fill_in(sheet, "Good", "-1", annotator="ann")
+    with pytest.raises(DataError, match=r"sheet.csv:4: ann labeled this sample in line 2"):
+        backend.collect(1)
+    fill_in(sheet, "Good", "-1")
+    assert [given.annotator for given in collect_all(backend, 1)] == [
+        "sheet",
+        "sheet-2",
+    ]
+
+
+def test_a_lost_sheet_is_written_anew_with_what_is_known(backend, store, tmp_path):
+    backend.submit([question(1, votes=3), question(-3, votes=3)])
+    backend.collect(1)
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    fill_in(sheet, "", "Good", "-1", "skip")
+    before = backend.collect(1)
+    sheet.unlink()
+    backend.collect(1)
+    known = [(row["label"], row["annotator"]) for row in rows_of(sheet)]
+    assert known[:3] == [("", ""), ("Good", "sheet-2"), ("'-1", "sheet-3")]
+    assert known[3] == ("skip", "sheet")
+    assert backend.collect(1) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace(",Good,", ",Godo,"), r"csv:2: label 'Godo' is not one of"),
+        (lambda text: text.replace("s-3", "s-4"), r"csv:5: sample s-4 of task tone .* not asked"),
+        (lambda text: text.replace("s-3", "4.6E+18"), r"csv:5: sample_id .* found '4.6E\+18'"),
+        (lambda text: text + text.splitlines()[-1], r"csv:6: sample s-3 .* is in line 5 already"),
+        (lambda text: text[: text.index("s-3")], r"csv:4: .* without sample s-3 .* 1 of 3 rows"),
+        (lambda text: text.replace("sample_id", "id"), r"csv:1: no column sample_id"),
+        (lambda text: text.replace("fine", '"fine'), r"csv:5: not CSV"),
+        (lambda text: "", r"csv:1: no column"),
+    ],
+)
+def test_a_damaged_sheet_is_one_error_with_its_line_and_loses_nothing(
+    backend, store, sheet, change, message
+):
+    fill_in(sheet, "Good", "-1")
+    damaged = change(sheet.read_bytes().decode("utf-8-sig")).encode()
+    sheet.write_bytes(damaged)
+    with pytest.raises(DataError, match=message):
+        backend.collect(1)
+    assert sheet.read_bytes() == damaged
+    assert store.answers("camp") == []
+
+
+def test_a_sheet_in_another_encoding_is_refused_with_its_line(backend, sheet):
+    sheet.write_bytes(sheet.read_bytes() + "s1,\xe9".encode("latin-1"))
+    with pytest.raises(DataError, match=r"csv:6: not UTF-8"):
+        backend.collect(1)
+
+
+def test_a_question_without_its_sample_is_an_error_that_names_it(backend):
+    backend.submit([question(99)])
+    with pytest.raises(StoreError, match="sample 99 of tone/mail"):
+        backend.collect(1)

@@ -1,0 +1,92 @@
+import pytest
+import ray
+
+from tests.prometheus import exported
+from umc_ray.campaign import prometheus as metrics
+from umc_ray.campaign.prometheus import METRICS, RunMetrics
+from umc_ray.records import DomainKey
+
+POSTS = {"labels": 12, "cost": 30.5, "audit": {"accuracy": 0.75}, "test": {"accuracy": 0.5}}
+NEWS = {"labels": 0, "cost": 0, "audit": None, "test": None}
+
+
+def record(run_metrics):
+    on_rows = run_metrics.begin("rounds/0002/scores", 100)
+    on_rows(60)
+    on_rows(0)
+    on_rows(40)
+    run_metrics.end("rounds/0002/scores", 2.5)
+    run_metrics.begin("ingest mood/posts", None)(7)
+    run_metrics.end("ingest mood/posts", 0.25)
+    run_metrics.quarantined(DomainKey("mood", "posts"), 3)
+    run_metrics.round(2, {"domains": {"mood/posts": POSTS, "mood/news": NEWS}})
+
+
+@pytest.mark.ray
+def test_prometheus_finds_all_that_is_recorded(ray_cluster):
+    record(RunMetrics("recorded"))
+    found = exported("recorded", last={("ray_umc_round",): 2})
+    speeds = {key: found.pop(key) for key in list(found) if key[0] == "ray_umc_rows_per_second"}
+    assert found == {
+        ("ray_umc_rows_total", "scores"): 100,
+        ("ray_umc_rows_total", "ingest"): 7,
+        ("ray_umc_stage_seconds", "scores"): 2.5,
+        ("ray_umc_stage_seconds", "ingest"): 0.25,
+        ("ray_umc_quarantined_rows", "mood/posts"): 3,
+        ("ray_umc_labels", "mood/posts"): 12,
+        ("ray_umc_labels", "mood/news"): 0,
+        ("ray_umc_cost", "mood/posts"): 30.5,
+        ("ray_umc_cost", "mood/news"): 0,
+        ("ray_umc_accuracy", "mood/posts", "audit"): 0.75,
+        ("ray_umc_accuracy", "mood/posts", "test"): 0.5,
+        ("ray_umc_round",): 2,
+    }
+    assert {key[1] for key in speeds} == {"scores", "ingest"}
+    assert min(speeds.values()) > 0
+
+
+def test_a_run_without_ray_records_nothing_and_starts_none():
+    is_up = ray.is_initialized()
+    record(RunMetrics("alone"))
+    assert ray.is_initialized() == is_up
+
+
+def test_no_metric_has_a_series_per_round_or_sample():
+    tags = {tag for _, _, tags in METRICS.values() for tag in tags}
+    assert tags == {"campaign", "stage", "domain", "measured_on"}
+
+
+class Notebook:
+    """Stands in for Ray's gauges and counters."""
+
+    def __init__(self):
+        self.lines = []
+
+    def metric(self, name):
+        self.name = name
+        return self
+
+    def set(self, value, tags):
+        self.lines.append((self.name, *tags.values(), value))
+
+    def inc(self, value, tags):
+        self.lines.append((self.name, *tags.values(), value))
+
+
+def test_what_still_holds_is_repeated_and_the_speed_of_what_is_over_is_not(monkeypatch):
+    notebook = Notebook()
+    monkeypatch.setattr(metrics, "_metric", notebook.metric)
+    mine = RunMetrics("mine")
+    mine.begin("encode", None)(5)
+    record(mine)
+    mine.quarantined(DomainKey("mood", "posts"), 4)
+    notebook.lines.clear()
+    mine.repeat()
+    mine.repeat()
+    once = set(notebook.lines)
+    assert len(notebook.lines) == 2 * len(once)
+    assert ("umc_quarantined_rows", "mine", "mood/posts", 4) in once
+    assert ("umc_accuracy", "mine", "mood/posts", "audit", 0.75) in once
+    assert ("umc_round", "mine", 2) in once
+    assert [line[2] for line in once if line[0] == "umc_rows_per_second"] == ["encode"]
+    assert not [line for line in once if line[0] == "umc_rows"]

@@ -1,0 +1,99 @@
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pytest
+
+from umc_ray.cluster.stream import Compute, read_summaries, run_item, stream
+from umc_ray.errors import ConfigError, DataError, StageError, StoreError
+from umc_ray.storage import Storage
+
+ERRORS = {"config": ConfigError, "data": DataError, "value": ValueError, "store": StoreError}
+
+
+@dataclass(frozen=True)
+class Doubler:
+    """Doubles numbers; some items fail, and each item leaves a mark when it is worked on."""
+
+    storage: Storage
+    failing: tuple[tuple[int, str], ...] = ()
+
+    def output_key(self, item):
+        return f"out/{item}.parquet"
+
+    def process(self, item):
+        error = dict(self.failing).get(item)
+        if error is not None:
+            raise ERRORS[error](f"item {item}: no {error}")
+        self.storage.append_line(f"worked/{item}", "once")
+        return pa.table({"value": [2 * item]}), {"rows": item, "half": item / 2}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path))
+
+
+def worked(storage):
+    """How often each item was worked on."""
+    return {
+        int(key.split("/")[1]): storage.read_bytes(key).count(b"once")
+        for key in storage.keys("worked")
+    }
+
+
+def test_an_item_is_done_when_its_file_is_there_with_its_summary(storage):
+    assert run_item(Doubler(storage), 3) == {"rows": 3, "half": 1.5}
+    assert storage.read_table("out/3.parquet")["value"].to_pylist() == [6]
+    assert read_summaries(storage, ["out/3.parquet"]) == [{"rows": 3, "half": 1.5}]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "compute",
+    [Compute(), Compute(actors=1), Compute(actors=1, max_actors=2)],
+    ids=["tasks", "actors", "growing"],
+)
+def test_only_what_is_missing_is_done_and_all_summaries_come_in_order(
+    storage, ray_cluster, compute
+):
+    worker, finished = Doubler(storage), []
+    run_item(worker, 5)
+    items = [4, 5, 1, 40]
+    summaries = stream(worker, items, compute, finished.append)
+    assert [summary["rows"] for summary in summaries] == items
+    assert sum(finished) == 45
+    assert worked(storage) == dict.fromkeys(items, 1)
+    assert stream(worker, items, compute, finished.append) == summaries
+    assert worked(storage) == dict.fromkeys(items, 1)
+
+
+@pytest.mark.ray
+def test_many_items_share_tasks_and_each_is_done_once(storage, ray_cluster):
+    items = list(range(30))
+    summaries = stream(Doubler(storage), items, Compute())
+    assert [summary["rows"] for summary in summaries] == items
+    assert worked(storage) == dict.fromkeys(items, 1)
+
+
+@pytest.mark.ray
+def test_an_error_a_user_can_meet_arrives_as_itself(storage, ray_cluster):
+    worker = Doubler(storage, failing=((2, "data"),))
+    with pytest.raises(DataError, match=r"^item 2: no data$"):
+        stream(worker, [1, 2, 3], Compute())
+
+
+@pytest.mark.ray
+def test_what_was_done_before_a_failure_stays_done(storage, ray_cluster):
+    broken = Doubler(storage, failing=((7, "store"),))
+    with pytest.raises(StoreError):
+        stream(broken, [7], Compute())
+    run_item(broken, 1)
+    assert [s["rows"] for s in stream(Doubler(storage), [1, 7], Compute())] == [1, 7]
+    assert worked(storage) == {1: 1, 7: 1}
+
+
+@pytest.mark.ray
+def test_any_other_error_names_the_worker_and_what_happened(storage, ray_cluster):
+    worker = Doubler(storage, failing=((2, "value"),))
+    with pytest.raises(StageError, match=r"(?s)Doubler failed.*ValueError: item 2: no value"):
+        stream(worker, [1, 2], Compute())

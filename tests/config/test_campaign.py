@@ -1,0 +1,141 @@
+import copy
+
+import pytest
+import yaml
+
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.loading import load_campaign
+from umc_ray.config.template import FILLED_IN, config_template
+from umc_ray.errors import ConfigError
+from umc_ray.methods.identity import fingerprint
+from umc_ray.records import DomainKey
+
+VALUES = {
+    "name": "first",
+    "tasks": {
+        "topics": {
+            "kind": "text_classification",
+            "labels": ["sport", "science"],
+            "encoder": {"kind": "static_text", "path": "weights"},
+            "domains": {
+                "news": {"source": "news.csv", "text": "body"},
+                "forum": {"source": ["forum/*.jsonl", "s3://bucket/forum"], "text": "text"},
+            },
+        }
+    },
+    "budget": {"labels": 80, "per_round": 40},
+}
+
+
+def changed(path, value):
+    """The values with one of them changed; its path has dots."""
+    values = copy.deepcopy(VALUES)
+    *folders, last = path.split(".")
+    place = values
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    place[last] = value
+    return values
+
+
+def load(folder, values):
+    path = folder / "campaign.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values, sort_keys=False))
+    return load_campaign(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line", "said"),
+    [
+        ("budgets", 3, 23, ": unknown key 'budgets'"),
+        ("tasks.topics.encoder.sizes", 3, 11, "tasks.topics.encoder: unknown key 'sizes'"),
+        ("tasks.topics.domains.news.txt", "x", 15, "tasks.topics.domains.news: unknown key 'txt'"),
+        ("name", "a/b", 1, "name: String should match pattern"),
+        (
+            "tasks.topics.labels",
+            ["sport"],
+            3,
+            ": tasks.topics: labels must be at least two different names, found ['sport']",
+        ),
+        ("tasks.topics.labels", ["a", "a"], 3, "at least two different names, found ['a', 'a']"),
+        ("tasks.topics.domains", {}, 11, "topics.domains: Dictionary should have at least 1 item"),
+        ("tasks.topics.domains.news.text", None, 3, "domain news of a text task needs text"),
+        ("tasks.topics.encoder.path", None, 8, "static_text needs path: the folder of its weights"),
+        ("tasks.topics.specialists", {"a": {"domain": "x"}}, 3, "names domain x, the task has"),
+        ("budget.labels", 0, 21, "budget.labels: Input should be greater than 0"),
+        ("budget", {"labels": 3}, 20, "budget: 'per_round' is missing"),
+        ("annotation.backend", "replay", 1, "replay needs label or ratings: a column of domain"),
+        ("annotation", {"backend": "web", "max_votes": 3}, 23, "max_votes 3 needs votes from 2"),
+        ("annotation", {"votes": 2, "max_votes": 3}, 23, "a sheet has a fixed number of votes"),
+        ("storage", "s3://bucket/runs", 1, "annotation.database must name where answers are kept"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(tmp_path, path, value, line, said):
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, changed(path, value))
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path}/campaign.yaml:{line}: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_the_first_unknown_key_is_told_before_what_misses_for_it(tmp_path):
+    values = changed("budget", {"lables": 80, "per_round": 40})
+    with pytest.raises(ConfigError, match=r"budget: unknown key 'lables' \(and 1 more\)"):
+        load(tmp_path, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must hold keys such as name and tasks, found None"),
+        ("- 1\n", "must hold keys such as name and tasks"),
+        ("name: [\n", "is not YAML: "),
+    ],
+)
+def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, text)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read campaign file .*none.yaml: No such file"):
+        load_campaign(tmp_path / "none.yaml")
+
+
+def test_paths_are_relative_to_the_campaign_file(tmp_path):
+    config = load(tmp_path, changed("tasks.topics.domains.news.test", "/data/test.csv"))
+    news, forum = (
+        config.domains()[DomainKey("topics", "news")],
+        config.domains()[DomainKey("topics", "forum")],
+    )
+    assert config.storage == f"{tmp_path}/runs"
+    assert config.tasks["topics"].encoder.path == f"{tmp_path}/weights"
+    assert (news.source, news.test) == (f"{tmp_path}/news.csv", "/data/test.csv")
+    assert forum.source == [f"{tmp_path}/forum/*.jsonl", "s3://bucket/forum"]
+
+
+def test_each_domain_has_a_specialist_and_all_a_generalist(tmp_path):
+    ensemble = load(tmp_path, VALUES).tasks["topics"].ensemble()
+    domains = {name: specialist.domain for name, specialist in ensemble.items()}
+    assert domains == {"news": "news", "forum": "forum", "generalist": None}
+
+
+def test_the_starter_holds_every_default_and_what_it_means(tmp_path):
+    text = config_template()
+    config, values = load(tmp_path, text), yaml.safe_load(text)
+    assert list(values)[: len(FILLED_IN)] == list(FILLED_IN)
+    for name in CampaignConfig.model_fields.keys() - set(FILLED_IN):
+        default = CampaignConfig.model_fields[name].default
+        assert getattr(config, name) == default
+        if name != "seed":
+            assert list(values[name]) == list(type(default).model_fields)
+            for key, field in type(default).model_fields.items():
+                assert not field.description or field.description in text, key
+
+
+def test_fingerprints_tell_values_apart_and_not_the_order_of_keys():
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert len({fingerprint(each) for each in ({"a": 1}, {"a": 2}, {"a": "1"}, {}, [])}) == 5

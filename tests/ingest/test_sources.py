@@ -1,0 +1,142 @@
+import os
+
+import pytest
+
+from umc_ray.errors import DataError
+from umc_ray.ingest.sources import (
+    IMAGES,
+    TABLES,
+    BadRow,
+    beside,
+    common_folder,
+    list_files,
+    locate,
+    read_image,
+)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder of files, some hidden and some of another kind."""
+    names = ["b/2.csv", "b/1.JSONL", "b/deep/3.csv.gz", "a/4.csv", ".trash/5.csv", "b/._2.csv"]
+    for name in [*names, "a/6.txt", "a/7.png", "run/9.csv", "run.csv", "c.parquet/8.parquet"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def listed(tree, *sources):
+    found = list_files([f"{tree}/{source}" for source in sources], TABLES, without=f"{tree}/run")
+    return [[os.path.relpath(file.uri, tree) for file in files] for files in found.values()]
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        (
+            "",
+            [
+                "a/4.csv",
+                "b/1.JSONL",
+                "b/2.csv",
+                "b/deep/3.csv.gz",
+                "c.parquet/8.parquet",
+                "run.csv",
+            ],
+        ),
+        ("b/", ["b/1.JSONL", "b/2.csv", "b/deep/3.csv.gz"]),
+        ("b/._2.csv", ["b/._2.csv"]),
+        ("b/*.csv", ["b/2.csv"]),
+        ("*/[2-4].*", ["a/4.csv", "b/2.csv"]),
+        ("[ab]", ["a/4.csv", "b/1.JSONL", "b/2.csv", "b/deep/3.csv.gz"]),
+        ("**/*.csv*", ["a/4.csv", "b/2.csv", "b/deep/3.csv.gz", "run.csv"]),
+        ("b/**/?.csv.gz", ["b/deep/3.csv.gz"]),
+        ("*.parquet", ["c.parquet/8.parquet"]),
+    ],
+)
+def test_a_source_is_a_file_a_folder_or_a_glob(tree, source, names):
+    assert listed(tree, source) == [names]
+
+
+def test_a_file_that_two_sources_name_belongs_to_the_first(tree):
+    assert listed(tree, "b/2.csv", "b/*", "a") == [
+        ["b/2.csv"],
+        ["b/1.JSONL", "b/deep/3.csv.gz"],
+        ["a/4.csv"],
+    ]
+
+
+def test_a_name_with_wildcard_characters_is_taken_as_it_is(tmp_path):
+    (tmp_path / "50% [new]*?.csv").touch()
+    assert listed(tmp_path, "50% [new]*?.csv") == [["50% [new]*?.csv"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.csv", r"nowhere\.csv does not exist"),
+        ("a/6.txt", r"a/6\.txt does not end in one of \.parquet .*"),
+        ("a/*.parquet", r"a/\*\.parquet matches no file that ends in .*/a holds 3 files"),
+        ("none/*.csv", r"none/\*\.csv matches no file .*/none holds 0 files"),
+    ],
+)
+def test_a_source_without_files_is_an_error_that_names_it(tree, source, message):
+    with pytest.raises(DataError, match=message):
+        listed(tree, source)
+
+
+def test_a_file_name_that_is_not_utf_8_is_an_error(tmp_path):
+    os.close(os.open(os.fsencode(tmp_path) + b"/\xff.csv", os.O_CREAT))
+    with pytest.raises(DataError, match="cannot list"):
+        listed(tmp_path, "")
+
+
+def test_images_are_found_by_their_suffix(tree):
+    assert [file.uri for file in list_files([str(tree)], IMAGES, without="/run")[str(tree)]] == [
+        f"{tree}/a/7.png"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "folder"),
+    [
+        (["/data/a.csv"], "/data"),
+        (["/data/a"], "/data/a"),
+        (["/data/a", "/data/b/*/c.csv"], "/data"),
+        (["/data/a/x.csv", "/data/ab/x.csv"], "/data"),
+        (["s3://bucket/a/", "s3://bucket/b.parquet"], "s3://bucket"),
+        (["s3://bucket/a", "/data/a"], ""),
+    ],
+)
+def test_keys_are_relative_to_the_deepest_folder_of_all_sources(sources, folder):
+    assert common_folder(sources) == folder
+
+
+def test_paths_in_a_table_are_relative_to_its_folder():
+    assert beside("s3://bucket/x/table.csv", "images/1.png") == "s3://bucket/x/images/1.png"
+    assert beside("/x/table.csv", "/images/1.png") == "/images/1.png"
+    assert beside("/x/table.csv", "s3://bucket/1.png") == "s3://bucket/1.png"
+
+
+def test_an_image_that_is_missing_or_too_large_is_a_bad_row(tmp_path):
+    path = tmp_path / "image.png"
+    path.write_bytes(b"12345")
+    assert read_image(str(path), max_bytes=5) == b"12345"
+    with pytest.raises(BadRow, match="image too large: 5 bytes"):
+        read_image(str(path), max_bytes=4)
+    with pytest.raises(BadRow, match=r"unreadable image: .*No such file"):
+        read_image(f"{path}2", max_bytes=4)
+    with pytest.raises(BadRow, match=r"unreadable image: .*is a directory"):
+        read_image(str(tmp_path), max_bytes=4)
+
+
+def test_an_address_of_an_unknown_kind_is_a_bad_row():
+    with pytest.raises(BadRow, match=r"unsupported address: gopher://host/1\.png"):
+        locate("gopher://host/1.png")
+
+
+def test_a_bad_row_tells_its_detail_briefly_and_on_one_line():
+    assert (
+        str(BadRow("broken JSON", "one\n two " + "x" * 300)) == f"broken JSON: one two {'x' * 192}"
+    )

@@ -1,0 +1,191 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from umc_ray.ingest.sources import BadRow
+from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, check_image
+from umc_ray.methods.identity import UNKNOWN, content_hash
+from umc_ray.records import DomainKey
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+
+
+def rules(**changes):
+    values = {
+        "domain_key": DomainKey("task", "domain"),
+        "split": "pool",
+        "text": "body",
+        "image": None,
+        "key": "id",
+        "label": "y",
+        "ratings": "votes",
+        "labels": ("no", "yes", "1", "true"),
+        "is_replay": True,
+        "max_image_pixels": 108,
+        "max_text_chars": 10,
+        "are_images": False,
+    }
+    return Rules(**{**values, **changes})
+
+
+def outcome(values, **changes):
+    """The row, or the reason why it is none."""
+    found = check(rules(**changes), Found("/data/table.csv", "3", "table.csv#3", values))
+    return str(found.reason) if isinstance(found, Rejected) else found
+
+
+def test_a_good_row_keeps_everything():
+    values = {"body": "good", "id": 7, "y": "yes", "votes": [1, -1], "other": object()}
+    assert outcome(values) == Row(
+        "/data/table.csv", "3", "7", "good", None, 1, [1, -1], content_hash(b"good")
+    )
+    assert outcome(values, key=None).key == "table.csv#3"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (None, "missing text: no 'body' among body, id"),
+        (3, "wrong type: text is int"),
+        (b"x", "wrong type: text is bytes"),
+        (" \t\n ", "blank text"),
+        ("", "blank text"),
+        ("x" * 11, "text too long: 11 characters"),
+        ("a\0b", "NUL character: in the text"),
+        ("ab\udcff", "not UTF-8: text at character 2"),
+    ],
+)
+def test_a_text_must_be_text(body, reason):
+    assert outcome({"body": body, "id": "k"}) == reason
+
+
+def test_the_longest_text_allowed_is_allowed():
+    assert outcome({"body": "é" * 10, "id": "k"}).text == "é" * 10
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        (None, "missing key"),
+        ("", "missing key"),
+        (1.5, "wrong type: key is float"),
+        (True, "wrong type: key is bool"),
+        ("\udcff", "not UTF-8: key at character 0"),
+    ],
+)
+def test_a_key_must_name_the_row(key, reason):
+    assert outcome({"body": "x", "id": key}) == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("no", 0),
+        ("yes", 1),
+        (1, 2),
+        (1.0, 2),
+        (True, 3),
+        (None, UNKNOWN),
+        ("", UNKNOWN),
+        (float("nan"), UNKNOWN),
+    ],
+)
+def test_labels_are_found_however_a_table_stores_them(value, label):
+    assert outcome({"body": "x", "id": "k", "y": value}).label == label
+
+
+def test_an_unknown_label_matters_only_where_it_is_read():
+    values = {"body": "x", "id": "k", "y": "maybe"}
+    assert outcome(values) == "unknown label: 'maybe'"
+    assert outcome(values, split="test", is_replay=False) == "unknown label: 'maybe'"
+    assert outcome(values, is_replay=False).label == UNKNOWN
+
+
+def test_a_test_row_needs_a_label():
+    assert outcome({"body": "x", "id": "k"}, split="test") == "missing label"
+
+
+@pytest.mark.parametrize("votes", ["[1, 2]", [1.5], [True], [128], {"a": 1}])
+def test_ratings_must_be_small_whole_numbers_where_they_are_read(votes):
+    values = {"body": "x", "id": "k", "votes": votes}
+    assert outcome(values).startswith("wrong type: ratings are not a list of small whole numbers")
+    assert outcome(values, is_replay=False).ratings is None
+
+
+def encoded(kind, pixels=PIXELS, **options):
+    stream = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_an_image_is_kept_as_it_is_and_refused_when_it_is_cut_off(kind):
+    data = encoded(kind)
+    image_rules = {"text": None, "image": "picture"}
+    assert outcome({"picture": data, "id": "k"}, **image_rules).image == data
+    reason = outcome({"picture": data[: len(data) // 2], "id": "k"}, **image_rules)
+    assert reason.startswith("undecodable image: ")
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (None, "missing image"),
+        (b"", "missing image"),
+        ({"bytes": None, "path": None}, "missing image"),
+        (b"GIF89a", "undecodable image: "),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "undecodable image: none of PNG, JPEG, WEBP, BMP, GIF, TIFF"),
+        ([1, 2], "wrong type: image is list"),
+        ("gone.png", "unreadable image: "),
+        ("http://host/1.png", "unsupported address: http://host/1.png"),
+    ],
+)
+def test_an_image_must_be_an_image(picture, reason):
+    found = outcome({"picture": picture, "id": "k"}, text=None, image="picture")
+    assert found.startswith(reason)
+
+
+def test_an_image_may_be_bytes_or_a_path_or_both_as_hugging_face_stores_it(tmp_path):
+    data = encoded("PNG")
+    (tmp_path / "1.png").write_bytes(data)
+    image_rules = rules(text=None, image="picture", key=None)
+    forms = [data, "1.png", f"{tmp_path}/1.png", {"bytes": data, "path": "gone.png"}]
+    for picture in [*forms, {"bytes": None, "path": "1.png"}]:
+        found = Found(f"{tmp_path}/table.csv", "1", "table.csv#1", {"picture": picture})
+        assert check(image_rules, found).image == data
+
+
+def png_header(width, height):
+    """A PNG that says how large it is and holds nothing."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def test_an_image_is_too_large_by_its_header_before_anything_is_unpacked():
+    check_image(encoded("PNG"), max_pixels=108)
+    with pytest.raises(BadRow, match="image too large: 12 x 9 pixels"):
+        check_image(encoded("PNG"), max_pixels=107)
+    for side in (8_000, 10_000, 100_000):  # fine, a warning and an error to Pillow
+        with pytest.raises(BadRow, match="image too large"):
+            check_image(png_header(side, side), max_pixels=50_000_000)
+
+
+def test_a_small_file_that_unpacks_to_a_large_image_is_refused():
+    bomb = encoded("PNG", np.zeros((4000, 4000), dtype=np.uint8))
+    assert len(bomb) < 100_000
+    with pytest.raises(BadRow, match="image too large: 4000 x 4000 pixels"):
+        check_image(bomb, max_pixels=4000 * 4000 - 1)
+
+
+def test_a_rejected_row_says_where_and_why():
+    reason = BadRow("blank text")
+    assert str(Rejected("/data/a.csv", "3", reason)) == "/data/a.csv row 3: blank text"
+    assert str(Rejected("/data/a.png", "", reason)) == "/data/a.png: blank text"

@@ -1,0 +1,3 @@
+from tests.finished import finished
+
+__all__ = ["finished"]

@@ -1,0 +1,117 @@
+import pytest
+
+from umc_ray.campaign.evaluation import wilson_interval
+from umc_ray.report.comparison import (
+    Estimate,
+    Point,
+    at_labels,
+    compare,
+    difference,
+    domain_curve,
+    macro_curve,
+    mean,
+    weighted_mean,
+)
+from umc_ray.report.control import say_difference, say_saving
+
+
+def curve(*pairs, spread=0.0):
+    return [Point(x, Estimate(y, y - spread, y + spread)) for x, y in pairs]
+
+
+def measured(labels, **accuracies):
+    """Metrics of a round; accuracies of 100 samples, None where a domain has no test."""
+    tests = {k: None if v is None else {"n": 100, "accuracy": v} for k, v in accuracies.items()}
+    domain_keys = {k: {"test": test, "audit": None} for k, test in tests.items()}
+    return {"labels": labels, "domains": domain_keys}
+
+
+def test_a_difference_has_the_interval_of_newcombes_published_example():
+    # 56 of 70 against 48 of 80, method 10 of Newcombe 1998: 0.0524 to 0.3339.
+    a, b = (Estimate(r / n, *wilson_interval(r, n)) for r, n in ((56, 70), (48, 80)))
+    found = difference(a, b)
+    assert (found.value, found.low, found.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_mean_of_four_equal_estimates_is_half_as_wide():
+    assert mean([Estimate(0.5, 0.3, 0.6)] * 4) == Estimate(0.5, 0.4, 0.55)
+
+
+def test_estimates_weigh_in_a_mean_as_much_as_they_should():
+    found = weighted_mean([Estimate(0.5, 0.3, 0.6), Estimate(0.9, 0.8, 0.95)], [3, 1])
+    assert found.value == pytest.approx(0.6)
+    assert found.value - found.low == pytest.approx(((0.75 * 0.2) ** 2 + (0.25 * 0.1) ** 2) ** 0.5)
+    assert found.high - found.value == pytest.approx(
+        ((0.75 * 0.1) ** 2 + (0.25 * 0.05) ** 2) ** 0.5
+    )
+
+
+def test_the_macro_curve_begins_when_all_domains_are_measured():
+    metrics = [measured(10, a=0.5, b=None), measured(20, a=0.6, b=0.8), measured(30, a=0.7, b=0.9)]
+    points = macro_curve(metrics, ["a", "b"])
+    assert [(point.labels, point.accuracy.value) for point in points] == [
+        (20, pytest.approx(0.7)),
+        (30, pytest.approx(0.8)),
+    ]
+    assert [point.labels for point in domain_curve(metrics, "a")] == [10, 20, 30]
+
+
+def test_of_rounds_without_new_labels_the_last_counts():
+    points = domain_curve([measured(10, a=0.5), measured(10, a=0.6), measured(20, a=0.7)], "a")
+    assert [(point.labels, point.accuracy.value) for point in points] == [(10, 0.6), (20, 0.7)]
+
+
+def test_a_curve_is_straight_between_rounds():
+    assert at_labels(curve((10, 0.5), (20, 0.7), spread=0.1), 15) == Estimate(
+        *(pytest.approx(each) for each in (0.6, 0.5, 0.7))
+    )
+
+
+def test_curves_are_compared_as_far_as_both_go():
+    found = compare("x", "test", curve((10, 0.5), (30, 0.9)), curve((10, 0.4), (20, 0.6)))
+    assert (found.labels, found.difference.value) == (20, pytest.approx(0.1))
+    assert compare("x", "test", curve((30, 0.9)), curve((10, 0.4), (20, 0.6))) is None
+    assert compare("x", "test", [], curve((10, 0.4))) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "control", "said"),
+    [
+        (
+            [(10, 0.8), (20, 0.8), (40, 0.8)],
+            [(10, 0.4), (20, 0.6), (40, 0.8), (60, 0.8)],
+            "75%: 10 labels to hold 80.0%, the control 40",
+        ),
+        (
+            [(10, 0.4), (20, 0.6), (40, 0.8), (60, 0.8)],
+            [(10, 0.4), (20, 0.8), (40, 0.8)],
+            "none, 100% more were needed: 40 labels to hold 80.0%, the control 20",
+        ),
+        (
+            [(10, 0.4), (20, 0.8), (40, 0.8)],
+            [(10, 0.4), (20, 0.8), (40, 0.8)],
+            "none: 20 labels to hold 80.0%, the control 20",
+        ),
+        (
+            [(10, 0.4), (20, 0.5)],
+            [(10, 0.8), (20, 0.8)],
+            "none: the control held 80.0% after 10 labels, this campaign never did",
+        ),
+        (
+            [(10, 0.9), (20, 0.9)],
+            [(10, 0.4)],
+            "cannot be told: the control has not held any accuracy for two rounds",
+        ),
+    ],
+)
+def test_savings_are_said_as_they_are(run, control, said):
+    assert say_saving(compare("x", "test", curve(*run), curve(*control))) == said
+
+
+def test_a_difference_that_could_be_none_is_not_called_a_lead():
+    sure = compare("x", "test", curve((10, 0.9), spread=0.01), curve((10, 0.8), spread=0.01))
+    lost = compare("x", "test", curve((10, 0.7), spread=0.01), curve((10, 0.8), spread=0.01))
+    unsure = compare("x", "test", curve((10, 0.9), spread=0.2), curve((10, 0.8), spread=0.2))
+    assert say_difference(sure) == "+10.0 points ahead of the control at 10 labels"
+    assert say_difference(lost) == "−10.0 points behind the control at 10 labels"
+    assert "within what the number of measured samples leaves open" in say_difference(unsure)

@@ -1,0 +1,118 @@
+import pytest
+import ray
+
+from umc_ray.errors import StoreError
+from umc_ray.methods.bandit import ArmContext, Reward
+from umc_ray.selection.allocator import BudgetAllocator, start_allocator
+from umc_ray.storage import Storage
+
+ARMS = [
+    ArmContext("t/a", 0.3, remaining=500, pool=600, cost=1.0, accuracy=None),
+    ArmContext("t/b", 0.1, remaining=8, pool=600, cost=1.0, accuracy=0.8),
+    ArmContext("t/c", None, remaining=500, pool=500, cost=1.0, accuracy=None),
+]
+REWARDS = [Reward("t/a", 30, 40), Reward("t/b", 1, 8)]
+
+
+def allocator(path, policy="thompson"):
+    return BudgetAllocator(policy, "macro", 0.05, 7, Storage(str(path)))
+
+
+def test_a_plan_spends_the_budget_within_floors_and_pools(tmp_path):
+    labels = allocator(tmp_path).plan(1, ARMS, 100)
+    assert sum(labels.values()) == 100
+    assert 5 <= labels["t/b"] <= 8
+    assert list(labels) == ["t/a", "t/b", "t/c"]
+
+
+def test_a_round_that_was_planned_keeps_its_plan(tmp_path):
+    first = allocator(tmp_path)
+    labels = first.plan(1, ARMS, 100)
+    remembered = first.state()
+    assert first.plan(1, ARMS[:1], 50) == labels
+    assert first.state() == remembered
+
+
+def test_a_round_is_credited_once(tmp_path):
+    first = allocator(tmp_path)
+    first.plan(1, ARMS, 100)
+    first.credit(1, REWARDS)
+    once = first.state()
+    first.credit(1, [Reward("t/a", 0, 40)])
+    assert first.state() == once
+    assert once.step == 1
+
+
+def test_a_round_that_was_never_planned_cannot_be_credited(tmp_path):
+    with pytest.raises(StoreError, match="round 2"):
+        allocator(tmp_path).credit(2, REWARDS)
+
+
+def test_one_that_starts_again_goes_on_where_the_last_one_stopped(tmp_path):
+    first = allocator(tmp_path)
+    labels = first.plan(1, ARMS, 100)
+    second = allocator(tmp_path)
+    assert second.plan(1, ARMS, 100) == labels
+    second.credit(1, REWARDS)
+    third = allocator(tmp_path)
+    assert third.state() == second.state()
+    third.credit(1, REWARDS)
+    assert third.state() == second.state()
+    assert third.plan(2, ARMS, 100) == second.plan(2, ARMS, 100)
+
+
+def test_the_next_plan_follows_what_was_learned(tmp_path):
+    learner, other = allocator(tmp_path / "a", "ucb"), allocator(tmp_path / "b", "ucb")
+    for each in (learner, other):
+        each.plan(1, ARMS, 100)
+    learner.credit(1, [Reward("t/a", 40, 40)])
+    other.credit(1, [Reward("t/a", 0, 40)])
+    assert learner.plan(2, ARMS, 100)["t/a"] > other.plan(2, ARMS, 100)["t/a"]
+
+
+def test_what_could_not_be_stored_has_not_happened(tmp_path):
+    first = allocator(tmp_path)
+    first.plan(1, ARMS, 100)
+    before = first.state()
+    (tmp_path / "bandit.json").unlink()
+    (tmp_path / "bandit.json").mkdir()  # nothing can be written there
+    with pytest.raises(StoreError):
+        first.credit(1, REWARDS)
+    with pytest.raises(StoreError):
+        first.plan(2, ARMS, 100)
+    (tmp_path / "bandit.json").rmdir()
+    assert first.state() == before
+    first.credit(1, REWARDS)
+    assert allocator(tmp_path).state() == first.state()
+
+
+@pytest.mark.ray
+def test_a_killed_actor_comes_back_as_it_was(ray_cluster, tmp_path):
+    actor = _start("kept", tmp_path)
+    labels = ray.get(actor.plan.remote(1, ARMS, 100))
+    ray.get(actor.credit.remote(1, REWARDS))
+    before = ray.get(actor.state.remote())
+    ray.kill(actor, no_restart=False)
+    assert ray.get(actor.state.remote()) == before
+    assert ray.get(_start("kept", tmp_path).plan.remote(1, ARMS, 50)) == labels
+
+
+@pytest.mark.ray
+def test_two_campaigns_have_an_allocator_each(ray_cluster, tmp_path):
+    one, other = _start("one", tmp_path / "one"), _start("other", tmp_path / "other")
+    ray.get(one.plan.remote(1, ARMS, 100))
+    ray.get(one.credit.remote(1, REWARDS))
+    assert ray.get(one.state.remote()).step == 1
+    assert ray.get(other.state.remote()).step == 0
+
+
+def _start(campaign, path):
+    return start_allocator(
+        campaign,
+        "0a1b2c",
+        policy="thompson",
+        objective="macro",
+        floor=0.05,
+        seed=7,
+        storage=Storage(str(path)),
+    )

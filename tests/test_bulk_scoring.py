@@ -1,0 +1,38 @@
+"""`umc score --endpoint`: the same as `umc score`."""
+
+import pyarrow as pa
+import pytest
+
+from tests import tiny
+from umc_ray.bulk_scoring import score_by_endpoint, score_new
+from umc_ray.campaign.publish import read_published
+from umc_ray.client import Client
+from umc_ray.records import DomainKey
+from umc_ray.storage import Storage
+
+pytestmark = pytest.mark.ray
+
+
+def read(folder, key):
+    storage = Storage(str(folder))
+    return pa.concat_tables([storage.read_table(each) for each in storage.keys("") if key in each])
+
+
+def test_an_endpoint_writes_what_a_pass_writes(server, tmp_path):
+    run, domain_key = server.campaign.run, DomainKey("mood", "posts")
+    source = tmp_path / "new.csv"
+    # The endpoint takes shorter texts than the campaign.
+    tiny.write_csv(source, [*tiny.texts(25, seed=9), {"text": "x" * 1001}, {"text": ""}])
+    score_new(run, str(source), domain_key, str(tmp_path / "here"))
+    with Client(server.url, batch=7) as client:
+        manifest = score_by_endpoint(client, run, str(source), domain_key, str(tmp_path / "there"))
+    assert (manifest.rows, manifest.bad) == (26, 1)
+    here, there = read(tmp_path / "here", "part-"), read(tmp_path / "there", "part-")
+    assert there.column_names == [*here.column_names, "version"]
+    assert set(there["version"].to_pylist()) == {read_published(run.storage).version}
+    expected = {row["key"]: row for row in here.to_pylist()}
+    for row in there.drop_columns("version").to_pylist():
+        assert row == pytest.approx(expected.pop(row["key"]), abs=1e-4)
+    assert len(expected) == 1  # the long text
+    reasons = read(tmp_path / "there", "quarantine")["reason"].to_pylist()
+    assert sorted(reasons) == ["blank text", "text too long: 1001 characters"]

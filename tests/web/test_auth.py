@@ -1,0 +1,173 @@
+import re
+
+import pytest
+from fastapi.routing import APIRoute
+
+from tests.web.worlds import PASSWORD, TEXT, ids
+from umc_ray.web import api, exchange, pages
+from umc_ray.web import auth as guard
+from umc_ray.web import auth_pages as office
+from umc_ray.web.auth import COOKIE, Throttle, csrf_token
+from umc_ray.web.security_headers import HEADERS
+
+ROLES = ["annotator", "reviewer", "admin"]
+OPEN = {("GET", "/login"), ("POST", "/login")}
+ROUTES = sorted(
+    (method, route.path, route)
+    for module in (api, exchange, office, pages)
+    for route in module.router.routes
+    if isinstance(route, APIRoute)
+    for method in route.methods
+)
+
+
+def needed(route):
+    """Name the role that a route's guard asks for."""
+    names = [each.call.__name__ for each in route.dependant.dependencies]
+    return next((name.removeprefix("needs_") for name in names if name.startswith("needs_")), None)
+
+
+def test_all_routes_but_the_login_are_guarded_and_there_are_no_others(still_world):
+    assert {(m, path) for m, path, route in ROUTES if needed(route) is None} == OPEN
+    paths = {route.path for route in still_world.app.routes if hasattr(route, "path")}
+    assert paths - {path for _, path, _ in ROUTES} == {"/static"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [each for each in ROUTES if each[:2] not in OPEN],
+    ids=[f"{m} {path}" for m, path, _ in ROUTES if (m, path) not in OPEN],
+)
+def test_strangers_and_lower_roles_are_refused_everywhere(still_world, method, path, route):
+    url = re.sub(r"{\w+}", "1", path)
+    assert still_world.client().request(method, url).status_code == 401
+    forged = {"authorization": "Bearer x", "cookie": f"{COOKIE}=x"}
+    assert still_world.client().request(method, url, headers=forged).status_code == 401
+    for role in ROLES[: ROLES.index(needed(route))]:
+        assert still_world.client(role).request(method, url).status_code == 403
+
+
+@pytest.fixture
+def session(world):
+    """Return a browser that has logged in as an annotator, and its CSRF token."""
+    client = world.client()
+    fields = {"name": "annotator", "password": PASSWORD}
+    assert client.post("/login", data=fields, follow_redirects=False).status_code == 303
+    return client, csrf_token(client.cookies[COOKIE])
+
+
+def test_a_session_changes_things_only_from_its_own_pages(world, session):
+    client, token = session
+    assert client.get("/api/progress").status_code == 200
+    assert client.post("/api/heartbeat").status_code == 403
+    assert client.post("/api/heartbeat", headers={"x-csrf-token": "0" * 64}).status_code == 403
+    assert client.post("/logout", data={"csrf": csrf_token("another's")}).status_code == 403
+    assert client.post("/api/heartbeat", headers={"x-csrf-token": token}).status_code == 204
+    assert client.post("/logout", data={"csrf": token}, follow_redirects=False).status_code == 303
+    assert client.get("/api/progress").status_code == 401
+
+
+def test_logging_out_gives_the_screen_back(world, session):
+    client, token = session
+    held = client.get("/api/questions?n=3").json()
+    assert world.client("admin").get("/api/questions?n=3").json() != held
+    client.post("/logout", data={"csrf": token}, follow_redirects=False)
+    assert world.client("reviewer").get("/api/questions?n=3").json() == held
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_of_plain_http(world):
+    login = {"data": {"name": "admin", "password": PASSWORD}, "follow_redirects": False}
+    assert "HttpOnly" in world.client().post("/login", **login).headers["set-cookie"]
+    answer = world.client().post("https://testserver/login", **login)
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/review?batch=x", "/review?batch=x"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/x\r\nset-cookie: a=b", "/"),
+    ],
+)
+def test_who_logs_in_stays_here(still_world, path, target):
+    fields = {"name": "admin", "password": PASSWORD, "next": path}
+    answer = still_world.client().post("/login", data=fields, follow_redirects=False)
+    assert answer.headers["location"] == target
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
+)
+def test_another_site_cannot_log_a_browser_in(still_world, headers):
+    fields = {"name": "admin", "password": PASSWORD}
+    assert still_world.client().post("/login", data=fields, headers=headers).status_code == 403
+
+
+def test_guessing_is_slowed_down_even_with_the_right_password_at_the_end(world):
+    client = world.client()
+    codes = [
+        client.post("/login", data={"name": "admin", "password": f"guess {i}"}).status_code
+        for i in range(6)
+    ]
+    assert codes == [401] * 5 + [429]
+    last = client.post("/login", data={"name": "admin", "password": PASSWORD})
+    assert last.status_code == 429
+    assert int(last.headers["retry-after"]) > 0
+
+
+def test_failures_are_forgotten_after_their_window_and_beyond_the_memory(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    throttle = Throttle(limit=2, window_s=10, keys=2)
+    throttle.failed("a")
+    assert throttle.wait_s("a") == 0
+    now[0] = 1
+    throttle.failed("a")
+    assert throttle.wait_s("a") == 9
+    now[0] = 10.5
+    assert throttle.wait_s("a") == 0
+    for key in "abc":
+        throttle.failed(key)
+        throttle.failed(key)
+    assert [throttle.wait_s(key) > 0 for key in "abc"] == [False, True, True]
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/static/page.js", "/nothing", "/api/progress"])
+def test_every_answer_lets_browsers_run_nothing_but_our_own(still_world, path):
+    for role in (None, "admin"):
+        headers = still_world.client(role).get(path).headers
+        assert {name: headers.get(name) for name in HEADERS} == HEADERS
+        assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_a_body_that_would_fill_the_memory_is_refused(still_world):
+    client = still_world.client("admin")
+    big = b"x" * 20_000_001
+    assert client.post("/api/labels", content=big).status_code == 413
+    pieces = (big[:5_000_000] for _ in range(5))
+    assert client.post("/api/labels", content=pieces).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"],
+)
+def test_nothing_outside_the_static_files_is_served(still_world, path):
+    assert still_world.client().get(path).status_code == 404
+
+
+def test_a_form_of_too_many_fields_is_refused(still_world):
+    fields = {f"field{i}": "x" for i in range(51)}
+    answer = still_world.client().post("/login", data=fields)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "%2e%2e", str(2**70), "1.5", "x"])
+def test_images_are_named_by_samples_that_were_asked_about(still_world, name):
+    client = still_world.client("annotator")
+    assert client.get(f"/images/digits/{name}").status_code in (404, 422)
+    assert client.get("/images/digits/77").status_code == 409
+    assert client.get(f"/images/mood/{ids(TEXT, 2)[0]}").status_code == 409

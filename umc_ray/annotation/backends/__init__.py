@@ -1,0 +1,1 @@
+"""Where people answer: a sheet, the page, Label Studio, or recorded answers."""

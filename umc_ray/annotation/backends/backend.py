@@ -1,0 +1,91 @@
+"""What every way of getting answers has in common, and how a round waits for them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.review import review_queue
+from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.votes import ask_again
+from umc_ray.errors import AwaitingAnnotations
+from umc_ray.records import DomainKey, Part
+from umc_ray.storage import Storage
+
+
+@dataclass(frozen=True)
+class AnnotationBackend(ABC):
+    """Where people, or recorded people, answer for a campaign.
+
+    `labels` is the label set of each task, worst first.
+    """
+
+    store: AnnotationStore
+    campaign: str
+    storage: Storage
+    parts: Sequence[Part]
+    labels: Mapping[str, Sequence[str]]
+
+    def submit(self, questions: Sequence[Question]) -> None:
+        """Ask; asking the same again changes nothing."""
+        self.store.submit(questions)
+
+    def collect(self, round: int) -> list[Answer]:
+        """Return the answers so far to a round's questions."""
+        return self.store.answers(self.campaign, round)
+
+    @abstractmethod
+    def hint(self, round: int) -> str:
+        """Say what people have to do next."""
+
+
+def collect_all(
+    backend: AnnotationBackend, round: int, review: bool = False, max_votes: int | None = None
+) -> list[Answer]:
+    """Return all answers to a round's questions.
+
+    Args:
+        backend: where people answer.
+        round: its number.
+        review: wait until reviewers decided where people disagree, too.
+        max_votes: ask for more answers, up to so many, where those that came leave a label open.
+
+    Raises:
+        Waiting: some are missing; says how many, and what people have to do.
+    """
+    store, campaign = backend.store, backend.campaign
+    while True:
+        answers = backend.collect(round)
+        answered, asked = store.progress(campaign, round)
+        if answered < asked:
+            raise AwaitingAnnotations(
+                f"round {round}: {answered} of {asked} answered; {backend.hint(round)}"
+            )
+        if not max_votes or not ask_again(store, campaign, round, backend.labels, max_votes):
+            break
+    disputed = len(review_queue(store, campaign, round)) if review else 0
+    if disputed:
+        raise AwaitingAnnotations(
+            f"round {round}: reviewers must decide {disputed} of {asked} questions"
+        )
+    return answers
+
+
+def sample_rows(
+    storage: Storage, parts: Iterable[Part], questions: Sequence[Question], table: str
+) -> dict[SampleKey, dict[str, Any]]:
+    """Read the rows of the asked samples, and no others, from a table such as pool or oracle."""
+    missing: dict[DomainKey, dict[int, Question]] = {}
+    for question in questions:
+        missing.setdefault(DomainKey(question.task, question.domain), {})[question.sample_id] = (
+            question
+        )
+    found = {}
+    for part in parts:
+        asked = missing.get(part.domain_key)
+        if asked and part.split == "pool":
+            only = [("sample_id", "in", list(asked))]
+            for row in storage.read_table(part.key(table), filters=only).to_pylist():
+                found[asked.pop(row["sample_id"]).key] = row
+    return found

@@ -1,0 +1,250 @@
+"""A sheet per round that people fill in with any spreadsheet program.
+
+A row is one vote on one sample. Columns can be added and rows sorted. The label `skip` says that
+a person cannot tell. What was read stays: an emptied cell takes nothing back; another label by
+the same person replaces theirs.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from umc_ray.annotation.backends.backend import AnnotationBackend, sample_rows
+from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.spreadsheet import read_records, write_records
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.errors import DataError, StoreError
+
+Slot = tuple[str, int, int]  # task, sample_id, vote from 1
+TO_READ = ("domain", "sample", "suggestion", "why", "choices")
+TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
+COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
+SKIP = "skip"
+IMAGE_TYPES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One vote on one sample, as it stands in the sheet."""
+
+    line: int
+    slot: Slot
+    label: str
+    annotator: str
+
+
+class SheetBackend(AnnotationBackend):
+    """Asks through rounds/<n>/sheet.csv in the run directory, and reads it back."""
+
+    def collect(self, round: int) -> list[Answer]:
+        """Write the round's sheet if it is not there, else take over what people filled in.
+
+        Raises:
+            DataError: with the line of the sheet that cannot be understood; nothing is taken over
+                then, and the sheet stays as it is.
+            StoreError: a sample is not in the pool.
+        """
+        slots = slots_of(self.store.questions(self.campaign, round))
+        given = self.store.answers(self.campaign, round)
+        if not self.storage.exists(_key(round)):
+            self._write(round, slots, given)
+            return given
+        path = self.storage.path(_key(round))
+        rows = read_sheet(self.storage.read_bytes(_key(round)), path)
+        check_slots(rows, slots, path)
+        new = new_answers(rows, slots, given, self.labels, path)
+        self.store.record(list(new.values()), list(new))
+        return self.store.answers(self.campaign, round)
+
+    def hint(self, round: int) -> str:
+        """Say what people have to do next."""
+        return f"fill in the label column of {self.storage.path(_key(round))}, then run again"
+
+    def _write(self, round: int, slots: Mapping[Slot, Question], given: Sequence[Answer]) -> None:
+        questions = {question.key: question for question in slots.values()}
+        rows = sample_rows(self.storage, self.parts, list(questions.values()), "pool")
+        samples = {
+            key: self._sample(question, rows.get(key)) for key, question in questions.items()
+        }
+        filled_in = _placed(slots, given)
+        lines = []
+        for slot, question in slots.items():
+            read = [question.domain, samples[question.key], _suggestion(question), question.why]
+            read.append(" | ".join(choices(self.labels[question.task])))
+            identity = [f"s{question.sample_id}", str(slot[2]), question.task]
+            lines.append([*identity, *read, *filled_in.get(slot, ("", ""))])
+        self.storage.write_bytes(_key(round), write_records(COLUMNS, lines))
+
+    def _sample(self, question: Question, row: Mapping[str, Any] | None) -> str:
+        """Return the text of a sample, or the path of its image after writing it."""
+        if row is None:
+            raise StoreError(
+                f"sample {question.sample_id} of {question.task}/{question.domain} was asked but "
+                f"is not in the pool of {self.storage.root}"
+            )
+        image = row["image"]
+        if image is None:
+            return str(row["text"])
+        kind = next((kind for start, kind in IMAGE_TYPES.items() if image.startswith(start)), "img")
+        name = f"images/{question.task}/s{question.sample_id}.{kind}"
+        self.storage.write_bytes(f"{_folder(question.round)}/{name}", image)
+        return name
+
+
+def read_sheet(data: bytes, path: str) -> list[SheetRow]:
+    """Read the rows of a sheet.
+
+    Raises:
+        DataError: with path and line: not a table with all columns, or an id is not a number.
+    """
+    rows = []
+    for line, cells in read_records(data, TO_READ_BACK, path):
+        sample, vote = cells["sample_id"], cells["vote"]
+        try:
+            slot = (cells["task"], int(sample.removeprefix("s")), int(vote))
+        except ValueError as error:
+            raise DataError(
+                f"{path}:{line}: sample_id and vote must stay as they were, such as s17 and 1, "
+                f"found {sample!r} and {vote!r}"
+            ) from error
+        rows.append(SheetRow(line, slot, cells["label"], cells["annotator"]))
+    return rows
+
+
+def check_slots(rows: Sequence[SheetRow], slots: Collection[Slot], path: str) -> None:
+    """Make sure that a sheet still has a row for each vote that was asked for, and no other.
+
+    Raises:
+        DataError: a changed, repeated or missing row.
+    """
+    lines: dict[Slot, int] = {}
+    for row in rows:
+        if row.slot not in slots:
+            raise DataError(f"{path}:{row.line}: {_named(row.slot)} was not asked in this round")
+        first = lines.setdefault(row.slot, row.line)
+        if first != row.line:
+            raise DataError(f"{path}:{row.line}: {_named(row.slot)} is in line {first} already")
+    missing = [slot for slot in slots if slot not in lines]
+    if missing:
+        raise DataError(
+            f"{path}:{max(lines.values(), default=1)}: the sheet ends without "
+            f"{_named(missing[0])}; put back the {len(missing)} of {len(slots)} rows that are "
+            "missing, their label can be empty"
+        )
+
+
+def new_answers(
+    rows: Sequence[SheetRow],
+    slots: Mapping[Slot, Question],
+    given: Sequence[Answer],
+    labels: Mapping[str, Sequence[str]],
+    path: str,
+) -> dict[str, Answer]:
+    """Return what a sheet says beyond the answers given so far, by client key.
+
+    Raises:
+        DataError: an unknown label, or one person twice on a sample.
+    """
+    before = {(answer.key, answer.annotator): answer for answer in given}
+    lines: dict[tuple[SampleKey, str], int] = {}
+    new = {}
+    for row in (row for row in rows if row.label):
+        question, nobody = slots[row.slot], _nobody(row.slot[2])
+        # a name that is filled in later does not make the answer another person's
+        named = row.annotator and (question.key, nobody) not in before
+        person = (question.key, row.annotator if named else nobody)
+        first = lines.setdefault(person, row.line)
+        if first != row.line:
+            raise DataError(
+                f"{path}:{row.line}: {person[1]} labeled this sample in line {first} already; "
+                "each vote needs another annotator"
+            )
+        answer = _answer(question, person[1], _label(row, labels[question.task], path))
+        last = before.get(person)
+        if last is None or last.label != answer.label:
+            new[_client_key(answer, last)] = answer
+    return new
+
+
+def slots_of(questions: Sequence[Question]) -> dict[Slot, Question]:
+    """Return the votes that questions ask for, in order."""
+    return {
+        (question.task, question.sample_id, vote): question
+        for question in questions
+        for vote in range(1, question.votes + 1)
+    }
+
+
+def choices(labels: Sequence[str]) -> list[str]:
+    """Return what people can write into the label column."""
+    return [*labels] if SKIP in labels else [*labels, SKIP]
+
+
+def _folder(round: int) -> str:
+    return f"rounds/{round:04d}"
+
+
+def _key(round: int) -> str:
+    return f"{_folder(round)}/sheet.csv"
+
+
+def _named(slot: Slot) -> str:
+    return f"sample s{slot[1]} of task {slot[0]} (vote {slot[2]})"
+
+
+def _nobody(vote: int) -> str:
+    """Name the person who gave a vote and no name."""
+    return "sheet" if vote == 1 else f"sheet-{vote}"
+
+
+def _label(row: SheetRow, labels: Sequence[str], path: str) -> str | None:
+    """Return the label that was meant, in any case; None for a skip."""
+    allowed = choices(labels)
+    meant = [label for label in allowed if label == row.label] or [
+        label for label in allowed if label.casefold() == row.label.casefold()
+    ]
+    if len(meant) != 1:
+        raise DataError(f"{path}:{row.line}: label {row.label!r} is not one of {allowed}")
+    return None if meant[0] == SKIP and SKIP not in labels else meant[0]
+
+
+def _answer(question: Question, annotator: str, label: str | None) -> Answer:
+    return Answer(
+        campaign=question.campaign,
+        task=question.task,
+        domain=question.domain,
+        sample_id=question.sample_id,
+        annotator=annotator,
+        label=label,
+        round=question.round,
+    )
+
+
+def _client_key(answer: Answer, last: Answer | None) -> str:
+    """Name a change of an answer, so that two readers of one sheet make it once."""
+    person = f"{answer.campaign}/{answer.task}/{answer.sample_id}/{answer.annotator}"
+    return f"sheet/{person}/{answer.label}/{last.submitted_at if last else ''}"
+
+
+def _placed(slots: Collection[Slot], given: Sequence[Answer]) -> dict[Slot, tuple[str, str]]:
+    """Return label and annotator of the answers given so far, for a sheet that is written anew."""
+    people: dict[tuple[str, int], dict[str, Answer]] = {}
+    for answer in given:
+        people.setdefault((answer.task, answer.sample_id), {})[answer.annotator] = answer
+    placed = {}
+    nobodies = {_nobody(vote) for _, _, vote in slots}
+    for slot in slots:
+        answers = people.get(slot[:2], {})
+        names = [name for name in answers if name == _nobody(slot[2]) or name not in nobodies]
+        if names:
+            answer = answers.pop(min(names, key=lambda name: name not in nobodies))
+            placed[slot] = (SKIP if answer.label is None else answer.label, answer.annotator)
+    return placed
+
+
+def _suggestion(question: Question) -> str:
+    predicted = question.payload.get("predicted")
+    if predicted is None or question.hide_prediction:
+        return ""
+    confidence = question.payload.get("confidence")
+    return str(predicted) if confidence is None else f"{predicted} ({confidence:.0%})"

@@ -1,0 +1,1 @@
+"""A campaign: rounds in sequence, their stages, and what is published. Read round.py first."""

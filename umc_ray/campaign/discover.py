@@ -1,0 +1,306 @@
+"""Domains for a pool that has none: clusters of its embeddings, which keep their names for good.
+
+    <storage>/<campaign>-domains/<task>/<domain>/
+      domains.json                names, centers and encoder: written once, read ever after
+      domains/<name>/             a source of each domain, for campaign files
+      domains.yaml                what to put into a campaign file
+      files.json                  hash of the pool's files; when they are others, all else is anew
+      pool/, features/, ...       as in a run directory
+
+It lies beside the run directory: what lies in that is no source of a campaign.
+
+Suffixes: N samples, D embedding dimension, K domains.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import ray
+import torch
+import yaml
+
+from umc_ray.campaign.state import Run
+from umc_ray.cluster.stream import Compute, stream
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.encoders.registry import encoder_hash
+from umc_ray.errors import ConfigError
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.sources import IMAGES, TABLES, list_files
+from umc_ray.ingest.validate import rules_of
+from umc_ray.methods.cluster_count import cluster_count
+from umc_ray.methods.identity import fingerprint
+from umc_ray.methods.words import distinguishing_words
+from umc_ray.passes.assign_domains import DomainWorker, nearest
+from umc_ray.passes.cluster import cluster_features
+from umc_ray.passes.encode import encode, features_table
+from umc_ray.records import DomainKey, Part, embeddings_array
+from umc_ray.selection.batch import gather
+from umc_ray.selection.random_orders import RANDOM, make_random_orders, order_of, random_orders_key
+from umc_ray.storage import Storage
+
+SAMPLE = 3000
+"""Samples, drawn at random, that decide on the number of domains and describe each."""
+
+MOST = 12
+"""Domains that are looked for at most, where nobody says how many."""
+
+WORDS, TYPICAL, TEXT_CHARS = 8, 3, 80
+
+
+@dataclass(frozen=True)
+class Domains:
+    """What was discovered once: it decides where every sample goes, also later ones."""
+
+    names: tuple[str, ...]
+    centers_KD: npt.NDArray[np.float32]
+    encoder: str
+    strengths: Mapping[str, float]  # of each number of domains that was tried
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as plain JSON values."""
+        return {**vars(self), "centers_KD": self.centers_KD.tolist()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Domains":
+        """Rebuild what `to_json` gave."""
+        centers_KD = np.array(value["centers_KD"], np.float32)
+        return cls(tuple(value["names"]), centers_KD, value["encoder"], value["strengths"])
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """A domain: how many samples it has, and what they are like."""
+
+    name: str
+    source: str
+    samples: int
+    words: tuple[str, ...]
+    typical: tuple[str, ...]  # texts, or names of images
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """All domains, whether they were known before, and the lines that name them."""
+
+    domains: tuple[Discovered, ...]
+    known: bool
+    strengths: Mapping[str, float]
+    yaml: str
+    path: str
+
+
+def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Discovery:
+    """Deal a domain's pool out to domains; to those of the first time, if there was one.
+
+    Args:
+        run: of a campaign that names the mixed pool as a domain.
+        domain_key: that domain.
+        clusters: how many domains; by default as many as are clearly there, up to MOST.
+
+    Raises:
+        ConfigError: there is no such domain, its samples are all alike, or what was discovered
+            before does not fit what is asked now.
+        DataError: the pool cannot be read.
+    """
+    if domain_key not in run.config.domains():
+        names = ", ".join(map(str, run.config.domains()))
+        raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
+    home = Storage(f"{run.storage.root}-domains/{domain_key}")
+    known = home.exists("domains.json")
+    if known:
+        _check_known(run.config, domain_key, clusters, home)
+    pool = _bring_in(run, domain_key, home)
+    if not known:
+        home.write_json("domains.json", _find(pool, clusters).to_json())
+    domains = Domains.from_json(home.read_json("domains.json"))
+    counts_K = _deal_out(pool, domains)
+    found = _describe(pool, domains, counts_K)
+    lines = _yaml(pool, found)
+    home.write_bytes("domains.yaml", lines.encode())
+    return Discovery(found, known, domains.strengths, lines, f"{home.root}/domains.yaml")
+
+
+def _check_known(
+    config: CampaignConfig, domain_key: DomainKey, clusters: int | None, home: Storage
+) -> None:
+    """Refuse what would mix two discoveries."""
+    before = Domains.from_json(home.read_json("domains.json"))
+    k, encoder = len(before.names), encoder_hash(config.tasks[domain_key.task].encoder)
+    if clusters not in (None, k) or encoder != before.encoder:
+        what = "with another encoder" if encoder != before.encoder else f"into {k} domains"
+        raise ConfigError(
+            f"{domain_key} was dealt out {what} before, and domains keep their names: "
+            f"delete {home.root} to begin anew"
+        )
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The mixed pool as it is now, ingested and encoded."""
+
+    run: Run
+    domain_key: DomainKey
+    home: Storage
+    parts: tuple[Part, ...]
+
+    @property
+    def task(self) -> TaskConfig:
+        return self.run.config.tasks[self.domain_key.task]
+
+    @property
+    def domain(self) -> DomainConfig:
+        return self.task.domains[self.domain_key.domain]
+
+    @property
+    def payload(self) -> str:
+        return "text" if self.task.kind == "text_classification" else "image"
+
+    @cached_property
+    def features(self) -> str:
+        return features_table(self.task.encoder)
+
+    @cached_property
+    def sample(self) -> pa.Table:
+        """Some samples, drawn at random: key, text and embedding."""
+        make_random_orders(self.home, self.parts, SAMPLE, self.run.config.seed)
+        drawn = order_of(self.home.read_table(random_orders_key(self.domain_key, SAMPLE)), RANDOM)
+        named = gather(self.home, self.parts, "pool", drawn, ["key", "text"])
+        encoded = gather(self.home, self.parts, self.features, drawn, ["embedding"])
+        return named.append_column("embedding", encoded["embedding"])
+
+
+def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
+    """Ingest and encode the pool as it is now, once for the same files."""
+    config = _only(run.config, domain_key)
+    files = {"hash": _files(config, domain_key, home)}
+    if not home.exists("files.json") or home.read_json("files.json") != files:
+        for folder in {key.split("/")[0] for key in home.keys("") if "/" in key}:
+            home.delete(folder)
+        home.write_json("files.json", files)
+    manifest = ingest(config, domain_key, "pool", home, run.stages.follow("ingest", None))
+    on_rows, encoder = (
+        run.stages.follow("encode", manifest.rows),
+        config.tasks[domain_key.task].encoder,
+    )
+    encode({domain_key.task: encoder}, manifest.parts, home, on_rows, config.placement.scoring)
+    return _Pool(run, domain_key, home, manifest.parts)
+
+
+def _only(config: CampaignConfig, domain_key: DomainKey) -> CampaignConfig:
+    """Return the campaign reduced to one pool."""
+    domain = config.domains()[domain_key].model_copy(update={"test": None})
+    task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
+    return config.model_copy(update={"tasks": {domain_key.task: task}})
+
+
+def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
+    """Return a hash of the pool's files, as they are now, and of how they are read."""
+    rules, source = rules_of(config, domain_key, "pool"), config.domains()[domain_key].source
+    sources = [source] if isinstance(source, str) else source
+    files = list_files(sources, IMAGES if rules.are_images else TABLES, without=home.root)
+    listed = [asdict(file) for found in files.values() for file in found]
+    encoder = encoder_hash(config.tasks[domain_key.task].encoder)
+    return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
+
+
+def _find(pool: _Pool, clusters: int | None) -> Domains:
+    """Cluster the pool, the largest domain first."""
+    encoder, seed = pool.task.encoder, pool.run.config.seed
+    strengths: dict[int, float] = {}
+    if clusters is None:
+        sample_ND = embeddings_array(pool.sample["embedding"])
+        sample_ND = sample_ND[np.isfinite(sample_ND).all(1)].astype(np.float32)
+        # On a worker: products so small are faster in one thread, and that is what a task has.
+        clusters, strengths = ray.get(_count.remote(torch.from_numpy(sample_ND), seed))
+        if clusters == 1:
+            raise ConfigError(
+                f"{pool.domain_key} has no domains that another half of its samples confirms: "
+                "say how many with --clusters, or leave it one domain"
+            )
+    found = cluster_features(
+        pool.home, pool.features, pool.parts, clusters, seed=seed, num_gpus=encoder.num_gpus
+    )
+    by_size = np.argsort(-np.bincount(found.labels_N[found.labels_N >= 0]), kind="stable")
+    return Domains(
+        names=tuple(f"{pool.domain_key.domain}-{i + 1}" for i in range(len(by_size))),
+        centers_KD=found.centers_KD[by_size],
+        encoder=encoder_hash(encoder),
+        strengths={str(k): round(each, 4) for k, each in strengths.items()},
+    )
+
+
+@ray.remote
+def _count(sample_ND: torch.Tensor, seed: int) -> tuple[int, dict[int, float]]:
+    return cluster_count(sample_ND, MOST, seed=seed)
+
+
+def _deal_out(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
+    """Write the sources of all domains; returns how many samples each has."""
+    worker = DomainWorker(
+        storage=pool.home,
+        features=pool.features,
+        target=pool.home.within("domains"),
+        names=domains.names,
+        centers_KD=domains.centers_KD,
+        payload=pool.payload,
+        has_answers=bool(pool.domain.label or pool.domain.ratings),
+    )
+    on_rows = pool.run.stages.follow("discover", sum(part.rows for part in pool.parts))
+    labels = pool.run.config.placement.scoring
+    summaries = stream(worker, pool.parts, Compute(labels=labels), on_rows)
+    counts_K: npt.NDArray[np.int64] = np.sum([each["samples"] for each in summaries], axis=0)
+    return counts_K
+
+
+def _describe(
+    pool: _Pool, domains: Domains, counts_K: npt.NDArray[np.int64]
+) -> tuple[Discovered, ...]:
+    """Say what the samples of each domain are like, by a sample of the pool."""
+    embeddings_ND = embeddings_array(pool.sample["embedding"])
+    labels_N, distance_N = nearest(embeddings_ND, domains.centers_KD)
+    shown = "text" if pool.payload == "text" else "key"
+    said_N = pool.sample[shown].to_pylist()
+    rows_K = [np.flatnonzero(labels_N == number) for number in range(len(domains.names))]
+    texts = [[said_N[row] for row in rows if shown == "text"] for rows in rows_K]
+    words = distinguishing_words(texts, WORDS)
+    typical = [rows[np.argsort(distance_N[rows], kind="stable")][:TYPICAL] for rows in rows_K]
+    return tuple(
+        Discovered(
+            name=name,
+            source=f"{pool.home.root}/domains/{name}",
+            samples=int(counts_K[number]),
+            words=tuple(words[number]),
+            typical=tuple(_short(said_N[row]) for row in typical[number]),
+        )
+        for number, name in enumerate(domains.names)
+    )
+
+
+def _short(text: str) -> str:
+    """Cut a text to one line that is safe in a comment and at a terminal."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= TEXT_CHARS else f"{line[: TEXT_CHARS - 1]}…"
+
+
+def _yaml(pool: _Pool, found: Sequence[Discovered]) -> str:
+    """Write the domains as a campaign file names them, each below what it is like."""
+    lines = []
+    for each in found:
+        if each.samples:
+            words = f"; words: {', '.join(each.words)}" if each.words else ""
+            lines += [f"# {each.samples} samples{words}", *(f"#   {t}" for t in each.typical)]
+            lines.append(yaml.safe_dump({each.name: _columns(pool, each)}, sort_keys=False))
+    return "\n".join(lines)
+
+
+def _columns(pool: _Pool, found: Discovered) -> dict[str, Any]:
+    """Name the columns of a source that `DomainWorker` wrote."""
+    answers = [name for name in ("label", "ratings") if getattr(pool.domain, name) is not None]
+    columns = {name: name for name in (pool.payload, "key", *answers)}
+    return {"source": found.source, **columns, "cost_per_label": pool.domain.cost_per_label}

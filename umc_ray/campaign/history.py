@@ -1,0 +1,135 @@
+"""The finished rounds of a run, read for a report or a release."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.campaign.campaign import finished_rounds, round_metrics
+from umc_ray.campaign.state import Run, round_folder
+from umc_ray.errors import StoreError
+from umc_ray.records import DomainKey, IntArray
+from umc_ray.selection.labeled import labels_so_far
+from umc_ray.selection.near_duplicates import Check, check, standing
+from umc_ray.selection.random_orders import audit_prefix, random_orders_key
+
+ANSWERS = ("label", "votes", "agreement", "cost")
+
+
+@dataclass(frozen=True)
+class History:
+    """What the finished rounds of a run left in its directory; one at least."""
+
+    run: Run
+    rounds: int
+
+    @classmethod
+    def of(cls, run: Run) -> "History":
+        """Find the finished rounds.
+
+        Raises:
+            StoreError: there are none.
+        """
+        rounds = finished_rounds(run.storage)
+        if not rounds:
+            raise StoreError(f"no round of {run.storage.root} is finished: nothing to show yet")
+        return cls(run, rounds)
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of the rounds, oldest first."""
+        return [round_folder(number) for number in range(1, self.rounds + 1)]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics of each round, oldest first."""
+        return round_metrics(self.run.storage, self.rounds)
+
+    @cached_property
+    def domain_keys(self) -> dict[DomainKey, dict[str, Any]]:
+        """What the last round found out about each domain that was there, in the file's order."""
+        known = self.metrics[-1]["domains"]
+        return {
+            domain_key: known[str(domain_key)]
+            for domain_key in self.run.config.domains()
+            if str(domain_key) in known
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The names of these domains."""
+        return [str(domain_key) for domain_key in self.domain_keys]
+
+    def documents(self, name: str) -> list[dict[str, Any]]:
+        """Read a document of each round, oldest first."""
+        return [self.run.storage.read_json(f"{folder}/{name}.json") for folder in self.folders]
+
+    def features(self, task: str) -> str:
+        """Name the table of a task's features; unlike the run, without reading the encoder."""
+        frozen = self.run.storage.read_json("campaign.json")
+        return f"features/{frozen[f'tasks.{task}.encoder']}"
+
+    @cached_property
+    def batches(self) -> pa.Table:
+        """All that people were asked, with the columns round and of their answers.
+
+        A sample that nobody could label has nulls there.
+        """
+        tables = [
+            table.append_column("round", pa.array([number] * len(table), pa.int32()))
+            for number, folder in enumerate(self.folders, start=1)
+            for table in [self.run.storage.read_table(f"{folder}/batch.parquet")]
+        ]
+        asked = pa.concat_tables(tables)
+        labels = labels_so_far(self.run.storage, self.folders)
+        return _with_answers(asked, labels)
+
+    def asked_of(self, domain_key: DomainKey) -> pa.Table:
+        """Return the rows of `batches` that belong to a domain."""
+        return of_domains(self.batches, [domain_key])
+
+    @cached_property
+    def checks(self) -> dict[str, Check]:
+        """By domain, what audits said of the labels that near-duplicates took over."""
+        return check(self.run.storage, self.folders)
+
+    @cached_property
+    def near_duplicates(self) -> pa.Table:
+        """The samples with a label that was taken over and stands; nobody was asked about them."""
+        found = standing(self.run.storage, self.folders, self.run.config.near_duplicates)
+        asked = np.isin(found["sample_id"].to_numpy(), self.batches["sample_id"].to_numpy())
+        return found.filter(pa.array(~asked))
+
+    def audit_ids(self, domain_key: DomainKey) -> IntArray:
+        """Return the ids of a domain's audit set: a uniform sample of its pool.
+
+        A sample that was chosen before its turn in the audit order came belongs to it too.
+        """
+        sizes = {int(key.split("/")[1]) for key in self.run.storage.keys("random_orders")}
+        # An order's longer heads begin with its shorter ones: the longest stored one will do.
+        keys = [random_orders_key(domain_key, size) for size in sorted(sizes, reverse=True)]
+        key = next(key for key in keys if self.run.storage.exists(key))
+        asked: IntArray = self.asked_of(domain_key)["sample_id"].to_numpy()
+        return audit_prefix(self.run.storage.read_table(key), asked)
+
+
+def of_domains(table: pa.Table, domain_keys: Sequence[DomainKey]) -> pa.Table:
+    """Return the rows that belong to some domains."""
+    wanted = {(domain_key.task, domain_key.domain) for domain_key in domain_keys}
+    pairs = zip(table["task"].to_pylist(), table["domain"].to_pylist(), strict=True)
+    return table.filter(pa.array([pair in wanted for pair in pairs], pa.bool_()))
+
+
+def _with_answers(asked: pa.Table, labels: pa.Table) -> pa.Table:
+    """Join by id: an id is that of one sample of one task and domain."""
+    ids, wanted = labels["sample_id"].to_numpy(), asked["sample_id"].to_numpy()
+    order = np.argsort(ids)
+    places = np.searchsorted(ids, wanted, sorter=order)
+    rows = pa.array(np.append(order, 0)[places], mask=~np.isin(wanted, ids))
+    answers = labels.select(list(ANSWERS)).take(rows)
+    for name in ANSWERS:
+        asked = asked.append_column(name, answers[name])
+    return asked

@@ -1,0 +1,1 @@
+"""Frozen models that turn samples into embeddings."""

@@ -1,0 +1,58 @@
+"""What an encoder is: a frozen model that turns samples into embeddings.
+
+Suffixes: N samples, D embedding dimension.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from umc_ray.config.task import EncoderConfig
+from umc_ray.errors import ConfigError
+
+Half = npt.NDArray[np.float16]
+
+MIN_NORM = 1e-6
+
+
+class Encoder(Protocol):
+    """Turns texts, or decoded images, into embeddings."""
+
+    column: str
+    """The pool's column it reads: text or image."""
+
+    def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
+        """Do the part of the work that needs no model, such as decoding an image."""
+        ...
+
+    def encode(self, prepared: Sequence[Any]) -> Half:
+        """Return the embeddings, N x D."""
+        ...
+
+
+def weights_folder(config: EncoderConfig, *files: str) -> Path:
+    """Return the folder of an encoder's weights.
+
+    Raises:
+        ConfigError: one of the files is not there.
+    """
+    folder = Path(config.path or "")
+    for file in files:
+        if not (folder / file).is_file():
+            raise ConfigError(f"encoder {config.kind}: {file} not found in folder {folder}")
+    return folder
+
+
+def to_device(device: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Copy to a GPU out of pinned memory, so that the host goes on meanwhile."""
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def unit_length(embeddings_ND: torch.Tensor) -> Half:
+    """Scale to length one, so that distances between embeddings compare directions."""
+    unit_ND = torch.nn.functional.normalize(embeddings_ND.float(), dim=1, eps=MIN_NORM)
+    return np.asarray(unit_ND.cpu().numpy(), dtype=np.float16)

@@ -1,0 +1,187 @@
+"""The first pass of ingest: read the sources, check and hash their rows, and stage them.
+
+    work/<item>.json         a bounded piece of the sources
+    rows/<item>-<chunk>      usable rows of an item, as they were found
+    index/<item>             id, content hash, label and size of each of those rows
+
+Items and chunks are in source order: a row's place in all index files, one after the other, is its
+position in the domain.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.cluster.stream import Summary
+from umc_ray.ingest.readers import read_rows, row_groups
+from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
+from umc_ray.methods.identity import sample_ids
+from umc_ray.records import QUARANTINE
+from umc_ray.storage import Storage
+
+IMAGES_PER_ITEM = 2000
+ROWS_PER_ITEM = 50_000  # of a Parquet file; text files cannot be cut without reading them
+CHUNK_ROWS = 10_000
+CHUNK_BYTES = 1 << 26
+THREADS = 8  # of a worker that reads images: waiting for an object store takes most of the time
+
+ROWS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("source", pa.string()),
+        ("row", pa.string()),
+        ("text", pa.string()),
+        ("image", pa.binary()),
+        ("ratings", pa.list_(pa.int8())),
+    ]
+)
+INDEX = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("content_1", pa.uint64()),
+        ("content_2", pa.uint64()),
+        ("label", pa.int16()),
+        ("size", pa.int32()),
+    ]
+)
+
+
+def split_work(uris: Sequence[str], are_images: bool) -> list[dict[str, Any]]:
+    """Cut the files of a domain into items of work, in their order."""
+    if are_images:
+        starts = range(0, len(uris), IMAGES_PER_ITEM)
+        return [{"files": uris[start : start + IMAGES_PER_ITEM]} for start in starts]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [work for works in pool.map(_split_table, uris) for work in works]
+
+
+def _split_table(uri: str) -> list[dict[str, Any]]:
+    """Cut a Parquet file between row groups; any other file is one item."""
+    sizes = row_groups(uri) if uri.lower().endswith(".parquet") else []
+    works: list[dict[str, Any]] = []
+    start, rows = 0, 0
+    for group, size in enumerate(sizes, start=1):
+        rows += size
+        if rows >= ROWS_PER_ITEM or group == len(sizes):
+            works.append({"files": [uri], "groups": [start, group]})
+            start, rows = group, 0
+    return works or [{"files": [uri]}]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The first pass: read the rows of an item, check them, and store the usable ones."""
+
+    storage: Storage
+    staging: str  # the folder of this ingest
+    root: str  # keys are relative to it
+    rules: Rules
+
+    def output_key(self, item: int) -> str:
+        """Name the index of an item."""
+        return f"{self.staging}/index/{item:06d}.parquet"
+
+    def process(self, item: int) -> tuple[pa.Table, Summary]:
+        """Store an item's rows and bad rows, chunk by chunk; returns their index."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL's about metadata, and about sizes: we check those
+            return self._process(item)
+
+    def _process(self, item: int) -> tuple[pa.Table, Summary]:
+        work = self.storage.read_json(f"{self.staging}/work/{item:06d}.json")
+        index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
+        reasons: Counter[str] = Counter()
+        for number, chunk in enumerate(_chunks(self._check(self._find(work)))):
+            name = chunk_name(item, number)
+            rows = [row for row in chunk if isinstance(row, Row)]
+            bad = [row for row in chunk if isinstance(row, Rejected)]
+            if rows:
+                self.storage.write_table(f"{self.staging}/rows/{name}.parquet", _rows_table(rows))
+                index.append(self._index_table(rows))
+            if bad:
+                write_quarantine(self.storage, self.rules, name, bad)
+            chunks.append(len(rows))
+            reasons.update(row.reason.kind for row in bad)
+            rejected = (rejected + bad)[:3]
+        return pa.concat_tables(index), {
+            "rows": sum(chunks) + reasons.total(),
+            "chunks": chunks,
+            "reasons": dict(reasons),
+            "first": [str(row) for row in rejected],
+        }
+
+    def _find(self, work: dict[str, Any]) -> Iterator[Found]:
+        """Read the rows of an item."""
+        for uri in work["files"]:
+            key = uri.removeprefix(self.root).lstrip("/")
+            if self.rules.are_images:
+                yield Found(uri, "", key, values_of_image(uri))
+                continue
+            groups = range(*work["groups"]) if "groups" in work else None
+            rules = self.rules
+            limit = rules.max_text_chars
+            for row, values in read_rows(uri, rules.required, rules.optional, limit, groups):
+                yield Found(uri, str(row), f"{key}#{row}", values)
+
+    def _check(self, rows: Iterator[Found]) -> Iterator[Row | Rejected]:
+        """Check rows in their order; images in several threads."""
+        if self.rules.image is None:
+            yield from (check(self.rules, row) for row in rows)
+            return
+        with ThreadPoolExecutor(THREADS) as pool:
+            while some := list(islice(rows, 8 * THREADS)):
+                yield from pool.map(lambda row: check(self.rules, row), some)
+
+    def _index_table(self, rows: Sequence[Row]) -> pa.Table:
+        domain_key = self.rules.domain_key
+        keys = (row.key for row in rows)
+        words = np.frombuffer(b"".join(row.content for row in rows), dtype="<u8").reshape(-1, 2)
+        columns = [
+            sample_ids(domain_key.task, domain_key.domain, self.rules.split, keys),
+            words[:, 0],
+            words[:, 1],
+            [row.label for row in rows],
+            [row.size for row in rows],
+        ]
+        return pa.table([pa.array(c, t) for c, t in zip(columns, INDEX.types, strict=True)], INDEX)
+
+
+def chunk_name(item: int, number: int) -> str:
+    """Name a chunk of an item."""
+    return f"{item:06d}-{number:04d}"
+
+
+def _chunks(rows: Iterable[Row | Rejected]) -> Iterator[list[Row | Rejected]]:
+    """Cut a stream of rows by count and by size."""
+    chunk, size = list[Row | Rejected](), 0
+    for row in rows:
+        chunk.append(row)
+        size += row.size if isinstance(row, Row) else 0
+        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _rows_table(rows: Sequence[Row]) -> pa.Table:
+    columns = {name: [getattr(row, name) for row in rows] for name in ROWS.names}
+    return pa.table(columns, ROWS)
+
+
+def write_quarantine(storage: Storage, rules: Rules, name: str, rows: Sequence[Rejected]) -> None:
+    """Store rows that cannot be used, for people to look at."""
+    columns = {
+        "source": [row.source for row in rows],
+        "row": [row.row for row in rows],
+        "reason": [str(row.reason) for row in rows],
+    }
+    key = f"quarantine/{rules.split}/{rules.domain_key}/{name}.parquet"
+    storage.write_table(key, pa.table(columns, QUARANTINE))

@@ -1,0 +1,1 @@
+"""What runs on the cluster: streamed, resumable passes over a pool."""

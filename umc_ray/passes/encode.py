@@ -1,0 +1,176 @@
+"""Encode every sample once: the pass that makes all later passes cheap."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from umc_ray.cluster.resources import ANY_NODE, Labels, room
+from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
+from umc_ray.config.task import EncoderConfig
+from umc_ray.encoders.encoder import Encoder, Half
+from umc_ray.encoders.registry import encoder_hash, load_encoder
+from umc_ray.errors import StageError
+from umc_ray.records import QUARANTINE, Part, embeddings_column
+from umc_ray.storage import Storage
+
+BATCHES_AHEAD = 4
+"""Batches that are decoded while the model works on an earlier one."""
+
+
+def features_table(config: EncoderConfig) -> str:
+    """Name the table of an encoder's features, for `Part.key`."""
+    return f"features/{encoder_hash(config)}"
+
+
+@dataclass(frozen=True)
+class EncodeWorker:
+    """Encodes the parts of all tasks, each with its task's encoder."""
+
+    storage: Storage
+    encoders: Mapping[str, EncoderConfig]
+    tables: Mapping[str, str]
+
+    def output_key(self, item: Part) -> str:
+        """Name the part's features."""
+        return item.key(self.tables[item.domain_key.task])
+
+    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+        """Encode a part; an embedding column of float16 rows, not a number where none could be."""
+        config = self.encoders[item.domain_key.task]
+        encoder = load_encoder(config)
+        columns = ["sample_id", "key", "source", encoder.column]
+        table = self.storage.read_table(item.key("pool"), columns)
+        payloads = table.column(encoder.column).to_pylist()
+        embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
+        if len(rejected) == len(payloads):
+            raise StageError(f"no sample of {item.domain_key} can be encoded: {rejected[0]}")
+        self._quarantine(item, table, rejected)
+        ids = table["sample_id"]
+        features = pa.table({"sample_id": ids, "embedding": embeddings_column(embeddings_ND)})
+        return features, {
+            "rows": len(payloads),
+            "rejected": ids.take(pa.array(list(rejected), pa.int64())).to_pylist(),
+        }
+
+    def _quarantine(self, item: Part, table: pa.Table, rejected: Mapping[int, str]) -> None:
+        if rejected:
+            rows = table.take(pa.array(list(rejected)))
+            columns = [rows["source"], rows["key"], pa.array(rejected.values(), pa.string())]
+            bad = pa.Table.from_arrays(columns, schema=QUARANTINE)
+            self.storage.write_table(item.key("quarantine/encode"), bad)
+
+
+def encode_rows(
+    encoder: Encoder, payloads: Sequence[str | bytes], size: int
+) -> tuple[Half, dict[int, str]]:
+    """Encode a part's samples in batches, decoding ahead of the model.
+
+    Returns:
+        The embeddings, with rows of NaN for samples that cannot be encoded, and why by row.
+    """
+    rejected: dict[int, str] = {}
+    done: list[tuple[list[int], Half]] = []
+    # A batch of texts is padded to its longest: alike in length, they take two thirds of the time.
+    order = sorted(range(len(payloads)), key=lambda row: len(payloads[row]))
+    batches = (order[i : i + size] for i in range(0, len(order), size))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for prepared in _ahead(pool, encoder, payloads, batches, rejected):
+            if prepared:
+                done += _encoded(encoder, list(prepared), list(prepared.values()), rejected)
+    dimension = done[0][1].shape[1] if done else 0
+    embeddings_ND = np.full((len(payloads), dimension), np.nan, dtype=np.float16)
+    for rows, some_ND in done:
+        embeddings_ND[rows] = some_ND
+    return embeddings_ND, dict(sorted(rejected.items()))
+
+
+def _encoded(
+    encoder: Encoder, rows: list[int], prepared: list[Any], rejected: dict[int, str]
+) -> list[tuple[list[int], Half]]:
+    """Encode a batch; if it fails, halve it until what is left are the rows that fail alone."""
+    try:
+        return [(rows, encoder.encode(prepared))]
+    except Exception as error:
+        if _leaves_the_device_unusable(error):
+            # Ray starts another actor, which takes the part from its beginning. An error that is
+            # raised would be tried again in this process, whose device is gone.
+            os._exit(1)
+        if len(rows) == 1:
+            rejected[rows[0]] = f"cannot be encoded: {error!r}"
+            return []
+    half = len(rows) // 2
+    first = _encoded(encoder, rows[:half], prepared[:half], rejected)
+    return first + _encoded(encoder, rows[half:], prepared[half:], rejected)
+
+
+def _leaves_the_device_unusable(error: Exception) -> bool:
+    """Whether a CUDA context is lost: any error of it but a lack of memory."""
+    return "CUDA error" in str(error) and not isinstance(error, torch.OutOfMemoryError)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    encoder: Encoder,
+    payloads: Sequence[str | bytes],
+    batches: Iterable[list[int]],
+    rejected: dict[int, str],
+) -> Iterator[dict[int, Any]]:
+    """Prepare batches, by row, in a thread, at most BATCHES_AHEAD ones that wait."""
+
+    def prepare(batch: list[int]) -> dict[int, Any]:
+        prepared = {}
+        for row in batch:
+            try:
+                prepared[row] = encoder.prepare(payloads[row])
+            except Exception as error:
+                rejected[row] = f"cannot be decoded: {error!r}"
+        return prepared
+
+    waiting: deque[Future[dict[int, Any]]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(prepare, batch))
+        if len(waiting) >= BATCHES_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def encode(
+    encoders: Mapping[str, EncoderConfig],
+    parts: Sequence[Part],
+    storage: Storage,
+    on_rows: OnRows | None = None,
+    labels: Labels = ANY_NODE,
+) -> dict[str, list[int]]:
+    """Encode all parts of all tasks that are not encoded yet, on the nodes with the labels.
+
+    Returns:
+        By domain, the ids of the samples that cannot be encoded.
+    """
+    rejected: dict[str, list[int]] = {}
+    for gpus in sorted({config.num_gpus for config in encoders.values()}):
+        alike = {task: config for task, config in encoders.items() if config.num_gpus == gpus}
+        worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
+        mine = [part for part in parts if part.domain_key.task in alike]
+        summaries = stream(worker, mine, _compute(list(alike.values()), gpus, labels), on_rows)
+        for part, summary in zip(mine, summaries, strict=True):
+            rejected.setdefault(str(part.domain_key), []).extend(summary["rejected"])
+    return rejected
+
+
+def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
+    """Return the actor pool of encoders that hold as much of a GPU: as configured, or all room."""
+    fitting = max(1, room(num_gpus, labels))
+    return Compute(
+        actors=max(fitting if each.workers is None else each.workers for each in configs),
+        num_gpus=num_gpus,
+        labels=labels,
+        max_actors=max(each.max_workers or 0 for each in configs) or None,
+    )

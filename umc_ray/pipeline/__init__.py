@@ -1,1 +1,0 @@
-"""What runs on the cluster: ingest, encoders, the ensemble, training, the allocator."""

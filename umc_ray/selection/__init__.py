@@ -1,0 +1,1 @@
+"""Which samples of each domain people are asked about, and how the budget is split."""

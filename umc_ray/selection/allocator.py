@@ -1,0 +1,151 @@
+"""The one place of a campaign that decides how many labels each domain gets.
+
+`BudgetAllocator` is a plain class around `methods.bandit`; `start_allocator` puts it on the
+cluster. Its memory is one JSON document, written before a call returns, so a killed actor comes
+back as it was, and a round that is asked for again gets the answer it got before.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import pyarrow as pa
+import ray
+from ray.actor import ActorProxy
+
+from umc_ray.errors import StoreError
+from umc_ray.methods.allocation import allocate
+from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
+from umc_ray.records import DomainKey
+from umc_ray.selection.batch import NO_MODEL
+
+logger = logging.getLogger(__name__)
+
+Plans = dict[str, dict[str, Any]]  # of a round: shares and labels of each arm
+Credits = dict[str, list[dict[str, Any]]]  # of a round: its rewards
+
+
+class JsonStore(Protocol):
+    """What the allocator needs of a `Storage`."""
+
+    def exists(self, key: str) -> bool:
+        """Whether something is stored under the key."""
+
+    def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
+        """Read a JSON document."""
+
+    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Write a JSON document, whole or not at all."""
+
+
+class BudgetAllocator:
+    """Plan the labels of each round and learn from what they brought."""
+
+    def __init__(
+        self,
+        policy: str,
+        objective: str,
+        floor: float,
+        seed: int,
+        storage: JsonStore,
+        key: str = "bandit.json",
+    ) -> None:
+        """Go on from the state stored under `key`, or start one.
+
+        `floor` is the least share of a budget that an arm gets while it has samples left.
+        """
+        self._policy = policy
+        self._objective = objective
+        self._floor = floor
+        self._storage = storage
+        self._key = key
+        self._state = BanditState(seed=seed)
+        self._plans: Plans = {}
+        self._credits: Credits = {}
+        if storage.exists(key):
+            document = storage.read_json(key)
+            self._state = BanditState.from_json(document["state"])
+            self._plans, self._credits = document["plans"], document["credits"]
+
+    @ray.method
+    def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
+        """Return the labels per arm of a round; a round planned before keeps its plan."""
+        if str(round) not in self._plans:
+            state = observe(self._state, arms)
+            shares_A = shares(self._policy, state, arms, self._objective)
+            labels_A = allocate(
+                shares_A, budget, floor=self._floor, remaining_A=[arm.remaining for arm in arms]
+            )
+            plan = {
+                "shares": {arm.name: float(s) for arm, s in zip(arms, shares_A, strict=True)},
+                "labels": {arm.name: int(n) for arm, n in zip(arms, labels_A, strict=True)},
+            }
+            self._remember(state, {**self._plans, str(round): plan}, self._credits)
+            logger.info("round %d: %d labels planned for %d arms", round, labels_A.sum(), len(arms))
+        return dict(self._plans[str(round)]["labels"])
+
+    @ray.method
+    def credit(self, round: int, rewards: Sequence[Reward]) -> None:
+        """Learn from a round's labels; a round credited before is not counted again.
+
+        Raises:
+            StoreError: if the round was never planned.
+        """
+        if str(round) in self._credits:
+            return
+        if str(round) not in self._plans:
+            raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
+        found = [asdict(reward) for reward in rewards]
+        state = update(self._state, rewards)
+        self._remember(state, self._plans, {**self._credits, str(round): found})
+
+    @ray.method
+    def state(self) -> BanditState:
+        """Return what the policy remembers."""
+        return self._state
+
+    def _remember(self, state: BanditState, plans: Plans, credits: Credits) -> None:
+        """Store first: what could not be stored has not happened."""
+        document = {"state": state.to_json(), "plans": plans, "credits": credits}
+        self._storage.write_json(self._key, document)
+        self._state, self._plans, self._credits = state, plans, credits
+
+
+def batch_rewards(batch: pa.Table, labels: pa.Table, arms: Sequence[DomainKey]) -> list[Reward]:
+    """Count how often the ensemble had a batch's labels wrong, before it saw them, by domain."""
+    answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
+    right: dict[DomainKey, list[bool]] = {arm: [] for arm in arms}
+    for row in batch.drop_columns(["embedding"]).to_pylist():
+        if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
+            is_right = row["predicted"] == answers[row["sample_id"]]
+            right[DomainKey(row["task"], row["domain"])].append(is_right)
+    return [Reward(str(arm), each.count(False), len(each)) for arm, each in right.items()]
+
+
+def start_allocator(
+    campaign: str,
+    config_hash: str,
+    *,
+    policy: str,
+    objective: str,
+    floor: float,
+    seed: int,
+    storage: JsonStore,
+    key: str = "bandit.json",
+) -> ActorProxy[BudgetAllocator]:
+    """Put the campaign's allocator on the cluster, or find the one that is there.
+
+    One actor per campaign and configuration. It holds no CPU, is started again wherever and
+    whenever it dies, and ends with the driver; its state stays in `storage`.
+    """
+    name = f"allocator-{campaign}-{config_hash}"
+    actor = ray.remote(BudgetAllocator).options(
+        name=name,
+        namespace=f"umc-{campaign}-{config_hash}",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=3,
+    )
+    return actor.remote(policy, objective, floor, seed, storage, key)

@@ -1,0 +1,218 @@
+"""Choose what people are asked: each domain's spec, part at random and part by selection.
+
+Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from umc_ray.config.campaign import SelectionConfig
+from umc_ray.methods.scoring import top_m
+from umc_ray.methods.selection import INFORMED, Candidates, select
+from umc_ray.records import BATCH, CANDIDATES, DomainKey, IntArray, Part, embeddings_array
+from umc_ray.selection.labeled import labeled_so_far
+from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
+from umc_ray.selection.selection_test import say
+from umc_ray.storage import Storage
+
+COLD_CANDIDATES = 1000
+"""Samples drawn at random that at least compete for a domain's first batch."""
+
+NO_MODEL = -1
+
+
+@dataclass(frozen=True)
+class DomainBatchSpec:
+    """What one domain contributes to a batch, and all that is needed to choose it."""
+
+    domain_key: DomainKey
+    labels: int
+    audits: int  # of the labels
+    parts: tuple[Part, ...]
+    features: str
+    order_size: int  # of the stored random orders
+    queried: IntArray
+    scores: str | None  # rounds/<n> of the scores to go by; None: no model yet
+    classes: tuple[str, ...]
+    seed: int
+    rounds: tuple[str, ...] = ()  # folders of the rounds that asked before
+    selection_test: Mapping[str, Any] | None = None  # whether selection paid, by the last round
+    propagated: IntArray = field(
+        default_factory=lambda: np.empty(0, np.int64)
+    )  # drawn as audits only
+
+
+def choose(
+    specs: Sequence[DomainBatchSpec], selection: SelectionConfig, storage: Storage
+) -> pa.Table:
+    """Choose all domains' shares in parallel; a table of the BATCH schema."""
+    choose_one = ray.remote(choose_domain)
+    chosen = ray.get([choose_one.remote(spec, selection, storage) for spec in specs])
+    return pa.concat_tables(chosen)
+
+
+def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage) -> pa.Table:
+    """Choose one domain's spec: first the audits, then the informative and diverse ones."""
+    orders = storage.read_table(random_orders_key(spec.domain_key, spec.order_size))
+    audits = _not_in(order_of(orders, AUDIT), spec.queried)[: spec.audits]
+    closed = np.union1d(spec.queried, spec.propagated)
+    taken = np.union1d(closed, audits["sample_id"].to_numpy())
+    n = spec.labels - len(audits)
+    if _at_random(spec, selection):
+        chosen = _as_candidates(spec.domain_key, _not_in(order_of(orders, RANDOM), taken)[:n])
+    elif spec.scores is None:
+        chosen = _cold_start(spec, selection, storage, _not_in(order_of(orders, RANDOM), taken), n)
+    else:
+        chosen = _active(spec, selection, storage, taken, n)
+    picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), chosen])
+    return _explained(spec, selection, storage, picks, len(audits))
+
+
+def _at_random(spec: DomainBatchSpec, selection: SelectionConfig) -> str | None:
+    """Say why the spec is drawn at random, if it is."""
+    if selection.strategy == "random":
+        return "drawn at random"
+    if (
+        selection.fallback == "random"
+        and spec.selection_test is not None
+        and spec.selection_test["harmful"]
+    ):
+        return f"drawn at random: {say(spec.selection_test)}"
+    return None
+
+
+def _cold_start(
+    spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, drawn: pa.Table, n: int
+) -> pa.Table:
+    """Pick typical samples out of a random sample of the domain."""
+    drawn = drawn[: max(COLD_CANDIDATES, selection.candidates_per_label * n)]
+    return _selected(spec, storage, _as_candidates(spec.domain_key, drawn), selection.cold_start, n)
+
+
+def _active(
+    spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, taken: IntArray, n: int
+) -> pa.Table:
+    """Pick a diverse batch out of the most informative candidates."""
+    best = _most_informative(spec, storage, taken, selection.candidates_per_label * n)
+    return _selected(spec, storage, best, selection.strategy, n)
+
+
+def _most_informative(spec: DomainBatchSpec, storage: Storage, taken: IntArray, m: int) -> pa.Table:
+    """Merge the parts' best candidates part by part: memory does not grow with the domain."""
+    best = CANDIDATES.empty_table()
+    for part in spec.parts:
+        top = storage.read_table(part.key(f"{spec.scores}/top")).replace_schema_metadata()
+        both = pa.concat_tables([best, _not_in(top, taken)])
+        order = top_m(both["acquisition"].to_numpy(), both["sample_id"].to_numpy(), m)
+        best = both.take(pa.array(order))
+    return best
+
+
+def _selected(
+    spec: DomainBatchSpec, storage: Storage, candidates: pa.Table, strategy: str, n: int
+) -> pa.Table:
+    embeddings = gather(storage, spec.parts, spec.features, candidates, ["embedding"])
+    pool = Candidates(
+        candidates["sample_id"].to_numpy(),
+        candidates["acquisition"].to_numpy(),
+        embeddings_array(embeddings["embedding"]).astype(np.float32),
+    )
+    before = spec.rounds if strategy in INFORMED else ()
+    labeled = labeled_so_far(storage, before, spec.domain_key)
+    picks = select(
+        strategy,
+        pool,
+        n,
+        seed=spec.seed,
+        labeled_embeddings=labeled.embeddings_LD,
+        labeled_answers=labeled.answers_L,
+    )
+    return candidates.take(pa.array(picks))
+
+
+def gather(
+    storage: Storage, parts: Sequence[Part], table: str, picks: pa.Table, columns: list[str]
+) -> pa.Table:
+    """Read the rows of a table that belong to picks (columns part and row), in their order."""
+    names = np.asarray(picks["part"].to_pylist(), dtype=np.str_)
+    rows = picks["row"].to_numpy()
+    found, positions = [], []
+    for part in parts:
+        mine = np.flatnonzero(names == part.name)
+        if len(mine):
+            content = storage.read_table(part.key(table), columns)
+            found.append(content.take(pa.array(rows[mine])).replace_schema_metadata())
+            positions.append(mine)
+    if not found:
+        return storage.read_table(parts[0].key(table), columns)[:0]
+    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
+
+
+def _explained(
+    spec: DomainBatchSpec,
+    selection: SelectionConfig,
+    storage: Storage,
+    picks: pa.Table,
+    audits: int,
+) -> pa.Table:
+    """Complete picks to rows of the batch: their embeddings, what the models think, and why."""
+    n = len(picks)
+    embeddings = gather(storage, spec.parts, spec.features, picks, ["embedding"])
+    if spec.scores is None:
+        predicted, confidence = [NO_MODEL] * n, [0.0] * n
+        reasons = [f"a typical sample of {spec.domain_key.domain}: there is no model yet"] * n
+    else:
+        predictions = gather(storage, spec.parts, f"{spec.scores}/scores", picks, list(PREDICTED))
+        predicted, confidence = (
+            predictions["label_1"].to_pylist(),
+            predictions["prob_1"].to_pylist(),
+        )
+        reasons = [_reason(spec, selection, row) for row in predictions.to_pylist()]
+    if at_random := _at_random(spec, selection):
+        reasons = [at_random] * n
+    extra = [
+        pa.array([i < audits for i in range(n)]),
+        pa.array(embeddings["embedding"].to_pylist(), pa.binary()),
+        pa.array(predicted, pa.int16()),
+        pa.array(confidence, pa.float32()),
+        pa.array(["drawn at random, to measure accuracy"] * audits + reasons[audits:]),
+    ]
+    return pa.Table.from_arrays([*picks.columns, *extra], schema=BATCH)
+
+
+PREDICTED = ("label_1", "prob_1", "label_2", "prob_2", "disagreement")
+
+
+def _reason(spec: DomainBatchSpec, selection: SelectionConfig, row: dict[str, float]) -> str:
+    """Say in a sentence why the ensemble wants a person to look."""
+    first, second = spec.classes[int(row["label_1"])], spec.classes[int(row["label_2"])]
+    gap = 100 * (row["prob_1"] - row["prob_2"])
+    return (
+        f"{first} and {second} are {gap:.0f} points apart, the specialists disagree by "
+        f"{row['disagreement']:.2f} bit; among the most informative of {spec.domain_key.domain} "
+        f"by {selection.acquisition.replace('_', ' ')}"
+    )
+
+
+def _not_in(table: pa.Table, ids: IntArray) -> pa.Table:
+    keep = ~np.isin(table["sample_id"].to_numpy(), ids)
+    return table.filter(pa.array(keep))
+
+
+def _as_candidates(domain_key: DomainKey, drawn: pa.Table) -> pa.Table:
+    """Give draws the columns of candidates; without scores, all are as informative."""
+    n = len(drawn)
+    columns = [
+        pa.array([domain_key.task] * n, pa.string()),
+        pa.array([domain_key.domain] * n, pa.string()),
+        drawn["part"],
+        drawn["row"],
+        drawn["sample_id"],
+        pa.array(np.zeros(n, dtype=np.float32)),
+    ]
+    return pa.Table.from_arrays(columns, schema=CANDIDATES)

@@ -1,0 +1,212 @@
+"""One label for all samples that are nearly the same: who takes a label over, and is it right?
+
+A sample that took over a label is not chosen any more, but it can still be drawn as an audit. What
+people then say of it, and not of any chosen sample, measures how many of these labels are wrong.
+
+Suffixes: N samples, L labeled ones, D embedding dimension.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
+from umc_ray.config.campaign import NearDuplicatesConfig
+from umc_ray.methods.certificates import exact_interval
+from umc_ray.methods.near_duplicates import near_duplicates
+from umc_ray.records import NEAR_DUPLICATES, DomainKey, IntArray, Part, embeddings_array
+from umc_ray.selection.labeled import labels_so_far, labels_with_embeddings
+from umc_ray.storage import Storage
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Samples of a domain that people labeled, by id."""
+
+    ids_L: IntArray
+    labels_L: npt.NDArray[np.int16]
+    embeddings_LD: npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class NearDuplicateWorker:
+    """Compares stored features with labeled samples of the same domain."""
+
+    storage: Storage
+    table: str  # rounds/<n>
+    features: Mapping[str, str]
+    labeled: Mapping[DomainKey, Labeled]
+    closed: Mapping[DomainKey, IntArray]
+    similarity: float
+
+    def output_key(self, item: Part) -> str:
+        """Name the part's near-duplicates."""
+        return item.key(f"{self.table}/near_duplicates")
+
+    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+        """Find a part's open samples that take over a label."""
+        table = self.storage.read_table(item.key(self.features[item.domain_key.task]))
+        ids_N = table["sample_id"].to_numpy()
+        labeled = self.labeled[item.domain_key]
+        open_N = np.flatnonzero(~np.isin(ids_N, self.closed[item.domain_key]))
+        x_ND = embeddings_array(table["embedding"])[open_N]
+        found = near_duplicates(x_ND, labeled.embeddings_LD, self.similarity)
+        rows = open_N[found.rows_M]
+        columns = [
+            *item.places(rows, ids_N[rows]),
+            pa.array(labeled.labels_L[found.nearest_M]),
+            pa.array(labeled.ids_L[found.nearest_M]),
+            pa.array(found.cosine_M),
+        ]
+        return pa.Table.from_arrays(columns, schema=NEAR_DUPLICATES), {
+            "rows": item.rows,
+            "found": len(rows),
+        }
+
+
+def propagate_labels(
+    storage: Storage,
+    rounds: Sequence[str],
+    parts: Sequence[Part],
+    features: Mapping[str, str],
+    closed: Mapping[DomainKey, IntArray],
+    rules: NearDuplicatesConfig,
+    on_rows: OnRows | None = None,
+) -> pa.Table:
+    """Let open samples take over labels, but in domains whose audits show that it goes wrong.
+
+    Args:
+        storage: the run directory.
+        rounds: the folders of the rounds so far; near-duplicates go to the last one's.
+        parts: of pools.
+        features: the table of each task's features.
+        closed: samples that take no label over, by domain.
+        rules: from which similarity on, and up to which error.
+        on_rows: called with each number of rows done.
+
+    Returns:
+        A table of the NEAR_DUPLICATES schema.
+    """
+    assert rules.similarity is not None
+    failed = [name for name, each in check(storage, rounds).items() if not each.stands(rules)]
+    domain_keys = [domain_key for domain_key in closed if str(domain_key) not in failed]
+    labeled = _not_compared(storage, rounds, domain_keys)
+    worker = NearDuplicateWorker(storage, rounds[-1], features, labeled, closed, rules.similarity)
+    mine = [part for part in parts if part.split == "pool" and part.domain_key in labeled]
+    summaries = stream(worker, mine, Compute(), on_rows) if mine else []
+    tables = [
+        storage.read_table(worker.output_key(part)).replace_schema_metadata()
+        for part, summary in zip(mine, summaries, strict=True)
+        if summary["found"]
+    ]
+    return pa.concat_tables([NEAR_DUPLICATES.empty_table(), *tables])
+
+
+def _not_compared(
+    storage: Storage, rounds: Sequence[str], domain_keys: Iterable[DomainKey]
+) -> dict[DomainKey, Labeled]:
+    """Return the labeled samples of the rounds that did not hand their labels on yet, by domain."""
+    rounds = [each for each in rounds if not storage.exists(_key(each))]
+    labels = labels_with_embeddings(storage, rounds).sort_by("sample_id")
+    names_L, found = _domain_names(labels), {}
+    for domain_key in domain_keys:
+        mine = labels.filter(pa.array(names_L == str(domain_key)))
+        found[domain_key] = Labeled(
+            ids_L=mine["sample_id"].to_numpy(),
+            labels_L=mine["label"].to_numpy(),
+            embeddings_LD=embeddings_array(mine["embedding"]),
+        )
+    return {domain_key: labeled for domain_key, labeled in found.items() if len(labeled.ids_L)}
+
+
+def propagated(storage: Storage, rounds: Sequence[str]) -> pa.Table:
+    """Return the samples that took over a label in some rounds, oldest first."""
+    keys = [key for each in rounds if storage.exists(key := _key(each))]
+    return pa.concat_tables([NEAR_DUPLICATES.empty_table(), *map(storage.read_table, keys)])
+
+
+def _key(round_folder: str) -> str:
+    return f"{round_folder}/near_duplicates.parquet"
+
+
+def _domain_names(table: pa.Table) -> npt.NDArray[np.str_]:
+    names = pc.binary_join_element_wise(table["task"], table["domain"], "/")
+    return np.array(names.to_pylist(), dtype=np.str_)
+
+
+@dataclass(frozen=True)
+class Check:
+    """How many samples of a domain took over a label, and what audits said of some of them.
+
+    `low` and `high`: the exact 95 % interval of the share that is wrong.
+    """
+
+    samples: int
+    audits: int
+    wrong: int
+    low: float
+    high: float
+
+    def stands(self, rules: NearDuplicatesConfig) -> bool:
+        """Whether the audits leave it open that no more are wrong than allowed."""
+        return self.low <= rules.max_error
+
+
+def check(storage: Storage, rounds: Sequence[str]) -> dict[str, Check]:
+    """Compare, by domain, labels that were taken over with what people said at audits."""
+    found = propagated(storage, rounds)
+    ids_N, said_N = _audited(storage, rounds) if len(found) else (np.empty(0, np.int64),) * 2
+    mine = np.isin(found["sample_id"].to_numpy(), ids_N)
+    places = np.searchsorted(ids_N, found["sample_id"].to_numpy()[mine])
+    wrong = np.zeros(len(found), np.bool_)
+    wrong[mine] = said_N[places] != found["label"].to_numpy()[mine]
+    names = _domain_names(found)
+    checks = {}
+    for name in np.unique(names).tolist():
+        own = names == name
+        audits, errors = int((own & mine).sum()), int((own & wrong).sum())
+        checks[name] = Check(int(own.sum()), audits, errors, *exact_interval(errors, audits))
+    return checks
+
+
+def near_duplicate_metrics(
+    storage: Storage, rounds: Sequence[str]
+) -> dict[str, dict[str, float | int]]:
+    """Give what `check` finds, by domain, as JSON values."""
+    return {name: asdict(each) for name, each in check(storage, rounds).items()}
+
+
+def _audited(storage: Storage, rounds: Sequence[str]) -> tuple[IntArray, IntArray]:
+    """Return the samples that were drawn at random and labeled, by id, and their labels."""
+    labels = labels_so_far(storage, rounds).sort_by("sample_id")
+    columns = ["sample_id", "audit"]
+    batch = pa.concat_tables([storage.read_table(f"{r}/batch.parquet", columns) for r in rounds])
+    audits = batch["sample_id"].filter(batch["audit"]).to_numpy()
+    labels = labels.filter(pa.array(np.isin(labels["sample_id"].to_numpy(), audits)))
+    return labels["sample_id"].to_numpy(), labels["label"].to_numpy().astype(np.int64)
+
+
+def standing(storage: Storage, rounds: Sequence[str], rules: NearDuplicatesConfig) -> pa.Table:
+    """Return the samples that took over a label, but of domains where too many are wrong."""
+    found = propagated(storage, rounds)
+    good = [name for name, each in check(storage, rounds).items() if each.stands(rules)]
+    return found.filter(pa.array(np.isin(_domain_names(found), good)))
+
+
+def with_near_duplicates(
+    storage: Storage,
+    rounds: Sequence[str],
+    closed: Mapping[DomainKey, IntArray],
+    rules: NearDuplicatesConfig,
+) -> dict[DomainKey, IntArray]:
+    """Add to closed samples, by domain, those whose labels, taken over in some rounds, stand."""
+    found = standing(storage, rounds, rules)
+    names, ids = _domain_names(found), found["sample_id"].to_numpy()
+    return {
+        domain_key: np.union1d(each, ids[names == str(domain_key)])
+        for domain_key, each in closed.items()
+    }

@@ -1,0 +1,1 @@
+"""The members of a task's ensemble, and how they are trained."""
