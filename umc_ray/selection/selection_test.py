@@ -22,7 +22,7 @@ def compare_selection(samples: TrainingSet, task: str, classes: int) -> dict[str
     A verdict holds the numbers of the domain's own test, or those of its task where that one finds
     selection worse and the domain's does not. Empty as long as nothing can be compared.
     """
-    folds_N = (uniform(samples.ids_N, 0, "selection_test") * FOLDS).astype(np.int64)
+    folds_N = (uniform(samples.ids_N, 0, "benefit") * FOLDS).astype(np.int64)
     labels = Labels(
         embeddings_ND=samples.embeddings_ND,
         labels_N=samples.labels_N,
