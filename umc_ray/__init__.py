@@ -6,6 +6,7 @@ imports from its own layer and from the lines above, never from below.
     errors
     records storage
     methods
+    tasks
     config
     cluster
     encoders ingest

@@ -3,6 +3,7 @@
 Suffixes: S specialists, N samples, C classes, M samples kept. Entropies and divergences in bits.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -155,6 +156,15 @@ def acquisition(scores: Scores, name: str) -> Tensor:
     if name not in ACQUISITIONS:
         raise ConfigError(f"unknown acquisition {name!r}; known: {', '.join(ACQUISITIONS)}")
     return ACQUISITIONS[name](scores)
+
+
+def urgency(value: float, name: str, classes: int, specialists: int) -> float:
+    """Scale the value of an acquisition function to 0 (sure) to 1 (ask first)."""
+    if name in ("entropy", "mutual_information"):
+        value /= math.log2(classes)
+    if name == "score":
+        value = (value / specialists + 1) / 2
+    return min(max(value, 0.0), 1.0)
 
 
 def top_m(

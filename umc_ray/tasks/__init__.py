@@ -1,0 +1,1 @@
+"""Kinds of tasks: one file owns everything that depends on the kind of answer."""

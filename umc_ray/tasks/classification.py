@@ -1,0 +1,249 @@
+"""One of several classes.
+
+Suffixes: S specialists, N samples, C classes, M models fitted together.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from umc_ray.errors import DataError
+from umc_ray.methods import scoring
+from umc_ray.methods.calibration import fit_temperature, reliability
+from umc_ray.methods.consensus import majority, one_rate
+from umc_ray.methods.intervals import mean_interval
+from umc_ray.records import FloatArray, IntArray
+from umc_ray.tasks.forms import ChoiceForm
+from umc_ray.tasks.quality import Estimate, Quality
+from umc_ray.tasks.task import Calibration, Measures, Prediction, Targets, Votes, plain_text
+
+SHOWN_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Each sample has exactly one of the labels."""
+
+    labels: tuple[str, ...]
+
+    name: ClassVar[str] = "classification"
+    utility_name: ClassVar[str] = "accuracy"
+    target_type: ClassVar[pa.DataType] = pa.string()
+    measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "confidence": "mean over specialists of their highest probability",
+            "disagreement": "mean divergence between the specialists, bits",
+            "score": "confidence minus disagreement, summed over specialists",
+            "margin": "gap between the two most likely classes of the ensemble",
+            "entropy": "entropy of the ensemble's mean, bits",
+            "mutual_information": "entropy that the specialists' conflict explains",
+        }
+    )
+    prediction_fields: ClassVar[tuple[pa.Field, ...]] = (
+        pa.field("label_1", pa.int16()),  # the ensemble mean's most likely classes, best first
+        pa.field("prob_1", pa.float32()),
+        pa.field("label_2", pa.int16()),
+        pa.field("prob_2", pa.float32()),
+    )
+
+    def __post_init__(self) -> None:
+        """Check the label set.
+
+        Raises:
+            ValueError: there are not at least two different labels.
+        """
+        if len(set(self.labels)) < 2 or len(set(self.labels)) != len(self.labels):
+            found = list(self.labels)
+            raise ValueError(f"labels must be at least two different names, found {found}")
+
+    @property
+    def outputs(self) -> int:
+        """One logit for each class."""
+        return len(self.labels)
+
+    def parse(self, raw: object) -> str:
+        """Return a label.
+
+        Raises:
+            DataError: it is not in the label set.
+        """
+        text = plain_text(raw)
+        if text not in self.labels:
+            raise DataError(f"label {text!r} is not one of {', '.join(self.labels)}")
+        return text
+
+    def value(self, text: str) -> object:
+        """Return the label."""
+        return text
+
+    def of_rating(self, rating: int) -> str | None:
+        """Return the first label for a rating below 0, the last for one above."""
+        if rating == 0:
+            return None
+        return self.labels[0] if rating < 0 else self.labels[-1]
+
+    def encode(self, texts: Sequence[str]) -> Targets:
+        """Return class numbers, shape N."""
+        number = {label: i for i, label in enumerate(self.labels)}
+        return np.array([number[text] for text in texts], dtype=np.int64)
+
+    def strata(self, texts: Sequence[str]) -> IntArray:
+        """Return class numbers."""
+        numbers: IntArray = self.encode(texts)
+        return numbers
+
+    def counts(self, texts: Sequence[str]) -> dict[str, int]:
+        """Count the samples of each class."""
+        found = Counter(texts)
+        return {label: found[label] for label in self.labels if found[label]}
+
+    def loss(self, outputs_MNC: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy."""
+        logits_MCN, y_MN = outputs_MNC.transpose(1, 2), targets.expand(len(outputs_MNC), -1)
+        return torch.nn.functional.cross_entropy(logits_MCN, y_MN, reduction="none")
+
+    def calibrate(
+        self, outputs_NC: FloatArray, targets: Targets, weights_N: FloatArray
+    ) -> Calibration:
+        """Fit a temperature."""
+        return {"temperature": fit_temperature(outputs_NC, targets, weights_N)}
+
+    def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
+        """Return the softmax at each specialist's temperature."""
+        values = [each["temperature"] for each in calibrations]
+        temperatures_S = torch.tensor(values, dtype=torch.float32)
+        return lambda logits_SNC: scoring.ensemble_probabilities(logits_SNC, temperatures_S)
+
+    def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
+        """Need nothing: the most likely class is predicted."""
+        return {}
+
+    def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
+        """Measure samples by the specialists' class probabilities."""
+        found = scoring.score(probs_SNC)
+        columns = {name: getattr(found, f"{name}_N") for name in self.measures_about}
+        top_N = found.mean_NC.amax(1)
+        return Measures(found.mean_NC, columns, top_N, top_N)
+
+    def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
+        """Return the most likely class."""
+        return [self.labels[i] for i in mean_NC.argmax(1).tolist()]
+
+    def utility(self, predicted: Sequence[str], targets: Sequence[str]) -> FloatArray:
+        """Return 1 for the right class, else 0."""
+        return np.array([a == b for a, b in zip(predicted, targets, strict=True)], np.float32)
+
+    def raw_utility(self, outputs_MNC: FloatArray, targets: Targets) -> FloatArray:
+        """Return 1 where the largest logit is that of the right class, else 0."""
+        right_MN: FloatArray = (outputs_MNC.argmax(2) == targets).astype(np.float32)
+        return right_MN
+
+    def acquisition(self, measures: Measures, name: str) -> Tensor:
+        """Return one of the acquisition functions of classification."""
+        columns = {f"{key}_N": values_N for key, values_N in measures.columns.items()}
+        return scoring.acquisition(scoring.Scores(measures.mean_NC, **columns), name)
+
+    def urgency(self, value: float, name: str, specialists: int) -> float:
+        """Scale an acquisition value to 0..1."""
+        return scoring.urgency(value, name, len(self.labels), specialists)
+
+    def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
+        """Return the two most likely classes."""
+        probs_N2, labels_N2 = measures.mean_NC.topk(2, dim=1)
+        columns = [labels_N2[:, 0], probs_N2[:, 0], labels_N2[:, 1], probs_N2[:, 1]]
+        return [
+            pa.array(np.ascontiguousarray(column), field.type, safe=False)
+            for column, field in zip(columns, self.prediction_fields, strict=True)
+        ]
+
+    def predicted(self, rows: pa.Table) -> tuple[list[str], list[float]]:
+        """Read the most likely class and its probability."""
+        names = [self.labels[i] for i in rows["label_1"].to_pylist()]
+        return names, rows["prob_1"].to_pylist()
+
+    def explain(self, row: Mapping[str, Any]) -> str:
+        """Name the two most likely classes and how far they are apart."""
+        first, second = self.labels[int(row["label_1"])], self.labels[int(row["label_2"])]
+        gap = 100 * (row["prob_1"] - row["prob_2"])
+        return (
+            f"{first} and {second} are {gap:.0f} points apart, the specialists disagree by "
+            f"{row['disagreement']:.2f} bit"
+        )
+
+    def describe(
+        self, probs_SNC: Tensor, specialists: Sequence[str], decision: Calibration
+    ) -> list[Prediction]:
+        """Return class probabilities, and each specialist's most likely class."""
+        found = self.measures(probs_SNC, decision)
+        best_SN, choice_SN = probs_SNC.max(dim=2)
+        predicted, top_N = self.predict(found.mean_NC, decision), found.certainty_N.tolist()
+        return [
+            Prediction(
+                predicted=predicted[i],
+                confidence=top_N[i],
+                shares=dict(zip(self.labels, _rounded(found.mean_NC[i]), strict=True)),
+                specialists={
+                    name: (self.labels[int(choice_SN[s, i])], _round(float(best_SN[s, i])))
+                    for s, name in enumerate(specialists)
+                },
+                measures={
+                    name: _round(float(values_N[i])) for name, values_N in found.columns.items()
+                },
+            )
+            for i in range(probs_SNC.shape[1])
+        ]
+
+    def consensus(self, votes: Votes) -> dict[int, str]:
+        """Return the class with most votes; a tie goes to the one that comes first."""
+        numbers = self.encode(votes.text_V)
+        found = majority(votes.sample_V, votes.person_V, numbers, len(self.labels))
+        labels = [self.labels[i] for i in found.label_N.tolist()]
+        return dict(zip(found.item_N.tolist(), labels, strict=True))
+
+    def settled(self, votes: Votes, confidence: float) -> set[int]:
+        """Return the samples with a class that is probable enough, all people erring alike."""
+        numbers = self.encode(votes.text_V)
+        found = one_rate(votes.sample_V, votes.person_V, numbers, len(self.labels))
+        return set(found.item_N[found.agreement_N >= confidence].tolist())
+
+    def quality(self, rows: pa.Table, targets: Sequence[str]) -> Quality:
+        """Return accuracy, calibration and the confusion of classes."""
+        top_N = rows["prob_1"].to_numpy()
+        predicted_N = rows["label_1"].to_numpy().astype(np.int64)
+        truth_N = self.encode(targets)
+        right_N = predicted_N == truth_N
+        calibration = reliability(top_N, right_N)
+        return Quality(
+            n=len(truth_N),
+            utility=Estimate(*mean_interval(right_N)),
+            ece=calibration.error(),
+            reliability=calibration,
+            confusion=_confusion(truth_N, predicted_N, len(self.labels)).tolist(),
+        )
+
+    def form(self) -> ChoiceForm:
+        """Return a choice of one label."""
+        return ChoiceForm(self.labels)
+
+
+def _confusion(truth_N: IntArray, predicted_N: IntArray, classes: int) -> npt.NDArray[np.int64]:
+    """Count true by predicted classes."""
+    counts_CC = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts_CC, (truth_N, predicted_N), 1)
+    return counts_CC
+
+
+def _rounded(probs_C: Tensor) -> list[float]:
+    return [_round(p) for p in probs_C.tolist()]
+
+
+def _round(value: float) -> float:
+    return round(value, SHOWN_DIGITS)

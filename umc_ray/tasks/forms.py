@@ -1,0 +1,103 @@
+"""What people fill in to answer, independent of where: the page, a sheet, Label Studio.
+
+A kind of task names its form. A form knows how its answers look in each of these places; another
+form is another class here, with a template of its own for the page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+from xml.sax.saxutils import quoteattr
+
+from umc_ray.errors import DataError
+
+Document = dict[str, Any]
+SEPARATOR = " | "
+"""Between the labels of one answer in text, and between the choices that a sheet shows."""
+
+NONE = "(none)"
+"""The text of an answer that is an empty set of labels."""
+
+
+class Form(Protocol):
+    """What people fill in."""
+
+    template: ClassVar[str]
+    """How the page shows it."""
+
+    def hint(self) -> str:
+        """Say in a sheet what can be answered."""
+        ...
+
+    def control_xml(self, name: str, to_name: str) -> str:
+        """Return Label Studio's control for it."""
+        ...
+
+    def result(self, answer: str, name: str, to_name: str) -> list[Document]:
+        """Return an answer as Label Studio has it.
+
+        Raises:
+            DataError: the form cannot give this answer.
+        """
+        ...
+
+    def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        """Return the answer in a result of Label Studio; None if there is none.
+
+        Raises:
+            DataError: the result is not of this form.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ChoiceForm:
+    """One or several of a set of labels."""
+
+    labels: tuple[str, ...]
+    multiple: bool = False
+    template: ClassVar[str] = "choices"
+
+    def hint(self) -> str:
+        """List the labels, and say how several are given."""
+        listed = SEPARATOR.join(self.labels)
+        return f"any of: {listed}{SEPARATOR}{NONE}" if self.multiple else listed
+
+    def control_xml(self, name: str, to_name: str) -> str:
+        """Return a <Choices> element."""
+        choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in self.labels)
+        choice = "multiple" if self.multiple else "single"
+        return (
+            f'<Choices name="{name}" toName="{to_name}" choice="{choice}" showInLine="true">'
+            f"{choices}</Choices>"
+        )
+
+    def result(self, answer: str, name: str, to_name: str) -> list[Document]:
+        """Return the chosen labels as a result of type choices."""
+        chosen = self.chosen(answer)
+        if not set(chosen) <= set(self.labels):
+            raise DataError(f"the labeling form has no choice {answer!r}, only {self.labels}")
+        value = {"choices": chosen}
+        return [{"from_name": name, "to_name": to_name, "type": "choices", "value": value}]
+
+    def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        """Return the chosen labels as text, in the order of the label set."""
+        regions = [each for each in result if each.get("from_name") == name]
+        chosen = [c for each in regions for c in each.get("value", {}).get("choices", ())]
+        if not set(chosen) <= set(self.labels) or (len(chosen) > 1 and not self.multiple):
+            some = "some" if self.multiple else "one"
+            raise DataError(f"need {some} of the choices {self.labels}, found {chosen}")
+        if self.multiple:
+            return self.text(chosen) if regions else None
+        return chosen[0] if chosen else None
+
+    def chosen(self, answer: str) -> list[str]:
+        """Return the labels of an answer."""
+        if not self.multiple:
+            return [answer]
+        return [] if answer == NONE else answer.split(SEPARATOR)
+
+    def text(self, chosen: Sequence[str]) -> str:
+        """Return the text of an answer, its labels in the order of the label set."""
+        given = set(chosen)
+        return SEPARATOR.join(label for label in self.labels if label in given) or NONE

@@ -1,0 +1,30 @@
+"""How good predictions are: the figures of a domain, with 95 % intervals."""
+
+from dataclasses import dataclass, field
+
+from umc_ray.methods.calibration import Reliability
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, 0 to 1, or a difference of two, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What predictions are worth on samples with known answers.
+
+    `utility` is the kind's own; `figures` are what the field calls for beside it, by name.
+    `confusion` counts true by predicted classes, where answers are one of several classes.
+    """
+
+    n: int
+    utility: Estimate
+    ece: float
+    reliability: Reliability
+    figures: dict[str, Estimate] = field(default_factory=dict)
+    confusion: list[list[int]] | None = None

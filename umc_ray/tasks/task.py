@@ -1,0 +1,216 @@
+"""What a kind of task is: everything that depends on the kind of answer.
+
+At rest a target is text: in the pool's known answers, in the annotation store, in sheets and in
+labels. `parse` is the only way in, so that equal answers are equal texts. Models see arrays, which
+`encode` makes of texts; ensembles give outputs, of which the kind makes measures and predictions.
+
+Suffixes: S specialists, N samples, C outputs of a specialist, M models fitted together, V votes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from torch import Tensor
+
+from umc_ray.records import FloatArray, IntArray
+from umc_ray.tasks.forms import Form
+from umc_ray.tasks.quality import Quality
+
+Targets = npt.NDArray[Any]
+"""Targets as models see them, N first: class numbers N, or a row of numbers each."""
+
+Calibration = dict[str, float | list[float]]
+"""What corrects a specialist's outputs, or turns the ensemble's mean into predictions; JSON."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From outputs MNC and targets (N first) to losses MN."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What an ensemble says of N samples; float32 tensors.
+
+    `expected_utility_N` is what the ensemble expects its predictions to be worth, 0 to 1;
+    `certainty_N` the probability that they are right in full.
+    """
+
+    mean_NC: Tensor
+    columns: Mapping[str, Tensor]
+    expected_utility_N: Tensor
+    certainty_N: Tensor
+
+
+@dataclass(frozen=True)
+class Votes:
+    """V answers of people: the sample, the person (numbered) and the text of each."""
+
+    sample_V: IntArray
+    person_V: IntArray
+    text_V: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the ensemble and each specialist predict for one sample, for people to look at.
+
+    `shares` are probabilities of the form's options, where the kind has options.
+    """
+
+    predicted: str
+    confidence: float
+    shares: Mapping[str, float]
+    specialists: Mapping[str, tuple[str, float]]
+    measures: Mapping[str, float]
+
+
+class TaskKind(Protocol):
+    """A kind of task, with the label space of one task.
+
+    An instance is frozen, cheap to send to workers, and equal to another of the same task.
+    """
+
+    name: ClassVar[str]
+    utility_name: ClassVar[str]
+    """What the mean utility is called: accuracy, Jaccard index, ..."""
+    target_type: ClassVar[pa.DataType]
+    """Of the label column of a release."""
+    measures_about: ClassVar[Mapping[str, str]]
+    """The measures by name, each with a line that explains it."""
+    prediction_fields: ClassVar[tuple[pa.Field, ...]]
+    """The columns of the scores that hold the ensemble's prediction."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label space; empty where the kind has none."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a specialist gives for a sample."""
+        ...
+
+    def parse(self, raw: object) -> str:
+        """Return the text of an answer, from a file, a sheet, the page or an API.
+
+        Raises:
+            DataError: it is no answer to this task; says what was found and what is expected.
+        """
+        ...
+
+    def value(self, text: str) -> object:
+        """Return an answer as a release holds it, of `target_type`."""
+        ...
+
+    def of_rating(self, rating: int) -> str | None:
+        """Return what a recorded rating says: below 0 worst, above 0 best; None: no answer."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Targets:
+        """Return answers as models see them."""
+        ...
+
+    def strata(self, texts: Sequence[str]) -> IntArray:
+        """Return one class number per answer: what the search for rare classes goes by."""
+        ...
+
+    def counts(self, texts: Sequence[str]) -> dict[str, int]:
+        """Count answers by label; empty where the kind has no labels."""
+        ...
+
+    def loss(self, outputs_MNC: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each sample for each model, shape MN."""
+        ...
+
+    def calibrate(
+        self, outputs_NC: FloatArray, targets: Targets, weights_N: FloatArray
+    ) -> Calibration:
+        """Fit what corrects a specialist's held-out outputs."""
+        ...
+
+    def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
+        """Return the function from outputs SNC to calibrated probabilities SNC."""
+        ...
+
+    def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
+        """Fit on held-out means what turns the ensemble's mean into predictions."""
+        ...
+
+    def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
+        """Measure N samples by the calibrated outputs of S specialists."""
+        ...
+
+    def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
+        """Return the ensemble's answers."""
+        ...
+
+    def utility(self, predicted: Sequence[str], targets: Sequence[str]) -> FloatArray:
+        """Return what each prediction is worth, 0 to 1."""
+        ...
+
+    def raw_utility(self, outputs_MNC: FloatArray, targets: Targets) -> FloatArray:
+        """Return what uncalibrated models' predictions are worth, shape MN, 0 to 1."""
+        ...
+
+    def acquisition(self, measures: Measures, name: str) -> Tensor:
+        """Say how much each sample deserves a person's answer: higher = ask first.
+
+        Raises:
+            ConfigError: the kind has no acquisition function of this name.
+        """
+        ...
+
+    def urgency(self, value: float, name: str, specialists: int) -> float:
+        """Scale a value of an acquisition function to 0 (sure) to 1 (ask first)."""
+        ...
+
+    def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
+        """Return the columns of `prediction_fields`."""
+        ...
+
+    def predicted(self, rows: pa.Table) -> tuple[list[str], list[float]]:
+        """Read the answers and their probabilities back from stored prediction columns."""
+        ...
+
+    def explain(self, row: Mapping[str, Any]) -> str:
+        """Say in half a sentence why a person should look, from a row of stored scores."""
+        ...
+
+    def describe(
+        self, probs_SNC: Tensor, specialists: Sequence[str], decision: Calibration
+    ) -> list[Prediction]:
+        """Return what people are shown of each sample's predictions."""
+        ...
+
+    def consensus(self, votes: Votes) -> dict[int, str]:
+        """Return the answer most people gave, by sample."""
+        ...
+
+    def settled(self, votes: Votes, confidence: float) -> set[int]:
+        """Return the samples whose answer is sure enough to need no more votes."""
+        ...
+
+    def quality(self, rows: pa.Table, targets: Sequence[str]) -> Quality:
+        """Compare stored predictions with known answers."""
+        ...
+
+    def form(self) -> Form:
+        """Return what people fill in: on the page, in a sheet, in Label Studio."""
+        ...
+
+
+def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
+    """Return how far votes agree with a label: their mean utility against it, 0 to 1."""
+    return float(np.mean(kind.utility(list(votes), [label] * len(votes))))
+
+
+def plain_text(raw: object) -> str:
+    """Return a cell as the campaign file spells it: `true` for True, `3` for 3.0."""
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, float) and raw.is_integer():  # an int column with nulls, by pandas
+        return str(int(raw))
+    return str(raw)
