@@ -1,6 +1,6 @@
-"""campaign.yaml: what a campaign is, in the user's words.
+"""campaign.yaml: the sections of a campaign file.
 
-Every default is explained where it stands; `umc init` writes these comments out.
+The description of each field is also the comment that `umc init` writes.
 """
 
 from typing import Literal, Self
