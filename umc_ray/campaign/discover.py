@@ -101,11 +101,11 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
     Args:
         run: of a campaign that has the mixed pool as a domain.
         domain_key: that domain.
-        clusters: the number of domains; default: as many as the data clearly shows, up to MAX_DOMAINS.
+        clusters: the number of domains; default: what the data shows, up to MAX_DOMAINS.
 
     Raises:
-        ConfigError: there is no such domain, its samples form one cluster, or an earlier discovery
-            used another encoder or number of domains.
+        ConfigError: there is no such domain, its samples form one cluster, or an earlier
+            discovery used another encoder or number of domains.
         DataError: the pool cannot be read.
     """
     if domain_key not in run.config.domains():

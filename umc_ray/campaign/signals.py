@@ -67,5 +67,6 @@ class StopOnSignal:
     def _check(self) -> None:
         if self._received is not None:
             raise Stopped(
-                f"stopped by {self._received.name}: what is done is stored; run the campaign again to resume"
+                f"stopped by {self._received.name}: what is done is stored; "
+                "run the campaign again to resume"
             )
