@@ -24,7 +24,7 @@ MEMORY = str(80 * 2**20)
 NOTICE = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
 """A node that is gone is noticed after 2 s; by default it takes Ray 15 s."""
 
-PASS = ("ray::MapBatches(_Step)", "ray::MapWorker(")
+PASS = ("ray::MapBatches(_ItemRunner)", "ray::MapWorker(")
 """How processes call themselves that do the work of a pass, as tasks and as actors."""
 
 
