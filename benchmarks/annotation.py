@@ -1,4 +1,4 @@
-"""Do answers survive a crowd and a kill, and is the next item there when the key is pressed?
+"""Do answers survive a crowd and a killed server, and how fast does the next item appear?
 
 Fifty simulated annotators answer a batch through the API while the server is killed with SIGKILL
 and restarted, on SQLite and on PostgreSQL. Then a browser labels images and texts by keyboard with

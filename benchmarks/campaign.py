@@ -1,4 +1,4 @@
-"""What does a campaign over nine domains save when their labels differ in cost?
+"""What does a campaign save over nine domains whose labels differ in cost?
 
     python -m benchmarks.campaign [--quick] [--check] [--repeats 5]
 
@@ -186,7 +186,7 @@ def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, s
 def figures(played: Mapping[str, Sequence[Played]], money: float) -> dict[str, Figure]:
     """Return the gains of all players over the control, in percentage points of accuracy."""
     control = played["control"]
-    found = {
+    results = {
         "control_macro": Figure("accuracy", [each.macro(money) for each in control]),
         "control_worst": Figure("accuracy", [each.worst(money) for each in control]),
     }
@@ -200,8 +200,8 @@ def figures(played: Mapping[str, Sequence[Played]], money: float) -> dict[str, F
             "worst": [a.worst(money) - b.worst(money) for a, b in pairs],
         }
         for name, values in gains.items():
-            found[f"{player}_{name}"] = Figure("points", [100 * value for value in values])
-    return found
+            results[f"{player}_{name}"] = Figure("points", [100 * value for value in values])
+    return results
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How right is the consensus of a few people, and what do votes cost that are asked for one by one?
+"""How accurate is the consensus of a few people, and what do votes cost if requested one by one?
 
     python -m benchmarks.consensus [--quick] [--check] [--repeats 10]
 
@@ -103,26 +103,26 @@ METHODS: dict[str, Decide] = {
 def run(options: Options) -> Report:
     """Compare the methods on the recorded ratings with every seed."""
     texts, ratings, features_ND = read_ratings(200 if options.quick else None)
-    found: dict[str, list[float]] = defaultdict(list)
+    results: dict[str, list[float]] = defaultdict(list)
     for seed in range(options.repeats):
         rated = draw_people(ratings, features_ND, np.random.default_rng(seed))
         for name, decide in METHODS.items():
             for votes in VOTES:
-                found[f"{name}_{votes}"].append(_asked(rated, decide, votes))
+                results[f"{name}_{votes}"].append(_asked(rated, decide, votes))
             for sure in SURE:
                 accuracy, cost = _dynamic(rated, decide, sure)
-                gain = 100 * (accuracy - found[f"majority_{MOST}"][-1])
-                found[f"{name}_dynamic_{100 * sure:g}_cost"].append(cost / MOST)
-                found[f"{name}_dynamic_{100 * sure:g}_gain"].append(gain)
+                gain = 100 * (accuracy - results[f"majority_{MOST}"][-1])
+                results[f"{name}_dynamic_{100 * sure:g}_cost"].append(cost / MOST)
+                results[f"{name}_dynamic_{100 * sure:g}_gain"].append(gain)
         unweighted, weighted = _learned(rated, options.quick)
-        found["learned"].append(weighted)
-        found["learned_gain"].append(100 * (weighted - unweighted))
+        results["learned"].append(weighted)
+        results["learned_gain"].append(100 * (weighted - unweighted))
     units = {"cost": "of five votes", "gain": "points"}
     return Report(
         workload={"texts": texts, "domains": len(SOURCES), "seeds": options.repeats},
         figures={
             name: Figure(units.get(name.rpartition("_")[2], "accuracy"), values)
-            for name, values in found.items()
+            for name, values in results.items()
         },
         failures=[],
     )

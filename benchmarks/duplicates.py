@@ -1,4 +1,4 @@
-"""When near-duplicates take over a label, how many do, how many of them wrongly, and does it help?
+"""How many labels can be propagated to near-duplicates, how many are wrong, and does it help?
 
     python -m benchmarks.duplicates [--quick] [--check]
 
@@ -82,14 +82,14 @@ class SetResult:
 
 def run(options: Options) -> Report:
     """Run the benchmark on all sets; `repeats` is the number of seeds."""
-    found = {}
+    results = {}
     for name in QUICK if options.quick else SETS:
         data = unique(load(name))
-        found[name] = [play_set(data, seed) for seed in range(options.repeats)]
+        results[name] = [play_set(data, seed) for seed in range(options.repeats)]
     return Report(
-        {"labels": BATCH * BATCHES, "seeds": options.repeats, "sets": len(found)},
-        figures(found),
-        tables=[table(found)],
+        {"labels": BATCH * BATCHES, "seeds": options.repeats, "sets": len(results)},
+        figures(results),
+        tables=[table(results)],
     )
 
 
@@ -145,33 +145,33 @@ def share(seeds: Sequence[SetResult], threshold: float) -> float:
     return sum(each.wrong[threshold] for each in seeds) / max(taken, 1)
 
 
-def figures(found: dict[str, list[SetResult]]) -> dict[str, Figure]:
+def figures(results: dict[str, list[SetResult]]) -> dict[str, Figure]:
     """Summarize all sets by threshold."""
     out = {}
     for threshold in THRESHOLDS:
         name = f"{1000 * threshold:.0f}"
         taken = [
             100 * sum(e.taken[threshold] for e in seeds) / sum(e.labels for e in seeds)
-            for seeds in found.values()
+            for seeds in results.values()
         ]
-        wrong = [100 * share(seeds, threshold) for seeds in found.values()]
+        wrong = [100 * share(seeds, threshold) for seeds in results.values()]
         out[f"taken_{name}"] = Figure("per 100 labels", [float(np.mean(taken))])
         out[f"wrong_{name}"] = Figure("%", [float(np.mean(wrong))])
         out[f"wrong_worst_{name}"] = Figure("%", [max(wrong)])
-    every = [each for seeds in found.values() for each in seeds]
+    every = [each for seeds in results.values() for each in seeds]
     out["gain"] = Figure("points", [each.gain for each in every])
     out["gain_mean"] = Figure("points", [float(np.mean([each.gain for each in every]))])
     out["trained_mean"] = Figure("points", [float(np.mean([each.trained for each in every]))])
     return out
 
 
-def table(found: dict[str, list[SetResult]]) -> Table:
+def table(results: dict[str, list[SetResult]]) -> Table:
     """Return a table of propagated and wrong labels by threshold, and of the gains."""
     shown = Table(title="taken over per 100 labels, and of these wrong; gains in points")
     shown.add_column("set")
     for column in (*map(str, THRESHOLDS), "gain", "trained"):
         shown.add_column(column, justify="right")
-    for name, seeds in found.items():
+    for name, seeds in results.items():
         labels = sum(each.labels for each in seeds)
         cells = [
             f"{100 * sum(e.taken[t] for e in seeds) / labels:.3g}, {share(seeds, t):.1%}"

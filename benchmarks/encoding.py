@@ -1,4 +1,4 @@
-"""What does the pipeline cost beside the best plain loop, when a model is what takes the time?
+"""What does encoding with a model cost in the pipeline, compared with the best plain loop?
 
     python -m benchmarks.encoding [--quick] [--check] [--repeats 3]
 

@@ -1,4 +1,4 @@
-"""How many labels does each way of selecting them save?
+"""How many labels does each selection strategy save?
 
     python -m benchmarks.label_efficiency [--quick] [--check] [--repeats 10]
 
@@ -90,17 +90,17 @@ def run(options: Options) -> Report:
 def report(small: Mapping[str, Runs], large: Mapping[str, Runs]) -> Report:
     """Return the summary and a table for every set."""
     clean = [name for name in CLEAN if name in small]
-    found = figures(small, DEFAULT, clean)
+    summary = figures(small, DEFAULT, clean)
     if large:
         more = figures(large, DEFAULT, [name for name in clean if name in large])
-        found |= {f"large_{name}": figure for name, figure in more.items()}
+        summary |= {f"large_{name}": figure for name, figure in more.items()}
     both = {"first batch 20, then half as many as there are": small, "100, then doubled": large}
     tables = [
         table(f"{name}; {how}", runs) for how, sets in both.items() for name, runs in sets.items()
     ]
     seeds = len(next(iter(small.values()))["full"])
     workload = {"default": DEFAULT, "sets": len(small), "seeds": seeds}
-    return Report(workload, found, tables=tables)
+    return Report(workload, summary, tables=tables)
 
 
 def grid(sets: Sequence[str], protocol: Protocol, seeds: int) -> list[Job]:
@@ -131,13 +131,13 @@ def _measure(job: Job) -> dict[str, Any]:
     if not path.exists():
         split = Split.of(scaled(load(job.data)), job.seed)
         if job.strategy == "full":
-            found: dict[str, Any] = {"accuracy": full_accuracy(split)}
+            result: dict[str, Any] = {"accuracy": full_accuracy(split)}
         else:
             sizes = job.protocol.batches(len(split.pool_P))
-            found = play(split, STRATEGIES[job.strategy], sizes, job.seed)
+            result = play(split, STRATEGIES[job.strategy], sizes, job.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found))
+        partial.write_text(json.dumps(result))
         partial.replace(path)
     document: dict[str, Any] = json.loads(path.read_text())
     return document

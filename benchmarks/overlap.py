@@ -1,4 +1,4 @@
-"""How many labels does it cost to choose a round before the last one is labeled?
+"""How many more labels are needed if a round is chosen before the last one is labeled?
 
     python -m benchmarks.overlap [--quick] [--check] [--repeats 5]
 
@@ -51,18 +51,18 @@ def run(options: Options) -> Report:
 def campaigns(name: str, seeds: int) -> Runs:
     """Run a set with each seed: with the newest model, the one before it, and at random."""
     data = scaled(load(name))
-    found: dict[str, list[dict[str, Any]]] = {"full": [], "newest": [], "overlap": [], "random": []}
+    runs: dict[str, list[dict[str, Any]]] = {"full": [], "newest": [], "overlap": [], "random": []}
     for seed in range(seeds):
         split = Split.of(data, seed)
-        found["full"].append({"accuracy": full_accuracy(split)})
+        runs["full"].append({"accuracy": full_accuracy(split)})
         for variant, strategy, behind in (
             ("newest", DEFAULT, 0),
             ("overlap", DEFAULT, 1),
             ("random", "random", 0),
         ):
             sizes = [PER_ROUND] * ROUNDS
-            found[variant].append(play(split, STRATEGIES[strategy], sizes, seed, behind))
-    return found
+            runs[variant].append(play(split, STRATEGIES[strategy], sizes, seed, behind))
+    return runs
 
 
 if __name__ == "__main__":

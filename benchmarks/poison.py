@@ -1,4 +1,4 @@
-"""What do samples cost that would break or flood a run?
+"""What is the cost of samples that could crash a run or exhaust its memory?
 
     python -m benchmarks.poison [--quick] [--check] [--repeats 1]
 
@@ -78,9 +78,9 @@ def run(options: Options) -> Report:
 def _differences(storage: Storage, texts: Poison, images: Poison) -> list[str]:
     expected = {TEXTS: dict(texts), IMAGES: dict(images)}
     return [
-        f"{domain_key}: {len(found)} rows in quarantine, {len(rows)} are poison"
+        f"{domain_key}: {len(quarantined)} rows in quarantine, {len(rows)} are poison"
         for domain_key, rows in expected.items()
-        if (found := quarantine(storage, domain_key)) != rows
+        if (quarantined := quarantine(storage, domain_key)) != rows
     ]
 
 

@@ -125,7 +125,7 @@ def play(
     y_P = split.data.answers_N[split.pool_P]
     labeled, models = np.empty(0, np.int64), [None] * (behind + 1)
     penalty, tuned = PENALTIES[0], 0
-    found: dict[str, Any] = {"labels": [], "accuracy": [], "macro": [], "worst": [], "cpu_s": 0.0}
+    result: dict[str, Any] = {"labels": [], "accuracy": [], "macro": [], "worst": [], "cpu_s": 0.0}
     for size in sizes:
         model = models[-1 - behind]
         free = np.setdiff1d(np.arange(len(x_PD)), labeled)
@@ -133,8 +133,8 @@ def play(
         state = State(x_PD, labeled, y_P[labeled], free, probs, model, size, seed)
         began = time.process_time()
         labeled = np.concatenate([labeled, strategy(state)])
-        found["cpu_s"] += time.process_time() - began
-        if len(np.unique(labeled)) != sum(sizes[: len(found["labels"]) + 1]):
+        result["cpu_s"] += time.process_time() - began
+        if len(np.unique(labeled)) != sum(sizes[: len(result["labels"]) + 1]):
             raise RuntimeError(f"need {size} new samples, the strategy returned repeats")
         if len(np.unique(y_P[labeled])) < 2:  # a single class: predict it
             measured = accuracies(_Constant(y_P[labeled][0]), split)
@@ -144,12 +144,12 @@ def play(
                 penalty, tuned = tune(x_PD[labeled], y_P[labeled]), len(labeled)
             models.append(fit(x_PD[labeled], y_P[labeled], penalty))
             measured = accuracies(models[-1], split)
-        found["labels"].append(len(labeled))
+        result["labels"].append(len(labeled))
         for name, value in zip(("accuracy", "macro", "worst"), measured, strict=True):
-            found[name].append(round(value, 4))
-        if "transfer" not in found and len(labeled) >= TRANSFER:
-            found["transfer"] = _transfer(split, x_PD[labeled], y_P[labeled], seed)
-    return found
+            result[name].append(round(value, 4))
+        if "transfer" not in result and len(labeled) >= TRANSFER:
+            result["transfer"] = _transfer(split, x_PD[labeled], y_P[labeled], seed)
+    return result
 
 
 def _transfer(split: Split, x_LD: Floats, y_L: IntArray, seed: int) -> float:

@@ -1,4 +1,4 @@
-"""Which way of selecting finds most of a class that is rare?
+"""Which selection strategy finds the most samples of a rare class?
 
     python -m benchmarks.rare [--quick] [--check] [--repeats 5]
 
@@ -48,7 +48,7 @@ def run(options: Options) -> Report:
     """Run every strategy on every set and seed."""
     sets = ["digits/strokes", "spam/sms"] if options.quick else list(RARE)
     labels = 150 if options.quick else LABELS
-    found = {
+    results = {
         name: {
             strategy: [play(name, strategy, seed, labels) for seed in range(options.repeats)]
             for strategy in STRATEGIES
@@ -57,18 +57,18 @@ def run(options: Options) -> Report:
     }
     figures = {
         f"{strategy}_{name.split('/')[1]}": Figure("of the rare", [each.share for each in seeds])
-        for name, strategies in found.items()
+        for name, strategies in results.items()
         for strategy, seeds in strategies.items()
     }
     for other in ("random", "cluster"):
         ratios = [
             _mean(strategies["rare"], "share") / _mean(strategies[other], "share")
-            for strategies in found.values()
+            for strategies in results.values()
         ]
         figures[f"rare_over_{other}"] = Figure("times as many", ratios)
     workload = {"labels": labels, "batch": BATCH, "sets": len(sets), "seeds": options.repeats}
     return Report(
-        workload, figures, tables=[table(name, strategies) for name, strategies in found.items()]
+        workload, figures, tables=[table(name, strategies) for name, strategies in results.items()]
     )
 
 

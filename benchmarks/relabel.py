@@ -126,18 +126,18 @@ def run(options: Options) -> Report:
     """Spend the same number of votes with each method."""
     texts, ratings, features_ND = read_ratings(None)
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     for seed in range(options.repeats):
         rated = draw_people(ratings, features_ND, np.random.default_rng(seed))
         for name, choose in METHODS.items():
             accuracy, again = _play(rated, choose, rounds, seed)
-            found.setdefault(name, []).append(accuracy)
-            found.setdefault(f"{name}_again", []).append(again)
+            results.setdefault(name, []).append(accuracy)
+            results.setdefault(f"{name}_again", []).append(again)
     return Report(
         workload={"texts": texts, "votes": rounds * VOTES, "seeds": options.repeats},
         figures={
             name: Figure("of votes" if name.endswith("_again") else "accuracy", values)
-            for name, values in found.items()
+            for name, values in results.items()
         },
     )
 

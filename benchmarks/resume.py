@@ -1,4 +1,4 @@
-"""What is done again, and what does it cost, when a pass loses a process, a node or its driver?
+"""What is repeated, and at what cost, when a pass loses a process, a node or its driver?
 
     python -m benchmarks.resume [--quick] [--check] [--repeats 3]
 
@@ -56,7 +56,7 @@ class Outcome:
     seconds: float
     again: float  # repeated parts / all parts
     resumed_s: float  # from the fault until the next part starts
-    found: dict[str, str]  # a hash of each file, and the plans
+    hashes: dict[str, str]  # a hash of each file, and the plans
 
 
 def run(options: Options) -> Report:
@@ -86,12 +86,12 @@ def run(options: Options) -> Report:
 
 def _differences(outcomes: dict[str, list[Outcome]]) -> list[str]:
     """Return the passes whose files differ from those of the first undisturbed one."""
-    expected = outcomes["nothing"][0].found
+    expected = outcomes["nothing"][0].hashes
     return [
         f"{fault}: {len(differ)} files or plans differ, such as {min(differ)}"
-        for fault, found in outcomes.items()
-        for each in found
-        if (differ := {key for key, _ in each.found.items() ^ expected.items()})
+        for fault, runs in outcomes.items()
+        for each in runs
+        if (differ := {key for key, _ in each.hashes.items() ^ expected.items()})
     ]
 
 
@@ -117,7 +117,7 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
         seconds=time.perf_counter() - began,
         again=len(_begun(storage)) / len(parts) - 1,
         resumed_s=resumed - happened,
-        found=_found(storage),
+        hashes=_file_hashes(storage),
     )
 
 
@@ -170,7 +170,7 @@ def _wait_until_begun(storage: Storage, driver: BaseProcess, parts: int) -> None
         time.sleep(0.002)
 
 
-def _found(storage: Storage) -> dict[str, str]:
+def _file_hashes(storage: Storage) -> dict[str, str]:
     files = [*storage.keys("rounds"), PLANS]
     return {key: hashlib.blake2b(storage.read_bytes(key)).hexdigest() for key in files}
 

@@ -144,13 +144,13 @@ def _top_figures(
 ) -> tuple[Figures, list[str]]:
     """Merge the best candidates of all parts in a separate process."""
     with PlainProcess() as process:
-        seconds, megabytes, found = process.pool.submit(merge, storage, parts).result()
+        seconds, megabytes, ids_N = process.pool.submit(merge, storage, parts).result()
     figures = {
         "top_s": Figure("s", [seconds]),
         "top_share": Figure("of a pass", [seconds * rows_per_s / sum(p.rows for p in parts)]),
         "top_mb": Figure("MB", [megabytes]),
     }
-    same = np.array_equal(found, _sorted_out(storage, parts))
+    same = np.array_equal(ids_N, _sorted_out(storage, parts))
     return figures, [] if same else ["the merged candidates are not the best of all scores"]
 
 

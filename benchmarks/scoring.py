@@ -1,4 +1,4 @@
-"""What does a pass over cached features cost beside the best plain loop over the same files?
+"""What does a pass over cached features cost compared with the best plain loop?
 
     python -m benchmarks.scoring [--quick] [--check] [--repeats 5]
 
@@ -243,8 +243,10 @@ def _plain_file(model: PlainModel, root: Path, name: str) -> None:
     best = top_m(1 - columns["margin"], ids_N, TOP)
     top = pa.table({"row": best, "sample_id": ids_N[best], "margin": columns["margin"][best]})
     pq.write_table(top, root / "plain" / "top" / name, use_dictionary=False)
-    found = pa.table(columns).select(SCORES.names)
-    pq.write_table(found, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4")
+    scored = pa.table(columns).select(SCORES.names)
+    pq.write_table(
+        scored, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4"
+    )
 
 
 if __name__ == "__main__":

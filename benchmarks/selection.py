@@ -1,4 +1,4 @@
-"""What does it cost to select 1,000 of a million, and how good is what is selected?
+"""What does it cost to select 1,000 of a million samples, and how good is the selection?
 
     python -m benchmarks.selection [--quick] [--check]
 
@@ -58,17 +58,17 @@ class Outcome:
 def run(options: Options) -> Report:
     """Select from pools of all sizes, then cluster."""
     sizes = (10_000,) if options.quick else (1_000_000, 10_000)
-    found = {size: select_all(size, quick=options.quick) for size in sizes}
+    results = {size: select_all(size, quick=options.quick) for size in sizes}
     figures = {
         f"{DEFAULT}_{name}_{size}": Figure(unit, [getattr(each[DEFAULT], name)])
-        for size, each in found.items()
+        for size, each in results.items()
         for name, unit in (("cpu_s", "CPU s"), ("memory_mb", "MB over the pool"))
         if isinstance(each[DEFAULT], Outcome)
     }
     if not options.quick:
         figures |= beside_faiss()
     workload = {"batch": BATCH, "dimension": DIMENSION, "classes": CLASSES}
-    return Report(workload, figures, tables=[table(size, each) for size, each in found.items()])
+    return Report(workload, figures, tables=[table(size, each) for size, each in results.items()])
 
 
 def select_all(size: int, quick: bool) -> dict[str, Outcome | str]:
@@ -143,12 +143,12 @@ def _judge(state: State, picks_B: np.ndarray, cpu_s: float, memory: float) -> Ou
     return Outcome(cpu_s, memory, float(np.sqrt(nearest_N).mean()), float(unsure), distinct)
 
 
-def table(size: int, found: dict[str, Outcome | str]) -> Table:
+def table(size: int, results: dict[str, Outcome | str]) -> Table:
     """Return a table of all strategies."""
     out = Table(title=f"{BATCH:,} of {size:,}", title_justify="left")
     for column in ("strategy", "CPU s", "MB more", "cover", "unsure", "distinct"):
         out.add_column(column, justify="left" if column == "strategy" else "right")
-    for name, each in found.items():
+    for name, each in results.items():
         if isinstance(each, str):
             out.add_row(name, each)
             continue

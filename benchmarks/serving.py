@@ -1,4 +1,4 @@
-"""What does the scoring endpoint give and cost beside a plain web application, and under overload?
+"""How fast is the scoring endpoint compared with a plain web application, and under overload?
 
     python -m benchmarks.serving [--quick] [--check] [--repeats 3]
 
@@ -30,6 +30,7 @@ from fastapi import FastAPI
 from ray import serve
 from safetensors.torch import save
 
+from benchmarks.annotator import free_port
 from benchmarks.cost import PlainProcess, cpu_seconds, memory_mb
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.load import Load, closed_loop, open_loop
@@ -76,7 +77,7 @@ class Seconds:
 def run(options: Options) -> Report:
     """Measure all three applications in turns, then swaps and overload."""
     seconds = Seconds(3, 5, 5) if options.quick else Seconds(10, 60, 50)
-    found: dict[str, list[float]] = {}
+    measurements: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         path = write_campaign(Path(folder))
         texts = read_texts()
@@ -89,11 +90,11 @@ def run(options: Options) -> Report:
                 measured = _turn(urls, generator, texts, seconds.load)
                 measured |= _in_process(path, texts, seconds.load)
                 for name, value in measured.items():
-                    found.setdefault(name, []).append(value)
+                    measurements.setdefault(name, []).append(value)
             failures = _swaps(path, app_url, generator, texts, seconds.swaps)
             overload, refusals = _overload(app_url, generator, texts, seconds.overload)
             serve.shutdown()  # type: ignore[no-untyped-call]
-    warm = {name: values[1:] for name, values in found.items()}
+    warm = {name: values[1:] for name, values in measurements.items()}
     return Report(
         workload={
             "encoder": "all-MiniLM-L6-v2",
@@ -151,23 +152,16 @@ def read_texts() -> list[str]:
 
 
 def _started(path: Path) -> str:
-    port = _free_port()
+    port = free_port()
     start([ServingConfig(campaign=path, cpus=CPUS, poll_s=0.1)], "127.0.0.1", port)
     time.sleep(SETTLE_S)
     return f"http://127.0.0.1:{port}/v1/score"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def bare_app(path: Path) -> Iterator[str]:
     """Run the plain application in a process; yields its URL."""
-    port = _free_port()
+    port = free_port()
     process = get_context("spawn").Process(target=_serve_bare, args=(path, port))
     process.start()
     try:
@@ -196,14 +190,14 @@ def _serve_bare(path: Path, port: int) -> None:
     @app.post("/v1/score")
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         texts = [each["text"] for each in request["samples"]]
-        found = score(ensemble.probabilities(encoder.encode(texts)))
+        scores = score(ensemble.probabilities(encoder.encode(texts)))
         return {
             "results": [
                 {"probabilities": probs, "confidence": confidence, "disagreement": disagreement}
                 for probs, confidence, disagreement in zip(
-                    found.mean_NC.tolist(),
-                    found.confidence_N.tolist(),
-                    found.disagreement_N.tolist(),
+                    scores.mean_NC.tolist(),
+                    scores.confidence_N.tolist(),
+                    scores.disagreement_N.tolist(),
                     strict=True,
                 )
             ]
@@ -230,18 +224,18 @@ def _turn(
     urls: dict[str, str], generator: PlainProcess, texts: list[str], seconds: float
 ) -> dict[str, float]:
     """Measure both applications with single samples, then with large requests."""
-    found: dict[str, float] = {}
+    measurements: dict[str, float] = {}
     for name, url in urls.items():
         for clients in CLIENTS:
             load, cpu_s = _loaded(generator, url, _bodies(texts, 1), clients, seconds)
-            found[f"{name}_{clients}_per_s"] = load.per_s
-            found[f"{name}_{clients}_p50_ms"] = load.wait_ms(50)
-            found[f"{name}_{clients}_p95_ms"] = load.wait_ms(95)
-            found[f"{name}_{clients}_p99_ms"] = load.wait_ms(99)
-            found[f"{name}_{clients}_cpu_s"] = cpu_s / len(load.waits_s) * 1000
+            measurements[f"{name}_{clients}_per_s"] = load.per_s
+            measurements[f"{name}_{clients}_p50_ms"] = load.wait_ms(50)
+            measurements[f"{name}_{clients}_p95_ms"] = load.wait_ms(95)
+            measurements[f"{name}_{clients}_p99_ms"] = load.wait_ms(99)
+            measurements[f"{name}_{clients}_cpu_s"] = cpu_s / len(load.waits_s) * 1000
         load, cpu_s = _loaded(generator, url, _bodies(texts, LARGE), LARGE_CLIENTS, seconds)
-        found[f"{name}_large_per_s"] = load.per_s * LARGE
-    return found
+        measurements[f"{name}_large_per_s"] = load.per_s * LARGE
+    return measurements
 
 
 def _loaded(
@@ -271,16 +265,16 @@ def _called(path: Path, texts: list[str], seconds: float) -> dict[str, float]:
     return {"in_process_per_s": done / (time.perf_counter() - began)}
 
 
-def _figures(found: dict[str, list[float]]) -> dict[str, Figure]:
+def _figures(measurements: dict[str, list[float]]) -> dict[str, Figure]:
     """Return the measurements and the paired ratios between the applications."""
     units = {"per_s": "samples/s", "ms": "ms", "cpu_s": "CPU s/1000"}
     figures = {
         name: Figure(next(unit for end, unit in units.items() if name.endswith(end)), values)
-        for name, values in found.items()
+        for name, values in measurements.items()
     }
 
     def pairs(one: str, other: str) -> Iterator[tuple[float, float]]:
-        return zip(found[one], found[other], strict=True)
+        return zip(measurements[one], measurements[other], strict=True)
 
     ratios = {
         "speed_64": ("app_64_per_s", "bare_64_per_s"),

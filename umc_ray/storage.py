@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -102,6 +102,16 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"cannot open storage {root!r}: {error}") from error
     return filesystem, path
+
+
+def deepest_common_folder(folders: Iterable[Sequence[str]]) -> str:
+    """Return the deepest folder that contains all folders, each given as a list of names."""
+    common = []
+    for names in zip(*folders, strict=False):
+        if len(set(names)) > 1:
+            break
+        common.append(names[0])
+    return "/".join(common)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from umc_ray.cluster.resources import (
     cpus_per_process,
 )
 from umc_ray.errors import StageError, UmcError
-from umc_ray.storage import Storage
+from umc_ray.storage import Storage, deepest_common_folder
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +163,8 @@ def stream(
         ConfigError: the actors do not fit on the cluster.
         StageError: the worker failed, or the pass made no progress for a long time.
     """
-    done = set(worker.storage.keys(_common_folder([worker.output_key(item) for item in items])))
+    keys = [worker.output_key(item) for item in items]
+    done = set(worker.storage.keys(deepest_common_folder(key.split("/")[:-1] for key in keys)))
     todo = [item for item in items if worker.output_key(item) not in done]
     if todo:
         compute = compute.for_items(len(todo))
@@ -171,7 +172,7 @@ def stream(
         worker.storage.delete(_attempts_folder(worker))
         _run(worker, todo, compute, on_rows)
         worker.storage.delete(_attempts_folder(worker))
-    return read_summaries(worker.storage, [worker.output_key(item) for item in items])
+    return read_summaries(worker.storage, keys)
 
 
 def _run(
@@ -240,14 +241,3 @@ def read_summaries(storage: Storage, keys: Sequence[str]) -> list[Summary]:
 def _read_summary(storage: Storage, key: str) -> Summary:
     summary: Summary = json.loads(storage.read_schema(key).metadata[b"summary"])
     return summary
-
-
-def _common_folder(keys: Sequence[str]) -> str:
-    """Return the deepest folder that contains all keys."""
-    folders = [key.split("/")[:-1] for key in keys]
-    common = []
-    for steps in zip(*folders, strict=False):
-        if len(set(steps)) > 1:
-            break
-        common.append(steps[0])
-    return "/".join(common)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from umc_ray.errors import DataError
+from umc_ray.storage import deepest_common_folder
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv")
 TABLES = (".parquet", *_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS))
@@ -166,12 +167,7 @@ def common_folder(sources: Iterable[str]) -> str:
         steps = _split_glob(source.rstrip("/"))[0].split("/")
         is_file = steps[-1].lower().endswith(TABLES + IMAGES)
         folders.append(steps[:-1] if is_file else steps)
-    common = []
-    for names in zip(*folders, strict=False):
-        if len(set(names)) > 1:
-            break
-        common.append(names[0])
-    return "/".join(common)
+    return deepest_common_folder(folders)
 
 
 def read_image(uri: str, max_bytes: int) -> bytes:
