@@ -1,1 +1,1 @@
-"""One file per question; `python -m benchmarks` lists them."""
+"""Benchmarks: one file per question; `python -m benchmarks` lists them."""

@@ -9,9 +9,9 @@ from benchmarks.frame import FOLDER
 
 
 def questions(folder: Path) -> dict[str, str]:
-    """Return the question that each benchmark's docstring begins with, by its name.
+    """Return the first docstring line of each benchmark by name.
 
-    Other files, such as those that prepare data, do not begin with a question.
+    It must be a question: other files, such as those that prepare data, are left out.
     """
     texts = {
         path.stem: ast.get_docstring(ast.parse(path.read_text())) or ""

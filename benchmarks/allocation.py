@@ -3,15 +3,17 @@
     python -m benchmarks.allocation [--quick] [--check] [--repeats 10]
 
 Replays campaigns of 12 rounds over recorded learning curves (benchmarks/replay.py). A repeat is a
-held-out seed; the policies were developed on other seeds. Each seed plays a campaign of all twelve
-domains and two of eight domains drawn at random. What counts is the area under the learning curve;
-figures are the part of the gap between an even split and a greedy oracle that a policy closes:
+held-out seed; the policies were developed on other seeds. Each seed plays one campaign with all
+twelve domains and two with eight random domains. The criterion is the area under the learning
+curve. The figures are the share of the gap between an even split and a greedy oracle that a policy
+closes:
 
-- pooled, macro, worst: the accuracies are means over the held-out seeds, for all alike;
-- hindsight: macro, with the seed's own accuracies; its oracle also uses luck nobody can foresee.
+- pooled, macro, worst: with accuracies averaged over the held-out seeds, the same for every policy;
+- hindsight: macro, with the accuracies of the seed itself; its oracle also exploits random luck.
 
-Then two stress tests: a domain whose labels mean nothing beside seven others (what it gets after
-round 5, in floors), and a domain that joins in round 5 (what it gets there, in even shares).
+Then there are two stress tests: a domain with meaningless labels next to seven others (its labels
+after round 5, in units of the floor), and a domain that joins in round 5 (its labels in that round,
+in even shares).
 """
 
 from collections.abc import Sequence
@@ -44,12 +46,12 @@ RIVALS = [policy for policy in POLICIES if policy != "uniform"]
 
 
 def run(options: Options) -> Report:
-    """Replay everything."""
+    """Run the benchmark on the held-out seeds."""
     return replay(Recording.load(), HELD_OUT[: options.repeats])
 
 
 def replay(recording: Recording, seeds: Sequence[int]) -> Report:
-    """Answer all questions from some seeds."""
+    """Compare the policies and run the stress tests on some seeds."""
     figures: dict[str, Figure] = {}
     for objective in OBJECTIVES:
         figures |= compare(recording, seeds, objective, hindsight=False)
@@ -89,10 +91,10 @@ def compare(
             bandits = [Bandit(policy, objective, 100 * seed + i) for i in range(len(campaigns))]
             areas[policy].append(mean_area(campaigns, bandits, objective))
     kind = "hindsight" if hindsight else objective
-    room = float(np.mean(oracle) - np.mean(even))
+    gap = float(np.mean(oracle) - np.mean(even))
     figures = {f"{kind}_even": Figure("AULC", even), f"{kind}_oracle": Figure("AULC", oracle)}
     for policy in RIVALS:
-        closed = (np.subtract(areas[policy], even) / room).tolist()
+        closed = (np.subtract(areas[policy], even) / gap).tolist()
         figures[f"{kind}_{policy}"] = Figure("of the gap", closed)
     low = paired_interval(areas[DEFAULT], even).low
     figures[f"{kind}_{DEFAULT}_gain_low"] = Figure("AULC, 95 % bound", [low])
@@ -100,7 +102,7 @@ def compare(
 
 
 def choices(recording: Recording, seed: int) -> list[list[str]]:
-    """List the domains of each campaign of a seed: all, then random eights."""
+    """Return the domains of each campaign of a seed: all of them, then eight random ones."""
     names = recording.names()
     rng = np.random.default_rng(seed)
     drawn = [sorted(rng.choice(names, 8, replace=False).tolist()) for _ in range(SUBSETS)]
@@ -110,7 +112,7 @@ def choices(recording: Recording, seed: int) -> list[list[str]]:
 def mean_area(
     campaigns: Sequence[Sequence[Curve]], players: Sequence[Choose], objective: str
 ) -> float:
-    """Give the mean area under the learning curves of some campaigns, a player for each."""
+    """Return the mean area under the learning curves of campaigns, each with its own player."""
     areas = []
     for curves, choose in zip(campaigns, players, strict=True):
         history = play(curves, choose, ROUNDS)
@@ -120,7 +122,7 @@ def mean_area(
 
 
 def junk(recording: Recording, seeds: Sequence[int], seed: int, policy: str, name: str) -> float:
-    """Give what a meaningless domain beside seven others gets after round 5, in floors."""
+    """Return the labels of a meaningless domain after round 5, in units of the floor."""
     names = [*choices(recording, seed)[1][:7], name]
     curves = [recording.curve(each, seed, seeds) for each in names]
     history = play(curves, Bandit(policy, "macro", seed), ROUNDS)
@@ -129,7 +131,7 @@ def junk(recording: Recording, seeds: Sequence[int], seed: int, policy: str, nam
 
 
 def newcomer(recording: Recording, seeds: Sequence[int], seed: int, policy: str) -> float:
-    """Give what a domain gets in the round in which it joins seven others, in even shares."""
+    """Return the labels of a domain in the round in which it joins, in even shares."""
     curves = [recording.curve(name, seed, seeds) for name in choices(recording, seed)[1]]
     history = play(curves, Bandit(policy, "macro", seed), JOINS, joins=JOINS)
     return float(history[-1][-1] / LABELS)

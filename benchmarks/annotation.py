@@ -1,8 +1,8 @@
-"""Do answers survive a crowd and a kill, and is the next item there when the key is pressed?
+"""Do answers survive a crowd and a killed server, and how fast does the next item appear?
 
-Fifty simulated people answer a batch through the API while the server is killed with SIGKILL and
-started again, on SQLite and on PostgreSQL; then a browser labels images and texts by keyboard with
-80 ms added to every answer of the server.
+Fifty simulated annotators answer a batch through the API while the server is killed with SIGKILL
+and restarted, on SQLite and on PostgreSQL. Then a browser labels images and texts by keyboard with
+80 ms of latency added to every response of the server.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ BATCH = 1000
 
 
 def run(options: Options) -> Report:
-    """Measure the crowd on each database there is, then the browser."""
+    """Measure the crowd on each installed database, then the browser."""
     items = QUICK_ITEMS if options.quick else ITEMS
     keys = QUICK_KEYS if options.quick else KEYS
     figures: dict[str, Figure] = {}
@@ -38,11 +38,11 @@ def run(options: Options) -> Report:
             if url is None:
                 failures.append(f"{name} is not installed")
             else:
-                found = crowd(url, items)
-                figures |= {f"{name}_{each}": figure for each, figure in found.items()}
-    pressed = browse(keys)
-    if pressed:
-        figures |= percentiles("key", pressed)
+                measured = crowd(url, items)
+                figures |= {f"{name}_{each}": figure for each, figure in measured.items()}
+    waits_ms = browse(keys)
+    if waits_ms:
+        figures |= percentiles("key", waits_ms)
     else:
         failures.append("Chromium is not installed")
     return Report(
@@ -70,7 +70,7 @@ def percentiles(name: str, waits_ms: Sequence[float]) -> dict[str, Figure]:
 
 
 def crowd(url: str, items: int) -> dict[str, Figure]:
-    """Have a crowd answer everything while the server is killed; compare with the store."""
+    """Let a crowd answer all items while the server is killed once; check the stored answers."""
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         server = Server(write_campaign(Path(folder), url))
         with closing(AnnotationStore(url)) as store:
@@ -84,10 +84,10 @@ def crowd(url: str, items: int) -> dict[str, Figure]:
 
 
 async def ask_and_answer(server: Server, people: Sequence[Person], items: int) -> float:
-    """Ask about texts and let all people answer, with a kill at a third of the votes.
+    """Create questions and let all people answer them; kill the server after a third of the votes.
 
     Returns:
-        The seconds of work in which the server was up.
+        The seconds of work, without the downtime of the server.
     """
     for start in range(0, items, BATCH):
         samples = [
@@ -111,7 +111,7 @@ async def ask_and_answer(server: Server, people: Sequence[Person], items: int) -
 def judge(
     store: AnnotationStore, people: Sequence[Person], seconds: float, items: int
 ) -> dict[str, Figure]:
-    """Compare what was acknowledged with what is stored."""
+    """Compare the acknowledged answers with the stored ones."""
     acknowledged = {(each.name, sample) for each in people for sample in each.acknowledged}
     answers = store.answers("crowd/load")
     kept = {(answer.annotator, str(answer.sample_id)) for answer in answers}

@@ -1,4 +1,4 @@
-"""`umc annotate` in a process of its own, over a database of its own, that a benchmark can kill."""
+"""Run `umc annotate` in its own process, with its own database, so that a benchmark can kill it."""
 
 import os
 import shutil
@@ -20,14 +20,14 @@ LABELS = [str(digit) for digit in range(10)]
 
 @contextmanager
 def sqlite() -> Iterator[str | None]:
-    """A file on a disk."""
+    """Yield the URL of an SQLite file on disk."""
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         yield f"sqlite:///{folder}/labels.db"
 
 
 @contextmanager
 def postgres() -> Iterator[str | None]:
-    """A server of our own that writes through to the disk; None where there is none."""
+    """Start a PostgreSQL server with durable writes; yields its URL, or None if not installed."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         yield None
@@ -57,7 +57,7 @@ def postgres() -> Iterator[str | None]:
 
 
 def write_campaign(folder: Path, url: str) -> Path:
-    """Write a campaign of images and of texts that asks on the page."""
+    """Write a campaign of images and texts that uses the web annotation backend."""
     encoder = {"kind": "pixels", "image_px": 8}
     digits = {"kind": "classification", "labels": LABELS, "encoder": encoder}
     mood = {"kind": "classification", "labels": ["bad", "good"], "encoder": encoder}
@@ -78,7 +78,7 @@ def write_campaign(folder: Path, url: str) -> Path:
 
 @dataclass
 class Server:
-    """`umc annotate` in a process of its own that can be killed."""
+    """`umc annotate` in its own process, which can be killed."""
 
     campaign: Path
     port: int = field(default_factory=lambda: free_port())
@@ -95,10 +95,10 @@ class Server:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             time.sleep(0.02)
-        raise RuntimeError(f"the server ended with {self.process.returncode}")
+        raise RuntimeError(f"the server exited with code {self.process.returncode}")
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it with SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -110,7 +110,7 @@ class Server:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,13 +1,13 @@
-"""What does a campaign over nine domains save when their labels differ in cost?
+"""What does a campaign save over nine domains whose labels differ in cost?
 
     python -m benchmarks.campaign [--quick] [--check] [--repeats 5]
 
-Sentiment in four domains, digits in two, topics, questions and spam in one campaign, each with its
-own tuned probe (benchmarks/probe.py). As in the product, the specialist of a domain learns from its
-task's other domains too, with less weight: here those of sentiment. The product's selection and
-bandit (objectives macro and worst) and each of them alone, against random samples with an even
-split. Accuracies are held against the money spent; the control spends all of its budget. Figures
-are paired by seed.
+One campaign with four sentiment domains, two of digits, and topics, questions and spam, each with
+its own tuned probe (benchmarks/probe.py). As in the product, the specialist of a domain also trains
+on the other domains of its task with a lower weight; here those are the sentiment domains. Compares
+the product's selection with its bandit (objectives macro and worst), and each of them alone, with
+random samples and an even split. Accuracy is compared at equal spending; the control spends its
+whole budget. Figures are paired by seed.
 
 Suffixes: A arms (domains), R rounds, L labeled, P samples of a pool.
 """
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.arms import ARMS, IntArray, State
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import PENALTIES, Split, accuracies, fit, scaled, tune
 from benchmarks.sets import LabeledSet, load
+from benchmarks.strategies import STRATEGIES, IntArray, State
 from umc_ray.config.campaign import AllocationConfig, SelectionConfig, TrainingConfig
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
@@ -38,8 +38,13 @@ COSTS = {
     "questions/trec": 2.0,
     "spam/sms": 1.0,
 }
-OPINIONS = ("amazon", "movies", "news", "tweets")  # groups of sentiment/four, in their order
-LABELS = 20  # of a round, per domain
+SENTIMENT_DOMAINS = (
+    "amazon",
+    "movies",
+    "news",
+    "tweets",
+)  # groups of sentiment/four, in order
+LABELS = 20  # per round and domain
 ROUNDS = 15
 DEFAULT = SelectionConfig().strategy
 POLICY = AllocationConfig().policy
@@ -56,23 +61,23 @@ PLAYERS = {
 
 @dataclass
 class Learner:
-    """One domain's labels so far and its probe; mates: the other domains of its task."""
+    """The labels and the probe of one domain; `siblings` are the other domains of its task."""
 
     name: str
     split: Split
-    mates: "Sequence[Learner]" = ()
+    siblings: "Sequence[Learner]" = ()
     labeled: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     model: Any = None
     penalty: float = PENALTIES[0]
     tuned: int = 0
 
     def __post_init__(self) -> None:
-        """Keep the pool at hand."""
+        """Extract the pool."""
         self.x_PD = self.split.data.features_ND[self.split.pool_P]
         self.y_P = self.split.data.answers_N[self.split.pool_P]
 
     def context(self) -> ArmContext:
-        """Tell the bandit what a campaign knows without audits."""
+        """Return the state of the arm as a campaign without audits sees it."""
         uncertainty = None
         if self.model is not None:
             uncertainty = float(1 - self.model.predict_proba(self.x_PD).max(1).mean())
@@ -81,7 +86,7 @@ class Learner:
         return ArmContext(self.name, uncertainty, n - len(self.labeled), n, cost, None)
 
     def buy(self, strategy: str, labels: int, seed: int) -> Reward:
-        """Ask about a batch, and tell how often the probe has it wrong."""
+        """Buy a batch; returns how often the probe was wrong about it."""
         if not labels:
             return Reward(self.name, 0, 0)
         free = np.setdiff1d(np.arange(len(self.x_PD)), self.labeled)
@@ -89,7 +94,7 @@ class Learner:
         if self.model is not None:
             probs_FC = self.model.predict_proba(self.x_PD[free]).astype(np.float32)
         known = (self.labeled, self.y_P[self.labeled], free)
-        bought = ARMS[strategy](State(self.x_PD, *known, probs_FC, self.model, labels, seed))
+        bought = STRATEGIES[strategy](State(self.x_PD, *known, probs_FC, self.model, labels, seed))
         if self.model is not None:
             wrong = self.model.predict(self.x_PD[bought]) != self.y_P[bought]
             reward = Reward(self.name, int(wrong.sum()), labels)
@@ -97,8 +102,8 @@ class Learner:
         return reward
 
     def learn(self) -> None:
-        """Fit the probe anew to all labels of its task."""
-        known = (self, *self.mates)
+        """Refit the probe on all labels of its task."""
+        known = (self, *self.siblings)
         x_LD = np.concatenate([each.x_PD[each.labeled] for each in known])
         y_L = np.concatenate([each.y_P[each.labeled] for each in known])
         weights_L = np.full(len(y_L), OUTSIDE, np.float32)
@@ -110,28 +115,28 @@ class Learner:
         self.model = fit(x_LD, y_L, self.penalty, weights_L)
 
     def accuracy(self) -> float:
-        """Measure on the test set; 0 without a probe."""
+        """Return the accuracy on the test set; 0 without a probe."""
         return 0.0 if self.model is None else accuracies(self.model, self.split)[0]
 
 
 @dataclass(frozen=True)
 class Played:
-    """Money spent and accuracy of each domain after every round."""
+    """Cumulative cost and accuracy of each domain after every round."""
 
     spent_R: npt.NDArray[np.float64]
     accuracy_RA: npt.NDArray[np.float64]
 
     def macro(self, money: float) -> float:
-        """Interpolate the mean over domains."""
+        """Return the interpolated mean accuracy over domains."""
         return float(np.interp(money, self.spent_R, self.accuracy_RA.mean(1)))
 
     def worst(self, money: float) -> float:
-        """Interpolate the worst domain."""
+        """Return the interpolated accuracy of the worst domain."""
         return float(np.interp(money, self.spent_R, self.accuracy_RA.min(1)))
 
 
 def run(options: Options) -> Report:
-    """Play all players with every seed."""
+    """Run all players with every seed."""
     names = ["amazon", "digits/scans", "spam/sms"] if options.quick else list(COSTS)
     data = {name: _load(name) for name in names}
     money = LABELS * ROUNDS * sum(COSTS[name] for name in names)
@@ -144,11 +149,11 @@ def run(options: Options) -> Report:
 
 
 def _load(name: str) -> LabeledSet:
-    if name not in OPINIONS:
+    if name not in SENTIMENT_DOMAINS:
         return scaled(load(name))
     four = scaled(load("sentiment/four"))
-    mine = four.groups_N == OPINIONS.index(name)
-    return LabeledSet(*(values[mine] for values in vars(four).values()))
+    in_domain = four.groups_N == SENTIMENT_DOMAINS.index(name)
+    return LabeledSet(*(values[in_domain] for values in vars(four).values()))
 
 
 def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, seed: int) -> Played:
@@ -156,16 +161,19 @@ def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, s
     strategy, policy, objective = how
     learners = [Learner(name, Split.of(each, seed)) for name, each in data.items()]
     for learner in learners:
-        if learner.name in OPINIONS:
-            learner.mates = [m for m in learners if m.name in OPINIONS and m is not learner]
+        if learner.name in SENTIMENT_DOMAINS:
+            learner.siblings = [
+                m for m in learners if m.name in SENTIMENT_DOMAINS and m is not learner
+            ]
     cost_A = np.array([COSTS[learner.name] for learner in learners])
     state, spent, accuracy = BanditState(seed=seed), [0.0], [[0.0] * len(learners)]
     while spent[-1] < money:
         contexts = [learner.context() for learner in learners]
         state = observe(state, contexts)
         share_A = shares(policy, state, contexts, objective)
-        room_A = [context.remaining for context in contexts]
-        bought_A = allocate(share_A, LABELS * len(learners), floor=FLOOR, remaining_A=room_A)
+        remaining_A = [context.remaining for context in contexts]
+        budget = LABELS * len(learners)
+        bought_A = allocate(share_A, budget, floor=FLOOR, remaining_A=remaining_A)
         both = zip(learners, bought_A.tolist(), strict=True)
         state = update(state, [each.buy(strategy, labels, seed) for each, labels in both])
         for learner in learners:
@@ -176,9 +184,9 @@ def play(data: dict[str, LabeledSet], how: tuple[str, str, str], money: float, s
 
 
 def figures(played: Mapping[str, Sequence[Played]], money: float) -> dict[str, Figure]:
-    """Compare all players with the control, in points of accuracy."""
+    """Return the gains of all players over the control, in percentage points of accuracy."""
     control = played["control"]
-    found = {
+    results = {
         "control_macro": Figure("accuracy", [each.macro(money) for each in control]),
         "control_worst": Figure("accuracy", [each.worst(money) for each in control]),
     }
@@ -192,8 +200,8 @@ def figures(played: Mapping[str, Sequence[Played]], money: float) -> dict[str, F
             "worst": [a.worst(money) - b.worst(money) for a, b in pairs],
         }
         for name, values in gains.items():
-            found[f"{player}_{name}"] = Figure("points", [100 * value for value in values])
-    return found
+            results[f"{player}_{name}"] = Figure("points", [100 * value for value in values])
+    return results
 
 
 if __name__ == "__main__":

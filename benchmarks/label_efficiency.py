@@ -1,16 +1,16 @@
-"""How many labels does each way of selecting them save?
+"""How many labels does each selection strategy save?
 
     python -m benchmarks.label_efficiency [--quick] [--check] [--repeats 10]
 
-Campaigns on real sets (benchmarks/sets.py) with a tuned probe (benchmarks/probe.py): the strategies
-of the product and of its peers (benchmarks/arms.py; pip install -e '.[bench]'), paired by seed. A
-seed draws the test set, the pool and the first batch alike for all arms. Every campaign that ends
-is kept in the cache: a run that was stopped goes on, and --repeats 5 reports the first five seeds.
+Campaigns on real sets (benchmarks/sets.py) with a tuned probe (benchmarks/probe.py). Compares the
+strategies of the product and of peers (benchmarks/strategies.py; pip install -e '.[bench]'), paired
+by seed: a seed draws the same test set, pool and first batch for all strategies. Every finished
+campaign is cached, so an interrupted run resumes, and --repeats 5 reports the first five seeds.
 
-Strategies were developed on seeds from 100 on. Two things were changed after a look at reported
-seeds: the rule by which the probe is tuned, from accuracy to log-loss (seeds 0 and 1: the probe had
-become overconfident on noisy text), and the default, from uncertainty herding alone to `adaptive`,
-when the former saved 53 % at 98 % instead of the 60 % that were wanted.
+Strategies were developed on seeds from 100 on. Two things were changed after looking at reported
+seeds. The rule that tunes the probe was changed from accuracy to log-loss (seeds 0 and 1), because
+the probe was overconfident on noisy text. The default was changed from uncertainty herding to
+`adaptive`, because the former saved 53 % instead of the targeted 60 % at 98 %.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arms import ARMS
 from benchmarks.frame import FOLDER, Options, Report, main
 from benchmarks.probe import Protocol, Split, full_accuracy, play, scaled
 from benchmarks.sets import SETS, load
+from benchmarks.strategies import STRATEGIES
 from benchmarks.verdict import Runs, figures, plot, table, write_curves
 from umc_ray.config.campaign import SelectionConfig
 from umc_ray.demo.fetch import cache_dir
 
-REVISION = 2  # raise it when code that decides a campaign changes
+REVISION = 2  # increase it when code that affects a campaign changes
 SMALL, LARGE = Protocol(20, 0.5), Protocol(100, 1.0)
-GRID_ARMS = (
+GRID = (
     "random",
     "top",
     "adaptive",
@@ -64,18 +64,18 @@ class Job:
 
     data: str
     protocol: Protocol
-    arm: str
+    strategy: str
     seed: int
 
     def path(self) -> Path:
-        """Name the file of its curves."""
-        recipe = json.dumps([REVISION, self.data, vars(self.protocol), self.arm, self.seed])
+        """Return the cache file of its curves."""
+        recipe = json.dumps([REVISION, self.data, vars(self.protocol), self.strategy, self.seed])
         name = hashlib.sha256(recipe.encode()).hexdigest()[:24]
         return cache_dir() / "benchmarks" / "label_efficiency" / f"{name}.json"
 
 
 def run(options: Options) -> Report:
-    """Run the campaigns that are not in the cache yet, and compare them."""
+    """Run the campaigns that are not cached yet, and compare all of them."""
     if options.quick:
         small = measure(grid(["digits/scans", "spam/sms"], SMALL, options.repeats))
         return report(small, {})
@@ -88,56 +88,56 @@ def run(options: Options) -> Report:
 
 
 def report(small: Mapping[str, Runs], large: Mapping[str, Runs]) -> Report:
-    """Sum up, and lay out every set."""
+    """Return the summary and a table for every set."""
     clean = [name for name in CLEAN if name in small]
-    found = figures(small, DEFAULT, clean)
+    summary = figures(small, DEFAULT, clean)
     if large:
         more = figures(large, DEFAULT, [name for name in clean if name in large])
-        found |= {f"large_{name}": figure for name, figure in more.items()}
+        summary |= {f"large_{name}": figure for name, figure in more.items()}
     both = {"first batch 20, then half as many as there are": small, "100, then doubled": large}
     tables = [
         table(f"{name}; {how}", runs) for how, sets in both.items() for name, runs in sets.items()
     ]
     seeds = len(next(iter(small.values()))["full"])
     workload = {"default": DEFAULT, "sets": len(small), "seeds": seeds}
-    return Report(workload, found, tables=tables)
+    return Report(workload, summary, tables=tables)
 
 
 def grid(sets: Sequence[str], protocol: Protocol, seeds: int) -> list[Job]:
-    """List campaigns, seed after seed; "full" is the accuracy of all labels."""
+    """Return all campaigns, seed by seed; "full" is the accuracy with all labels."""
     return [
-        Job(name, protocol, arm, seed)
+        Job(name, protocol, strategy, seed)
         for seed in range(seeds)
         for name in sets
-        for arm in ("full", *arms_of(name))
+        for strategy in ("full", *strategies_for(name))
     ]
 
 
-def arms_of(name: str) -> list[str]:
-    """List the arms that play a set: where people err, also one made for that."""
-    return [*GRID_ARMS, *(["cleanlab activelab"] if name == "sentiment/rated" else [])]
+def strategies_for(name: str) -> list[str]:
+    """Return the strategies for a set; noisy answers get an additional one made for them."""
+    return [*GRID, *(["cleanlab activelab"] if name == "sentiment/rated" else [])]
 
 
 def measure(jobs: Sequence[Job]) -> dict[str, Runs]:
-    """Give the curves by set and arm, in the order of the seeds: the cache's where they are."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    """Return the curves by set and strategy, in the order of the seeds; uses the cache."""
+    curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for job in jobs:
-        found.setdefault(job.data, {}).setdefault(job.arm, []).append(_measure(job))
-    return dict(found)
+        curves.setdefault(job.data, {}).setdefault(job.strategy, []).append(_measure(job))
+    return dict(curves)
 
 
 def _measure(job: Job) -> dict[str, Any]:
     path = job.path()
     if not path.exists():
         split = Split.of(scaled(load(job.data)), job.seed)
-        if job.arm == "full":
-            found: dict[str, Any] = {"accuracy": full_accuracy(split)}
+        if job.strategy == "full":
+            result: dict[str, Any] = {"accuracy": full_accuracy(split)}
         else:
             sizes = job.protocol.batches(len(split.pool_P))
-            found = play(split, ARMS[job.arm], sizes, job.seed)
+            result = play(split, STRATEGIES[job.strategy], sizes, job.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found))
+        partial.write_text(json.dumps(result))
         partial.replace(path)
     document: dict[str, Any] = json.loads(path.read_text())
     return document

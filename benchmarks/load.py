@@ -1,7 +1,7 @@
-"""Load for an HTTP endpoint: what many clients send, and how long each waits.
+"""Generate load for an HTTP endpoint: requests of many clients, and how long each one waits.
 
-Requests are written and answers are read by hand: a client library would cost more of the machine
-than the endpoint does.
+Requests are written and responses are read by hand, because an HTTP client library would use more
+CPU than the endpoint.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ import numpy as np
 
 @dataclass
 class Load:
-    """What became of the requests, in order of their answers."""
+    """The outcome of the requests, in the order of their responses."""
 
     seconds: float = 0.0
     cpu_s: float = 0.0
     waits_s: list[float] = field(default_factory=list)
-    """Of those that were answered with 200."""
+    """Seconds until the response, for responses with status 200."""
     statuses: Counter[int] = field(default_factory=Counter)
     bodies: list[bytes] = field(default_factory=list)
-    """The last answers, one for each connection."""
+    """The last response of each connection."""
 
     @property
     def per_s(self) -> float:
-        """Answers with 200 in a second."""
+        """Responses with status 200 per second."""
         return len(self.waits_s) / self.seconds
 
     def wait_ms(self, percent: float) -> float:
@@ -40,7 +40,7 @@ class Load:
 
 
 class Connection:
-    """A connection that is kept open."""
+    """A keep-alive connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -51,7 +51,7 @@ class Connection:
         return self
 
     async def ask(self, request: bytes, load: Load) -> bytes:
-        """Send a request, read its answer, and note both."""
+        """Send a request, read its response, and record both."""
         began = time.perf_counter()
         status, body = await self.exchange(request)
         load.statuses[status] += 1
@@ -60,7 +60,7 @@ class Connection:
         return body
 
     async def exchange(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; returns the status and the content of its answer."""
+        """Send a request; returns the status and the body of the response."""
         self.writer.write(request)
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
@@ -68,9 +68,9 @@ class Connection:
 
 
 def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: float) -> Load:
-    """Let clients ask again as soon as they have their answer."""
+    """Let clients send the next request as soon as they have a response."""
 
-    async def clients_at_work(load: Load) -> None:
+    async def run_clients(load: Load) -> None:
         place, numbers = urlsplit(url), count()
         end = time.perf_counter() + seconds
 
@@ -84,11 +84,11 @@ def closed_loop(url: str, bodies: Sequence[bytes], clients: int, seconds: float)
 
         await asyncio.gather(*(client() for _ in range(clients)))
 
-    return _measured(clients_at_work)
+    return _measured(run_clients)
 
 
 def open_loop(url: str, bodies: Sequence[bytes], per_s: float, seconds: float) -> Load:
-    """Send requests at a fixed pace, whether or not earlier ones are answered."""
+    """Send requests at a fixed rate, whether or not earlier ones have a response."""
 
     async def pace(load: Load) -> None:
         place = urlsplit(url)

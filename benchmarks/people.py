@@ -1,7 +1,7 @@
-"""Simulated people: each holds one connection to the API and answers whatever is leased to it.
+"""Simulated annotators: each has one connection to the API and answers whatever is leased to them.
 
-All are coroutines of one thread: they share the CPUs with the server that they measure, and people
-at their own browsers would take none of it.
+All of them are coroutines in one thread. They share the CPUs with the server under test, unlike
+people at their own browsers.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ RETRY_S = 0.05
 
 @dataclass
 class Person:
-    """Somebody who asks again until there is an answer, with the same key."""
+    """An annotator who retries each request, with the same key, until it succeeds."""
 
     name: str
     port: int
     headers: str
     acknowledged: list[str] = field(default_factory=list)
-    """The ids of the samples whose answers the server has confirmed."""
+    """Ids of the samples whose answers the server has acknowledged."""
     waits_s: list[float] = field(default_factory=list)
-    """From each submit to its confirmation."""
+    """Seconds from each submit to its acknowledgment."""
     connection: Connection | None = None
 
     async def work(self, batch: str, lease: int) -> None:
-        """Lease and answer until nothing is left."""
+        """Lease and answer questions until none is left."""
         while held := await self.ask("GET", f"/api/questions?batch={batch}&n={lease}"):
             for question in held:
                 sample = question["sample"]
@@ -47,7 +47,7 @@ class Person:
                 self.acknowledged.append(sample["sample_id"])
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """Send a request until it is answered; returns its content."""
+        """Send a request until it succeeds; returns the content of the response."""
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nhost: {HOST}:{self.port}\r\n{self.headers}"
         request = f"{head}content-length: {len(content)}\r\n\r\n".encode() + content
@@ -64,14 +64,14 @@ class Person:
             return json.loads(data)
 
     async def leave(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self.connection is not None:
             self.connection.writer.close()
         self.connection = None
 
 
 def hire(store: AnnotationStore, port: int, count: int) -> list[Person]:
-    """Make accounts, the first a reviewer's: half come with a session, half with a token."""
+    """Create accounts, the first for a reviewer; half use a session, half a token."""
     accounts = Accounts(store)
     people = []
     for i in range(count):
@@ -88,7 +88,7 @@ def hire(store: AnnotationStore, port: int, count: int) -> list[Person]:
 
 
 async def work_all(people: Sequence[Person], batch: str, lease: int) -> None:
-    """Let all work at once until nothing is left."""
+    """Let all people work concurrently until no question is left."""
     await asyncio.gather(*(person.work(batch, lease) for person in people))
     for person in people:
         await person.leave()

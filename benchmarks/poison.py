@@ -1,10 +1,10 @@
-"""What do samples cost that would break or flood a run?
+"""What is the cost of samples that could crash a run or exhaust its memory?
 
     python -m benchmarks.poison [--quick] [--check] [--repeats 1]
 
-Texts and images are brought in and encoded, once as they should be and once with one in a thousand
-replaced by poison: cut JPEGs, bombs of 400 MB behind 50 KB of PNG, texts with NUL, texts of 50,000
-tokens. Exactly the poison must be in quarantine, with its reason.
+Ingests and encodes texts and images, once clean and once with one in a thousand replaced by poison:
+truncated JPEGs, decompression bombs (400 MB in a PNG of 50 KB), texts with NUL, texts of 50,000
+tokens. Exactly the poisoned samples must be in quarantine, with the reason.
 """
 
 import io
@@ -35,11 +35,11 @@ BROKEN, BOMB = "undecodable image", "image too large"
 SIDE_PX = 16
 
 Poison = Mapping[int, str]
-"""What is wrong, by row."""
+"""The kind of poison by row."""
 
 
 def run(options: Options) -> Report:
-    """Bring in and encode the clean and the poisoned samples, each in a Ray of its own."""
+    """Ingest and encode the clean and the poisoned samples, each with a new Ray."""
     count = 5_000 if options.quick else 50_000
     encoder = str(prepare().wordllama)
     costs: dict[str, list[Cost]] = {"clean": [], "poisoned": []}
@@ -56,7 +56,7 @@ def run(options: Options) -> Report:
                 write_images(Path(folder, "scans.parquet"), images, count)
                 config, storage = configure(Path(folder), encoder), Storage(f"{folder}/run")
                 with local_ray(2), peak_memory() as peak:
-                    costs[name].append(cost_of(bring_in, config, storage))
+                    costs[name].append(cost_of(ingest_and_encode, config, storage))
                 peaks[name].append(peak[0])
                 failures += _differences(storage, texts, images)
     return Report(
@@ -78,20 +78,20 @@ def run(options: Options) -> Report:
 def _differences(storage: Storage, texts: Poison, images: Poison) -> list[str]:
     expected = {TEXTS: dict(texts), IMAGES: dict(images)}
     return [
-        f"{domain_key}: {len(found)} rows in quarantine, {len(rows)} are poison"
+        f"{domain_key}: {len(quarantined)} rows in quarantine, {len(rows)} are poison"
         for domain_key, rows in expected.items()
-        if (found := quarantine(storage, domain_key)) != rows
+        if (quarantined := quarantine(storage, domain_key)) != rows
     ]
 
 
 def poisoned(count: int, every: int, kinds: list[str]) -> dict[int, str]:
-    """Choose where the poison is, and of which kind; 0: nowhere."""
+    """Return the poisoned rows and their kinds; none if `every` is 0."""
     rows = range(every // 2, count, every) if every else range(0)
     return {row: kinds[i % len(kinds)] for i, row in enumerate(rows)}
 
 
 def write_texts(path: Path, poison: Poison, count: int) -> None:
-    """Write texts, a line each."""
+    """Write texts as JSON lines."""
     forms: dict[str | None, Callable[[int], str]] = {
         None: lambda i: f"good word{i}",
         NUL: lambda i: f"good\0 word{i}",
@@ -103,13 +103,13 @@ def write_texts(path: Path, poison: Poison, count: int) -> None:
 
 
 def write_images(path: Path, poison: Poison, count: int) -> None:
-    """Write images, as a column of bytes."""
+    """Write images as a Parquet column."""
     bomb = _file_of(PIL.Image.new("1", (20_000, 20_000)), "PNG")
     images = []
     for i in range(count):
         pixels = np.random.default_rng(i).integers(0, 255, (SIDE_PX, SIDE_PX), dtype=np.uint8)
         jpeg = _file_of(PIL.Image.fromarray(pixels), "JPEG")
-        # Each bomb differs behind its end, or all would be duplicates of the first.
+        # Append a number to each bomb: otherwise all would be duplicates of the first.
         files = {None: jpeg, BROKEN: jpeg[:-60], BOMB: bomb + b"%d" % i}
         images.append(files[poison.get(i)])
     pq.write_table(pa.table({"image": images}), path)
@@ -122,7 +122,7 @@ def _file_of(image: PIL.Image.Image, kind: str) -> bytes:
 
 
 def configure(folder: Path, encoder: str) -> CampaignConfig:
-    """Describe a campaign over the files of a folder, with static vectors for its texts."""
+    """Return a campaign over the files of a folder, with static embeddings of the texts."""
     tasks = {
         TEXTS.task: {
             "kind": "classification",
@@ -147,7 +147,9 @@ def configure(folder: Path, encoder: str) -> CampaignConfig:
     )
 
 
-def bring_in(config: CampaignConfig, storage: Storage) -> dict[DomainKey, tuple[Part, ...]]:
+def ingest_and_encode(
+    config: CampaignConfig, storage: Storage
+) -> dict[DomainKey, tuple[Part, ...]]:
     """Ingest and encode all samples; returns the parts of each pool."""
     parts = {
         domain_key: ingest(config, domain_key, "pool", storage).parts
@@ -156,12 +158,12 @@ def bring_in(config: CampaignConfig, storage: Storage) -> dict[DomainKey, tuple[
     encoders = {name: task.encoder for name, task in config.tasks.items()}
     rejected = encode(encoders, [part for each in parts.values() for part in each], storage)
     if any(rejected.values()):
-        raise RuntimeError(f"samples that ingest let through cannot be encoded: {rejected}")
+        raise RuntimeError(f"samples that passed ingest cannot be encoded: {rejected}")
     return parts
 
 
 def quarantine(storage: Storage, domain_key: DomainKey) -> dict[int, str]:
-    """Return the kind of trouble of each row, from 0, that is set apart."""
+    """Return the reason for each row in quarantine; rows count from 0."""
     keys = storage.keys(f"quarantine/pool/{domain_key}")
     rows: list[dict[str, Any]] = [
         row for key in keys for row in storage.read_table(key).to_pylist()

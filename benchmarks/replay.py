@@ -1,10 +1,10 @@
-"""A campaign over recorded learning curves: what a split of the budget would have given.
+"""Replay campaigns over recorded learning curves: the result of any split of the budget.
 
-`benchmarks/data/curves.json` holds, for each domain and seed, what was seen after each number of
-labels (see benchmarks/record_curves.py). The domains were learned apart, so any split can be
-replayed. A policy sees the noisy evidence of one seed: the pool's uncertainty, errors on bought
-labels, an accuracy estimated from the audit. It is judged by the mean accuracy over the seeds in
-`truth`: one seed's luck is no policy's merit.
+`benchmarks/data/curves.json` holds the state of each domain and seed after each number of labels
+(see benchmarks/record_curves.py). The domains were learned separately, so any split can be
+replayed. A policy sees the noisy evidence of one seed: the uncertainty of the pool, errors on
+bought labels, and an accuracy estimated from the audit. It is evaluated with the mean accuracy over
+the seeds in `truth`, so that the luck of one seed does not count.
 
 Suffixes: A arms, P points of a curve, R rounds.
 """
@@ -25,28 +25,28 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 RECORDED = Path(__file__).parent / "data" / "curves.json"
-STEP = 10  # labels that the oracle gives at once
-LABELS = 50  # of a round, per arm
+STEP = 10  # labels per step of the oracle
+LABELS = 50  # per round and arm
 FLOOR = 0.05
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One domain as one seed saw it, with the accuracy it is judged by."""
+    """The evidence of one seed about a domain, and the accuracy used for evaluation."""
 
     name: str
     pool: int
     labels_P: FloatArray
     accuracy_P: FloatArray
     uncertainty_P: FloatArray
-    errors_P: FloatArray  # labels bought until here that the model of their time got wrong
+    errors_P: FloatArray  # cumulative errors on bought labels, of the model before each block
 
     def at(self, values_P: FloatArray, labels: float) -> float:
         """Interpolate a quantity at a number of labels."""
         return float(np.interp(labels, self.labels_P, values_P))
 
-    def room(self, labels: float) -> int:
-        """Count the labels that are left to buy in the recording."""
+    def remaining(self, labels: float) -> int:
+        """Return the number of labels that are left in the recording."""
         return int(self.labels_P[-1] - labels)
 
 
@@ -62,16 +62,16 @@ class Recording:
 
     @classmethod
     def load(cls) -> "Recording":
-        """Read the file."""
+        """Read the recorded file."""
         document = json.loads(RECORDED.read_text())
         return cls(document["domains"], document["blocks"])
 
     def names(self) -> list[str]:
-        """List the domains whose labels mean something."""
+        """Return the domains with meaningful labels."""
         return [name for name in self.domains if not name.startswith("junk/")]
 
     def curve(self, name: str, seed: int, truth: Sequence[int]) -> Curve:
-        """Pick the evidence of one seed and the mean accuracy of several."""
+        """Return the evidence of one seed with the mean accuracy of several."""
         runs = self.domains[name]["runs"]
         points = min(len(runs[each]["accuracy"]) for each in (seed, *truth))
         errors_P = np.add(runs[seed]["selected_errors"], runs[seed]["audited_errors"])[:points]
@@ -87,33 +87,33 @@ class Recording:
 
 @dataclass
 class Bandit:
-    """A policy in a replay; calls it as `BudgetAllocator` does."""
+    """A bandit policy in a replay, called the way `BudgetAllocator` does."""
 
     policy: str
     objective: str
     seed: int
 
     def __post_init__(self) -> None:
-        """Start without memory."""
+        """Start with an empty state."""
         self.state = BanditState(seed=self.seed)
         self.rng = np.random.default_rng(self.seed)
 
     def __call__(self, curves: Sequence[Curve], labels_A: FloatArray, budget: int) -> IntArray:
-        """Split a budget, then learn from the labels it bought."""
+        """Split a budget, then update the policy with the bought labels."""
         arms = [self._context(curve, n) for curve, n in zip(curves, labels_A, strict=True)]
         self.state = observe(self.state, arms)
         bought_A = allocate(
             shares(self.policy, self.state, arms, self.objective),
             budget,
             floor=FLOOR,
-            remaining_A=[curve.room(n) for curve, n in zip(curves, labels_A, strict=True)],
+            remaining_A=[curve.remaining(n) for curve, n in zip(curves, labels_A, strict=True)],
         )
         both = zip(curves, labels_A, bought_A, strict=True)
         self.state = update(self.state, [_reward(curve, n, int(more)) for curve, n, more in both])
         return bought_A
 
     def _context(self, curve: Curve, labels: float) -> ArmContext:
-        """Show what a campaign knows: a tenth of the labels are audits, which may be few."""
+        """Return what a campaign knows; a tenth of the labels are audits."""
         known = labels >= curve.labels_P[0]
         audits = max(round(0.1 * labels), 1)
         hits = self.rng.binomial(audits, curve.at(curve.accuracy_P, labels))
@@ -128,7 +128,7 @@ class Bandit:
 
 
 def _reward(curve: Curve, labels: float, bought: int) -> Reward:
-    """Count errors on the labels that were bought when there was a model."""
+    """Return the errors on the labels that were bought after the first model."""
     first = max(labels, curve.labels_P[0])
     trials = max(int(labels + bought - first), 0)
     errors = curve.at(curve.errors_P, first + trials) - curve.at(curve.errors_P, first)
@@ -137,7 +137,7 @@ def _reward(curve: Curve, labels: float, bought: int) -> Reward:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Gives label after label where the curves, known in advance, rise most."""
+    """Spends each label where the known curves rise most."""
 
     objective: str
 
@@ -155,7 +155,7 @@ class Oracle:
         return bought_A
 
     def _value(self, curve: Curve, hull_P: FloatArray, labels: float) -> float:
-        if curve.room(labels) < STEP:
+        if curve.remaining(labels) < STEP:
             return -2.0
         if self.objective == "worst":
             return -curve.at(curve.accuracy_P, labels)
@@ -164,7 +164,7 @@ class Oracle:
 
 
 def _hull(curve: Curve) -> FloatArray:
-    """Give the least concave rising curve above a curve."""
+    """Return the concave hull of a curve."""
     x, y = curve.labels_P, np.maximum.accumulate(curve.accuracy_P)
     corners = [0]
     for point in range(1, x.size):
@@ -180,8 +180,8 @@ def _hull(curve: Curve) -> FloatArray:
 
 def uniform(curves: Sequence[Curve], labels_A: FloatArray, budget: int) -> IntArray:
     """Split a budget evenly."""
-    rooms = [curve.room(n) for curve, n in zip(curves, labels_A, strict=True)]
-    return allocate(np.ones(len(curves)), budget, floor=0.0, remaining_A=rooms)
+    remaining_A = [curve.remaining(n) for curve, n in zip(curves, labels_A, strict=True)]
+    return allocate(np.ones(len(curves)), budget, floor=0.0, remaining_A=remaining_A)
 
 
 def play(
@@ -189,24 +189,24 @@ def play(
 ) -> list[FloatArray]:
     """Return the labels per arm before each round and at the end.
 
-    All arms start with the first recorded labels; the last arm joins without any, before the
-    round (counted from 1) that `joins` names.
+    All arms start with the first recorded labels. With `joins`, the last arm joins without labels
+    before that round (counted from 1).
     """
     labels_A = np.array([curve.labels_P[0] for curve in curves])
     if joins is not None:
         labels_A[-1] = 0.0
     history = [labels_A]
     for number in range(1, rounds + 1):
-        there = len(curves) - (joins is not None and number < joins)
+        active = len(curves) - (joins is not None and number < joins)
         bought_A = np.zeros(len(curves))
-        bought_A[:there] = choose(curves[:there], labels_A[:there], LABELS * len(curves))
+        bought_A[:active] = choose(curves[:active], labels_A[:active], LABELS * len(curves))
         labels_A = labels_A + bought_A
         history.append(labels_A)
     return history
 
 
 def score(curves: Sequence[Curve], labels_A: FloatArray, objective: str) -> float:
-    """Give the accuracy that an objective looks at."""
+    """Return the accuracy under an objective."""
     both = zip(curves, labels_A, strict=True)
     accuracy_A = np.array([curve.at(curve.accuracy_P, n) for curve, n in both])
     if objective == "worst":

@@ -1,11 +1,11 @@
-"""What is done again, and what does it cost, when a pass loses a process, a node or its driver?
+"""What is repeated, and at what cost, when a pass loses a process, a node or its driver?
 
     python -m benchmarks.resume [--quick] [--check] [--repeats 3]
 
-A driver plans a round and scores a pool of cached features on a cluster of this machine: a head and
-two nodes of one CPU. When a quarter of the parts is begun, something is killed. The files must be
-those of a pass to which nothing happened, byte by byte. A driver that was killed is started again.
-Each pass starts its own worker processes: no Ray job uses those of another.
+A driver plans a round and scores a pool of cached features on a local cluster with a head and two
+nodes of one CPU. After a quarter of the parts has started, something is killed. The files must be
+identical, byte by byte, to those of an undisturbed pass. A killed driver is started again. Each
+pass starts its own worker processes, because Ray jobs do not share them.
 """
 
 import hashlib
@@ -51,16 +51,16 @@ FAULTS: dict[str, Callable[[LocalCluster, BaseProcess], object]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a pass went."""
+    """The outcome of a pass."""
 
     seconds: float
-    again: float  # share of the parts whose work was begun once more
-    resumed_s: float  # from the fault until the next part was begun
-    found: dict[str, str]  # a hash of each file, and the plans
+    again: float  # repeated parts / all parts
+    resumed_s: float  # from the fault until the next part starts
+    hashes: dict[str, str]  # a hash of each file, and the plans
 
 
 def run(options: Options) -> Report:
-    """Disturb passes in every way, in turns."""
+    """Run passes with each fault in turn."""
     rows = 200_000 if options.quick else 500_000
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
     with pool(rows) as (storage, parts), LocalCluster(NODES) as cluster:
@@ -85,18 +85,18 @@ def run(options: Options) -> Report:
 
 
 def _differences(outcomes: dict[str, list[Outcome]]) -> list[str]:
-    """Say which passes found something else than the first undisturbed one."""
-    expected = outcomes["nothing"][0].found
+    """Return the passes whose files differ from those of the first undisturbed one."""
+    expected = outcomes["nothing"][0].hashes
     return [
         f"{fault}: {len(differ)} files or plans differ, such as {min(differ)}"
-        for fault, found in outcomes.items()
-        for each in found
-        if (differ := {key for key, _ in each.found.items() ^ expected.items()})
+        for fault, runs in outcomes.items()
+        for each in runs
+        if (differ := {key for key, _ in each.hashes.items() ^ expected.items()})
     ]
 
 
 def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Part]) -> Outcome:
-    """Run a pass, let something happen to it, and run it again if that was the driver's end."""
+    """Run a pass and inject a fault; if that kills the driver, start another one."""
     storage.delete("rounds")
     for file in (LOG, PLANS, "bandit.json"):
         Path(storage.path(file)).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
     workers, happened = cluster.processes(*PASS), time.perf_counter()
     FAULTS[fault](cluster, driver)
     if fault == "driver":
-        psutil.wait_procs(workers)  # they end a moment after their driver
+        psutil.wait_procs(workers)  # they end shortly after their driver
         driver = _driver(cluster, storage, parts)
     before = len(_begun(storage))
     _wait_until_begun(storage, driver, before + 1)
@@ -117,7 +117,7 @@ def _outcome(fault: str, cluster: LocalCluster, storage: Storage, parts: list[Pa
         seconds=time.perf_counter() - began,
         again=len(_begun(storage)) / len(parts) - 1,
         resumed_s=resumed - happened,
-        found=_found(storage),
+        hashes=_file_hashes(storage),
     )
 
 
@@ -130,7 +130,7 @@ def _driver(cluster: LocalCluster, storage: Storage, parts: list[Part]) -> BaseP
 
 
 def drive(root: str, parts: list[Part]) -> None:
-    """Plan a round, score the pool, and ask for the plan again, as a campaign might."""
+    """Plan a round, score the pool, and request the plan again, as a campaign might."""
     connect()
     storage = Storage(root)
     allocator = start_allocator(
@@ -149,7 +149,7 @@ def _context(domain_key: DomainKey) -> ArmContext:
 
 @dataclass(frozen=True)
 class Logged(ScoreWorker):
-    """The real scoring; each part leaves a line in a log when it is begun."""
+    """The real scoring, which logs each part when it starts."""
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:
         """Score a part."""
@@ -166,15 +166,15 @@ def _begun(storage: Storage) -> list[str]:
 def _wait_until_begun(storage: Storage, driver: BaseProcess, parts: int) -> None:
     while len(_begun(storage)) < parts and driver.exitcode != 0:
         if driver.exitcode is not None:
-            raise RuntimeError(f"the driver ended with {driver.exitcode}")
+            raise RuntimeError(f"the driver exited with code {driver.exitcode}")
         time.sleep(0.002)
 
 
-def _found(storage: Storage) -> dict[str, str]:
+def _file_hashes(storage: Storage) -> dict[str, str]:
     files = [*storage.keys("rounds"), PLANS]
     return {key: hashlib.blake2b(storage.read_bytes(key)).hexdigest() for key in files}
 
 
 if __name__ == "__main__":
-    # Worker processes must find `Logged` by its name: it is not one of this __main__.
+    # Workers import `Logged` by name, so it must not belong to __main__.
     main("resume", __doc__, import_module("benchmarks.resume").run, repeats=3)

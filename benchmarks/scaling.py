@@ -1,14 +1,15 @@
-"""How does a pass over cached features grow with the workers and with the pool?
+"""How does a pass over cached features scale with the number of workers and the size of the pool?
 
     python -m benchmarks.scaling [--quick] [--check] [--repeats 3]
 
-Workers: 1, 2 and 4 of them on one pool (strong) and on a pool that grows with them (weak), as tasks
-on warm processes; and as actors, from the first part they finish to the last. Efficiency is speed
-by that of one worker and by the workers that have a core of their own.
+Workers: 1, 2 and 4, on a fixed pool (strong scaling) and on a pool that grows with them (weak
+scaling), as tasks on warm processes; and as actors, measured from the first to the last finished
+part. Efficiency is the speed divided by that of one worker and by the number of workers that have
+their own core.
 
-Pool: up to 10 million rows, each size in a Ray of its own: the speed of warm passes and the peak
-memory of all processes. Then the best candidates of all parts are merged, as a round does it, and
-held against a sort of all scores.
+Pool: up to 10 million rows, each size with a new Ray: the speed of warm passes and the peak memory
+of all processes. Then the best candidates of all parts are merged, as in a round, and compared with
+a sort of all scores.
 
 A full run needs 10 GB in /tmp.
 """
@@ -45,7 +46,7 @@ Figures = dict[str, Figure]
 
 
 def run(options: Options) -> Report:
-    """Measure both; the pool for the workers is a tenth of the largest."""
+    """Measure workers and pool sizes; workers run on a tenth of the largest pool."""
     sizes = (10_000, 100_000) if options.quick else (10_000, 100_000, 1_000_000, 10_000_000)
     with pool(sizes[-1]) as (storage, parts):
         some = parts if options.quick else parts[: len(parts) // 10]
@@ -67,7 +68,7 @@ def run(options: Options) -> Report:
 
 
 def scorer(storage: Storage) -> ScoreWorker:
-    """Return the worker of a round that scores the benchmark's pool."""
+    """Return the worker that scores the pool of the benchmark."""
     return ScoreWorker(
         storage=storage,
         table=ROUND,
@@ -98,7 +99,7 @@ def _worker_figures(storage: Storage, parts: list[Part], repeats: int) -> Figure
 
 
 def _speeds(storage: Storage, parts: list[Part], repeats: int) -> Figure:
-    """Score the parts again and again; the first time, which starts the processes, is not told."""
+    """Score the parts repeatedly; the first pass, which starts the processes, does not count."""
     seconds = [_pass_seconds(storage, parts) for _ in range(repeats + 1)]
     rows = sum(part.rows for part in parts)
     return Figure("rows/s", [rows / each for each in seconds[1:]])
@@ -112,7 +113,7 @@ def _pass_seconds(storage: Storage, parts: list[Part]) -> float:
 
 
 def actor_speed(storage: Storage, parts: list[Part], actors: int) -> float:
-    """Return rows per second between the first and the last part that are done."""
+    """Return rows per second between the first and the last finished part."""
     storage.delete("rounds")
     done: list[tuple[float, int]] = []
     stream(
@@ -141,20 +142,20 @@ def _pool_figures(
 def _top_figures(
     storage: Storage, parts: list[Part], rows_per_s: float
 ) -> tuple[Figures, list[str]]:
-    """Merge the best candidates of all parts in a process of its own."""
+    """Merge the best candidates of all parts in a separate process."""
     with PlainProcess() as process:
-        seconds, megabytes, found = process.pool.submit(merge, storage, parts).result()
+        seconds, megabytes, ids_N = process.pool.submit(merge, storage, parts).result()
     figures = {
         "top_s": Figure("s", [seconds]),
         "top_share": Figure("of a pass", [seconds * rows_per_s / sum(p.rows for p in parts)]),
         "top_mb": Figure("MB", [megabytes]),
     }
-    same = np.array_equal(found, _sorted_out(storage, parts))
+    same = np.array_equal(ids_N, _sorted_out(storage, parts))
     return figures, [] if same else ["the merged candidates are not the best of all scores"]
 
 
 def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
-    """Merge the best of all parts; returns seconds, MB of memory beside the process's, and ids."""
+    """Merge the best of all parts; returns seconds, additional memory in MB, and ids."""
     share = DomainBatchSpec(
         domain_key=DOMAIN,
         labels=TOP,
@@ -176,7 +177,7 @@ def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
 
 
 def _sorted_out(storage: Storage, parts: list[Part]) -> IntArray:
-    """Return the ids of the best out of all scores at once."""
+    """Return the ids of the best candidates from all scores at once."""
     tables = [storage.read_table(p.key(f"{ROUND}/scores"), ["sample_id", "margin"]) for p in parts]
     ids_N = np.concatenate([table["sample_id"].to_numpy() for table in tables])
     margins_N = np.concatenate([table["margin"].to_numpy() for table in tables])

@@ -1,10 +1,11 @@
-"""What does a pass over cached features cost beside the best plain loop over the same files?
+"""What does a pass over cached features cost compared with the best plain loop?
 
     python -m benchmarks.scoring [--quick] [--check] [--repeats 5]
 
 The pass is the real one: `ScoreWorker` and `score_parts` on a run directory in /tmp. The plain code
-is one process without Ray that reads the same files with as many threads, computes the same scores
-and stores them. Both are warm: one pass before is not counted, and the files are in the page cache.
+is one process without Ray that reads the same files with the same number of threads, computes the
+same scores and stores them. Both are warm: one pass before does not count, and the files are in the
+page cache.
 
 Suffixes: S specialists, N samples, C classes, D embedding dimension.
 """
@@ -47,7 +48,7 @@ ROUND = "rounds/0001"
 
 
 def run(options: Options) -> Report:
-    """Measure speed; in a full run also memory, on a fifth of the rows and on all."""
+    """Measure speed; a full run also measures memory, on a fifth of the rows and on all."""
     rows = 100_000 if options.quick else 1_000_000
     with pool(rows) as (storage, parts):
         passes, plain = _alternate(storage, parts, options.repeats)
@@ -79,7 +80,7 @@ def run(options: Options) -> Report:
 
 @contextmanager
 def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
-    """Make a run directory with cached features and a trained ensemble."""
+    """Create a run directory with cached features and an ensemble."""
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         maker, parts = FeatureMaker(Storage(folder)), parts_of(rows)
         for part in parts:
@@ -89,14 +90,14 @@ def pool(rows: int) -> Iterator[tuple[Storage, list[Part]]]:
 
 
 def parts_of(rows: int, per_part: int = ROWS_PER_PART) -> list[Part]:
-    """Name the parts of a pool."""
+    """Return the parts of a pool."""
     sizes = [min(per_part, rows - start) for start in range(0, rows, per_part)]
     return [Part("pool", DOMAIN, f"part-{i:05d}", size) for i, size in enumerate(sizes)]
 
 
 @dataclass(frozen=True)
 class FeatureMaker:
-    """Makes features of unit length; a pass of its own, where a cluster makes them."""
+    """Creates random features of unit length; can run as a pass on a cluster."""
 
     storage: Storage
 
@@ -105,7 +106,7 @@ class FeatureMaker:
         return item.key(FEATURES)
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:
-        """Make a part."""
+        """Create the features of a part."""
         rng = np.random.default_rng([SEED, *item.name.encode()])
         values_ND = rng.standard_normal((item.rows, DIMENSION), dtype=np.float32)
         values_ND /= np.linalg.norm(values_ND, axis=1, keepdims=True)
@@ -117,7 +118,7 @@ class FeatureMaker:
 
 
 def write_ensemble(storage: Storage) -> None:
-    """Make specialists that are unsure often enough."""
+    """Create random specialists that are often uncertain."""
     rng = np.random.default_rng(SEED)
     for name in SPECIALISTS:
         head = {
@@ -129,7 +130,7 @@ def write_ensemble(storage: Storage) -> None:
 
 
 def _alternate(storage: Storage, parts: list[Part], repeats: int) -> tuple[list[Cost], list[Cost]]:
-    """Time the pass and the plain loop in turns, after a first time that starts their processes."""
+    """Measure the pass and the plain loop in turns, after a warm-up."""
     passes, plain = [], []
     with local_ray(CPUS), PlainProcess() as process:
         for repeat in range(repeats + 1):
@@ -153,7 +154,7 @@ def _memory_figures(storage: Storage, parts: list[Part]) -> dict[str, Figure]:
 
 
 def _memory(storage: Storage, parts: list[Part]) -> float:
-    """Return the peak of a pass in a Ray of its own: workers keep what they once held."""
+    """Return the peak memory of a pass with a new Ray: workers do not release memory."""
     storage.delete("rounds")
     with local_ray(CPUS), peak_memory() as peak:
         score_pass(storage, parts)
@@ -161,19 +162,19 @@ def _memory(storage: Storage, parts: list[Part]) -> float:
 
 
 def _differences(storage: Storage, parts: list[Part]) -> list[str]:
-    """Say where the pass and the plain loop found different scores."""
-    found = []
+    """Return the columns in which the pass and the plain loop differ."""
+    differences = []
     for part in parts:
         piped = storage.read_table(part.key(f"{ROUND}/scores"))
         bare = storage.read_table(f"plain/scores/{part.name}.parquet")
         for name in SCORES.names:
             if not np.allclose(piped[name].to_numpy(), bare[name].to_numpy(), atol=1e-4):
-                found.append(f"{name} of {part.name} differs from the plain loop's")
-    return found
+                differences.append(f"{name} of {part.name} differs from the plain loop's")
+    return differences
 
 
 def score_pass(storage: Storage, parts: list[Part]) -> None:
-    """Score all parts by the pipeline."""
+    """Score all parts with the pipeline."""
     worker = ScoreWorker(
         storage=storage,
         table=ROUND,
@@ -202,15 +203,15 @@ class PlainModel:
         return cls(weight_XD.contiguous(), bias_X[:, None])
 
     def probabilities(self, x_ND: torch.Tensor) -> torch.Tensor:
-        """Return probabilities SNC, laid out as SCN: what scoring reduces over stands together."""
+        """Return probabilities SNC with the memory layout SCN, which makes reductions fast."""
         logits_XN = torch.addmm(self.bias_X1, self.weight_XD, x_ND.T)
         return logits_XN.view(len(SPECIALISTS), CLASSES, -1).softmax(1).transpose(1, 2)
 
 
 def plain_loop(root: str, names: list[str]) -> None:
-    """Score all files in threads: each takes a file, and computes on one core.
+    """Score all files in threads, each with one file and one core.
 
-    Faster than one file at a time with all threads inside torch: reading and writing overlap too.
+    This is faster than one file at a time with all threads inside torch: I/O overlaps as well.
     """
     torch.set_num_threads(1)
     model = PlainModel.load(root)
@@ -242,8 +243,10 @@ def _plain_file(model: PlainModel, root: Path, name: str) -> None:
     best = top_m(1 - columns["margin"], ids_N, TOP)
     top = pa.table({"row": best, "sample_id": ids_N[best], "margin": columns["margin"][best]})
     pq.write_table(top, root / "plain" / "top" / name, use_dictionary=False)
-    found = pa.table(columns).select(SCORES.names)
-    pq.write_table(found, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4")
+    scored = pa.table(columns).select(SCORES.names)
+    pq.write_table(
+        scored, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4"
+    )
 
 
 if __name__ == "__main__":

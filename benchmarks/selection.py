@@ -1,15 +1,16 @@
-"""What does it cost to select 1,000 of a million, and how good is what is selected?
+"""What does it cost to select 1,000 of a million samples, and how good is the selection?
 
     python -m benchmarks.selection [--quick] [--check]
 
 Pools of unit vectors around 200 centers, d = 384, ten classes, a fitted probe and its
-probabilities, in one thread. Each strategy of benchmarks/arms.py runs in a process of its own and
-ends after 30 CPU seconds or at 10 GB: peers that cannot finish are named. Ours are what the product
-does: exact top candidates of the whole pool, then the strategy on 20 for each pick.
+probabilities, in one thread. Each strategy of benchmarks/strategies.py runs in its own process,
+with limits of 30 CPU seconds and 10 GB; peers that do not finish are listed. Strategies of the
+product work as in a campaign: the exact top candidates of the whole pool, then the strategy on 20
+candidates per pick.
 
-Quality: `cover` is the mean distance of the pool to the nearest pick (less is better), `unsure`
-the mean of 1 - margin over the picks, `distinct` how many picks are no near-repeats of others. At
-last, k-means of 100,000 vectors into 1,000 groups beside faiss.
+Quality: `cover` is the mean distance of the pool to the nearest pick (lower is better), `unsure`
+the mean of 1 - margin over the picks, `distinct` the number of picks that are not near-duplicates
+of others. The last figures compare k-means of 100,000 vectors into 1,000 groups with faiss.
 
 Suffixes: N samples, D dimension, C classes, B batch.
 """
@@ -28,24 +29,24 @@ import torch
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.arms import ARMS, PEERS, State, informativeness
 from benchmarks.cost import memory_mb, peak_memory
 from benchmarks.frame import Figure, Options, Report, main
+from benchmarks.strategies import PEERS, STRATEGIES, State, informativeness
 from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.clustering import kmeans
 from umc_ray.methods.coverage import squared_distances
 
 DIMENSION, CENTERS, CLASSES = 384, 200, 10
 BATCH, LABELED = 1000, 1000
-NOISE = 0.7  # length of what is added to a center of length 1
+NOISE = 0.7  # length of the noise added to a center of length 1
 CPU_LIMIT_S, MEMORY_LIMIT = 30, 10 * 2**30
-SAMPLE = 10_000  # samples that `cover` looks at
+SAMPLE = 10_000  # samples used for `cover`
 DEFAULT = SelectionConfig().strategy
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one strategy took and gave."""
+class Outcome:
+    """The cost and the quality of one strategy."""
 
     cpu_s: float
     memory_mb: float
@@ -57,29 +58,29 @@ class Found:
 def run(options: Options) -> Report:
     """Select from pools of all sizes, then cluster."""
     sizes = (10_000,) if options.quick else (1_000_000, 10_000)
-    found = {size: select_all(size, quick=options.quick) for size in sizes}
+    results = {size: select_all(size, quick=options.quick) for size in sizes}
     figures = {
         f"{DEFAULT}_{name}_{size}": Figure(unit, [getattr(each[DEFAULT], name)])
-        for size, each in found.items()
+        for size, each in results.items()
         for name, unit in (("cpu_s", "CPU s"), ("memory_mb", "MB over the pool"))
-        if isinstance(each[DEFAULT], Found)
+        if isinstance(each[DEFAULT], Outcome)
     }
     if not options.quick:
         figures |= beside_faiss()
     workload = {"batch": BATCH, "dimension": DIMENSION, "classes": CLASSES}
-    return Report(workload, figures, tables=[table(size, each) for size, each in found.items()])
+    return Report(workload, figures, tables=[table(size, each) for size, each in results.items()])
 
 
-def select_all(size: int, quick: bool) -> dict[str, Found | str]:
-    """Run every strategy on one pool, each in a process; a text says why one did not finish."""
-    names = [name for name in ARMS if not quick or name not in PEERS]
+def select_all(size: int, quick: bool) -> dict[str, Outcome | str]:
+    """Run every strategy on one pool in its own process; a text is the reason for a failure."""
+    names = [name for name in STRATEGIES if not quick or name not in PEERS]
     with tempfile.TemporaryDirectory() as folder:
         write_pool(Path(folder), size)
         return {name: _alone(Path(folder), name) for name in names}
 
 
 def write_pool(folder: Path, size: int) -> None:
-    """Store embeddings and labels: classes are groups of centers."""
+    """Store embeddings and labels; a class is a group of centers."""
     rng = np.random.default_rng(0)
     center_KD = rng.standard_normal((CENTERS, DIMENSION), np.float32)
     center_KD /= np.linalg.norm(center_KD, axis=1, keepdims=True)
@@ -95,7 +96,7 @@ def write_pool(folder: Path, size: int) -> None:
     np.save(folder / "y.npy", center_N % CLASSES)
 
 
-def _alone(folder: Path, name: str) -> Found | str:
+def _alone(folder: Path, name: str) -> Outcome | str:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_select, folder, name).result()
@@ -107,7 +108,7 @@ def _alone(folder: Path, name: str) -> Found | str:
             return f"not installed: {error.name}"
 
 
-def _select(folder: Path, name: str) -> Found:
+def _select(folder: Path, name: str) -> Outcome:
     torch.set_num_threads(1)
     state = _state(folder)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -115,7 +116,7 @@ def _select(folder: Path, name: str) -> Found:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     before, began = memory_mb(), time.process_time()
     with peak_memory() as peak:
-        picks_B = ARMS[name](state)
+        picks_B = STRATEGIES[name](state)
     cpu_s = time.process_time() - began
     return _judge(state, picks_B, cpu_s, max(peak[0] - before, 0.0))
 
@@ -131,7 +132,7 @@ def _state(folder: Path) -> State:
     return State(x_ND, labeled, y_N[labeled], free, probs, probe, BATCH, 0)
 
 
-def _judge(state: State, picks_B: np.ndarray, cpu_s: float, memory: float) -> Found:
+def _judge(state: State, picks_B: np.ndarray, cpu_s: float, memory: float) -> Outcome:
     x_BD = state.x_PD[picks_B]
     assert state.probs_FC is not None
     sampled = np.random.default_rng(1).permutation(len(state.x_PD))[:SAMPLE]
@@ -139,15 +140,15 @@ def _judge(state: State, picks_B: np.ndarray, cpu_s: float, memory: float) -> Fo
     near_BB = np.tril(squared_distances(x_BD, x_BD) <= 1e-4, -1)
     unsure = informativeness(state.probs_FC[picks_B - LABELED]).mean()
     distinct = int((~near_BB.any(1)).sum())
-    return Found(cpu_s, memory, float(np.sqrt(nearest_N).mean()), float(unsure), distinct)
+    return Outcome(cpu_s, memory, float(np.sqrt(nearest_N).mean()), float(unsure), distinct)
 
 
-def table(size: int, found: dict[str, Found | str]) -> Table:
-    """Lay all strategies side by side."""
+def table(size: int, results: dict[str, Outcome | str]) -> Table:
+    """Return a table of all strategies."""
     out = Table(title=f"{BATCH:,} of {size:,}", title_justify="left")
     for column in ("strategy", "CPU s", "MB more", "cover", "unsure", "distinct"):
         out.add_column(column, justify="left" if column == "strategy" else "right")
-    for name, each in found.items():
+    for name, each in results.items():
         if isinstance(each, str):
             out.add_row(name, each)
             continue
@@ -157,8 +158,8 @@ def table(size: int, found: dict[str, Found | str]) -> Table:
 
 
 def beside_faiss() -> dict[str, Figure]:
-    """Cluster 100,000 vectors into 1,000 groups with ours and with faiss, 20 rounds at most."""
-    import faiss  # a peer: only where it runs
+    """Compare our k-means with faiss: 100,000 vectors, 1,000 groups, at most 20 iterations."""
+    import faiss  # optional peer
 
     with tempfile.TemporaryDirectory() as folder:
         write_pool(Path(folder), 100_000)

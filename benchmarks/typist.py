@@ -1,4 +1,4 @@
-"""A browser that labels by keyboard, and how long each next item takes to be painted."""
+"""Measure how long the page takes to paint the next item when a browser labels by keyboard."""
 
 import io
 import shutil
@@ -25,11 +25,11 @@ PASSWORD = "a long password"
 
 
 def browse(keys: int) -> list[float]:
-    """Label by keyboard; returns ms from each key press to the next item painted."""
+    """Label by keyboard; returns ms from each key press until the next item is painted."""
     chromium = shutil.which("chromium")
     if chromium is None:
         return []
-    # optional: the rest of the benchmarks runs without a browser
+    # optional: the other benchmarks need no browser
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory(prefix="umc-bench") as folder:
@@ -41,7 +41,7 @@ def browse(keys: int) -> list[float]:
             accounts.add("ada", "reviewer", PASSWORD)
             server.start()
             try:
-                ask_browser(server.port, accounts.open("ada", "token"), ids)
+                create_questions(server.port, accounts.open("ada", "token"), ids)
                 arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
                 with sync_playwright() as playwright:
                     browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -55,7 +55,7 @@ def browse(keys: int) -> list[float]:
 
 
 def write_digits(run: Run, count: int) -> list[int]:
-    """Put scikit-learn's scans of digits into the pool; returns their ids."""
+    """Write scikit-learn's digits to the pool; returns their ids."""
     rows: list[dict[str, Any]] = []
     for i, scan in enumerate(load_digits().images[:count]):
         out = io.BytesIO()
@@ -76,8 +76,8 @@ def write_digits(run: Run, count: int) -> list[int]:
     return [row["sample_id"] for row in rows]
 
 
-def ask_browser(port: int, token: str, ids: list[int]) -> None:
-    """Ask about images and texts in turn."""
+def create_questions(port: int, token: str, ids: list[int]) -> None:
+    """Create questions about images and texts in alternation."""
     images = [{"sample_id": str(i), "priority": -n} for n, i in enumerate(ids[::2])]
     texts = [{"text": f"A text to read, {i}", "priority": -i - 0.5} for i in range(len(ids) // 2)]
     for task, domain, samples in (("digits", "scans", images), ("mood", "mail", texts)):
@@ -95,7 +95,7 @@ WATCH = """() => {
     if (event.key !== '1') return;
     const began = performance.now();
     requestAnimationFrame(() => {
-      const channel = new MessageChannel();  // its message comes when the frame is painted
+      const channel = new MessageChannel();  // its message arrives after the frame is painted
       channel.port1.onmessage = () => took.push([performance.now() - began,
         [...document.querySelectorAll('.picture img')].every((img) => img.complete)]);
       channel.port2.postMessage(null);
@@ -105,7 +105,7 @@ WATCH = """() => {
 
 
 def press(page: Any, address: str, keys: int) -> list[float]:  # noqa: ANN401 - Playwright's page
-    """Log in, then press a key per item, with latency added to all that the page fetches."""
+    """Log in, then press a key per item, with latency added to all requests of the page."""
     page.set_default_timeout(120_000)
     page.goto(f"{address}/?batch=look")
     page.fill("[name=name]", "ada")

@@ -1,10 +1,10 @@
-"""How does scoring grow with the workers of this cluster?
+"""How does the scoring speed scale with the number of workers of this cluster?
 
     ray job submit --address http://HEAD:8265 --working-dir . -- \
         python -m jobs.bench --storage s3://bucket/bench --rows 10000000 --workers 1 2 4 8 16
 
-The cluster makes a pool of features once and scores it with each number of workers; the table is
-printed and stored as scaling.json.
+The cluster creates a pool of features once and scores it with each number of workers. The result is
+printed as a table and stored as scaling.json.
 """
 
 import argparse
@@ -18,23 +18,25 @@ from umc_ray.errors import UmcError
 from umc_ray.storage import Storage
 
 ROWS_PER_PART = 100_000
-"""An actor takes parts one by one, and a hand-over takes as long as scoring 5,000 rows."""
+"""An actor gets one part at a time, and handing it over takes as long as scoring 5,000 rows."""
 
 
 def main() -> None:
-    """Parse, measure, and fail as a job if a pass fails."""
-    parser = argparse.ArgumentParser(description="Measure how scoring grows with the workers.")
-    parser.add_argument("--storage", required=True, help="folder or s3:// that all nodes see")
+    """Measure the speeds; exits with an error if a pass fails."""
+    parser = argparse.ArgumentParser(description="Measure how scoring scales with the workers.")
+    parser.add_argument(
+        "--storage", required=True, help="folder or s3:// URI that all nodes can access"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    asked = parser.parse_args()
-    storage, parts = Storage(asked.storage), parts_of(asked.rows, ROWS_PER_PART)
+    arguments = parser.parse_args()
+    storage, parts = Storage(arguments.storage), parts_of(arguments.rows, ROWS_PER_PART)
     try:
         connect()
         stream(FeatureMaker(storage), parts, Compute())
         write_ensemble(storage)
-        speeds = {workers: actor_speed(storage, parts, workers) for workers in asked.workers}
-        storage.write_json("scaling.json", {"rows": asked.rows, "rows_per_s": speeds})
+        speeds = {workers: actor_speed(storage, parts, workers) for workers in arguments.workers}
+        storage.write_json("scaling.json", {"rows": arguments.rows, "rows_per_s": speeds})
     except UmcError as error:
         sys.exit(f"error: {error}")
     first, *_ = speeds

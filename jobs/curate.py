@@ -1,10 +1,10 @@
-"""Run a campaign on a cluster; submitted again, it goes on where it stands.
+"""Run a campaign on a cluster; submitting the job again resumes it.
 
     ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/curate.py CAMPAIGN.yaml
 
-The cluster must see the campaign's storage and sources. Waiting for people is a job well done.
-A job that is stopped ends behind the part of the pool it works on, if RAY_JOB_STOP_WAIT_TIME_S of
-the cluster's head leaves it the time for that; otherwise that part is done again.
+All nodes must have access to the campaign's storage and sources. A job that waits for annotators
+ends successfully. A job that is stopped finishes the part of the pool it works on, if
+RAY_JOB_STOP_WAIT_TIME_S of the head node allows enough time; otherwise that part is repeated.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from umc_ray.errors import AwaitingAnnotations, UmcError
 
 
 def main() -> None:
-    """Parse, run, and fail as a job if the campaign fails."""
+    """Run the campaign; exits with an error if it fails."""
     parser = argparse.ArgumentParser(description="Run a campaign on a cluster.")
-    parser.add_argument("campaign", type=Path, help="the campaign's YAML file")
+    parser.add_argument("campaign", type=Path, help="YAML file of the campaign")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
         with StopOnSignal(NULL_LISTENER) as watch:
             outcome = run_campaign(Run(load_campaign(arguments.campaign), watch))
-        print(f"{outcome.rounds} rounds are done: {outcome.reason}")
+        print(f"{outcome.rounds} rounds finished: {outcome.reason}")
     except AwaitingAnnotations as waiting:
         print(waiting)
     except UmcError as error:

@@ -1,4 +1,4 @@
-"""Write a campaign's report beside what it has stored.
+"""Write the report of a campaign to its storage.
 
 ray job submit --address http://HEAD:8265 --working-dir . -- \
         python -m jobs.report CAMPAIGN.yaml [--control CONTROL.yaml]
@@ -15,14 +15,14 @@ from umc_ray.report.report import write_report
 
 
 def main() -> None:
-    """Parse, write, and fail as a job if there is nothing to report."""
-    parser = argparse.ArgumentParser(description="Write a campaign's report.")
-    parser.add_argument("campaign", type=Path, help="the campaign's YAML file")
-    parser.add_argument("--control", type=Path, help="the file of a campaign to compare with")
-    asked = parser.parse_args()
+    """Write the report; exits with an error if there is nothing to report."""
+    parser = argparse.ArgumentParser(description="Write the report of a campaign.")
+    parser.add_argument("campaign", type=Path, help="YAML file of the campaign")
+    parser.add_argument("--control", type=Path, help="YAML file of a campaign to compare with")
+    arguments = parser.parse_args()
     try:
-        control = None if asked.control is None else Run(load_campaign(asked.control))
-        print(write_report(Run(load_campaign(asked.campaign)), control))
+        control = None if arguments.control is None else Run(load_campaign(arguments.control))
+        print(write_report(Run(load_campaign(arguments.campaign)), control))
     except UmcError as error:
         sys.exit(f"error: {error}")
 

@@ -1,4 +1,4 @@
-"""Score new data with a campaign's latest specialists, on a cluster that sees both.
+"""Score new data with the latest specialists of a campaign; all nodes need access to both.
 
 ray job submit --address http://HEAD:8265 --working-dir . -- \
     python jobs/score.py CAMPAIGN.yaml SOURCE --domain TASK/DOMAIN --output FOLDER
@@ -18,19 +18,26 @@ from umc_ray.records import DomainKey
 
 
 def main() -> None:
-    """Parse, score, and fail as a job if the scoring fails."""
-    parser = argparse.ArgumentParser(description="Score new data with a campaign's specialists.")
-    parser.add_argument("campaign", type=Path, help="the campaign's YAML file")
-    parser.add_argument("source", help="files, glob or folder; local or s3://")
-    parser.add_argument("--domain", required=True, help="task/domain whose columns the data has")
-    parser.add_argument("--output", required=True, help="folder for the scores, as Parquet")
-    asked = parser.parse_args()
+    """Score the data; exits with an error if that fails."""
+    parser = argparse.ArgumentParser(
+        description="Score new data with the specialists of a campaign."
+    )
+    parser.add_argument("campaign", type=Path, help="YAML file of the campaign")
+    parser.add_argument("source", help="file, glob or folder; local or s3://")
+    parser.add_argument(
+        "--domain", required=True, help="task/domain with the same columns as the data"
+    )
+    parser.add_argument("--output", required=True, help="folder to write the scores to, as Parquet")
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        run, (task, _, domain) = Run(load_campaign(asked.campaign)), asked.domain.partition("/")
+        run, (task, _, domain) = (
+            Run(load_campaign(arguments.campaign)),
+            arguments.domain.partition("/"),
+        )
         connect()
-        found = score_new(run, asked.source, DomainKey(task, domain), asked.output)
-        print(f"{found.rows} samples are scored, {found.bad} rows in quarantine: {asked.output}")
+        result = score_new(run, arguments.source, DomainKey(task, domain), arguments.output)
+        print(f"{result.rows} samples scored, {result.bad} rows in quarantine: {arguments.output}")
     except UmcError as error:
         sys.exit(f"error: {error}")
 

@@ -1,9 +1,9 @@
-"""Serve campaigns on a cluster, until the job is stopped.
+"""Serve campaigns on a cluster until the job is stopped.
 
     ray job submit --address http://HEAD:8265 --working-dir . --no-wait -- \
         python -m jobs.serve --host 0.0.0.0 --tokens /secrets/tokens CAMPAIGN.yaml [CAMPAIGN.yaml]
 
-All nodes must see the campaigns' files, storage and encoders, and the tokens.
+All nodes must have access to the campaign files, their storage and encoders, and the tokens.
 """
 
 import argparse
@@ -19,23 +19,23 @@ from umc_ray.serving.settings import ServingConfig
 
 
 def main() -> None:
-    """Parse, serve, and fail as a job if the endpoint does not start."""
+    """Serve the campaigns; exits with an error if the endpoint does not start."""
     parser = argparse.ArgumentParser(description="Serve campaigns on a cluster.")
-    parser.add_argument("campaigns", type=Path, nargs="+", help="the campaigns' YAML files")
+    parser.add_argument("campaigns", type=Path, nargs="+", help="YAML files of the campaigns")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--tokens", type=Path)
     parser.add_argument("--replicas", type=int, default=1)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     settings = [
-        ServingConfig(campaign=path, tokens=asked.tokens, replicas=asked.replicas)
-        for path in asked.campaigns
+        ServingConfig(campaign=path, tokens=arguments.tokens, replicas=arguments.replicas)
+        for path in arguments.campaigns
     ]
     try:
         connect()
-        for route in start(settings, asked.host, asked.port):
-            print(f"http://{asked.host}:{asked.port}{route}")
+        for route in start(settings, arguments.host, arguments.port):
+            print(f"http://{arguments.host}:{arguments.port}{route}")
     except UmcError as error:
         sys.exit(f"error: {error}")
     wait_for_signal()

@@ -1,29 +1,29 @@
 """Every error that umc_ray raises on purpose.
 
 UmcError
- +- ConfigError    the campaign file asks for something that cannot be
- +- DataError      input data is missing, unreadable or too bad to go on
- +- PoolExhausted  a batch was asked for and no unlabeled sample is left
- +- StageError     a stage of a round failed; says which one
- +- Stopped        not a failure: a signal asked the run to end
- +- StoreError     the run directory or the annotation store contradicts what was asked
- +- Waiting        not a failure: people have not answered everything yet
+ +- ConfigError          the configuration asks for something impossible
+ +- DataError            input data is missing, unreadable or too bad to continue
+ +- PoolExhausted        a batch was requested, but no unlabeled sample is left
+ +- StageError           a stage of a round failed; the message names it
+ +- Stopped              not a failure: a signal asked the run to end
+ +- StoreError           the run directory or the annotation store does not fit the request
+ +- AwaitingAnnotations  not a failure: annotators have not answered everything yet
 
-A message says what was asked, what was found, and where. All errors hold one string, so that they
-survive the trip through Ray.
+A message says what was requested, what was found, and where. Every error holds a single string, so
+that Ray can pickle it.
 """
 
 
 class UmcError(Exception):
-    """Root of all errors a user can cause or meet; the command line prints it as one line."""
+    """Root of all errors that a user can cause or run into; the CLI prints it as one line."""
 
 
 class ConfigError(UmcError, ValueError):
-    """The campaign file asks for something that cannot be."""
+    """The configuration asks for something impossible."""
 
 
 class DataError(UmcError, ValueError):
-    """Input data is missing, unreadable or too bad to go on."""
+    """Input data is missing, unreadable or too bad to continue."""
 
 
 class PoolExhausted(UmcError):
@@ -35,12 +35,12 @@ class StageError(UmcError, RuntimeError):
 
 
 class Stopped(UmcError):
-    """A signal asked the run to end; run the campaign again to go on."""
+    """A signal asked the run to end; run the campaign again to resume it."""
 
 
 class StoreError(UmcError, RuntimeError):
-    """The run directory or the annotation store contradicts what was asked."""
+    """The run directory or the annotation store does not fit the request."""
 
 
 class AwaitingAnnotations(UmcError):
-    """People have not answered everything yet; run the campaign again later."""
+    """Annotators have not answered everything yet; run the campaign again later."""

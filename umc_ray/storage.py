@@ -1,7 +1,7 @@
-"""The run directory: read, write once and atomically, on a local disk or on s3://.
+"""The run directory: files that are written once and atomically, on a local disk or on s3://.
 
-A stage's output appears under its final name only when it is complete: locally by a rename, on an
-object store because a put is atomic. So "the file is there" means "the stage is done".
+A stage's output appears under its final name only when it is complete: on a local disk through a
+rename, on an object store because a put is atomic. So a stage is done if its file exists.
 """
 
 import errno
@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -35,32 +35,32 @@ from umc_ray.errors import StoreError
 logger = logging.getLogger(__name__)
 
 Filters = list[tuple[str, str, Any]]
-"""Conditions that all hold, such as ("sample_id", "in", [1, 2])."""
+"""Conditions that must all hold, such as ("sample_id", "in", [1, 2])."""
 
 DRAFT = ".draft"
-"""How the name of a file ends that is being written, or was when its writer was killed."""
+"""Suffix of a file that is being written, or whose writer was killed."""
 
-PASSING = re.compile(
+TRANSIENT_S3_ERROR = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE"
     r"|INTERNAL_FAILURE|UNKNOWN \(HTTP status (429|5\d\d)\))"
 )
-"""What S3 says of its trouble of the moment; Google's and Azure's clients try again themselves."""
+"""S3 errors that are worth a retry; the clients of Google and Azure retry by themselves."""
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Whether an error is of the network or of a busy store, not of what was asked."""
+def _is_transient(error: BaseException) -> bool:
+    """Whether an error comes from the network or a busy store rather than from the request."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     if not isinstance(error, OSError):
         return False
-    stale = error.errno == errno.ESTALE  # a network disk's server came back
-    return stale or (error.errno is None and PASSING.search(str(error)) is not None)
+    stale = error.errno == errno.ESTALE  # the server of a network disk was restarted
+    return stale or (error.errno is None and TRANSIENT_S3_ERROR.search(str(error)) is not None)
 
 
 RETRY = Retrying(
-    retry=retry_if_exception(_may_pass),
-    stop=stop_after_attempt(8),  # one and a half minutes, on top of what S3's client tries
-    wait=wait_random_exponential(max=30),  # at random, so that workers do not come back as one
+    retry=retry_if_exception(_is_transient),
+    stop=stop_after_attempt(8),  # about 90 seconds, in addition to the S3 client's own retries
+    wait=wait_random_exponential(max=30),  # random, so that workers do not all retry at once
     before_sleep=before_sleep_log(logger, logging.WARNING),
     reraise=True,
 )
@@ -71,8 +71,8 @@ Result = TypeVar("Result")
 Method = Callable[Concatenate["Storage", str, P], Result]
 
 
-def _reliably(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]:
-    """Make a method try again what may pass, and say in one way what did not."""
+def _with_retries(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]:
+    """Retry a method on transient errors, and turn lasting ones into StoreError."""
 
     def decorate(method: Method[P, Result]) -> Method[P, Result]:
         @wraps(method)
@@ -90,13 +90,13 @@ def _reliably(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.strerror}; make room and run again: what is done stays"
+        return f"{error.strerror}; free some space and run again: finished work is kept"
     return str(error)
 
 
 @lru_cache(maxsize=16)
 def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
-    """Open the file system of a path or URI; returns it with the path inside it."""
+    """Return the file system of a path or URI, and the path within it."""
     if "://" not in root:
         return pafs.LocalFileSystem(), str(Path(root).absolute())
     try:
@@ -117,9 +117,19 @@ def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401 - a datacl
     return pydantic.TypeAdapter(kind)
 
 
+def deepest_common_folder(folders: Iterable[Sequence[str]]) -> str:
+    """Return the deepest folder that contains all folders, each given as a list of names."""
+    common = []
+    for names in zip(*folders, strict=False):
+        if len(set(names)) > 1:
+            break
+        common.append(names[0])
+    return "/".join(common)
+
+
 @dataclass(frozen=True)
 class Storage:
-    """A folder of keys such as rounds/0003/batch.parquet; cheap to send to a worker."""
+    """A folder of files, named by keys such as rounds/0003/batch.parquet; cheap to pickle."""
 
     root: str
 
@@ -129,20 +139,20 @@ class Storage:
         return isinstance(_filesystem(self.root)[0], pafs.LocalFileSystem)
 
     def path(self, key: str) -> str:
-        """Return the path of a key inside its file system."""
+        """Return the path of a key within its file system."""
         return f"{_filesystem(self.root)[1].rstrip('/')}/{key}"
 
     def within(self, key: str) -> Self:
-        """Return the folder below a key."""
+        """Return the folder at a key as a storage of its own."""
         return type(self)(f"{self.root.rstrip('/')}/{key}")
 
-    @_reliably("look up")
+    @_with_retries("look up")
     def exists(self, key: str) -> bool:
-        """Whether a file is stored under the key."""
+        """Whether a file exists at the key."""
         info = _filesystem(self.root)[0].get_file_info(self.path(key))
         return bool(info.type == pafs.FileType.File)
 
-    @_reliably("look up")
+    @_with_retries("look up")
     def size(self, key: str) -> int:
         """Return the size of a file, in bytes.
 
@@ -154,9 +164,9 @@ class Storage:
             raise FileNotFoundError(f"no file {key}")
         return int(info.size)
 
-    @_reliably("list")
+    @_with_retries("list")
     def keys(self, prefix: str) -> list[str]:
-        """Return the keys of all files below a folder, sorted; none if there is no such folder."""
+        """Return the sorted keys of all files below a folder; empty if it does not exist."""
         filesystem = _filesystem(self.root)[0]
         selector = pafs.FileSelector(self.path(prefix), recursive=True, allow_not_found=True)
         start = len(self.path(""))
@@ -164,22 +174,22 @@ class Storage:
         paths = [info.path for info in infos if info.type == pafs.FileType.File]
         return sorted(path[start:] for path in paths if not path.endswith(DRAFT))
 
-    @_reliably("read")
+    @_with_retries("read")
     def read_bytes(self, key: str) -> bytes:
         """Read a whole file.
 
         Raises:
-            StoreError: the file is not there or cannot be read.
+            StoreError: the file does not exist or cannot be read.
         """
         with _filesystem(self.root)[0].open_input_stream(self.path(key)) as stream:
             return bytes(stream.read())
 
-    @_reliably("write")
+    @_with_retries("write")
     def write_bytes(self, key: str, data: bytes | memoryview) -> None:
-        """Write a file so that it is there whole or not at all.
+        """Write a file atomically.
 
         Raises:
-            StoreError: it cannot be written, such as for want of space or of a bucket.
+            StoreError: it cannot be written, for example because the disk is full.
         """
         filesystem, path = _filesystem(self.root)[0], self.path(key)
         if not self.is_local:
@@ -195,9 +205,9 @@ class Storage:
         finally:
             Path(draft).unlink(missing_ok=True)
 
-    @_reliably("delete")
+    @_with_retries("delete")
     def delete(self, prefix: str) -> None:
-        """Delete all files below a folder, if there is one."""
+        """Delete a folder and all files below it, if it exists."""
         with suppress(FileNotFoundError):
             _filesystem(self.root)[0].delete_dir(self.path(prefix))
 
@@ -229,43 +239,43 @@ class Storage:
         """Write a dataclass, with all that is in it, as a JSON document."""
         self.write_json(key, _dumped(value))
 
-    @_reliably("read")
+    @_with_retries("read")
     def read_table(
         self, key: str, columns: list[str] | None = None, filters: Filters | None = None
     ) -> pa.Table:
-        """Read a Parquet file: all of it, some columns, or the rows that pass filters."""
+        """Read a Parquet file: all of it, some columns, or the rows that match the filters."""
         filesystem, path = _filesystem(self.root)[0], self.path(key)
         if filters is not None:
             return pq.read_table(
                 path, columns=columns, filters=filters, filesystem=filesystem, partitioning=None
             )
-        # What plans a filtered read takes half as long as reading a part of a pool.
+        # The planner of `pq.read_table` would add half of the time that reading a part takes.
         source = pa.memory_map(path) if self.is_local else filesystem.open_input_file(path)
         return pq.ParquetFile(source, pre_buffer=not self.is_local).read(columns, use_threads=False)
 
-    @_reliably("read")
+    @_with_retries("read")
     def read_schema(self, key: str) -> pa.Schema:
-        """Read the schema of a Parquet file, with its metadata, from its footer alone."""
+        """Read the schema of a Parquet file and its metadata; reads only the footer."""
         return pq.read_schema(self.path(key), filesystem=_filesystem(self.root)[0])
 
     def write_table(self, key: str, table: pa.Table) -> None:
         """Write a Parquet file.
 
-        Without dictionaries: they cost time on ids and scores, and make fixed-width embeddings
-        slow to read.
+        Dictionary encoding is off: it is slow on ids and scores, and it slows down reading
+        fixed-width embeddings.
         """
         sink = io.BytesIO()
         pq.write_table(table, sink, use_dictionary=False, compression="lz4")
         self.write_bytes(key, sink.getbuffer())
 
-    @_reliably("add a line to")
+    @_with_retries("append to")
     def append_line(self, key: str, line: str) -> None:
-        """Add a line to a log with a single writer."""
+        """Append a line to a log; only one process may write to it."""
         if self.is_local:
             path = Path(self.path(key))
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             return
-        before = self.read_bytes(key) if self.exists(key) else b""
-        self.write_bytes(key, before + line.encode() + b"\n")
+        existing = self.read_bytes(key) if self.exists(key) else b""
+        self.write_bytes(key, existing + line.encode() + b"\n")

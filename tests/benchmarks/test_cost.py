@@ -10,10 +10,10 @@ def run_python(code):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_processor_time_includes_processes_that_have_ended():
+def test_cpu_time_includes_processes_that_have_ended():
     assert cost_of(run_python, BURN).cpu_s >= 0.25
 
 
-def test_what_a_plain_process_takes_is_measured_there():
+def test_the_cost_of_a_plain_process_is_measured_there():
     with PlainProcess() as process:
         assert process.cost_of(run_python, BURN).cpu_s >= 0.25

@@ -1,14 +1,14 @@
-"""Campaigns of the label efficiency benchmark, on a set that is easy."""
+"""Campaigns of the label efficiency benchmark, on an easy set."""
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from benchmarks.arms import ARMS, State, drawn
 from benchmarks.probe import Protocol, Split, full_accuracy, play, scaled
 from benchmarks.sets import LabeledSet
+from benchmarks.strategies import STRATEGIES, State, drawn
 
-OURS = [name for name in ARMS if " " not in name]
+OURS = [name for name in STRATEGIES if " " not in name]
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +31,22 @@ def test_pool_and_test_share_nothing(split):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_arm_buys_new_samples_and_learns(split, name):
+def test_every_strategy_buys_new_samples_and_learns(split, name):
     with threadpool_limits(1):
-        found = play(split, ARMS[name], [10, 10, 20], seed=1)
-        assert found["labels"] == [10, 20, 40]
-        assert found["accuracy"][-1] > 0.9 * full_accuracy(split)
-        assert found["worst"][-1] <= found["macro"][-1]
+        curves = play(split, STRATEGIES[name], [10, 10, 20], seed=1)
+        assert curves["labels"] == [10, 20, 40]
+        assert curves["accuracy"][-1] > 0.9 * full_accuracy(split)
+        assert curves["worst"][-1] <= curves["macro"][-1]
 
 
-def test_arms_that_take_the_common_first_batch_take_the_same():
+def test_strategies_with_the_common_first_batch_pick_the_same_one():
     state = State(
         np.zeros((50, 2), np.float32), *[np.arange(0)] * 2, np.arange(50), None, None, 5, 3
     )
-    assert drawn(state).tolist() == ARMS["top"](state).tolist()
-    assert drawn(state).tolist() == ARMS["skactiveml falcun"](state).tolist()
+    assert drawn(state).tolist() == STRATEGIES["top"](state).tolist()
+    assert drawn(state).tolist() == STRATEGIES["skactiveml falcun"](state).tolist()
 
 
-def test_an_arm_that_buys_a_sample_twice_is_stopped(split):
+def test_a_strategy_that_buys_a_sample_twice_is_an_error(split):
     with pytest.raises(RuntimeError, match="repeats"):
         play(split, lambda state: np.array([0, 0]), [2], seed=0)

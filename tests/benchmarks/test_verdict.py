@@ -1,4 +1,4 @@
-"""What campaigns say, on curves that one can check by hand."""
+"""The evaluation of campaigns, on curves that can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_labels_to_a_share_of_the_full_accuracy_lie_on_the_curve():
     assert np.isinf(labels_needed(RUNS, "random", 0.95)).all()
 
 
-def test_who_does_not_arrive_counts_as_arriving_with_the_last_label():
+def test_a_campaign_that_misses_the_target_counts_with_all_labels():
     needed = (26 + 20 + 160 / 19) / 2
     assert saved(RUNS, "cluster", 0.95) == pytest.approx(1 - needed / 45)
     assert saved(RUNS, "baal power entropy", 0.95) == 0
@@ -47,7 +47,7 @@ def test_who_does_not_arrive_counts_as_arriving_with_the_last_label():
     assert saved(late, "cluster", 0.95) == pytest.approx(1 - 45 / needed)
 
 
-def test_holm_corrects_for_what_is_left_and_keeps_the_order():
+def test_holm_corrects_for_the_remaining_tests_and_keeps_the_order():
     corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03})
     assert corrected == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
     assert holm({"a": 0.6, "b": 0.9}) == {"a": 1.0, "b": 1.0}
@@ -67,7 +67,7 @@ def test_arms_are_compared_in_pairs():
     assert compared(RUNS, "random", ["random"])["random"][1] == 1.0
 
 
-def test_the_sum_counts_sets_and_takes_savings_from_the_clean_ones_alone():
+def test_the_summary_counts_all_sets_and_takes_savings_from_clean_ones_only():
     found = figures({"one": RUNS, "two": RUNS}, "cluster", ["two"])
     assert found["clean_saved_95"].values == [saved(RUNS, "cluster", 0.95)]
     assert found["worse_than_random"].values == [0.0]

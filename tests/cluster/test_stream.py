@@ -12,7 +12,7 @@ ERRORS = {"config": ConfigError, "data": DataError, "value": ValueError, "store"
 
 @dataclass(frozen=True)
 class Doubler:
-    """Doubles numbers; some items fail, and each item leaves a mark when it is worked on."""
+    """Doubles numbers; some items fail, and each processed item is logged."""
 
     storage: Storage
     failing: tuple[tuple[int, str], ...] = ()
@@ -24,7 +24,7 @@ class Doubler:
         error = dict(self.failing).get(item)
         if error is not None:
             raise ERRORS[error](f"item {item}: no {error}")
-        self.storage.append_line(f"worked/{item}", "once")
+        self.storage.append_line(f"processed/{item}", "once")
         return pa.table({"value": [2 * item]}), {"rows": item, "half": item / 2}
 
 
@@ -33,15 +33,15 @@ def storage(tmp_path):
     return Storage(str(tmp_path))
 
 
-def worked(storage):
-    """How often each item was worked on."""
+def processed_counts(storage):
+    """Return how many times each item was processed."""
     return {
         int(key.split("/")[1]): storage.read_bytes(key).count(b"once")
-        for key in storage.keys("worked")
+        for key in storage.keys("processed")
     }
 
 
-def test_an_item_is_done_when_its_file_is_there_with_its_summary(storage):
+def test_running_an_item_stores_its_table_and_its_summary(storage):
     assert run_item(Doubler(storage), 3) == {"rows": 3, "half": 1.5}
     assert storage.read_table("out/3.parquet")["value"].to_pylist() == [6]
     assert read_summaries(storage, ["out/3.parquet"]) == [{"rows": 3, "half": 1.5}]
@@ -53,7 +53,7 @@ def test_an_item_is_done_when_its_file_is_there_with_its_summary(storage):
     [Compute(), Compute(actors=1), Compute(actors=1, max_actors=2)],
     ids=["tasks", "actors", "growing"],
 )
-def test_only_what_is_missing_is_done_and_all_summaries_come_in_order(
+def test_only_missing_items_run_and_all_summaries_are_returned_in_order(
     storage, ray_cluster, compute
 ):
     worker, finished = Doubler(storage), []
@@ -62,38 +62,38 @@ def test_only_what_is_missing_is_done_and_all_summaries_come_in_order(
     summaries = stream(worker, items, compute, finished.append)
     assert [summary["rows"] for summary in summaries] == items
     assert sum(finished) == 45
-    assert worked(storage) == dict.fromkeys(items, 1)
+    assert processed_counts(storage) == dict.fromkeys(items, 1)
     assert stream(worker, items, compute, finished.append) == summaries
-    assert worked(storage) == dict.fromkeys(items, 1)
+    assert processed_counts(storage) == dict.fromkeys(items, 1)
 
 
 @pytest.mark.ray
-def test_many_items_share_tasks_and_each_is_done_once(storage, ray_cluster):
+def test_many_items_share_tasks_and_each_runs_once(storage, ray_cluster):
     items = list(range(30))
     summaries = stream(Doubler(storage), items, Compute())
     assert [summary["rows"] for summary in summaries] == items
-    assert worked(storage) == dict.fromkeys(items, 1)
+    assert processed_counts(storage) == dict.fromkeys(items, 1)
 
 
 @pytest.mark.ray
-def test_an_error_a_user_can_meet_arrives_as_itself(storage, ray_cluster):
+def test_a_umc_error_keeps_its_type_and_message(storage, ray_cluster):
     worker = Doubler(storage, failing=((2, "data"),))
     with pytest.raises(DataError, match=r"^item 2: no data$"):
         stream(worker, [1, 2, 3], Compute())
 
 
 @pytest.mark.ray
-def test_what_was_done_before_a_failure_stays_done(storage, ray_cluster):
+def test_items_finished_before_a_failure_are_not_run_again(storage, ray_cluster):
     broken = Doubler(storage, failing=((7, "store"),))
     with pytest.raises(StoreError):
         stream(broken, [7], Compute())
     run_item(broken, 1)
     assert [s["rows"] for s in stream(Doubler(storage), [1, 7], Compute())] == [1, 7]
-    assert worked(storage) == {1: 1, 7: 1}
+    assert processed_counts(storage) == {1: 1, 7: 1}
 
 
 @pytest.mark.ray
-def test_any_other_error_names_the_worker_and_what_happened(storage, ray_cluster):
+def test_any_other_error_becomes_a_stage_error_that_names_the_worker(storage, ray_cluster):
     worker = Doubler(storage, failing=((2, "value"),))
     with pytest.raises(StageError, match=r"(?s)Doubler failed.*ValueError: item 2: no value"):
         stream(worker, [1, 2], Compute())

@@ -1,4 +1,4 @@
-"""The dashboard asks for the metrics that a campaign exports, and for all of them."""
+"""The dashboard queries exactly the metrics that a campaign exports."""
 
 import json
 import re
@@ -22,15 +22,15 @@ UNUSED = {"ray_umc_serving_batch_count"}
 
 
 def queries():
-    asked = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    return [*asked, *(each["query"] for each in DASHBOARD["templating"]["list"])]
+    expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    return [*expressions, *(each["query"] for each in DASHBOARD["templating"]["list"])]
 
 
-def test_each_query_names_a_metric_that_is_exported_and_no_metric_is_left_out():
+def test_the_queries_use_exactly_the_exported_metrics():
     assert set(re.findall(r"ray_\w+", " ".join(queries()))) == EXPORTED.keys() - UNUSED
 
 
-def test_each_query_and_legend_uses_tags_that_the_metric_has():
+def test_queries_and_legends_use_only_tags_of_their_metric():
     for panel in DASHBOARD["panels"]:
         for target in panel["targets"]:
             (name,) = re.findall(r"ray_\w+", target["expr"])
@@ -41,10 +41,10 @@ def test_each_query_and_legend_uses_tags_that_the_metric_has():
             assert set(used) <= EXPORTED[name], panel["title"]
 
 
-def test_panels_have_their_own_ids_and_places():
+def test_panels_have_unique_ids_and_do_not_overlap():
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     for one, other in combinations([panel["gridPos"] for panel in DASHBOARD["panels"]], 2):
-        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        apart = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
-        assert beside or apart
+        side_by_side = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        stacked = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert side_by_side or stacked
         assert one["x"] + one["w"] <= 24

@@ -13,29 +13,29 @@ BIN = Path(sys.executable).parent
 
 
 def instructions():
-    """The Dockerfile's instructions, without comments and with continued lines joined."""
+    """Return the instructions, without comments and with continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     lines = text.replace("\\\n", " ").splitlines()
     return [tuple(line.split(None, 1)) for line in lines if line.strip()]
 
 
 def stages():
-    """The instructions of each target."""
-    found = {}
+    """Return the instructions of each target."""
+    by_target = {}
     for name, rest in instructions():
         if name == "FROM":
-            found[rest.split(" AS ")[1]] = current = []
+            by_target[rest.split(" AS ")[1]] = current = []
         current.append((name, rest))
-    return found
+    return by_target
 
 
 @pytest.mark.skipif(not (BIN / "hadolint").exists(), reason="no hadolint for this machine")
 def test_hadolint_finds_nothing():
-    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
+    result = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_both_targets_install_what_is_pinned_and_end_without_root():
+def test_both_targets_install_pinned_versions_and_run_without_root():
     for target in ("cpu", "cuda"):
         (install,) = [rest for name, rest in stages()[target] if name == "RUN"]
         assert "--constraint constraints.txt" in install
@@ -43,21 +43,23 @@ def test_both_targets_install_what_is_pinned_and_end_without_root():
     assert "'.[gpu,postgres]'" in stages()["cuda"][-2][1]
 
 
-def test_the_extras_are_those_of_the_project():
+def test_the_extras_exist_in_the_project():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = set(re.findall(r"[a-z]+", " ".join(re.findall(r"\.\[(.*?)\]", DOCKERFILE.read_text()))))
-    assert asked == {"gpu", "postgres"}
-    assert asked <= set(extras["optional-dependencies"])
+    installed = set(
+        re.findall(r"[a-z]+", " ".join(re.findall(r"\.\[(.*?)\]", DOCKERFILE.read_text())))
+    )
+    assert installed == {"gpu", "postgres"}
+    assert installed <= set(extras["optional-dependencies"])
 
 
-def test_what_is_copied_is_there_and_not_ignored():
+def test_all_copied_files_exist_and_are_not_ignored():
     copied = [each for name, rest in instructions() if name == "COPY" for each in rest.split()[:-1]]
     assert all((ROOT / each).exists() for each in copied if each != "constraints.txt")
     ignore = (ROOT / "cluster_configs/Dockerfile.dockerignore").read_text().split()
     assert {f"!{each}" for each in copied} == {each for each in ignore if each.startswith("!")}
 
 
-def test_ray_in_the_image_wants_a_token():
+def test_ray_in_the_image_requires_a_token():
     (variables,) = [rest for name, rest in stages()["base"] if name == "ENV"]
     assert "RAY_AUTH_MODE=token" in variables.split()
 

@@ -26,7 +26,7 @@ def cluster_of(kind):
 
 
 def pods(kind):
-    """The pods of a cluster's head and worker groups, by name."""
+    """Return the pod templates of the head and the worker groups, by name."""
     cluster = cluster_of(kind)
     workers = {each["groupName"]: each["template"] for each in cluster["workerGroupSpecs"]}
     return {"head": cluster["headGroupSpec"]["template"], **workers}
@@ -45,7 +45,7 @@ def test_kubernetes_accepts_the_pods(kind):
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_ray_is_the_version_of_the_image_and_asks_for_a_token(kind):
+def test_ray_has_the_version_of_the_image_and_requires_a_token(kind):
     cluster = cluster_of(kind)
     assert cluster["rayVersion"] == version("ray")
     assert cluster["authOptions"] == {"mode": "token"}
@@ -53,7 +53,7 @@ def test_ray_is_the_version_of_the_image_and_asks_for_a_token(kind):
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_only_the_gpu_group_asks_for_gpus_and_may_run_where_they_are(kind):
+def test_only_the_gpu_group_requests_and_tolerates_gpu_nodes(kind):
     for name, template in pods(kind).items():
         (container,) = template["spec"]["containers"]
         needs = container["resources"]
@@ -71,7 +71,7 @@ def test_the_head_does_no_work_and_is_not_on_spot(kind):
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_all_pods_see_the_storage_as_the_images_user(kind):
+def test_all_pods_mount_the_storage_as_the_user_of_the_image(kind):
     for template in pods(kind).values():
         spec = template["spec"]
         (container,) = spec["containers"]
@@ -97,10 +97,10 @@ def test_prometheus_finds_a_metrics_port_on_every_pod(kind):
             each["name"]: each["containerPort"]
             for each in template["spec"]["containers"][0]["ports"]
         }
-        assert ports[endpoint["port"]] == 8080  # where KubeRay has Ray export them
+        assert ports[endpoint["port"]] == 8080  # the metrics port of Ray under KubeRay
 
 
-def test_a_service_asks_for_what_serving_knows_on_volumes_that_all_pods_have():
+def test_the_settings_of_a_service_are_valid_and_its_files_are_mounted_in_all_pods():
     text = load("RayService")["spec"]["serveConfigV2"]
     config = ServeDeploySchema.model_validate(yaml.safe_load(text))
     (application,) = config.applications
@@ -114,7 +114,7 @@ def test_a_service_asks_for_what_serving_knows_on_volumes_that_all_pods_have():
         assert ports["serve"] == config.http_options.port
 
 
-def test_a_job_ends_its_cluster_and_may_fail_twice():
+def test_a_job_deletes_its_cluster_and_is_retried_twice():
     job = load("RayJob")["spec"]
     assert job["shutdownAfterJobFinishes"]
     assert job["backoffLimit"] == 2

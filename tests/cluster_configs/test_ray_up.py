@@ -1,4 +1,4 @@
-"""`ray up`: Ray's own validator on both files, and a launch of the AWS file on imitated EC2."""
+"""`ray up`: both files pass Ray's validator, and the AWS file starts nodes on a mock of EC2."""
 
 import json
 import shlex
@@ -29,15 +29,15 @@ def load(cloud):
 
 
 def node_types(config):
-    """The head, and the others by name."""
+    """Return the head node type, and the other types by name."""
     types = dict(config[TYPES])
     return types.pop(config["head_node_type"]), types
 
 
 def is_spot(cloud, node_type):
     node = node_type["node_config"]
-    asked = node if cloud == "aws" else node.get("scheduling", {})
-    return SPOT[cloud].items() <= asked.items()
+    settings = node if cloud == "aws" else node.get("scheduling", {})
+    return SPOT[cloud].items() <= settings.items()
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
@@ -50,11 +50,11 @@ def test_the_file_follows_rays_schema(cloud):
 def test_ray_accepts_the_file_with_its_defaults_filled_in(cloud):
     config = prepare_config(load(cloud))
     validate_config(config)
-    assert config["setup_commands"] == []  # by default it installs a nightly Ray of its own
+    assert config["setup_commands"] == []  # the default installs a nightly Ray
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_workers_are_on_spot_and_leave_when_idle_but_the_head_stays(cloud):
+def test_workers_are_autoscaled_spot_nodes_and_the_head_is_on_demand(cloud):
     config = load(cloud)
     head, workers = node_types(config)
     assert not is_spot(cloud, head)
@@ -64,7 +64,7 @@ def test_workers_are_on_spot_and_leave_when_idle_but_the_head_stays(cloud):
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_nodes_start_ray_with_options_it_has_and_a_dashboard_that_only_they_reach(cloud):
+def test_nodes_start_ray_with_valid_options_and_a_dashboard_on_loopback(cloud):
     config = load(cloud)
     for command in (config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]):
         words = shlex.split(command.partition(";")[2])
@@ -89,10 +89,10 @@ def ec2(tmp_path, monkeypatch):
         yield boto3.client("ec2", region_name="us-west-2")
 
 
-@pytest.mark.filterwarnings("ignore:Could not find AMI")  # the file leaves it to its user
+@pytest.mark.filterwarnings("ignore:Could not find AMI")  # the AMI is a placeholder in the file
 def test_ray_starts_each_kind_of_node_of_the_aws_file(ec2, monkeypatch):
     types = [each["node_config"]["InstanceType"] for each in load("aws")[TYPES].values()]
-    # Ray asks for all of a thousand types, which takes the imitation seconds.
+    # Ray lists about a thousand types, which takes several seconds with the mock.
     known = ec2.describe_instance_types(InstanceTypes=types)["InstanceTypes"]
     monkeypatch.setattr(node_provider, "list_ec2_instances", lambda *_: known)
     config = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(load("aws")))
@@ -101,11 +101,11 @@ def test_ray_starts_each_kind_of_node_of_the_aws_file(ec2, monkeypatch):
     nodes = AWSNodeProvider(config["provider"], config["cluster_name"])
     for name, node_type in config[TYPES].items():
         nodes.create_node(node_type["node_config"], {"ray-user-node-type": name}, 1)
-    found = {
+    lifecycles = {
         tag["Value"]: instance.get("InstanceLifecycle")
         for reservation in ec2.describe_instances()["Reservations"]
         for instance in reservation["Instances"]
         for tag in instance["Tags"]
         if tag["Key"] == "ray-user-node-type"
     }
-    assert found == {"head": None, "cpu": "spot", "gpu": "spot"}
+    assert lifecycles == {"head": None, "cpu": "spot", "gpu": "spot"}

@@ -15,7 +15,7 @@ TEXTS = {"README.md": README, "laptop.md": (CONFIGS / "laptop.md").read_text()}
 
 
 def commands(text):
-    """The lines of all code blocks, continued lines joined."""
+    """Return the lines of all code blocks, with continued lines joined."""
     blocks = re.findall(r"```\n(.*?)```", text, flags=re.DOTALL)
     return "\n".join(blocks).replace("\\\n", " ").splitlines()
 
@@ -28,7 +28,7 @@ def test_each_file_is_explained():
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_what_the_text_names_is_there(name):
+def test_all_links_and_paths_exist(name):
     links = re.findall(r"\]\(([\w./]+)\)", TEXTS[name])
     assert all((CONFIGS / link).exists() for link in links)
     paths = re.findall(r"cluster_configs/[\w./]+\w", TEXTS[name])
@@ -37,7 +37,7 @@ def test_what_the_text_names_is_there(name):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_ray_knows_the_options_in_its_commands(name):
+def test_ray_accepts_the_options_in_the_commands(name):
     seen = set()
     for line in commands(TEXTS[name]):
         for program, command in (("ray job submit", submit), ("ray start", start)):

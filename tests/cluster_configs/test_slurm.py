@@ -1,4 +1,4 @@
-"""The batch script, on stand-ins for Slurm and Ray."""
+"""The batch script, with fake versions of Slurm and Ray."""
 
 import os
 import subprocess
@@ -62,10 +62,10 @@ def sbatch(tmp_path):
 
 
 def test_the_campaign_runs_on_the_cluster_that_ray_started(sbatch, tmp_path):
-    done = sbatch()
+    result = sbatch()
     campaign = tmp_path / "campaign.yaml"
-    assert done.stdout == f"python -m jobs.curate {campaign} on 10.0.0.7:6379\n"
-    assert (done.returncode, done.stderr) == (0, "")
+    assert result.stdout == f"python -m jobs.curate {campaign} on 10.0.0.7:6379\n"
+    assert (result.returncode, result.stderr) == (0, "")
     assert not list(tmp_path.glob(".umc-*"))
 
 
@@ -73,23 +73,23 @@ def test_a_campaign_that_fails_fails_the_job(sbatch):
     assert sbatch(ends_with=1).returncode == 1
 
 
-def test_a_ray_that_did_not_start_fails_the_job_though_it_says_nothing(sbatch):
-    done = sbatch(cannot_start="yes")
-    assert done.returncode == 1
-    assert "error: the campaign did not run to its end" in done.stderr
+def test_the_job_fails_if_ray_does_not_start(sbatch):
+    result = sbatch(cannot_start="yes")
+    assert result.returncode == 1
+    assert "error: the campaign did not finish" in result.stderr
 
 
-def test_ray_has_all_options_that_the_script_gives(sbatch, tmp_path):
+def test_ray_accepts_all_options_of_the_script(sbatch, tmp_path):
     sbatch()
     words = (tmp_path / "seen").read_text().split("\n")
-    asked = words[1 : words.index("--")]
+    arguments = words[1 : words.index("--")]
     assert words[0] == "symmetric-run"
-    assert asked[:4] == ["--address", "10.0.0.7:6379", "--min-nodes", "4"]
-    options = start.make_context("start", curate_and_validate_ray_start_args(asked)).params
+    assert arguments[:4] == ["--address", "10.0.0.7:6379", "--min-nodes", "4"]
+    options = start.make_context("start", curate_and_validate_ray_start_args(arguments)).params
     assert (options["num_cpus"], options["num_gpus"]) == (16, 2)
 
 
 @pytest.mark.skipif(not (BIN / "shellcheck").exists(), reason="no shellcheck for this machine")
 def test_shellcheck_finds_nothing():
-    done = subprocess.run([BIN / "shellcheck", SCRIPT], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
+    result = subprocess.run([BIN / "shellcheck", SCRIPT], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "")

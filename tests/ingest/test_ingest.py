@@ -27,7 +27,7 @@ DOMAIN = DomainKey("task", "domain")
 
 
 def backwards(worker, items, compute, on_rows=None):
-    """Do a pass in this process, in an order in which a cluster might do it."""
+    """Run a pass in this process, in reverse order: a cluster may use any order."""
     for item in reversed(items):
         if not worker.storage.exists(worker.output_key(item)):
             rows = run_item(worker, item)["rows"]
@@ -66,7 +66,7 @@ def texts(source, **columns):
 
 
 def write_rows(path, rows):
-    """Write rows of (text, label) as JSON lines; a string is written as it is."""
+    """Write rows of (text, label) as JSON lines; strings are written unchanged."""
     lines = [
         row if isinstance(row, str) else json.dumps({"text": row[0], "label": row[1]})
         for row in rows
@@ -77,7 +77,7 @@ def write_rows(path, rows):
 
 
 def contents(storage):
-    """Everything that is stored, as Python objects."""
+    """Return everything that is stored, as Python objects."""
     return {
         key: storage.read_json(key)
         if key.endswith(".json")
@@ -142,7 +142,7 @@ def test_every_row_is_kept_dropped_or_quarantined(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_the_sources_are_not_needed_once_the_manifest_is_there(tmp_path):
+def test_the_sources_are_not_read_again_once_the_manifest_exists(tmp_path):
     source = write_rows(tmp_path / "a.jsonl", [("x", "no")])
     storage, config = Storage(str(tmp_path / "run")), campaign(texts(source))
     manifest = ingest(config, DOMAIN, "pool", storage)
@@ -150,7 +150,7 @@ def test_the_sources_are_not_needed_once_the_manifest_is_there(tmp_path):
     assert ingest(config, DOMAIN, "pool", storage) == manifest
 
 
-def test_a_manifest_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_manifest_is_an_error(tmp_path):
     with pytest.raises(StoreError, match=r"task/domain pool has not been ingested into .*run"):
         load_manifest(Storage(str(tmp_path / "run")), DOMAIN, "pool")
 
@@ -163,41 +163,41 @@ files = st.lists(
 )
 
 
-def brute_force(rows, hidden):
-    """Go through (key, text, label) in source order: rows kept, leaks, bad, conflicts."""
+def brute_force(rows, held_out_texts):
+    """Return answers, leaks, bad rows and conflicts of (key, text, label) rows in source order."""
     kept, leaks, bad = {}, 0, 0
     for key, text, label in rows:
         if label == "?":
             bad += 1
-        elif text in hidden:
+        elif text in held_out_texts:
             leaks += 1
         else:
             kept.setdefault(text, []).append((key, label))
-    known = {text: [label for _, label in found if label] for text, found in kept.items()}
+    known = {text: [label for _, label in rows if label] for text, rows in kept.items()}
     answers = [
-        (text, [key for key, _ in found], [*known[text], None][0]) for text, found in kept.items()
+        (text, [key for key, _ in rows], [*known[text], None][0]) for text, rows in kept.items()
     ]
-    return answers, leaks, bad, sum(len(set(found)) > 1 for found in known.values())
+    return answers, leaks, bad, sum(len(set(labels)) > 1 for labels in known.values())
 
 
 @given(files, st.sets(words, max_size=2), st.integers(1, 5), st.integers(1, 3))
 @settings(max_examples=30)
-def test_duplicates_over_files_chunks_and_parts_are_those_of_brute_force(
-    tmp_path_factory, found, hidden, rows_per_part, chunk_rows
+def test_duplicates_across_files_chunks_and_parts_agree_with_brute_force(
+    tmp_path_factory, row_files, held_out_texts, rows_per_part, chunk_rows
 ):
     folder = tmp_path_factory.mktemp("ingest")
-    paths = [write_rows(folder / f"{number}.jsonl", rows) for number, rows in enumerate(found)]
+    paths = [write_rows(folder / f"{number}.jsonl", rows) for number, rows in enumerate(row_files)]
     rows = [
         (f"{number}.jsonl#{row}", *values)
-        for number, file in enumerate(found)
+        for number, file in enumerate(row_files)
         for row, values in enumerate(file, start=1)
     ]
     domain = texts(paths)
-    if hidden:
-        held_out = write_rows(folder / "test.jsonl", [(text, "no") for text in hidden])
+    if held_out_texts:
+        held_out = write_rows(folder / "test.jsonl", [(text, "no") for text in held_out_texts])
         domain["test"] = str(held_out)
     config = campaign(domain, max_bad_share=1, rows_per_part=rows_per_part)
-    answers, leaks, bad, conflicts = brute_force(rows, hidden)
+    answers, leaks, bad, conflicts = brute_force(rows, held_out_texts)
     storage = Storage(str(folder / "run"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_module, "stream", backwards)
@@ -233,25 +233,28 @@ def test_a_part_ends_before_it_gets_too_large(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("without_ray")
 def test_moving_the_data_keeps_the_ids(tmp_path):
-    found = []
+    manifests = []
     for place in ("here", "far/away"):
         folder = tmp_path / place
         write_rows(folder / "x/a.jsonl", [("one", None)])
         write_rows(folder / "y/a.jsonl", [("two", None)])
         storage = Storage(str(tmp_path / "run" / place))
-        found.append(ingest(campaign(texts(folder)), DOMAIN, "pool", storage))
-        assert [row["key"] for row in pool_of(storage, found[-1])] == ["x/a.jsonl#1", "y/a.jsonl#1"]
-    assert found[0].fingerprint == found[1].fingerprint
+        manifests.append(ingest(campaign(texts(folder)), DOMAIN, "pool", storage))
+        assert [row["key"] for row in pool_of(storage, manifests[-1])] == [
+            "x/a.jsonl#1",
+            "y/a.jsonl#1",
+        ]
+    assert manifests[0].fingerprint == manifests[1].fingerprint
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_the_fingerprint_tells_contents_apart(tmp_path):
-    found = set()
+def test_different_contents_have_different_fingerprints(tmp_path):
+    fingerprints = set()
     for text in ("one", "two"):
         source = write_rows(tmp_path / text / "a.jsonl", [(text, None)])
         config = campaign(texts(source))
-        found.add(ingest(config, DOMAIN, "pool", Storage(str(tmp_path / text))).fingerprint)
-    assert len(found) == 2
+        fingerprints.add(ingest(config, DOMAIN, "pool", Storage(str(tmp_path / text))).fingerprint)
+    assert len(fingerprints) == 2
 
 
 @pytest.mark.usefixtures("without_ray")
@@ -268,7 +271,7 @@ def test_a_repeated_key_is_a_bad_row(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_a_large_parquet_file_is_read_in_pieces_as_if_it_were_one(tmp_path, monkeypatch):
+def test_a_large_parquet_file_gives_the_same_rows_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(staging, "ROWS_PER_ITEM", 5)
     source = tmp_path / "a.parquet"
     table = pa.table({"text": [f"text {n}" for n in range(20)], "label": ["no"] * 20})
@@ -283,7 +286,7 @@ def test_a_large_parquet_file_is_read_in_pieces_as_if_it_were_one(tmp_path, monk
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_ratings_reach_the_oracle(tmp_path):
+def test_ratings_are_stored_in_the_oracle(tmp_path):
     source = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["x", "y"], "votes": [[1, -2, 1], None]}), source)
     storage = Storage(str(tmp_path / "run"))
@@ -294,7 +297,7 @@ def test_ratings_reach_the_oracle(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_people_label_a_pool_without_a_label_column_and_are_tested_on_one_with_it(tmp_path):
+def test_the_pool_needs_no_label_column_but_the_test_split_does(tmp_path):
     source, held_out = tmp_path / "pool.csv", tmp_path / "test.csv"
     source.write_text("text\nfirst\nshared\n")
     held_out.write_text("text,label\nshared,no\nother,yes\nunknown,maybe\nnone,\n")
@@ -370,7 +373,7 @@ def test_a_table_may_list_image_files(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_too_many_bad_rows_stop_the_run_and_are_kept_to_look_at(tmp_path):
+def test_too_many_bad_rows_are_an_error_and_stay_in_quarantine(tmp_path):
     rows = [(f"text {number}", "no") for number in range(92)] + ["{", ("", "no")] * 4
     source = write_rows(tmp_path / "a.jsonl", rows)
     storage = Storage(str(tmp_path / "run"))
@@ -381,7 +384,7 @@ def test_too_many_bad_rows_stop_the_run_and_are_kept_to_look_at(tmp_path):
     assert "ingest.max_bad_share allows 7.0%" in message
     assert f"{source} row 93: broken JSON" in message
     assert f"; {source} row 94: blank text; {source} row 95: broken JSON" in message
-    assert message.endswith("all are in quarantine/pool/task/domain")
+    assert message.endswith("see all of them in quarantine/pool/task/domain")
     assert "\n" not in message
     assert len(quarantine_of(storage)) == 8
     assert not storage.exists("pool/pool/task/domain/manifest.json")
@@ -390,7 +393,7 @@ def test_too_many_bad_rows_stop_the_run_and_are_kept_to_look_at(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_a_file_that_cannot_be_read_counts_as_a_file_however_few_rows_it_shows(tmp_path):
+def test_an_unreadable_file_counts_by_its_share_of_the_files(tmp_path):
     write_rows(tmp_path / "a.jsonl", [(f"text {number}", "no") for number in range(99)])
     (tmp_path / "b.parquet").write_bytes(b"PAR1 is all that is left")
     storage = Storage(str(tmp_path / "run"))
@@ -433,23 +436,23 @@ def test_a_domain_without_a_usable_row_is_an_error(tmp_path, rows, message):
             {"source": "/x", "text": "y", "label": "z"},
             "classification",
             "test",
-            "names no test split",
+            "has no test split",
         ),
     ],
 )
-def test_a_campaign_that_asks_for_what_cannot_be_is_refused(tmp_path, domain, kind, split, message):
+def test_an_impossible_configuration_is_an_error(tmp_path, domain, kind, split, message):
     config = campaign(domain, kind, backend="sheet")
     with pytest.raises(ConfigError, match=f"task/domain.* {message}"):
         ingest(config, DOMAIN, split, Storage(str(tmp_path)))
 
 
 class Killed(BaseException):
-    """The end of a process."""
+    """Raised where the process would be killed."""
 
 
 @dataclass(frozen=True)
 class Dying(Storage):
-    """A storage whose process is killed before the write with a given number."""
+    """A storage that raises Killed at the write with the given number."""
 
     last: int
     written: list[str] = field(default_factory=list)
@@ -461,7 +464,7 @@ class Dying(Storage):
         super().write_bytes(key, data)
 
     def delete(self, prefix):
-        """A deletion counts as well, and stops half way."""
+        """Count a deletion like a write; it is interrupted halfway."""
         if len(self.written) == self.last:
             for key in self.keys(prefix)[::2]:
                 pafs.LocalFileSystem().delete_file(self.path(key))
@@ -481,7 +484,7 @@ def campaign_of_two_files(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_a_run_that_is_killed_at_any_write_goes_on_to_the_same_result(
+def test_a_run_that_is_killed_at_any_write_resumes_to_the_same_result(
     tmp_path, campaign_of_two_files
 ):
     counting = Dying(str(tmp_path / "whole"), last=10_000)
@@ -497,7 +500,7 @@ def test_a_run_that_is_killed_at_any_write_goes_on_to_the_same_result(
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_a_run_that_is_killed_keeps_nothing_of_sources_that_change(tmp_path, campaign_of_two_files):
+def test_after_a_kill_nothing_of_changed_sources_is_reused(tmp_path, campaign_of_two_files):
     source = tmp_path / "data/b.jsonl"
     before = source.read_text()
     counting = Dying(str(tmp_path / "counted"), last=10_000)
@@ -518,7 +521,7 @@ def test_a_run_that_is_killed_keeps_nothing_of_sources_that_change(tmp_path, cam
 
 @pytest.fixture(scope="module")
 def bucket():
-    """An S3 server on the loopback interface, and a bucket on it that pyarrow finds."""
+    """Start an S3 server on the loopback interface and create a bucket."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -539,7 +542,7 @@ def bucket():
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_sources_and_results_may_lie_on_s3(tmp_path, bucket):
+def test_sources_and_results_may_be_on_s3(tmp_path, bucket):
     images = write_images(tmp_path / "images", 6, broken=(5,))
     (images / "list [1]%20.csv").write_text("file,label\nno/000.png,no\nyes/001.png,yes\ngone,no\n")
     pafs.copy_files(str(images), "umc-ingest/in", destination_filesystem=bucket)
@@ -556,15 +559,17 @@ def test_sources_and_results_may_lie_on_s3(tmp_path, bucket):
     assert ingest(folder, DOMAIN, "pool", storage) == manifest
     table = {"source": "s3://umc-ingest/in/list [1]%20.csv", "image": "file", "label": "label"}
     listed = Storage("s3://umc-ingest/listed")
-    found = ingest(campaign(table, "classification"), DOMAIN, "pool", listed)
-    assert (found.rows, found.reasons) == (2, {"unreadable image": 1})
+    manifest = ingest(campaign(table, "classification"), DOMAIN, "pool", listed)
+    assert (manifest.rows, manifest.reasons) == (2, {"unreadable image": 1})
     with pytest.raises(DataError, match=r"s3://umc-ingest/none\.csv does not exist"):
         ingest(campaign(texts("s3://umc-ingest/none.csv")), DOMAIN, "pool", Storage(str(tmp_path)))
 
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_cluster_finds_what_one_process_finds(tmp_path, campaign_of_two_files, monkeypatch):
+def test_a_cluster_gives_the_same_result_as_one_process(
+    tmp_path, campaign_of_two_files, monkeypatch
+):
     cluster, process = Storage(str(tmp_path / "cluster")), Storage(str(tmp_path / "process"))
     ingest(campaign_of_two_files, DOMAIN, "pool", cluster)
     monkeypatch.undo()
@@ -575,7 +580,7 @@ def test_a_cluster_finds_what_one_process_finds(tmp_path, campaign_of_two_files,
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_an_error_of_the_data_arrives_from_the_cluster_as_itself(tmp_path):
+def test_a_data_error_keeps_its_type_and_message_on_a_cluster(tmp_path):
     source = tmp_path / "a.csv"
     source.write_text("body\nx\n")
     with pytest.raises(DataError, match="has no column 'text'; it has body"):

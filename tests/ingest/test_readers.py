@@ -14,7 +14,7 @@ from umc_ray.ingest.sources import BadRow
 
 
 def read(path, columns=("text",), optional=(), groups=None):
-    """Rows as (number, values or reason)."""
+    """Return rows as (number, values or reason)."""
     rows = read_rows(str(path), columns, optional, 1000, groups)
     return [
         (number, str(values) if isinstance(values, BadRow) else values) for number, values in rows
@@ -65,7 +65,7 @@ def test_a_broken_csv_record_costs_one_row_even_if_its_quote_never_closes(tmp_pa
     ]
 
 
-def test_an_open_quote_is_given_up_when_a_field_gets_too_long(tmp_path):
+def test_an_unclosed_quote_ends_when_the_field_gets_too_long(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text('text\n"open\n' + "another line\n" * 20_000)
     found = read(path)
@@ -73,13 +73,13 @@ def test_an_open_quote_is_given_up_when_a_field_gets_too_long(tmp_path):
     assert found[1:] == [(row, {"text": "another line"}) for row in range(2, 20_002)]
 
 
-def test_tabs_separate_the_fields_of_a_packed_tsv_file(tmp_path):
+def test_fields_of_a_compressed_tsv_file_are_separated_by_tabs(tmp_path):
     path = tmp_path / "rows.TSV.gz"
     path.write_bytes(gzip.compress(b"id\ttext\n1\ta, b\n") + gzip.compress(b"2\tc\n"))
     assert [values["text"] for _, values in read(path)] == ["a, b", "c"]
 
 
-def test_a_packed_file_that_was_cut_off_gives_what_is_left_and_one_bad_row(tmp_path):
+def test_a_truncated_compressed_file_yields_its_rows_and_one_bad_row(tmp_path):
     path = tmp_path / "rows.jsonl.gz"
     lines = [json.dumps({"text": f"{row * 2654435761 % 2**32:x}"}) for row in range(20_000)]
     path.write_bytes(gzip.compress("\n".join(lines).encode(), 1)[:-1000])
@@ -144,12 +144,12 @@ def test_a_missing_column_is_an_error_that_names_the_columns_found(tmp_path, nam
         read(path, optional=["nor this"])
 
 
-def test_an_empty_csv_file_has_no_rows_and_no_columns_to_miss(tmp_path):
+def test_an_empty_csv_file_has_no_rows_and_is_no_error(tmp_path):
     (tmp_path / "rows.csv").touch()
     assert read(tmp_path / "rows.csv") == []
 
 
-def test_a_file_that_nobody_may_read_is_an_error_and_not_a_bad_row(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_an_error_and_not_a_bad_row(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
@@ -166,7 +166,7 @@ fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 @given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8))
-def test_whatever_csv_can_hold_comes_back(tmp_path_factory, records):
+def test_csv_fields_survive_a_round_trip(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("csv") / "rows.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("id", "text"), *records])

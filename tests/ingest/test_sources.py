@@ -7,17 +7,17 @@ from umc_ray.ingest.sources import (
     IMAGES,
     TABLES,
     BadRow,
-    beside,
     common_folder,
     list_files,
     locate,
     read_image,
+    resolve_path,
 )
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder of files, some hidden and some of another kind."""
+    """Create a folder of files, some of them hidden or of another kind."""
     names = ["b/2.csv", "b/1.JSONL", "b/deep/3.csv.gz", "a/4.csv", ".trash/5.csv", "b/._2.csv"]
     for name in [*names, "a/6.txt", "a/7.png", "run/9.csv", "run.csv", "c.parquet/8.parquet"]:
         path = tmp_path / name
@@ -27,8 +27,8 @@ def tree(tmp_path):
 
 
 def listed(tree, *sources):
-    found = list_files([f"{tree}/{source}" for source in sources], TABLES, without=f"{tree}/run")
-    return [[os.path.relpath(file.uri, tree) for file in files] for files in found.values()]
+    listing = list_files([f"{tree}/{source}" for source in sources], TABLES, exclude=f"{tree}/run")
+    return [[os.path.relpath(file.uri, tree) for file in files] for files in listing.values()]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_file_that_two_sources_name_belongs_to_the_first(tree):
     ]
 
 
-def test_a_name_with_wildcard_characters_is_taken_as_it_is(tmp_path):
+def test_an_existing_file_with_wildcard_characters_is_not_a_glob(tmp_path):
     (tmp_path / "50% [new]*?.csv").touch()
     assert listed(tmp_path, "50% [new]*?.csv") == [["50% [new]*?.csv"]]
 
@@ -93,7 +93,7 @@ def test_a_file_name_that_is_not_utf_8_is_an_error(tmp_path):
 
 
 def test_images_are_found_by_their_suffix(tree):
-    assert [file.uri for file in list_files([str(tree)], IMAGES, without="/run")[str(tree)]] == [
+    assert [file.uri for file in list_files([str(tree)], IMAGES, exclude="/run")[str(tree)]] == [
         f"{tree}/a/7.png"
     ]
 
@@ -114,9 +114,9 @@ def test_keys_are_relative_to_the_deepest_folder_of_all_sources(sources, folder)
 
 
 def test_paths_in_a_table_are_relative_to_its_folder():
-    assert beside("s3://bucket/x/table.csv", "images/1.png") == "s3://bucket/x/images/1.png"
-    assert beside("/x/table.csv", "/images/1.png") == "/images/1.png"
-    assert beside("/x/table.csv", "s3://bucket/1.png") == "s3://bucket/1.png"
+    assert resolve_path("s3://bucket/x/table.csv", "images/1.png") == "s3://bucket/x/images/1.png"
+    assert resolve_path("/x/table.csv", "/images/1.png") == "/images/1.png"
+    assert resolve_path("/x/table.csv", "s3://bucket/1.png") == "s3://bucket/1.png"
 
 
 def test_an_image_that_is_missing_or_too_large_is_a_bad_row(tmp_path):
@@ -131,12 +131,12 @@ def test_an_image_that_is_missing_or_too_large_is_a_bad_row(tmp_path):
         read_image(str(tmp_path), max_bytes=4)
 
 
-def test_an_address_of_an_unknown_kind_is_a_bad_row():
+def test_an_unsupported_address_is_a_bad_row():
     with pytest.raises(BadRow, match=r"unsupported address: gopher://host/1\.png"):
         locate("gopher://host/1.png")
 
 
-def test_a_bad_row_tells_its_detail_briefly_and_on_one_line():
+def test_the_detail_of_a_bad_row_is_short_and_on_one_line():
     assert (
         str(BadRow("broken JSON", "one\n two " + "x" * 300)) == f"broken JSON: one two {'x' * 192}"
     )

@@ -83,7 +83,7 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
     curated = submit(cluster, "python", "jobs/curate.py", path)
     assert curated.returncode == 0, curated.stdout + curated.stderr
-    assert "1 rounds are done: the budget of 30 labels is spent" in curated.stdout
+    assert "1 rounds finished: the budget of 30 labels is spent" in curated.stdout
     first, expected = results(run), results(reference.storage)
     assert first == {key: expected[key] for key in first}
 
@@ -98,7 +98,7 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
     ]
     scored = submit(cluster, "python", "jobs/score.py", *manifest)
     assert scored.returncode == 0, scored.stdout + scored.stderr
-    assert "30 samples are scored, 0 rows in quarantine" in scored.stdout
+    assert "30 samples scored, 0 rows in quarantine" in scored.stdout
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
 
     reported = submit(cluster, "python", "-m", "jobs.report", path)

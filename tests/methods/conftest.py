@@ -1,4 +1,4 @@
-"""What several tests of pure methods need."""
+"""Fixtures for the tests of pure methods."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture
 def one_thread():
-    """Many small products: where other processes run, two threads wait for each other."""
+    """Use one torch thread: on a busy machine, small products are slower with two."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

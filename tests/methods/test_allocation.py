@@ -7,7 +7,7 @@ from umc_ray.errors import DataError
 from umc_ray.methods.allocation import allocate
 
 
-def test_shares_of_a_round_number_are_given_exactly():
+def test_shares_that_are_whole_numbers_of_labels_are_exact():
     assert allocate([0.5, 0.3, 0.2], 10, floor=0.0, remaining_A=[9, 9, 9]).tolist() == [5, 3, 2]
 
 
@@ -20,21 +20,21 @@ def test_ties_go_to_the_earlier_arm():
     assert allocate([1, 1, 1], 4, floor=0.0, remaining_A=[9, 9, 9]).tolist() == [2, 1, 1]
 
 
-def test_a_floor_is_taken_from_the_larger_shares():
+def test_larger_shares_pay_for_the_floor():
     labels = allocate([0.9, 0.1, 0.0], 100, floor=0.1, remaining_A=[999] * 3)
     assert labels.tolist() == [80, 10, 10]
 
 
-def test_a_floor_that_no_budget_can_pay_becomes_an_even_split():
+def test_a_floor_above_an_even_split_becomes_an_even_split():
     assert allocate([1, 0, 0, 0], 8, floor=0.9, remaining_A=[9] * 4).tolist() == [2, 2, 2, 2]
 
 
-def test_what_a_small_arm_cannot_take_goes_to_the_others_by_their_shares():
+def test_labels_that_an_arm_cannot_take_go_to_the_others_by_their_shares():
     labels = allocate([0.5, 0.4, 0.1], 100, floor=0.0, remaining_A=[0, 999, 999])
     assert labels.tolist() == [0, 80, 20]
 
 
-def test_an_arm_without_a_share_takes_what_no_other_arm_can():
+def test_an_arm_with_share_0_takes_labels_that_no_other_arm_can():
     assert allocate([1.0, 0.0], 10, floor=0.0, remaining_A=[4, 9]).tolist() == [4, 6]
 
 
@@ -55,7 +55,7 @@ arms = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 10**6)), min_size=
 
 
 @given(arms, st.integers(0, 10**6), st.floats(0.0, 1.0))
-def test_every_allocation_keeps_its_promises(arms, budget, floor):
+def test_every_allocation_respects_total_bounds_and_floor(arms, budget, floor):
     shares = np.array([share for share, _ in arms])
     remaining = np.array([left for _, left in arms], dtype=np.int64)
     labels = allocate(shares, budget, floor=floor, remaining_A=remaining)

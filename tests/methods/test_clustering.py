@@ -23,9 +23,9 @@ def same_partition(a_N, b_N):
 
 def test_separate_blobs_are_found():
     x_ND, truth_N = blobs()
-    found = kmeans(x_ND, 6, seed=0)
-    assert same_partition(found.labels_N, truth_N)
-    assert (found.n_empty, found.backend) == (0, "torch")
+    clusters = kmeans(x_ND, 6, seed=0)
+    assert same_partition(clusters.labels_N, truth_N)
+    assert (clusters.n_empty, clusters.backend) == (0, "torch")
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -57,14 +57,14 @@ def test_a_start_on_a_sample_is_nearly_as_good_as_one_on_all(monkeypatch):
     assert full < 1.03 * kmeans(x_ND, 20, seed=0).inertia
 
 
-def test_what_comes_back_fits_together():
+def test_labels_centers_and_inertia_are_consistent():
     x_ND, _ = blobs(spread=3.0)
     weight_N = torch.linspace(0.1, 2, len(x_ND))
-    found = kmeans(x_ND, 25, seed=3, sample_weight_N=weight_N)
-    distances_NK = np.linalg.norm(x_ND.numpy()[:, None] - found.centers_KD, axis=2)
-    np.testing.assert_array_equal(distances_NK.argmin(1), found.labels_N)
+    clusters = kmeans(x_ND, 25, seed=3, sample_weight_N=weight_N)
+    distances_NK = np.linalg.norm(x_ND.numpy()[:, None] - clusters.centers_KD, axis=2)
+    np.testing.assert_array_equal(distances_NK.argmin(1), clusters.labels_N)
     by_hand = (weight_N.numpy() * distances_NK.min(1) ** 2).sum()
-    assert found.inertia == pytest.approx(by_hand, rel=1e-4)
+    assert clusters.inertia == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_clusters_and_another_gives_others():
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_clusters_and_another_gives_others():
     assert not same_partition(first.labels_N, other.labels_N)
 
 
-def test_blocks_do_not_show_in_the_clusters(monkeypatch):
+def test_the_block_size_does_not_change_the_clusters(monkeypatch):
     x_ND, _ = blobs(spread=2.0)
     whole = kmeans(x_ND, 30, seed=0)
     monkeypatch.setattr(clustering, "_BLOCK", 64)
@@ -85,11 +85,11 @@ def test_blocks_do_not_show_in_the_clusters(monkeypatch):
 @given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 60), st.integers(0, 3))
 def test_clusters_never_outnumber_distinct_points(n_distinct, copies, k, seed):
     points_ND = torch.randn(n_distinct, 7, generator=torch.Generator().manual_seed(seed)) + 50
-    found = kmeans(points_ND.repeat(copies, 1), k, seed=seed)
-    assert len(found.centers_KD) == min(k, n_distinct) == k - found.n_empty
-    assert sorted(set(found.labels_N.tolist())) == list(range(len(found.centers_KD)))
+    clusters = kmeans(points_ND.repeat(copies, 1), k, seed=seed)
+    assert len(clusters.centers_KD) == min(k, n_distinct) == k - clusters.n_empty
+    assert sorted(set(clusters.labels_N.tolist())) == list(range(len(clusters.centers_KD)))
     if k >= n_distinct:
-        assert found.inertia < 1e-3
+        assert clusters.inertia < 1e-3
 
 
 def test_an_empty_cluster_moves_to_the_farthest_point():
@@ -99,10 +99,10 @@ def test_an_empty_cluster_moves_to_the_farthest_point():
     assert sorted(centers_KD[:, 0].tolist()) == [1.0, 10.0]
 
 
-def test_weights_pull_centers():
+def test_weights_move_centers():
     x_ND = torch.tensor([[0.0], [1.0]])
-    found = kmeans(x_ND, 1, seed=0, sample_weight_N=torch.tensor([1.0, 3.0]))
-    assert found.centers_KD[0, 0] == pytest.approx(0.75)
+    clusters = kmeans(x_ND, 1, seed=0, sample_weight_N=torch.tensor([1.0, 3.0]))
+    assert clusters.centers_KD[0, 0] == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_weights_pull_centers():
         (torch.zeros(2, 1), torch.ones(3), "2 weights"),
     ],
 )
-def test_bad_points_and_weights_are_refused(x_ND, weight_N, message):
+def test_bad_points_and_weights_are_an_error(x_ND, weight_N, message):
     with pytest.raises(DataError, match=message):
         kmeans(x_ND, 1, seed=0, sample_weight_N=weight_N)
 
 
-def test_no_clusters_are_refused():
-    with pytest.raises(ConfigError, match="asked for 0"):
+def test_zero_clusters_are_an_error():
+    with pytest.raises(ConfigError, match="got k = 0"):
         kmeans(torch.zeros(2, 1), 0, seed=0)
 
 
@@ -129,19 +129,19 @@ def test_no_clusters_are_refused():
 def test_density_finds_blobs_and_leaves_noise_out(method, eps):
     x_ND, truth_N = blobs()
     x_ND = torch.cat([x_ND, torch.full((1, 5), 1000.0)])
-    found = density_clusters(x_ND, method, eps=eps)
-    assert found.labels_N[-1] == -1
-    inside = found.labels_N[:-1] >= 0
-    assert same_partition(found.labels_N[:-1][inside], truth_N[inside])
-    nearest = np.linalg.norm(x_ND.numpy()[:, None] - found.centers_KD, axis=2).argmin(1)
-    np.testing.assert_array_equal(nearest[:-1][inside], found.labels_N[:-1][inside])
+    clusters = density_clusters(x_ND, method, eps=eps)
+    assert clusters.labels_N[-1] == -1
+    inside = clusters.labels_N[:-1] >= 0
+    assert same_partition(clusters.labels_N[:-1][inside], truth_N[inside])
+    nearest = np.linalg.norm(x_ND.numpy()[:, None] - clusters.centers_KD, axis=2).argmin(1)
+    np.testing.assert_array_equal(nearest[:-1][inside], clusters.labels_N[:-1][inside])
 
 
 def test_points_that_are_all_noise_give_no_clusters():
     x_ND = torch.arange(20.0)[:, None] * 100
-    found = density_clusters(x_ND, "dbscan", eps=1.0)
-    assert found.centers_KD.shape == (0, 1)
-    assert found.inertia == 0
+    clusters = density_clusters(x_ND, "dbscan", eps=1.0)
+    assert clusters.centers_KD.shape == (0, 1)
+    assert clusters.inertia == 0
 
 
 def test_density_needs_a_known_method_and_a_radius():
@@ -151,7 +151,7 @@ def test_density_needs_a_known_method_and_a_radius():
         density_clusters(torch.zeros(3, 1), "dbscan")
 
 
-def test_cuml_is_used_only_beside_a_gpu(monkeypatch):
+def test_cuml_is_used_only_with_a_gpu(monkeypatch):
     monkeypatch.setattr(clustering, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert backend() == "torch"

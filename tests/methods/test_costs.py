@@ -4,20 +4,20 @@ import pytest
 from umc_ray.methods.costs import PRIOR_ANSWERS, expected_seconds
 
 
-def test_equal_times_are_the_cost():
+def test_equal_times_are_the_estimate():
     assert expected_seconds([4.0, 4.0, 4.0], [0, 0, 1], 2) == pytest.approx([4.0, 4.0])
 
 
-def test_of_two_domains_with_many_answers_each_has_its_own_mean():
+def test_domains_with_many_answers_get_their_own_mean():
     rng = np.random.default_rng(0)
     times = np.concatenate(
         [rng.lognormal(np.log(3), 0.5, 2000), rng.lognormal(np.log(9), 0.5, 2000)]
     )
-    found = expected_seconds(times, np.repeat([0, 1], 2000), 2)
-    assert found == pytest.approx([3 * np.exp(0.125), 9 * np.exp(0.125)], rel=0.05)
+    expected = expected_seconds(times, np.repeat([0, 1], 2000), 2)
+    assert expected == pytest.approx([3 * np.exp(0.125), 9 * np.exp(0.125)], rel=0.05)
 
 
-def test_few_answers_are_drawn_towards_all_and_none_get_that():
+def test_few_answers_are_shrunk_towards_the_overall_mean():
     times, domain_keys = [2.0] * 30 + [32.0] * 10, [0] * 30 + [1] * 10
     few = expected_seconds(times, domain_keys, 3)
     overall = np.exp((30 * np.log(2) + 10 * np.log(32)) / 40)  # 4
@@ -25,7 +25,7 @@ def test_few_answers_are_drawn_towards_all_and_none_get_that():
     assert few[1:] == pytest.approx([halfway, overall])
 
 
-def test_a_coffee_break_changes_little():
+def test_an_outlier_changes_little():
     rng = np.random.default_rng(1)
     times = rng.lognormal(np.log(5), 0.4, 40)
     usual = expected_seconds(times, [0] * 40, 1)[0]
@@ -34,5 +34,5 @@ def test_a_coffee_break_changes_little():
     assert times.mean() > 10 * usual
 
 
-def test_no_time_at_all_is_a_tenth_of_a_second():
+def test_times_have_a_minimum_of_a_tenth_of_a_second():
     assert expected_seconds([0.0, 0.0], [0, 0], 1) == pytest.approx([0.1])

@@ -18,7 +18,7 @@ def points(n=40, d=3, seed=0):
 
 
 def exhaustive_coverage(x_ND, weights_N, batch, labeled_LD):
-    """Pick greedily by evaluating the covered similarity of every possible next set."""
+    """Pick greedily by evaluating the covered similarity for every possible next pick."""
     width = x_ND.var(0).sum()
     if len(labeled_LD):
         width = squared_distances(labeled_LD, x_ND).min(0).mean()
@@ -60,7 +60,7 @@ def test_a_sample_of_references_covers_nearly_as_well(monkeypatch):
 
 def test_lazy_picks_equal_eager_ones_and_evaluate_less(monkeypatch):
     monkeypatch.setattr(coverage, "_REFRESH", 2)
-    # gain of a set of numbers = how many it adds to those covered
+    # the gain of a set is the number of elements that it adds to the covered ones
     rng = np.random.default_rng(0)
     covers = [set(rng.integers(0, 900, size=rng.integers(1, 40))) for _ in range(400)]
     evaluated = []
@@ -74,9 +74,9 @@ def test_lazy_picks_equal_eager_ones_and_evaluate_less(monkeypatch):
     n_evaluated = len(evaluated)
     eager = []
     for _ in range(30):
-        found = gains(np.arange(400), eager)
-        found[eager] = -1
-        eager.append(int(found.argmax()))
+        gain_N = gains(np.arange(400), eager)
+        gain_N[eager] = -1
+        eager.append(int(gain_N.argmax()))
     assert lazy == eager
     assert n_evaluated < 400 * 30 / 2
 
@@ -105,5 +105,5 @@ def test_typicality_is_the_inverse_mean_distance_to_the_nearest(monkeypatch, ker
     np.testing.assert_allclose(typicality(x_ND, 4), expected, rtol=1e-3)
 
 
-def test_a_point_alone_is_not_typical():
+def test_a_single_point_has_typicality_0():
     assert typicality(np.ones((1, 3), np.float32)).tolist() == [0]

@@ -30,17 +30,17 @@ def test_ids_never_change_between_versions():
 def test_ids_depend_on_every_name_and_are_not_negative():
     keys = ["a", "b", "a\0b"]
     names = [("t", "d", "pool"), ("t", "d", "test"), ("t", "e", "pool"), ("u", "d", "pool")]
-    found = np.concatenate([sample_ids(*each, keys) for each in names])
-    assert found.dtype == np.int64
-    assert len(np.unique(found)) == 12
-    assert (found >= 0).all()
+    ids_N = np.concatenate([sample_ids(*name, keys) for name in names])
+    assert ids_N.dtype == np.int64
+    assert len(np.unique(ids_N)) == 12
+    assert (ids_N >= 0).all()
 
 
-def test_ids_of_nothing_are_empty():
+def test_no_keys_give_no_ids():
     assert sample_ids("t", "d", "pool", []).shape == (0,)
 
 
-def test_content_hash_tells_contents_apart():
+def test_different_contents_have_different_hashes():
     assert content_hash(b"a") == content_hash(b"a") != content_hash(b"b")
     assert len(content_hash(b"")) == 16
 
@@ -57,7 +57,7 @@ def test_mixing_gives_the_published_outputs_of_splitmix64():
 
 
 @pytest.mark.parametrize("numbers", [ids(100_000), np.arange(100_000)], ids=["hashes", "counts"])
-def test_draws_are_uniform_and_independent_between_purposes_and_seeds(numbers):
+def test_draws_are_uniform_and_independent_across_purposes_and_seeds(numbers):
     draws = [uniform(numbers, *each) for each in [(0, "audit"), (0, "random"), (1, "audit")]]
     for draw in draws:
         assert draw.min() >= 0
@@ -78,7 +78,7 @@ def test_a_draw_does_not_depend_on_the_other_samples():
 
 
 def brute_force(rows, forbidden):
-    """Go through the rows one by one, as a reader of the definition would."""
+    """Apply the definition row by row."""
     seen, kept, represented_by = set(), {}, []
     for row, (key, content, _) in enumerate(rows):
         if key in seen or content in forbidden:
@@ -90,11 +90,11 @@ def brute_force(rows, forbidden):
         first: [rows[row][2] for row, by in enumerate(represented_by) if by == first]
         for first in kept.values()
     }
-    known = {first: [each for each in found if each != UNKNOWN] for first, found in labels.items()}
+    known = {first: [x for x in given if x != UNKNOWN] for first, given in labels.items()}
     return (
         represented_by,
-        [(first, [*found, UNKNOWN][0]) for first, found in known.items()],
-        sum(len(set(found)) > 1 for found in known.values()),
+        [(first, [*given, UNKNOWN][0]) for first, given in known.items()],
+        sum(len(set(given)) > 1 for given in known.values()),
     )
 
 
@@ -103,20 +103,20 @@ rows = st.lists(st.tuples(st.integers(0, 30), contents, st.integers(UNKNOWN, 2))
 
 
 @given(rows, st.sets(contents, max_size=2))
-def test_duplicates_are_those_that_brute_force_finds(rows, forbidden):
-    found = deduplicate(
+def test_duplicates_agree_with_brute_force(rows, forbidden):
+    duplicates = deduplicate(
         np.array([key for key, _, _ in rows], dtype=np.int64),
         np.array([content for _, content, _ in rows], dtype=np.uint64).reshape(-1, 2),
         np.array([label for _, _, label in rows], dtype=np.int16),
         np.array(sorted(forbidden), dtype=np.uint64).reshape(-1, 2),
     )
     represented_by, kept, conflicts = brute_force(rows, forbidden)
-    assert found.represented_by_N.tolist() == represented_by
-    assert list(zip(found.kept_R.tolist(), found.labels_R.tolist(), strict=True)) == kept
-    assert found.conflicts == conflicts
-    dropped = found.repeated_N | found.leaked_N
+    assert duplicates.represented_by_N.tolist() == represented_by
+    assert list(zip(duplicates.kept_R.tolist(), duplicates.labels_R.tolist(), strict=True)) == kept
+    assert duplicates.conflicts == conflicts
+    dropped = duplicates.repeated_N | duplicates.leaked_N
     assert dropped.tolist() == [by == -1 for by in represented_by]
-    assert not (found.repeated_N & found.leaked_N).any()
+    assert not (duplicates.repeated_N & duplicates.leaked_N).any()
 
 
 def test_contents_that_share_half_a_hash_are_different():

@@ -26,7 +26,7 @@ def candidates(n, distinct=None, seed=0, d=6):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @settings(max_examples=25)
 @given(st.integers(0, 40), st.integers(0, 50), st.integers(1, 40), st.integers(0, 5), st.data())
-def test_picks_are_unique_as_many_as_asked_and_independent_of_order(
+def test_picks_are_unique_complete_and_independent_of_the_order(
     strategy, n, batch, distinct, n_labeled, data
 ):
     pool = candidates(n, distinct)
@@ -41,13 +41,13 @@ def test_picks_are_unique_as_many_as_asked_and_independent_of_order(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_only_some_strategies_look_at_what_is_labeled(strategy):
+def test_only_informed_strategies_use_the_labeled_samples(strategy):
     pool = candidates(60)
     alone = select(strategy, pool, 12, seed=7)
-    labeled_LD = pool.embeddings_ND[alone]  # what it would take is there already
+    labeled_LD = pool.embeddings_ND[alone]  # the samples that it would pick are labeled
     answers = {"labeled_embeddings": labeled_LD, "labeled_answers": np.arange(12) // 9}
-    beside = select(strategy, pool, 12, seed=7, **answers)
-    assert (beside.tolist() == alone.tolist()) == (strategy not in INFORMED)
+    informed = select(strategy, pool, 12, seed=7, **answers)
+    assert (informed.tolist() == alone.tolist()) == (strategy not in INFORMED)
 
 
 def test_top_takes_the_most_informative_and_breaks_ties_by_id():
@@ -73,18 +73,18 @@ def test_power_draws_in_proportion_to_the_acquisition():
     )
 
 
-def test_what_lies_next_to_a_rare_class_comes_in_turns_with_what_is_uncertain():
+def test_rare_alternates_between_neighbors_of_rare_classes_and_uncertain_samples():
     # on a line: one rare label at 10, common ones at 0 and 20; candidates in between
     labeled_LD = np.array([[0], [20], [20], [10]], np.float32)
     x_ND = np.array([[1], [9], [14], [18], [11.5], [5]], np.float32)
     pool = Candidates(np.arange(6), np.array([0, 0, 0, 0, 0, 9], np.float32), x_ND)
     known = {"labeled_embeddings": labeled_LD, "labeled_answers": np.array([0, 0, 0, 1])}
     assert select("rare", pool, 3, seed=0, **known).tolist() == [1, 5, 4]
-    alone, unsure = (
+    alone, uncertain = (
         select(strategy, pool, 3, seed=0, labeled_embeddings=labeled_LD).tolist()
         for strategy in ("rare", "uncertainty_herding")
     )
-    assert alone == unsure
+    assert alone == uncertain
 
 
 def test_adaptive_covers_with_few_labels_and_clusters_the_least_certain_with_many():
@@ -93,18 +93,18 @@ def test_adaptive_covers_with_few_labels_and_clusters_the_least_certain_with_man
     pool = Candidates(np.arange(90), acquisition_N, x_ND)
     for count, strategy in ((199, "uncertainty_herding"), (200, "cluster")):
         labeled_LD = rng.normal(size=(count, 4)).astype(np.float32)
-        found = select("adaptive", pool, 3, seed=0, labeled_embeddings=labeled_LD)
-        seen = pool
+        picks = select("adaptive", pool, 3, seed=0, labeled_embeddings=labeled_LD)
+        subset = pool
         rows = np.arange(90)
         if strategy == "cluster":
             rows = np.sort(np.argsort(-acquisition_N)[:60])
-            seen = Candidates(rows, acquisition_N[rows], x_ND[rows])
-        expected = rows[select(strategy, seen, 3, seed=0, labeled_embeddings=labeled_LD)]
-        assert found.tolist() == expected.tolist()
+            subset = Candidates(rows, acquisition_N[rows], x_ND[rows])
+        expected = rows[select(strategy, subset, 3, seed=0, labeled_embeddings=labeled_LD)]
+        assert picks.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("strategy", ["cluster", "herding", "uncertainty_herding", "typical"])
-def test_each_group_is_asked_about_once(strategy):
+def test_each_group_gets_one_pick(strategy):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(8), 12)
     x_ND = (100 * np.eye(8)[groups] + rng.normal(size=(96, 8))).astype(np.float32)
@@ -114,7 +114,7 @@ def test_each_group_is_asked_about_once(strategy):
 
 
 @pytest.mark.parametrize("strategy", ["herding", "typical", "kcenter"])
-def test_labeled_groups_are_asked_about_last(strategy):
+def test_labeled_groups_are_picked_last(strategy):
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(6), 10)
     x_ND = (100 * np.eye(6)[groups] + rng.normal(size=(60, 6))).astype(np.float32)
@@ -125,7 +125,7 @@ def test_labeled_groups_are_asked_about_last(strategy):
 
 
 def test_cluster_weighs_information_against_closeness_to_the_center():
-    # two far groups: in one the informative sample is central, in the other it is an outlier
+    # two distant groups: the informative sample is central in one and an outlier in the other
     x_ND = np.array([[0], [1], [-1], [100], [101], [99], [110]], np.float32)
     acquisition_N = np.array([0.9, 0.2, 0.2, 0.5, 0.5, 0.5, 0.6], np.float32)
     picks = select("cluster", Candidates(np.arange(7), acquisition_N, x_ND), 2, seed=0)
@@ -151,7 +151,7 @@ def test_badge_does_not_draw_a_gradient_twice():
     for seed in range(10):
         picks = select("badge", pool, 9, seed=seed)
         assert sorted((picks[:8] // 4).tolist()) == list(range(8))
-        # nothing is left to draw, so the most informative of the rest completes the batch
+        # no distinct gradient is left, so the most informative of the rest fills the batch
         assert picks[8] == max(set(range(32)) - set(picks[:8].tolist()))
 
 
@@ -167,7 +167,7 @@ def test_badge_draws_in_proportion_to_squared_gradient_distances():
     np.testing.assert_allclose(shares_N, mass_N / mass_N.sum(), atol=0.04)
 
 
-def test_what_cannot_be_selected_is_said():
+def test_invalid_requests_are_errors():
     pool = candidates(5)
     with pytest.raises(ConfigError, match=r"'best'.*random, top, power, cluster"):
         select("best", pool, 2, seed=0)
@@ -176,15 +176,15 @@ def test_what_cannot_be_selected_is_said():
     with pytest.raises(DataError, match="'acquisition_N': 4"):
         short = Candidates(pool.ids_N, pool.acquisition_N[:4], pool.embeddings_ND)
         select("top", short, 2, seed=0)
-    with pytest.raises(DataError, match="5 labeled samples came with 4 answers"):
+    with pytest.raises(DataError, match="got 5 labeled samples, but 4 answers"):
         x_ND = pool.embeddings_ND
         select("rare", pool, 2, seed=0, labeled_embeddings=x_ND, labeled_answers=np.arange(4))
-    with pytest.raises(DataError, match="asked for -1"):
+    with pytest.raises(DataError, match="cannot select -1"):
         select("top", pool, -1, seed=0)
 
 
 def learned_accuracy(strategy, seed):
-    """Average accuracy on digits over five batches of 20 after 20 random labels."""
+    """Return the mean accuracy on digits over five batches of 20 after 20 random labels."""
     x_ND, y_N = load_digits(return_X_y=True)
     x_ND = (x_ND / 16).astype(np.float32)
     order = np.random.default_rng(seed).permutation(len(x_ND))
@@ -203,8 +203,8 @@ def learned_accuracy(strategy, seed):
     return float(np.mean(accuracies[1:]))
 
 
-def test_labels_bought_by_clusters_teach_more_than_top_margins_and_those_more_than_random():
-    with threadpool_limits(1):  # threads that wait for each other make tiny fits 30 times slower
+def test_on_digits_cluster_beats_top_and_top_beats_random():
+    with threadpool_limits(1):  # tiny fits are 30 times slower with several threads
         means = {
             strategy: np.mean([learned_accuracy(strategy, seed) for seed in range(10)])
             for strategy in ("random", "top", "cluster")

@@ -17,21 +17,21 @@ def blobs(n=400, centers=6, spread=0.5):
 
 
 def held_by(x_ND, processes, parts=7):
-    """Cut points into parts and deal these to processes, last part first."""
-    found = dict(enumerate(np.array_split(x_ND, parts)))
-    numbers = list(found)[::-1]
-    held = [Shard((i, found[i]) for i in numbers[p::processes]) for p in range(processes)]
-    return lambda method, *arguments: [getattr(each, method)(*arguments) for each in held]
+    """Split points into parts and deal them to shards, last part first."""
+    by_number = dict(enumerate(np.array_split(x_ND, parts)))
+    numbers = list(by_number)[::-1]
+    held = [Shard((i, by_number[i]) for i in numbers[p::processes]) for p in range(processes)]
+    return lambda method, *arguments: [getattr(shard, method)(*arguments) for shard in held]
 
 
 def test_separate_blobs_are_found():
     x_ND, truth_N = blobs()
-    found = sharded_kmeans(held_by(x_ND, 3), 6, seed=0)
-    assert len(set(zip(found.labels_N.tolist(), truth_N.tolist(), strict=True))) == 6
-    assert (len(found.centers_KD), found.n_empty, found.backend) == (6, 0, "torch")
+    clusters = sharded_kmeans(held_by(x_ND, 3), 6, seed=0)
+    assert len(set(zip(clusters.labels_N.tolist(), truth_N.tolist(), strict=True))) == 6
+    assert (len(clusters.centers_KD), clusters.n_empty, clusters.backend) == (6, 0, "torch")
 
 
-def test_who_holds_which_part_does_not_show_in_a_single_bit():
+def test_the_result_does_not_depend_on_which_shard_holds_a_part():
     x_ND, _ = blobs(spread=4.0)
     one, three, seven = (sharded_kmeans(held_by(x_ND, n), 40, seed=1) for n in (1, 3, 7))
     for other in (three, seven):
@@ -41,22 +41,22 @@ def test_who_holds_which_part_does_not_show_in_a_single_bit():
     assert sharded_kmeans(held_by(x_ND, 1), 40, seed=2).inertia != one.inertia
 
 
-def test_from_the_same_start_it_is_kmeans_in_one_process():
+def test_with_the_same_start_it_equals_kmeans_in_one_process():
     x_ND, _ = blobs(spread=4.0)
-    centred_ND = torch.from_numpy(x_ND.astype(np.float32))
-    mean_D = centred_ND.mean(0)
-    centred_ND -= mean_D
-    start_KD = centred_ND[:25].numpy().copy()
-    start_KD[3] = 1000  # nothing is near: moves to the farthest point
+    centered_ND = torch.from_numpy(x_ND.astype(np.float32))
+    mean_D = centered_ND.mean(0)
+    centered_ND -= mean_D
+    start_KD = centered_ND[:25].numpy().copy()
+    start_KD[3] = 1000  # an empty cluster: moves to the farthest point
     weight_N = torch.ones(len(x_ND))
-    expected_KD = clustering._lloyd(centred_ND, weight_N, torch.tensor(start_KD), 20, 1e-3)
-    ask = held_by(x_ND, 3)
-    ask("begin", mean_D.numpy())
-    found_KD = shards._lloyd(ask, start_KD, mean_D.numpy(), 20, 1e-3)
-    np.testing.assert_allclose(found_KD, expected_KD.numpy(), atol=1e-4)
+    expected_KD = clustering._lloyd(centered_ND, weight_N, torch.tensor(start_KD), 20, 1e-3)
+    call = held_by(x_ND, 3)
+    call("begin", mean_D.numpy())
+    centers_KD = shards._lloyd(call, start_KD, mean_D.numpy(), 20, 1e-3)
+    np.testing.assert_allclose(centers_KD, expected_KD.numpy(), atol=1e-4)
 
 
-def test_its_own_seeding_is_nearly_as_good():
+def test_its_seeding_is_nearly_as_good():
     x_ND, _ = blobs(n=3000, centers=60, spread=1.0)
     points = torch.from_numpy(x_ND).float()
     ours = [sharded_kmeans(held_by(x_ND, 2), 40, seed=seed).inertia for seed in range(3)]
@@ -64,34 +64,34 @@ def test_its_own_seeding_is_nearly_as_good():
     assert np.mean(ours) < 1.05 * np.mean(theirs)
 
 
-def test_what_comes_back_fits_together():
+def test_labels_centers_and_inertia_are_consistent():
     x_ND, _ = blobs(spread=3.0)
-    found = sharded_kmeans(held_by(x_ND, 3), 25, seed=3)
-    distances_NK = np.linalg.norm(x_ND.astype(np.float64)[:, None] - found.centers_KD, axis=2)
-    np.testing.assert_array_equal(distances_NK.argmin(1), found.labels_N)
-    assert found.inertia == pytest.approx((distances_NK.min(1) ** 2).sum(), rel=1e-4)
+    clusters = sharded_kmeans(held_by(x_ND, 3), 25, seed=3)
+    distances_NK = np.linalg.norm(x_ND.astype(np.float64)[:, None] - clusters.centers_KD, axis=2)
+    np.testing.assert_array_equal(distances_NK.argmin(1), clusters.labels_N)
+    assert clusters.inertia == pytest.approx((distances_NK.min(1) ** 2).sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 4, 9])
 def test_clusters_never_outnumber_distinct_points(k):
     x_ND = np.tile(np.random.default_rng(0).normal(size=(4, 3)), (5, 1)).astype(np.float16)
-    found = sharded_kmeans(held_by(x_ND, 2), k, seed=0)
-    assert len(found.centers_KD) == min(k, 4) == k - found.n_empty
+    clusters = sharded_kmeans(held_by(x_ND, 2), k, seed=0)
+    assert len(clusters.centers_KD) == min(k, 4) == k - clusters.n_empty
     if k >= 4:
-        assert found.inertia < 1e-4
+        assert clusters.inertia < 1e-4
 
 
 def test_rows_that_are_not_finite_belong_to_no_cluster():
     x_ND, _ = blobs()
     broken_ND = np.insert(x_ND, [0, 100, 400], np.nan, axis=0)
-    found = sharded_kmeans(held_by(broken_ND, 2), 6, seed=0)
-    rows = np.flatnonzero(found.labels_N == -1)
+    clusters = sharded_kmeans(held_by(broken_ND, 2), 6, seed=0)
+    rows = np.flatnonzero(clusters.labels_N == -1)
     np.testing.assert_array_equal(rows, [0, 101, 402])
-    assert np.isfinite(found.centers_KD).all()
+    assert np.isfinite(clusters.centers_KD).all()
 
 
-def test_nothing_to_cluster_and_no_clusters_are_refused():
+def test_no_points_and_zero_clusters_are_errors():
     with pytest.raises(DataError, match="all shards are empty"):
         sharded_kmeans(held_by(np.full((3, 2), np.nan, np.float16), 1, parts=1), 1, seed=0)
-    with pytest.raises(ConfigError, match="asked for 0"):
+    with pytest.raises(ConfigError, match="got k = 0"):
         sharded_kmeans(held_by(np.ones((3, 2), np.float16), 1, parts=1), 0, seed=0)

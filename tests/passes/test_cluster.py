@@ -38,5 +38,5 @@ def test_one_actor_and_two_find_the_same_groups_to_the_last_bit(storage, ray_clu
 
 def test_more_actors_than_there_are_cpus_are_refused(storage, ray_cluster):
     parts, _ = write_groups(storage, [3] * 3)
-    with pytest.raises(ConfigError, match=r"3 x 1 CPU asked for .* room for 2"):
+    with pytest.raises(ConfigError, match=r"3 x 1 CPU .* has 2 available slots"):
         cluster_features(storage, FEATURES, parts, 3, seed=0, shards=3)

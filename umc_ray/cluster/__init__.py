@@ -1,1 +1,1 @@
-"""How work is spread over a Ray cluster: connect, what fits, streamed passes."""
+"""How work is spread over a Ray cluster: connecting, available slots, streamed passes."""

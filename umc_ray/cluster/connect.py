@@ -1,19 +1,19 @@
-"""Where Ray runs: the cluster that RAY_ADDRESS names, or a private one in this process's care."""
+"""Connect to Ray: to the cluster that RAY_ADDRESS names, or to a private local one."""
 
 import logging
 import os
 
 import ray
 
-NOISY = ("ray.data", "ray.train", "ray.serve")
+NOISY_LOGGERS = ("ray.data", "ray.train", "ray.serve")
 
 
 def connect() -> None:
-    """Join the cluster of RAY_ADDRESS (set inside a Ray job), or start a local one.
+    """Join the cluster that RAY_ADDRESS names (Ray jobs set it), or start a local one.
 
-    A local one ends with this process. It never joins another Ray that happens to run here.
+    A local cluster ends with this process. Another Ray that runs on this machine is never joined.
     """
-    for name in NOISY:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     if ray.is_initialized():
         return

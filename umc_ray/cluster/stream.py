@@ -1,13 +1,13 @@
-"""Passes over a pool: names of parts stream through Ray Data, workers read and write the files.
+"""Passes over a pool: Ray Data distributes references to parts, workers read and write the files.
 
-On cached features the object store, not the arithmetic, sets the pace: rows that travel through it
-cost six times as much as opening the file where it is needed. So a pass moves references. Each
-part's output is one file, written whole, with the worker's summary in its footer: a part that has
-its file is done, and that is the whole of resume.
+On cached features the object store is the bottleneck, not the arithmetic: sending rows through it
+costs six times as much as opening the file where it is needed. So a pass sends references only.
+The output of a part is one file, written atomically, with the worker's summary in its footer. A
+part that has its file is done; that is all that resuming needs.
 
-Every use of Ray Data and of its compute strategies is in this file. Ray does a task again whose
-process or node died, in another process, as often as that happens; here it goes on behind the part
-at which it died, and the pass ends when one part costs several processes.
+Every use of Ray Data and of its compute strategies is in this file. When a process or node dies,
+Ray repeats the task in another process, without a limit. Here the repeated task continues with the
+part at which the first one died, and the pass fails if one part kills several processes.
 """
 
 import json
@@ -26,34 +26,40 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.data.exceptions import ExecutionTimeoutError
 
 from umc_ray import errors
-from umc_ray.cluster.resources import ANY_NODE, Labels, check_resources, cpus, room
+from umc_ray.cluster.resources import (
+    ANY_NODE,
+    Labels,
+    available_slots,
+    check_resources,
+    cpus_per_process,
+)
 from umc_ray.errors import StageError, UmcError
-from umc_ray.storage import Storage
+from umc_ray.storage import Storage, deepest_common_folder
 
 logger = logging.getLogger(__name__)
 
 Summary = dict[str, Any]
-"""What a worker tells about an item: small, JSON; `rows` counts the rows it worked through."""
+"""What a worker reports about an item: a small JSON object; `rows` counts the rows it read."""
 
 OnRows = Callable[[int], None]
-"""Called with the number of rows that were just finished."""
+"""Callback with the number of rows that were just finished."""
 
 NO_PROGRESS_TIMEOUT_S = 600
 
-TRIES = 3
-"""Processes that may die of a part before the pass ends; Ray alone would never stop."""
+MAX_ATTEMPTS = 3
+"""Processes that one part may kill before the pass fails; Ray alone would retry forever."""
 
 TASKS_PER_CPU = 4
 MAX_ITEMS_PER_TASK = 16
-"""A task costs 15 ms of processor time, as much as scoring 5,000 rows: so tasks are few, but enough
-that every CPU is busy to the end, and none so long that progress stands still."""
+"""A task costs 15 ms of CPU time, as much as scoring 5,000 rows. So there are few tasks, but enough
+to keep every CPU busy to the end, and each is short enough to report progress often."""
 
 Item = TypeVar("Item")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 
 
 class Worker(Protocol[ItemIn]):
-    """The work of a pass: cheap to send; what is dear to load is cached in the process."""
+    """The work of a pass: cheap to send; what is expensive to load is cached in the process."""
 
     @property
     def storage(self) -> Storage:
@@ -71,9 +77,9 @@ class Worker(Protocol[ItemIn]):
 
 @dataclass(frozen=True)
 class Compute:
-    """Where a pass runs: `actors` processes that keep a model, or 0 for stateless tasks.
+    """Where a pass runs: on `actors` processes that keep a model, or in stateless tasks if 0.
 
-    With `max_actors`, more are started as the cluster grows. Only nodes with the labels take part.
+    With `max_actors`, the pool grows with the cluster. Only nodes with the labels take part.
     """
 
     actors: int = 0
@@ -82,13 +88,13 @@ class Compute:
     max_actors: int | None = None
 
     def for_items(self, items: int) -> Self:
-        """Ask for no more actors than there are items."""
-        most = None if self.max_actors is None else min(self.max_actors, items)
+        """Return a copy with at most one actor per item."""
+        limit = None if self.max_actors is None else min(self.max_actors, items)
         actors = min(self.actors, items)
-        return replace(self, actors=actors, max_actors=None if most == actors else most)
+        return replace(self, actors=actors, max_actors=None if limit == actors else limit)
 
     def strategy(self) -> ActorPoolStrategy | TaskPoolStrategy:
-        """Return Ray Data's form of it; a pool is fixed unless asked: it grows one by one."""
+        """Return the compute strategy for Ray Data; an actor pool has a fixed size by default."""
         if not self.actors:
             return TaskPoolStrategy()
         if self.max_actors is None:
@@ -96,8 +102,8 @@ class Compute:
         return ActorPoolStrategy(min_size=self.actors, max_size=self.max_actors)
 
 
-class _Step(Generic[Item]):
-    """Adapts a worker to Ray Data, which speaks in batches of rows: all items of a task."""
+class _ItemRunner(Generic[Item]):
+    """Adapts a worker to Ray Data: one batch of rows holds the indices of a task's items."""
 
     def __init__(self, worker: Worker[Item], items: Sequence[Item]) -> None:
         self.worker, self.items = worker, items
@@ -105,38 +111,37 @@ class _Step(Generic[Item]):
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         rows, failure = 0, ""
         try:
-            begun = self._begin(batch["index"][0])
+            attempt = self._record_attempt(batch["index"][0])
             for index in batch["index"]:
-                rows += self._do(self.items[index], begun)["rows"]
+                rows += self._run_unless_done(self.items[index], attempt)["rows"]
         except UmcError as error:
-            # Ray Data loses an error's type and cause on the way: what a user can meet
-            # travels as a value.
+            # Ray Data loses an error's type and cause, so errors meant for users are returned.
             failure = f"{type(error).__name__}:{error}"
         return {"rows": np.array([rows]), "failure": np.array([failure])}
 
-    def _begin(self, task: int) -> int:
-        """Note that a task begins; returns how often it did."""
-        folder = f"{_tries(self.worker)}/{task}"
+    def _record_attempt(self, task: int) -> int:
+        """Record that a task starts; returns how many times it has started."""
+        folder = f"{_attempts_folder(self.worker)}/{task}"
         self.worker.storage.write_bytes(f"{folder}/{uuid.uuid4().hex}", b"")
         return len(self.worker.storage.keys(folder))
 
-    def _do(self, item: Item, begun: int) -> Summary:
-        """Do an item unless an earlier try of the task has done it."""
-        if begun == 1:
+    def _run_unless_done(self, item: Item, attempt: int) -> Summary:
+        """Run an item, unless an earlier attempt at the task has finished it."""
+        if attempt == 1:
             return run_item(self.worker, item)
         storage, key = self.worker.storage, self.worker.output_key(item)
         if storage.exists(key):
-            return _summary(storage, key)
-        if begun > TRIES:
+            return _read_summary(storage, key)
+        if attempt > MAX_ATTEMPTS:
             raise StageError(
-                f"{TRIES} processes died, one after the other, while they made {key} in "
-                f"{storage.root}: was there too little memory? Ray's logs say more"
+                f"{MAX_ATTEMPTS} processes died in a row while writing {key} in {storage.root}; "
+                "they may have run out of memory: see Ray's logs"
             )
         return run_item(self.worker, item)
 
 
 def run_item(worker: Worker[Item], item: Item) -> Summary:
-    """Do the work of one item and store it; what a Ray worker does, callable without Ray."""
+    """Process one item and store its output; Ray workers call this, and it runs without Ray too."""
     table, summary = worker.process(item)
     metadata = {**(table.schema.metadata or {}), b"summary": json.dumps(summary).encode()}
     worker.storage.write_table(worker.output_key(item), table.replace_schema_metadata(metadata))
@@ -152,41 +157,43 @@ def stream(
     """Run a worker over all items that have no output yet.
 
     Returns:
-        The summaries of all items, in their order, also of those done before.
+        The summaries of all items in order, including items that were done before.
 
     Raises:
-        ConfigError: the cluster has no room for the actors.
-        StageError: the worker failed, or nothing moved for a long time.
+        ConfigError: the actors do not fit on the cluster.
+        StageError: the worker failed, or the pass made no progress for a long time.
     """
-    done = set(worker.storage.keys(_common_folder([worker.output_key(item) for item in items])))
+    keys = [worker.output_key(item) for item in items]
+    done = set(worker.storage.keys(deepest_common_folder(key.split("/")[:-1] for key in keys)))
     todo = [item for item in items if worker.output_key(item) not in done]
     if todo:
         compute = compute.for_items(len(todo))
         check_resources(max(compute.actors, 1), compute.num_gpus, compute.labels)
-        worker.storage.delete(_tries(worker))
+        worker.storage.delete(_attempts_folder(worker))
         _run(worker, todo, compute, on_rows)
-        worker.storage.delete(_tries(worker))
-    return read_summaries(worker.storage, [worker.output_key(item) for item in items])
+        worker.storage.delete(_attempts_folder(worker))
+    return read_summaries(worker.storage, keys)
 
 
 def _run(
     worker: Worker[Item], todo: Sequence[Item], compute: Compute, on_rows: OnRows | None
 ) -> None:
     """Stream the items through Ray Data."""
-    _configure()
-    step: Any = _Step(worker, todo)
-    arguments: dict[str, Any] = {"num_cpus": cpus(compute.num_gpus)}
+    _configure_ray_data()
+    runner: Any = _ItemRunner(worker, todo)
+    arguments: dict[str, Any] = {"num_cpus": cpus_per_process(compute.num_gpus)}
     if compute.labels:
         arguments["label_selector"] = dict(compute.labels)
     if compute.num_gpus:
         arguments["num_gpus"] = compute.num_gpus
     if compute.actors:
-        step, arguments["fn_constructor_args"] = _Step, (worker, todo)
+        runner, arguments["fn_constructor_args"] = _ItemRunner, (worker, todo)
     indices = ray.data.from_items(
-        [{"index": i} for i in range(len(todo))], override_num_blocks=_tasks(len(todo), compute)
+        [{"index": i} for i in range(len(todo))],
+        override_num_blocks=_task_count(len(todo), compute),
     )
     finished = indices.map_batches(
-        step,
+        runner,
         batch_size=1 if compute.actors else None,
         batch_format="numpy",
         compute=compute.strategy(),
@@ -203,45 +210,34 @@ def _run(
         raise StageError(f"{type(worker).__name__} failed: {error}") from error
 
 
-def _tries(worker: Worker[Any]) -> str:
-    """Name the folder that counts how often each task was begun."""
+def _attempts_folder(worker: Worker[Any]) -> str:
+    """Return the folder with one file for each attempt at a task."""
     return f"tries/{type(worker).__name__}"
 
 
-def _tasks(items: int, compute: Compute) -> int:
-    """Return how many tasks do the items; an actor takes them one by one."""
+def _task_count(items: int, compute: Compute) -> int:
+    """Return the number of tasks to split the items into; an actor gets one item at a time."""
     if compute.actors:
         return items
-    even = TASKS_PER_CPU * max(1, room(0, compute.labels))
-    return min(items, max(even, math.ceil(items / MAX_ITEMS_PER_TASK)))
+    balanced = TASKS_PER_CPU * max(1, available_slots(0, compute.labels))
+    return min(items, max(balanced, math.ceil(items / MAX_ITEMS_PER_TASK)))
 
 
-def _configure() -> None:
-    """Set what Ray Data needs for small items on small machines."""
+def _configure_ray_data() -> None:
+    """Tune Ray Data for small items on small machines."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    # Reserving a share of the cluster for each operator starts every pass with one task at a time.
+    # With reserved resources per operator, every pass would start with one task at a time.
     context.op_resource_reservation_enabled = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
 
 
 def read_summaries(storage: Storage, keys: Sequence[str]) -> list[Summary]:
-    """Read the summaries out of the footers of finished files."""
+    """Read the summaries from the footers of finished files."""
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda key: _summary(storage, key), keys))
+        return list(pool.map(lambda key: _read_summary(storage, key), keys))
 
 
-def _summary(storage: Storage, key: str) -> Summary:
+def _read_summary(storage: Storage, key: str) -> Summary:
     summary: Summary = json.loads(storage.read_schema(key).metadata[b"summary"])
     return summary
-
-
-def _common_folder(keys: Sequence[str]) -> str:
-    """Return the deepest folder that holds all keys."""
-    folders = [key.split("/")[:-1] for key in keys]
-    common = []
-    for steps in zip(*folders, strict=False):
-        if len(set(steps)) > 1:
-            break
-        common.append(steps[0])
-    return "/".join(common)

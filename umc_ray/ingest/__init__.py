@@ -1,1 +1,1 @@
-"""From sources to a pool: stable ids, exact duplicates kept once, bad rows in quarantine."""
+"""Ingest sources into a pool: stable ids, exact duplicates kept once, bad rows in quarantine."""

@@ -1,7 +1,7 @@
-"""Rows of table files: Parquet, JSON lines, CSV; in bounded memory, whatever is broken.
+"""Read rows of table files (Parquet, JSON lines, CSV) in bounded memory, even if they are broken.
 
-A row that cannot be read is a `BadRow` in the place of the row, so that one broken line costs one
-row and not its file. Only a file that nobody could read (no permission, no network) is an error.
+A row that cannot be read is replaced by a `BadRow`, so that a broken line costs one row, not the
+file. An error is raised only if the file is inaccessible (no permission, no network).
 """
 
 import csv
@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from umc_ray.errors import DataError
-from umc_ray.ingest.sources import BadRow, locate, unreadable
+from umc_ray.ingest.sources import BadRow, locate, read_error
 
 MAX_LINE_CHARS = 1 << 26
-FIELD_CHARS = 1 << 17  # of a CSV field are read at least, whatever a text may have
-BATCH_BYTES = 1 << 25  # of a Parquet file, uncompressed, in memory at once
+MIN_FIELD_CHARS = 1 << 17  # lower bound for the size limit of a CSV field
+BATCH_BYTES = 1 << 25  # uncompressed bytes of a Parquet file in memory at once
 
 Values = Mapping[str, Any]
 
@@ -30,13 +30,13 @@ def read_rows(
     max_chars: int,
     groups: range | None = None,
 ) -> Iterator[tuple[int, Values | BadRow]]:
-    """Read a table file row by row in bounded memory; rows count from 1, without a header.
+    """Yield numbered rows of a table file in bounded memory; rows count from 1, after the header.
 
-    `max_chars` bounds a CSV field. `groups` names the row groups of a Parquet file to read. A file
-    that breaks off is a BadRow with the number of the row where it did.
+    `max_chars` limits the length of a CSV field. `groups` selects row groups of a Parquet file. If
+    the file breaks off, the last row is a BadRow.
 
     Raises:
-        DataError: one of the columns is missing, or the file system cannot be reached.
+        DataError: a required column is missing, or the file is inaccessible.
     """
     suffix = uri.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     number = 0
@@ -51,14 +51,14 @@ def read_rows(
         for number, values in rows:
             yield number, values
     except (OSError, pa.ArrowException, csv.Error) as error:
-        problem = unreadable("file", uri, error)
+        problem = read_error("file", uri, error)
         if not isinstance(problem, BadRow):
             raise problem from error
         yield number + 1, problem
 
 
 def row_groups(uri: str) -> list[int]:
-    """Return the rows of each row group of a Parquet file; none if it cannot be read."""
+    """Return the number of rows in each row group of a Parquet file; empty if it is unreadable."""
     filesystem, path = locate(uri)
     try:
         metadata = pq.read_metadata(path, filesystem=filesystem)
@@ -67,10 +67,10 @@ def row_groups(uri: str) -> list[int]:
     return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
-def _check_columns(uri: str, columns: Sequence[str], found: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in found]
+def _check_columns(uri: str, columns: Sequence[str], available: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in available]
     if missing:
-        raise DataError(f"{uri} has no column {missing[0]!r}; it has {', '.join(found)}")
+        raise DataError(f"{uri} has no column {missing[0]!r}; it has {', '.join(available)}")
 
 
 def _read_parquet(
@@ -109,14 +109,14 @@ def _python_row(row: pa.RecordBatch) -> Values | BadRow:
 
 
 def _open_text(uri: str, newline: str) -> io.TextIOWrapper:
-    """Open a text file, unpacked; bytes that are not UTF-8 become lone surrogates."""
+    """Open a text file, decompressed; bytes that are not UTF-8 become lone surrogates."""
     filesystem, path = locate(uri)
     stream = filesystem.open_input_stream(path, compression="detect", buffer_size=1 << 20)
     return io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines, of an endless one the start only, so that memory is bounded."""
+    """Yield lines; very long lines are truncated, so that memory is bounded."""
     while line := text.readline(MAX_LINE_CHARS):
         rest = line
         while rest and not rest.endswith(("\n", "\r")):
@@ -140,33 +140,35 @@ def _parse_json(line: str) -> Values | BadRow:
 
 
 class _Rewindable:
-    """Lines that can be read again, so that an open quote costs a line and not all after it."""
+    """Lines that can be read again, so that an unclosed quote costs only one line."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self._lines, self._taken, self._again = lines, list[str](), list[str]()
+        self._lines, self._consumed, self._pending = lines, list[str](), list[str]()
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._again.pop() if self._again else next(self._lines)
-        self._taken.append(line)
+        line = self._pending.pop() if self._pending else next(self._lines)
+        self._consumed.append(line)
         return line
 
     def commit(self) -> None:
-        """Never return to the lines taken so far."""
-        self._taken.clear()
+        """Forget the lines read so far."""
+        self._consumed.clear()
 
     def rewind(self) -> None:
-        """Return to the line after the first one taken since the last commit."""
-        self._again.extend(reversed(self._taken[1:]))
-        self._taken.clear()
+        """Go back to the second line read since the last commit."""
+        self._pending.extend(reversed(self._consumed[1:]))
+        self._consumed.clear()
 
 
 def _read_csv(
     uri: str, columns: Sequence[str], max_chars: int
 ) -> Iterator[tuple[int, Values | BadRow]]:
-    csv.field_size_limit(max(FIELD_CHARS, max_chars))  # of the whole process, so set for each file
+    csv.field_size_limit(
+        max(MIN_FIELD_CHARS, max_chars)
+    )  # a global of the csv module, so set for each file
     delimiter = "\t" if ".tsv" in uri.lower()[-7:] else ","
     with _open_text(uri, "") as text:
         lines = _Rewindable(_lines(text))
@@ -185,7 +187,7 @@ def _read_csv(
 def _next_record(
     reader: Iterator[list[str]], lines: _Rewindable, header: list[str]
 ) -> Values | BadRow | None:
-    """Return the next record: {} for an empty line, None at the end."""
+    """Return the next record; {} for an empty line, None at the end of the file."""
     lines.commit()
     try:
         fields = next(reader, None)

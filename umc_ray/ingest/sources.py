@@ -1,4 +1,4 @@
-"""Files that samples come from, local or on s3://: which there are, and what is in one."""
+"""Source files of samples, local or on s3://: listing them and reading images."""
 
 import fnmatch
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from umc_ray.errors import DataError
+from umc_ray.storage import deepest_common_folder
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv")
 TABLES = (".parquet", *_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS))
@@ -17,10 +18,10 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class BadRow(DataError):
-    """A row that cannot be used: `kind` is what it is counted as, `detail` what was found."""
+    """A row that cannot be used; `kind` is the reason it is counted under."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
-        """Keep the detail short and on one line: it may hold what came out of a broken file."""
+        """Keep the detail short and on one line: it may contain data from a broken file."""
         self.kind = kind
         text = " ".join(detail.split())
         super().__init__(f"{kind}: {text[:200]}" if text else kind)
@@ -28,7 +29,7 @@ class BadRow(DataError):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it was when the sources were listed."""
+    """A file and its state when the sources were listed."""
 
     uri: str
     size: int
@@ -41,11 +42,11 @@ def _bucket(scheme: str, bucket: str) -> pafs.FileSystem:
 
 
 def locate(uri: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a path or URI and the path in it, which may hold any character.
+    """Return the file system of a path or URI, and the path within it; any character is allowed.
 
     Raises:
-        BadRow: there is no such kind of file system.
-        DataError: it cannot be reached.
+        BadRow: the kind of file system is not supported.
+        DataError: the file system cannot be reached.
     """
     scheme, path = uri.split("://", 1) if "://" in uri else ("file", uri)
     if scheme == "file":
@@ -59,26 +60,26 @@ def locate(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def list_files(
-    sources: Sequence[str], suffixes: tuple[str, ...], without: str
+    sources: Sequence[str], suffixes: tuple[str, ...], exclude: str
 ) -> dict[str, list[SourceFile]]:
-    """Return the files of each source: a file, a glob, or all files with a suffix in a folder.
+    """Return the files of each source; a source is a file, a glob or a folder.
 
-    Files are sorted within a source; one that two sources name belongs to the first. The folder
-    `without`, where results go, is no source, even if it lies within one.
+    Files are sorted within a source; a file in two sources belongs to the first. The folder
+    `exclude`, where results are stored, is skipped even if it lies within a source.
 
     Raises:
-        DataError: a source does not exist, has no matching file, or is a file of another kind.
+        DataError: a source does not exist, has no matching file, or has the wrong suffix.
     """
-    found: dict[str, list[SourceFile]] = {}
+    files: dict[str, list[SourceFile]] = {}
     seen: set[str] = set()
     for source in sources:
-        listed = _list_source(source, suffixes, without.rstrip("/") + "/")
-        found[source] = [file for file in listed if file.uri not in seen]
+        listed = _list_source(source, suffixes, exclude.rstrip("/") + "/")
+        files[source] = [file for file in listed if file.uri not in seen]
         seen.update(file.uri for file in listed)
-    return found
+    return files
 
 
-def _list_source(source: str, suffixes: tuple[str, ...], without: str) -> list[SourceFile]:
+def _list_source(source: str, suffixes: tuple[str, ...], exclude: str) -> list[SourceFile]:
     filesystem, path = locate(source)
     path = path.rstrip("/") or "/"
     prefix = source[: source.index("://") + 3] if "://" in source else ""
@@ -98,8 +99,8 @@ def _list_source(source: str, suffixes: tuple[str, ...], without: str) -> list[S
         replace(file, uri=prefix + file.uri)
         for file in everything
         if _has_suffix(file.uri, suffixes)
-        and not (prefix + file.uri).startswith(without)
-        and _is_named(file.uri[len(folder) :].strip("/").split("/"), pattern)
+        and not (prefix + file.uri).startswith(exclude)
+        and _is_selected(file.uri[len(folder) :].strip("/").split("/"), pattern)
     ]
     if not files:
         raise DataError(
@@ -117,7 +118,7 @@ def _info(filesystem: pafs.FileSystem, path: str, source: str) -> pafs.FileInfo:
 
 
 def _walk(filesystem: pafs.FileSystem, folder: str, source: str) -> list[SourceFile]:
-    """Return all files below a folder, none if there is no such folder."""
+    """Return all files below a folder; empty if it does not exist."""
     selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
     try:
         return [
@@ -134,7 +135,7 @@ def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _split_glob(path: str) -> tuple[str, list[str]]:
-    """Split a path before its first step with a wildcard."""
+    """Split a path before the first segment with a wildcard."""
     steps = path.split("/")
     for index, step in enumerate(steps):
         if any(char in step for char in "*?["):
@@ -142,8 +143,8 @@ def _split_glob(path: str) -> tuple[str, list[str]]:
     return path, []
 
 
-def _is_named(steps: list[str], pattern: list[str]) -> bool:
-    """Whether a glob names a file or a folder above it; hidden files and folders don't count."""
+def _is_selected(steps: list[str], pattern: list[str]) -> bool:
+    """Return whether a glob matches a file or one of its folders; hidden names never match."""
     if any(step.startswith(".") for step in steps):
         return False
     return any(_matches(steps[:stop], pattern) for stop in range(1, len(steps) + 1))
@@ -160,25 +161,20 @@ def _matches(steps: list[str], pattern: list[str]) -> bool:
 
 
 def common_folder(sources: Iterable[str]) -> str:
-    """Return the deepest folder that holds all sources, without wildcards; "" if there is none."""
+    """Return the deepest folder that contains all sources, without wildcards; "" if none does."""
     folders = []
     for source in sources:
         steps = _split_glob(source.rstrip("/"))[0].split("/")
         is_file = steps[-1].lower().endswith(TABLES + IMAGES)
         folders.append(steps[:-1] if is_file else steps)
-    common = []
-    for names in zip(*folders, strict=False):
-        if len(set(names)) > 1:
-            break
-        common.append(names[0])
-    return "/".join(common)
+    return deepest_common_folder(folders)
 
 
 def read_image(uri: str, max_bytes: int) -> bytes:
     """Read a whole image file.
 
     Raises:
-        BadRow: there is no such file, or it is larger than max_bytes.
+        BadRow: the file does not exist or is larger than max_bytes.
         DataError: the file system cannot be reached.
     """
     try:
@@ -188,19 +184,19 @@ def read_image(uri: str, max_bytes: int) -> bytes:
                 raise BadRow("image too large", f"{file.size()} bytes")
             return bytes(file.read())
     except (OSError, pa.ArrowException) as error:
-        raise unreadable("image", uri, error) from error
+        raise read_error("image", uri, error) from error
 
 
-def unreadable(what: str, uri: str, error: Exception) -> DataError:
-    """Tell a broken or missing file, a BadRow, from trouble that would cost all rows."""
+def read_error(what: str, uri: str, error: Exception) -> DataError:
+    """Return a BadRow for a broken or missing file, or a DataError if access itself failed."""
     outage = "AWS Error" in str(error) or isinstance(error, PermissionError)
     if outage and not isinstance(error, FileNotFoundError):
         return DataError(f"cannot read {uri}: {error}")
     return BadRow(f"unreadable {what}", str(error))
 
 
-def beside(table: str, path: str) -> str:
-    """Return a path that a table holds, relative to the table's folder."""
+def resolve_path(table: str, path: str) -> str:
+    """Resolve a path in a table relative to the folder of the table."""
     if "://" in path or Path(path).is_absolute():
         return path
     return f"{table.rsplit('/', 1)[0]}/{path}"

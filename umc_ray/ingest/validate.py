@@ -10,7 +10,7 @@ import PIL.Image
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.readers import Values
-from umc_ray.ingest.sources import BadRow, beside, read_image
+from umc_ray.ingest.sources import BadRow, read_image, resolve_path
 from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey, Split
 from umc_ray.tasks.task import TaskKind
@@ -232,7 +232,7 @@ def _image(rules: Rules, table: str, values: Values) -> bytes:
     if not value:
         raise BadRow("missing image")
     if isinstance(value, str):
-        value = read_image(beside(table, value), rules.max_image_pixels * _BYTES_PER_PIXEL)
+        value = read_image(resolve_path(table, value), rules.max_image_pixels * _BYTES_PER_PIXEL)
     if not isinstance(value, bytes):
         raise BadRow("wrong type", f"image is {type(value).__name__}")
     check_image(value, rules.max_image_pixels)

@@ -1,1 +1,1 @@
-"""Pure functions on arrays: what to ask, whom to believe, when to stop. Nothing here knows Ray."""
+"""Pure functions on arrays: scoring, selection, consensus, statistics. No module imports Ray."""

@@ -1,4 +1,4 @@
-"""When a machine's label may stand without a person: a threshold, certified on audit samples.
+"""Certify on audit samples from which probability a predicted label needs no annotator.
 
 Suffixes: N audit samples.
 """
@@ -12,15 +12,15 @@ from scipy.stats import beta
 from umc_ray.errors import DataError
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""Those that are tried: fixed before any sample was seen, as the guarantee needs."""
+"""The candidates; the guarantee requires that they are fixed before any sample is seen."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Of labels whose probability is at least `threshold`, at most `bound` are wrong.
+    """At most the share `bound` of the labels with a probability >= `threshold` is wrong.
 
-    That holds with the confidence that was asked for, for samples drawn like the audits were.
-    `accepted` of the `audits` reach the threshold, `errors` of them wrongly.
+    This holds with the requested confidence, for samples drawn like the audits. Of the `audits`,
+    `accepted` reach the threshold and `errors` of these are wrong.
     """
 
     threshold: float
@@ -36,16 +36,17 @@ def certify(
     max_error: float,
     confidence: float,
 ) -> Certificate | None:
-    """Find the lowest threshold whose labels are wrong at most so often; None if there is none.
+    """Return the lowest threshold with an error rate of at most `max_error`, or None.
 
-    The error of each threshold is bounded on the audits that reach it, all bounds together with
-    the confidence (Bonferroni). Without errors, 5 % at 95 % confidence takes 99 such audits.
+    The error rate at each threshold is bounded on the audits that reach it; all bounds hold
+    together with the confidence (Bonferroni). Without errors, certifying 5 % at 95 % confidence
+    takes 99 such audits.
 
     Source: Clopper & Pearson 1934, The use of confidence or fiducial limits illustrated in the
     case of the binomial; Angelopoulos et al. 2021, Learn then Test.
     """
     if top_prob_N.shape != right_N.shape:
-        raise DataError(f"{top_prob_N.shape} probabilities for {right_N.shape} answers")
+        raise DataError(f"got {top_prob_N.shape} probabilities for {right_N.shape} answers")
     for threshold in THRESHOLDS:
         accepted_N = top_prob_N >= threshold
         accepted, errors = int(accepted_N.sum()), int((~right_N[accepted_N]).sum())
@@ -56,7 +57,7 @@ def certify(
 
 
 def upper_bound(errors: int, n: int, risk: float) -> float:
-    """Bound an error rate from above by errors among n samples; it is higher at most at `risk`.
+    """Return an upper bound of an error rate that fails with a probability of at most `risk`.
 
     Source: Clopper & Pearson 1934, as above; one-sided.
     """
@@ -66,7 +67,9 @@ def upper_bound(errors: int, n: int, risk: float) -> float:
 
 
 def exact_interval(errors: int, n: int, risk: float = 0.05) -> tuple[float, float]:
-    """Return an interval that misses an error rate at most at `risk`; 0 to 1 without samples.
+    """Return an interval that misses the error rate with a probability of at most `risk`.
+
+    Without samples it is 0 to 1.
 
     Source: Clopper & Pearson 1934, as above; two-sided.
     """

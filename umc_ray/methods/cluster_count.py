@@ -1,4 +1,4 @@
-"""Into how many clusters do points fall? As many as another sample of them confirms.
+"""Estimate the number of clusters: the largest one that a second sample confirms.
 
 Suffixes: N points, D embedding dimension, K clusters.
 """
@@ -10,54 +10,56 @@ from torch import Tensor
 
 from umc_ray.methods.clustering import Clusters, assign, kmeans
 
-STRONG = 0.8
-"""Prediction strength from which clusters count as there, as its authors advise (0.8 to 0.9)."""
+MIN_STRENGTH = 0.8
+"""Prediction strength at which clusters count as real; its authors advise 0.8 to 0.9."""
 
 _SPLITS, _STARTS = 3, 5
 
 
-def cluster_count(x_ND: Tensor, most: int, *, seed: int) -> tuple[int, dict[int, float]]:
-    """Find the largest number of clusters, up to `most`, that has a strength of STRONG.
+def cluster_count(x_ND: Tensor, max_count: int, *, seed: int) -> tuple[int, dict[int, float]]:
+    """Return the largest number of clusters, up to `max_count`, that reaches MIN_STRENGTH.
 
     Returns:
-        The number, 1 if no other is strong enough, and the strength of each from 2.
+        The number (1 if no larger one is strong enough), and the strength of each one from 2 on.
 
     Source: Tibshirani and Walther 2005, Cluster Validation by Prediction Strength.
     """
-    counts = range(2, min(most, len(x_ND) // 4) + 1)
+    counts = range(2, min(max_count, len(x_ND) // 4) + 1)
     strengths = {k: _mean_strength(x_ND, k, seed) for k in counts}
-    return max((k for k, each in strengths.items() if each >= STRONG), default=1), strengths
+    strong = [k for k, strength in strengths.items() if strength >= MIN_STRENGTH]
+    return max(strong, default=1), strengths
 
 
 def _mean_strength(x_ND: Tensor, k: int, seed: int) -> float:
-    """Average over random halves, in turn."""
-    found = []
+    """Return the mean prediction strength over several random splits into halves."""
+    strengths = []
     for split in range(_SPLITS):
         generator = torch.Generator().manual_seed(seed + split)
         order = torch.randperm(len(x_ND), generator=generator)
         half = len(x_ND) // 2
-        found.append(prediction_strength(x_ND[order[:half]], x_ND[order[half:]], k, seed=seed))
-    return float(np.mean(found))
+        train_ND, test_ND = x_ND[order[:half]], x_ND[order[half:]]
+        strengths.append(prediction_strength(train_ND, test_ND, k, seed=seed))
+    return float(np.mean(strengths))
 
 
 def prediction_strength(train_ND: Tensor, test_ND: Tensor, k: int, *, seed: int) -> float:
-    """Give the share of pairs that the training clusters leave together, of the worst test cluster.
+    """Return the share of pairs in the worst test cluster that the training clusters keep together.
 
-    From 0 to 1; a test cluster of one point counts as 0.
+    It lies in 0 to 1; a test cluster of one point counts as 0.
     """
-    centers_KD = torch.from_numpy(_best(train_ND, k, seed).centers_KD)
+    centers_KD = torch.from_numpy(_best_clusters(train_ND, k, seed).centers_KD)
     predicted_N = assign(test_ND, centers_KD)[0].numpy()
-    own_N = _best(test_ND, k, seed).labels_N
-    return min(_together(predicted_N[own_N == label]) for label in np.unique(own_N))
+    own_N = _best_clusters(test_ND, k, seed).labels_N
+    return min(_same_label_share(predicted_N[own_N == label]) for label in np.unique(own_N))
 
 
-def _together(labels_N: npt.NDArray[np.int64]) -> float:
-    """Return the share of all pairs that have one label."""
+def _same_label_share(labels_N: npt.NDArray[np.int64]) -> float:
+    """Return the share of all pairs that have the same label."""
     n, counts_K = len(labels_N), np.bincount(labels_N)
     return float((counts_K * (counts_K - 1)).sum() / max(n * (n - 1), 1))
 
 
-def _best(x_ND: Tensor, k: int, seed: int) -> Clusters:
-    """Keep the best of several starts: a bad one would speak against the number."""
-    found = [kmeans(x_ND, k, seed=seed * _STARTS + start) for start in range(_STARTS)]
-    return min(found, key=lambda each: each.inertia)
+def _best_clusters(x_ND: Tensor, k: int, seed: int) -> Clusters:
+    """Return the best of several k-means runs: a bad start would make k look wrong."""
+    runs = [kmeans(x_ND, k, seed=seed * _STARTS + start) for start in range(_STARTS)]
+    return min(runs, key=lambda run: run.inertia)

@@ -1,4 +1,4 @@
-"""Few points that stand for many, found under bounded memory.
+"""Pick a few points that represent many, in bounded memory.
 
 Suffixes: N points, D dimension, B picks, L labeled points, R references, M other points, C classes.
 """
@@ -11,16 +11,16 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
-_KERNEL = 2**25  # similarities kept by herding: 128 MB
+_KERNEL = 2**25  # maximum number of stored similarities: 128 MB
 _MIN_REFERENCES = 500
 _BLOCK = 1024
-_NEAR = 1e-4  # squared distance, as a share of the spread, up to which two points are one
-_STEP = 2048  # rows that are compared with what is taken, at once
-_REFRESH = 64  # stale gains that are first brought up to date for a pick
+_DUPLICATE = 1e-4  # near-duplicates: squared distance up to this share of the variance
+_STEP = 2048  # rows compared with the picks at once
+_REFRESH = 64  # stale gains that are updated first for a pick
 
 
 def squared_distances(a_ND: Floats, b_MD: Floats) -> Floats:
-    """Compute squared Euclidean distances N x M."""
+    """Return the N x M squared Euclidean distances."""
     squares_NM: Floats = a_ND @ b_MD.T
     squares_NM *= -2
     squares_NM += (a_ND**2).sum(1)[:, None]
@@ -29,24 +29,24 @@ def squared_distances(a_ND: Floats, b_MD: Floats) -> Floats:
 
 
 def spread(x_ND: Floats) -> float:
-    """Measure the mean squared distance of the points to their mean."""
+    """Return the mean squared distance of the points to their mean."""
     return float(x_ND.var(0).sum())
 
 
 def max_coverage(
     x_ND: Floats, weights_N: Floats, batch: int, *, seed: int, labeled_LD: Floats
 ) -> Rows:
-    """Pick points so that the weighted similarity of all to their nearest pick grows most.
+    """Greedily maximize the weighted similarity of all points to their nearest pick.
 
-    Similarity is an RBF kernel; labeled points cover from the start. Its squared width is the mean
-    squared distance of the points to the nearest labeled one, so that it shrinks as labels come in,
-    and without labels the spread of the points. Past 5,800 points a random sample of them stands
-    for all.
+    The similarity is an RBF kernel; labeled points count as picks. The squared width of the kernel
+    is the mean squared distance to the nearest labeled point, so it shrinks as labels come in;
+    without labels it is the spread of the points. Beyond 5,800 points, a random sample of them is
+    the reference for all.
 
     Source: Bae et al. 2024, Generalized Coverage for More Robust Low-Budget Active Learning.
     """
     n = len(x_ND)
-    # Once all references are covered every gain is as good as 0: there must be more than picks.
+    # Once all references are covered, every gain is about 0: have more references than picks.
     n_references = min(n, max(_MIN_REFERENCES, 2 * batch, _KERNEL // n))
     references = np.sort(np.random.default_rng(seed).permutation(n)[:n_references])
     ref_RD, weights_R = x_ND[references], weights_N[references]
@@ -74,10 +74,11 @@ def _similarities(a_ND: Floats, b_MD: Floats, width: float) -> Floats:
 
 
 def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) -> Rows:
-    """Take the row of largest gain B times, where gains only fall as rows are taken.
+    """Pick the row with the largest gain, B times; a gain must never grow as rows are picked.
 
-    `gains(rows, picks)` is asked after every pick. A stale gain is an upper bound, so only rows
-    whose bound leads are evaluated again: few at first, then twice as many each time.
+    `gains(rows, picks)` returns the gains of rows after the picks so far. A stale gain is an upper
+    bound, so only the rows with the largest bounds are evaluated again: a few at first, then twice
+    as many each time.
 
     Source: Minoux 1978, Accelerated greedy algorithms for maximizing submodular set functions.
     """
@@ -98,7 +99,9 @@ def lazy_greedy(gains: Callable[[Rows, list[int]], Floats], n: int, batch: int) 
 
 
 def k_center(x_ND: Floats, batch: int, *, labeled_LD: Floats) -> Rows:
-    """Pick the point farthest from all that is labeled or picked; without labels, from the mean.
+    """Repeatedly pick the point farthest from all labeled and picked points.
+
+    Without labels, the first pick is the point farthest from the mean.
 
     Source: Sener and Savarese 2018, Active Learning for Convolutional Neural Networks: A Core-Set
     Approach (greedy form).
@@ -116,45 +119,46 @@ def k_center(x_ND: Floats, batch: int, *, labeled_LD: Floats) -> Rows:
     return np.array(picks, np.intp)
 
 
-def typicality(x_ND: Floats, neighbours: int = 20) -> Floats:
-    """Compute the inverse mean distance to the nearest others; a point alone gets 0.
+def typicality(x_ND: Floats, neighbors: int = 20) -> Floats:
+    """Return the inverse mean distance to the nearest neighbors; a single point gets 0.
 
     Source: Hacohen et al. 2022, Active Learning on a Budget.
     """
     n = len(x_ND)
-    neighbours = min(neighbours, n - 1)
-    if neighbours < 1:
+    neighbors = min(neighbors, n - 1)
+    if neighbors < 1:
         return np.zeros(n, np.float32)
     mean_N = np.empty(n, np.float32)
     step = max(1, _KERNEL // n)
     for start in range(0, n, step):
         squares_BN = squared_distances(x_ND[start : start + step], x_ND)
-        squares_BN.partition(neighbours, axis=1)  # the nearest of all is the point itself
-        nearest = np.sqrt(squares_BN[:, : neighbours + 1])
-        mean_N[start : start + step] = nearest.sum(1) / neighbours
+        squares_BN.partition(neighbors, axis=1)  # the nearest one is the point itself
+        nearest = np.sqrt(squares_BN[:, : neighbors + 1])
+        mean_N[start : start + step] = nearest.sum(1) / neighbors
     return np.reciprocal(np.maximum(mean_N, 1e-12), dtype=np.float32)
 
 
-def without_repeats(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
-    """Return the first B rows in the order that are not near-duplicates of earlier ones."""
-    near = _NEAR * spread(x_ND)
-    taken = order_N[:0]
+def skip_near_duplicates(x_ND: Floats, order_N: Rows, batch: int) -> Rows:
+    """Return the first B rows of the order that are not near-duplicates of earlier ones."""
+    near = _DUPLICATE * spread(x_ND)
+    picks = order_N[:0]
     step = min(batch, _STEP)
     for start in range(0, len(order_N), step):
         block = order_N[start : start + step]
-        block = block[~(squared_distances(x_ND[block], x_ND[taken]) <= near).any(1)]
+        block = block[~(squared_distances(x_ND[block], x_ND[picks]) <= near).any(1)]
         repeats_BB = np.tril(squared_distances(x_ND[block], x_ND[block]) <= near, -1)
-        taken = np.concatenate([taken, block[~repeats_BB.any(1)]])
-        if len(taken) >= batch:
+        picks = np.concatenate([picks, block[~repeats_BB.any(1)]])
+        if len(picks) >= batch:
             break
-    return taken[:batch]
+    return picks[:batch]
 
 
-def spread_gradients(x_ND: Floats, probs_NC: Floats, batch: int, *, seed: int) -> Rows:
-    """Draw by k-means++ from the gradients that points would give to a linear head.
+def draw_diverse_gradients(x_ND: Floats, probs_NC: Floats, batch: int, *, seed: int) -> Rows:
+    """Draw points with k-means++ on the gradients of a linear head for the predicted labels.
 
-    A gradient is the outer product of (p - onehot) and the embedding, so its dot products are
-    products of two small ones and no N x C x D is built. Ends early when only repeats are left.
+    A gradient is the outer product of (p - onehot) and the embedding. So the dot product of two
+    gradients is the product of two small dot products, and no N x C x D array is needed. Returns
+    fewer than B rows if only duplicates are left.
     """
     residual_NC = probs_NC.copy()
     residual_NC[np.arange(len(x_ND)), residual_NC.argmax(1)] -= 1
@@ -166,7 +170,7 @@ def spread_gradients(x_ND: Floats, probs_NC: Floats, batch: int, *, seed: int) -
         last = picks[-1]
         dots_N = (x_ND @ x_ND[last]) * (residual_NC @ residual_NC[last])
         np.minimum(nearest_N, norm_N + norm_N[last] - 2 * dots_N, out=nearest_N)
-        nearest_N[nearest_N <= 1e-6 * norm_N] = 0  # repeats, but for rounding
+        nearest_N[nearest_N <= 1e-6 * norm_N] = 0  # duplicates, up to rounding
         nearest_N[picks] = 0
         mass_N = nearest_N.cumsum()
         if mass_N[-1] <= 0:

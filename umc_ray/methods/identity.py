@@ -1,6 +1,6 @@
-"""Who a sample is: its id, its content, its random numbers, and which samples are one.
+"""Sample identity: ids, content hashes, random numbers per sample, and exact duplicates.
 
-Suffixes: N samples, R samples that are the first with their content.
+Suffixes: N samples, R kept samples (the first ones with their content), F forbidden contents.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ UNKNOWN = -1  # the label of a sample without one
 
 
 def sample_ids(task: str, domain: str, split: str, keys: Iterable[str]) -> Ints:
-    """Return 63-bit ids, which depend on names and not on where data lies: moving keeps them.
+    """Return 63-bit ids that depend on names only, so they survive when the data is moved.
 
-    Of 10^8 samples, the chance that any two get the same id is 1 in 2,000.
+    With 10^8 samples, the probability of any collision is 1 in 2,000.
     """
     prefix = hashlib.blake2b(f"{task}\0{domain}\0{split}\0".encode(), digest_size=8)
 
@@ -37,7 +37,7 @@ def sample_ids(task: str, domain: str, split: str, keys: Iterable[str]) -> Ints:
 
 
 def content_hash(content: bytes) -> bytes:
-    """Return 16 bytes that are the same for the same content, and for nothing else in practice."""
+    """Return a 16-byte hash of the content."""
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
@@ -48,7 +48,7 @@ def fingerprint(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hol
 
 
 def uniform(ids_N: Ints, seed: int, purpose: str) -> Floats:
-    """Draw a number in [0, 1) for each sample, independent of the order and of other purposes.
+    """Return a number in [0, 1) per sample, independent of the order and between purposes.
 
     Source: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators (splitmix64).
     """
@@ -59,7 +59,7 @@ def uniform(ids_N: Ints, seed: int, purpose: str) -> Floats:
 
 
 def _mix(words_N: Words) -> Words:
-    """Spread every bit of a word over all of its bits; a bijection."""
+    """Mix the bits of each word; a bijection."""
     words_N = words_N + np.uint64(0x9E3779B97F4A7C15)
     words_N = (words_N ^ (words_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words_N = (words_N ^ (words_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -68,15 +68,15 @@ def _mix(words_N: Words) -> Words:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which of N rows stay, and what becomes of the others; rows are in source order.
+    """Which of N rows are kept, and why the others are not; rows are in source order.
 
-    `represented_by_N` names the row that a row's content is kept as: itself, an earlier one, or
-    -1 where the row was dropped.
+    `represented_by_N` is the kept row with the same content: the row itself, an earlier one, or -1
+    if the row was dropped.
     """
 
     represented_by_N: Ints
     repeated_N: Bools  # an earlier row has the id
-    leaked_N: Bools  # the content is one of those that must not be here
+    leaked_N: Bools  # the content is forbidden
     kept_R: Ints
     labels_R: npt.NDArray[np.int32]  # number of the first known label of rows with this content
     conflicts: int  # contents whose rows disagree on the label
@@ -85,14 +85,14 @@ class Duplicates:
 def deduplicate(
     ids_N: Ints, contents_N2: Words, labels_N: npt.NDArray[np.int32], forbidden_F2: Words
 ) -> Duplicates:
-    """Keep the first row of each id and of each content, and none with a forbidden content.
+    """Keep the first row of each id and of each content; drop rows with a forbidden content.
 
-    Contents are hashes of two words. Takes 65 bytes a row beyond its arguments, at its peak.
+    Contents are hashes of two words. Peak memory is 65 bytes per row in addition to the arguments.
     """
     repeated_N = _is_repeated(ids_N)
-    leaked_N = ~repeated_N & _is_among(contents_N2, forbidden_F2)
+    leaked_N = ~repeated_N & _is_forbidden(contents_N2, forbidden_F2)
     usable = np.flatnonzero(~repeated_N & ~leaked_N)
-    # lexsort is stable, so that rows with one content stay in source order
+    # lexsort is stable, so rows with the same content stay in source order
     order = usable[np.lexsort((contents_N2[usable, 1], contents_N2[usable, 0]))]
     starts = np.flatnonzero(_starts_run(contents_N2[order]))
     represented_by_N = np.full(len(ids_N), -1, dtype=np.int64)
@@ -111,24 +111,26 @@ def deduplicate(
 
 
 def _is_repeated(ids_N: Ints) -> Bools:
-    """Whether an earlier row has the same id."""
+    """Return whether an earlier row has the same id."""
     order = np.argsort(ids_N, kind="stable")
     repeated_N = np.zeros(len(ids_N), dtype=np.bool_)
     repeated_N[order[1:]] = ids_N[order[1:]] == ids_N[order[:-1]]
     return repeated_N
 
 
-def _is_among(contents_N2: Words, forbidden_F2: Words) -> Bools:
-    """Whether a content is one of the forbidden ones; compares all bits of the few suspects."""
+def _is_forbidden(contents_N2: Words, forbidden_F2: Words) -> Bools:
+    """Return whether a content is forbidden; all bits are compared only where the first word is."""
     forbidden = set(map(tuple, forbidden_F2.tolist()))
-    among_N = np.isin(contents_N2[:, 0], forbidden_F2[:, 0])
-    suspects = np.flatnonzero(among_N)
-    among_N[suspects] = [tuple(words) in forbidden for words in contents_N2[suspects].tolist()]
-    return among_N
+    is_forbidden_N = np.isin(contents_N2[:, 0], forbidden_F2[:, 0])
+    suspects = np.flatnonzero(is_forbidden_N)
+    is_forbidden_N[suspects] = [
+        tuple(words) in forbidden for words in contents_N2[suspects].tolist()
+    ]
+    return is_forbidden_N
 
 
 def _starts_run(contents_N2: Words) -> Bools:
-    """Whether a content differs from the one before."""
+    """Return whether a content differs from the previous one."""
     starts_N = np.ones(len(contents_N2), dtype=np.bool_)
     starts_N[1:] = (contents_N2[1:] != contents_N2[:-1]).any(axis=1)
     return starts_N

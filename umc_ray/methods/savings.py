@@ -1,4 +1,4 @@
-"""How many labels a campaign saved: learning curves against the curve of a control.
+"""Compare learning curves with a control: labels saved, area under the curve, intervals.
 
 Suffixes: R rounds (points of one curve), M seeds (paired runs).
 """
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy in [0, 1] after each number of labels, labels strictly increasing."""
+    """Accuracy in [0, 1] at increasing numbers of labels."""
 
     labels_R: Sequence[float]
     accuracy_R: Sequence[float]
@@ -24,10 +24,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Saving:
-    """Labels to a target accuracy, with and without the method.
+    """The labels needed to reach a target accuracy, for the method and the control.
 
-    `share` is the part of the control's labels that was not needed (negative if more were); None
-    unless both curves reach the target. `reached` tells whether the method's curve did.
+    `share` is the saved share of the control's labels (negative if the method needed more); None
+    unless both curves reach the target. `reached` is whether the method's curve does.
     """
 
     labels: float | None
@@ -48,21 +48,20 @@ class Interval:
 def labels_to_reach(
     labels_R: Sequence[float], accuracy_R: Sequence[float], target: float
 ) -> float | None:
-    """Give the labels after which the accuracy is at the target and still is one round later.
+    """Return the number of labels at which the accuracy reaches the target for two rounds.
 
-    A single lucky round does not count, so the last round alone never does. Between the round
-    before and the first of the two rounds the curve is taken to be a straight line. None when the
-    target is not reached.
+    A single round above the target does not count, so the last round alone never does. The curve
+    is interpolated linearly up to the first of the two rounds. None if the target is not reached.
 
     Raises:
-        DataError: if the curve is empty, uneven, or its labels do not increase.
+        DataError: the curve is empty or uneven, or its labels do not increase.
     """
     labels, accuracy = _curve(labels_R, accuracy_R)
     above = accuracy >= target
-    lasting = np.flatnonzero(above[:-1] & above[1:])
-    if lasting.size == 0:
+    reached = np.flatnonzero(above[:-1] & above[1:])
+    if reached.size == 0:
         return None
-    first = int(lasting[0])
+    first = int(reached[0])
     if first == 0:
         return float(labels[0])
     step = (target - accuracy[first - 1]) / (accuracy[first] - accuracy[first - 1])
@@ -70,10 +69,9 @@ def labels_to_reach(
 
 
 def saving(curve: Curve, control: Curve, target: float | None = None) -> Saving:
-    """Compare the labels that a curve and its control need for one accuracy.
+    """Compare the labels that a curve and its control need to reach the same accuracy.
 
-    The target is by default the highest accuracy that the control holds for two rounds, which is
-    what a campaign that labels at random would have ended with.
+    The default target is the highest accuracy that the control holds for two rounds.
     """
     _, accuracy = _curve(control.labels_R, control.accuracy_R)
     if target is None:
@@ -92,20 +90,19 @@ def aulc(
     start: float | None = None,
     stop: float | None = None,
 ) -> float:
-    """Give the mean accuracy along the curve (area under it per label) from `start` to `stop`.
+    """Return the area under the learning curve per label, between `start` and `stop` labels.
 
-    The range is the whole curve by default; give both when curves of different lengths are
-    compared.
+    The default range is the whole curve; set both bounds to compare curves of different lengths.
 
     Raises:
-        DataError: if the curve is uneven, its labels do not increase, or the range leaves it.
+        DataError: the curve is uneven, its labels do not increase, or the range is outside it.
     """
     labels, accuracy = _curve(labels_R, accuracy_R)
     first = labels[0] if start is None else start
     last = labels[-1] if stop is None else stop
     if not labels[0] <= first <= last <= labels[-1]:
         raise DataError(
-            f"area from {first} to {last} labels asked for, curve has {labels[[0, -1]]}"
+            f"no area from {first} to {last} labels: the curve covers {labels[[0, -1]]}"
         )
     if first == last:
         return float(np.interp(first, labels, accuracy))
@@ -122,32 +119,33 @@ def paired_interval(
     draws: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Give the mean difference of paired runs with a bootstrap confidence interval.
+    """Return the mean difference of paired runs with a bootstrap confidence interval.
 
-    Pair m of both sequences comes from the same seed; whole pairs are redrawn, so what a seed does
-    to both cancels.
+    Pair m of both sequences has the same seed. Whole pairs are resampled, so effects of the seed on
+    both cancel.
     Source: Efron 1979, Bootstrap Methods: Another Look at the Jackknife (percentile interval).
 
     Raises:
-        DataError: if there are no pairs or the lengths differ.
+        DataError: there are no pairs, or the lengths differ.
     """
     if len(method_M) != len(control_M) or len(method_M) == 0:
-        raise DataError(f"paired runs asked for, found {len(method_M)} and {len(control_M)}")
+        raise DataError(f"need paired runs, got {len(method_M)} and {len(control_M)}")
     differences = np.asarray(method_M, dtype=np.float64) - np.asarray(control_M, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    redrawn = rng.choice(differences, size=(draws, differences.size)).mean(axis=1)
+    means = rng.choice(differences, size=(draws, differences.size)).mean(axis=1)
     tail = (1.0 - confidence) / 2
-    low, high = np.quantile(redrawn, [tail, 1.0 - tail])
+    low, high = np.quantile(means, [tail, 1.0 - tail])
     return Interval(float(differences.mean()), float(low), float(high))
 
 
 def _curve(labels_R: Sequence[float], accuracy_R: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """Return a curve as arrays after checking it."""
     labels = np.asarray(labels_R, dtype=np.float64)
     accuracy = np.asarray(accuracy_R, dtype=np.float64)
     if labels.shape != accuracy.shape or labels.ndim != 1 or labels.size == 0:
         raise DataError(
-            f"one accuracy per round asked for, found {accuracy.shape} for {labels.shape}"
+            f"need one accuracy per round, got shapes {accuracy.shape} and {labels.shape}"
         )
     if (np.diff(labels) <= 0).any():
-        raise DataError(f"labels must increase along a curve, found {labels.tolist()}")
+        raise DataError(f"labels must increase along a curve, got {labels.tolist()}")
     return labels, accuracy

@@ -1,7 +1,7 @@
-"""Which candidates to ask people about: informative ones that also differ from each other.
+"""Select the batch to annotate: candidates that are informative and differ from each other.
 
-A strategy sees the candidates sorted by sample id and names rows in the order of its preference;
-`select` completes a list that is too short with the next best by acquisition.
+A strategy gets the candidates sorted by sample id and returns rows, best first. If it returns too
+few, `select` fills the batch with the highest acquisition values.
 
 Suffixes: N candidates, D embedding dimension, C classes, B batch, L labeled samples, K clusters.
 """
@@ -19,24 +19,24 @@ from umc_ray.methods.clustering import kmeans
 from umc_ray.methods.coverage import (
     Floats,
     Rows,
+    draw_diverse_gradients,
     k_center,
     max_coverage,
-    spread_gradients,
+    skip_near_duplicates,
     typicality,
-    without_repeats,
 )
-from umc_ray.methods.rarity import UNANSWERED, in_turns, nearest_to_rare
+from umc_ray.methods.rarity import UNANSWERED, interleave, nearest_to_rare
 from umc_ray.methods.scoring import top_m
 
-_LEAST = np.float32(1e-6)  # weight of a candidate that teaches nothing
+_MIN_ACQUISITION = np.float32(1e-6)  # keeps weights and logarithms finite
 # Chosen on development seeds of benchmarks/label_efficiency.py and campaign.py.
-_FEW = 200  # labels of a domain up to which spread counts more than doubt
-_FOCUS = 20  # candidates for each pick after that
+_LOW_BUDGET = 200  # labels of a domain up to which coverage matters more than uncertainty
+_CANDIDATES_PER_PICK = 20  # above the low budget
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """N samples that may be asked about; acquisition: higher = more informative.
+    """N samples that can be selected; a higher acquisition value means more informative.
 
     `probs_NC`, the mean of the ensemble, is needed by the strategy badge only.
     """
@@ -49,14 +49,14 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Labeled:
-    """L samples that people were asked about; `answers_L` is UNANSWERED where nobody could tell."""
+    """L samples that were annotated; `answers_L` is UNANSWERED where there is no answer."""
 
     embeddings_LD: Floats
     answers_L: npt.NDArray[np.int64]
 
 
 Strategy = Callable[[Candidates, int, int, Labeled], Rows]
-"""From candidates, batch, seed and what is labeled already to rows, best first."""
+"""Maps candidates, batch size, seed and labeled samples to rows, best first."""
 
 
 def select(
@@ -68,26 +68,26 @@ def select(
     labeled_embeddings: npt.NDArray[np.floating] | None = None,
     labeled_answers: npt.NDArray[np.integer] | None = None,
 ) -> Rows:
-    """Choose min(batch, N) different candidates, best first; returns their rows.
+    """Return the rows of min(batch, N) distinct candidates, best first.
 
-    The order of the candidates does not matter: ties go to the smaller sample id. Without answers,
-    what is labeled counts as UNANSWERED.
+    The order of the candidates does not matter: ties go to the smaller sample id. Without
+    `labeled_answers`, all labeled samples count as UNANSWERED.
 
     Raises:
-        ConfigError: no strategy has this name.
-        DataError: the candidates' arrays, or those of the labeled samples, don't fit together.
+        ConfigError: there is no strategy with this name.
+        DataError: the arrays of the candidates or of the labeled samples differ in length.
     """
     if strategy not in STRATEGIES:
         raise ConfigError(f"unknown strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
     _check(candidates, batch)
     by_id_N = np.argsort(candidates.ids_N, kind="stable")
-    ordered = _take(candidates, by_id_N)
-    labeled = _labeled(ordered, labeled_embeddings, labeled_answers)
+    ordered = _subset(candidates, by_id_N)
+    labeled = _labeled_samples(ordered, labeled_embeddings, labeled_answers)
     batch = min(batch, len(by_id_N))
     if not batch:
         return by_id_N[:0]
     picks = STRATEGIES[strategy](ordered, batch, seed, labeled)
-    return by_id_N[_complete(picks[:batch], ordered, batch)]
+    return by_id_N[_fill_batch(picks[:batch], ordered, batch)]
 
 
 def _check(candidates: Candidates, batch: int) -> None:
@@ -98,10 +98,10 @@ def _check(candidates: Candidates, batch: int) -> None:
         if (values := getattr(candidates, name)) is not None
     }
     if batch < 0 or any(length != n for length in lengths.values()):
-        raise DataError(f"asked for {batch} of {n} candidates with arrays of lengths {lengths}")
+        raise DataError(f"cannot select {batch} of {n} candidates with arrays of lengths {lengths}")
 
 
-def _take(candidates: Candidates, rows: Rows) -> Candidates:
+def _subset(candidates: Candidates, rows: Rows) -> Candidates:
     probs_NC = candidates.probs_NC
     return Candidates(
         candidates.ids_N[rows],
@@ -111,7 +111,7 @@ def _take(candidates: Candidates, rows: Rows) -> Candidates:
     )
 
 
-def _labeled(
+def _labeled_samples(
     candidates: Candidates,
     embeddings_LD: npt.NDArray[np.floating] | None,
     answers_L: npt.NDArray[np.integer] | None,
@@ -121,11 +121,12 @@ def _labeled(
     if answers_L is None:
         answers_L = np.full(len(embeddings_LD), UNANSWERED)
     if len(answers_L) != len(embeddings_LD):
-        raise DataError(f"{len(embeddings_LD)} labeled samples came with {len(answers_L)} answers")
+        raise DataError(f"got {len(embeddings_LD)} labeled samples, but {len(answers_L)} answers")
     return Labeled(embeddings_LD.astype(np.float32), answers_L.astype(np.int64))
 
 
-def _complete(picks: Rows, candidates: Candidates, batch: int) -> Rows:
+def _fill_batch(picks: Rows, candidates: Candidates, batch: int) -> Rows:
+    """Fill the batch with the highest acquisition values among the rest."""
     rest = np.setdiff1d(np.arange(len(candidates.ids_N)), picks)
     best = top_m(candidates.acquisition_N[rest], candidates.ids_N[rest], batch - len(picks))
     return np.concatenate([picks, rest[best]])
@@ -140,25 +141,25 @@ def _top(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Row
 
 
 def _power(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Draw in proportion to the acquisition, without replacement: Gumbel noise on its logarithm.
+    """Draw without replacement with odds proportional to the acquisition (Gumbel top-k).
 
     Source: Kirsch et al. 2023, Stochastic Batch Acquisition (power acquisition, beta = 1).
     """
     noise_N = np.random.default_rng(seed).gumbel(size=len(candidates.ids_N))
-    return top_m(np.log(_amounts(candidates.acquisition_N)) + noise_N, candidates.ids_N, batch)
+    return top_m(np.log(_positive(candidates.acquisition_N)) + noise_N, candidates.ids_N, batch)
 
 
-def _amounts(acquisition_N: Floats) -> Floats:
-    """Give the acquisition as it is, but moved up where some is negative; nothing is 0."""
-    amounts_N: Floats = acquisition_N - min(float(acquisition_N.min()), 0.0) + _LEAST
-    return amounts_N
+def _positive(acquisition_N: Floats) -> Floats:
+    """Return positive acquisition values: all are shifted up if one is negative."""
+    positive_N: Floats = acquisition_N - min(float(acquisition_N.min()), 0.0) + _MIN_ACQUISITION
+    return positive_N
 
 
 def _cluster(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Cluster into B groups and ask about one of each, then a second, ...: informative and central.
+    """Cluster into B groups; pick the best candidate of each, then the second best, and so on.
 
-    A pick has the highest product of informativeness and closeness to the center; either alone is
-    worse on both sets of digits that were tried.
+    The best candidate has the highest product of informativeness and closeness to the center.
+    Either factor alone is worse on both sets of digits in the benchmark.
 
     Source: Zhdanov 2019, Diverse mini-batch Active Learning (weighted k-means); Citovsky et al.
     2021, Batch Active Learning at Scale (clusters in turn).
@@ -169,22 +170,23 @@ def _cluster(candidates: Candidates, batch: int, seed: int, labeled: Labeled) ->
     )
     labels_N = clusters.labels_N
     distance_N = ((x_ND - clusters.centers_KD[labels_N]) ** 2).sum(1)
-    usual_K = np.bincount(labels_N, distance_N) / np.bincount(labels_N)
-    worth_N = weights_N * np.exp(-distance_N / np.maximum(usual_K, 1e-12)[labels_N])
-    best_first_N = top_m(worth_N, candidates.ids_N, len(x_ND))
-    turn_N = _rank_within(labels_N[best_first_N])
-    return without_repeats(x_ND, best_first_N[np.argsort(turn_N, kind="stable")], batch)
+    mean_K = np.bincount(labels_N, distance_N) / np.bincount(labels_N)
+    score_N = weights_N * np.exp(-distance_N / np.maximum(mean_K, 1e-12)[labels_N])
+    best_first_N = top_m(score_N, candidates.ids_N, len(x_ND))
+    rank_N = _rank_within_label(labels_N[best_first_N])
+    order_N = best_first_N[np.argsort(rank_N, kind="stable")]
+    return skip_near_duplicates(x_ND, order_N, batch)
 
 
 def _weights(acquisition_N: Floats) -> Floats:
-    """Acquisition mapped to 0.1 ... 1, so that every candidate counts in a mean."""
+    """Scale the acquisition to 0.1..1, so that every candidate has some weight."""
     low, high = float(acquisition_N.min()), float(acquisition_N.max())
     weights_N: Floats = 0.1 + 0.9 * (acquisition_N - low) / max(high - low, 1e-12)
     return weights_N.astype(np.float32)
 
 
-def _rank_within(labels_N: npt.NDArray[np.int64]) -> Rows:
-    """For each position, how many earlier positions hold the same label."""
+def _rank_within_label(labels_N: npt.NDArray[np.int64]) -> Rows:
+    """Return for each position how many earlier positions have the same label."""
     order_N = np.argsort(labels_N, kind="stable")
     sorted_N = labels_N[order_N]
     rank_N = np.empty_like(order_N)
@@ -193,47 +195,49 @@ def _rank_within(labels_N: npt.NDArray[np.int64]) -> Rows:
 
 
 def _herding(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Cover the candidates."""
+    """Cover all candidates, with equal weights."""
     x_ND, ones_N = candidates.embeddings_ND, np.ones(len(candidates.ids_N), np.float32)
     return max_coverage(x_ND, ones_N, batch, seed=seed, labeled_LD=labeled.embeddings_LD)
 
 
 def _uncertainty_herding(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Cover the candidates, each as far as it is informative.
+    """Cover the candidates, weighted by their acquisition.
 
-    With few labels all are about as uncertain, and the picks spread; later the few that are still
-    uncertain weigh most. It is the size of the acquisition that says which, so it is not rescaled.
+    With few labels, all candidates are about equally uncertain, and the picks spread out. Later,
+    the few uncertain ones dominate. The acquisition is not rescaled, because its size makes this
+    transition.
 
     Source: Bae et al. 2025, Uncertainty Herding: One Active Learning Method for All Label Budgets
-    (the ensemble is calibrated already; the kernel's width has another rule).
+    (here the ensemble is calibrated beforehand, and the kernel width follows another rule).
     """
-    x_ND, amounts_N = candidates.embeddings_ND, _amounts(candidates.acquisition_N)
-    return max_coverage(x_ND, amounts_N, batch, seed=seed, labeled_LD=labeled.embeddings_LD)
+    x_ND, weights_N = candidates.embeddings_ND, _positive(candidates.acquisition_N)
+    return max_coverage(x_ND, weights_N, batch, seed=seed, labeled_LD=labeled.embeddings_LD)
 
 
 def _adaptive(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Cover the candidates as long as there are few labels, then cluster the least certain.
+    """Cover the candidates while labels are few, then cluster the least certain ones.
 
-    With few labels, models are unsure of most samples for want of neighbours, and a new region
-    teaches most; with many, what is left lies along the borders of the classes.
+    With few labels, most samples are uncertain because no labeled neighbor is close, and new
+    regions teach most. With many labels, the uncertain samples lie along the class borders.
 
     Source: Hacohen et al. 2022, Active Learning on a Budget (strategies for low and high budgets).
     """
-    if len(labeled.embeddings_LD) < _FEW:
+    if len(labeled.embeddings_LD) < _LOW_BUDGET:
         return _uncertainty_herding(candidates, batch, seed, labeled)
-    best = np.sort(top_m(candidates.acquisition_N, candidates.ids_N, _FOCUS * batch))
-    return best[_cluster(_take(candidates, best), batch, seed, labeled)]
+    count = _CANDIDATES_PER_PICK * batch
+    best = np.sort(top_m(candidates.acquisition_N, candidates.ids_N, count))
+    return best[_cluster(_subset(candidates, best), batch, seed, labeled)]
 
 
 def _rare(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Ask next to known samples of rare classes, in turns with what uncertainty herding asks.
+    """Alternate between neighbors of rare classes and the picks of uncertainty herding.
 
-    The latter finds the first samples of a class that is too rare to be known yet.
+    Uncertainty herding finds the first samples of classes that nobody has labeled yet.
     """
     x_ND = candidates.embeddings_ND
     near_N = nearest_to_rare(x_ND, labeled.embeddings_LD, labeled.answers_L)
-    unsure_B = _uncertainty_herding(candidates, batch, seed, labeled)
-    return without_repeats(x_ND, in_turns([near_N, unsure_B]), batch)
+    uncertain_B = _uncertainty_herding(candidates, batch, seed, labeled)
+    return skip_near_duplicates(x_ND, interleave([near_N, uncertain_B]), batch)
 
 
 def _kcenter(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
@@ -241,7 +245,7 @@ def _kcenter(candidates: Candidates, batch: int, seed: int, labeled: Labeled) ->
 
 
 def _typical(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Ask about the most typical sample of each of the largest clusters without a label.
+    """Pick the most typical sample of each of the largest clusters without a label.
 
     Source: Hacohen et al. 2022, Active Learning on a Budget (TypiClust).
     """
@@ -250,7 +254,7 @@ def _typical(candidates: Candidates, batch: int, seed: int, labeled: Labeled) ->
     both_MD = torch.from_numpy(np.concatenate([x_ND, labeled.embeddings_LD]))
     labels_M = kmeans(both_MD, k, seed=seed).labels_N
     sizes_K = np.bincount(labels_M[:n], minlength=labels_M.max() + 1)
-    sizes_K[np.unique(labels_M[n:])] -= n + 1  # behind all that have no label yet
+    sizes_K[np.unique(labels_M[n:])] -= n + 1  # rank after all clusters without a label
     largest_K = np.argsort(-sizes_K, kind="stable")[:batch]
     groups = (np.flatnonzero(labels_M[:n] == cluster) for cluster in largest_K)
     picks = [rows[typicality(x_ND[rows]).argmax()] for rows in groups if len(rows)]
@@ -258,13 +262,13 @@ def _typical(candidates: Candidates, batch: int, seed: int, labeled: Labeled) ->
 
 
 def _badge(candidates: Candidates, batch: int, seed: int, labeled: Labeled) -> Rows:
-    """Draw by k-means++ from the gradients that the samples would give to a linear head.
+    """Draw with k-means++ on the gradients of a linear head.
 
     Source: Ash et al. 2020, Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds.
     """
     if candidates.probs_NC is None:
-        raise DataError("strategy badge needs the candidates' class probabilities, got none")
-    return spread_gradients(candidates.embeddings_ND, candidates.probs_NC, batch, seed=seed)
+        raise DataError("strategy badge needs the class probabilities of the candidates, got none")
+    return draw_diverse_gradients(candidates.embeddings_ND, candidates.probs_NC, batch, seed=seed)
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
@@ -284,4 +288,4 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
 )
 
 INFORMED = frozenset({"adaptive", "herding", "kcenter", "rare", "typical", "uncertainty_herding"})
-"""Strategies that look at what is labeled already; to the others it is all the same."""
+"""Strategies that use the labeled samples; the others ignore them."""

@@ -1,8 +1,9 @@
-"""k-means of points that lie in several processes: each holds whole parts, one adds up.
+"""k-means of points that are spread over several processes.
 
-The result depends on the parts and the seed, not on who holds which part: random numbers belong to
-a part, blocks end where a part ends, and sums are exact. (A float16 is a multiple of 2^-24, so that
-float64 sums of unit vectors lose no bit below 5 x 10^8 rows of a cluster.)
+Each process holds a shard: some whole parts of the points. The driver combines partial results.
+The result depends on the parts and the seed, not on which shard holds which part: random numbers
+are drawn per part, blocks end where a part ends, and sums are exact. (A float16 is a multiple of
+2^-24, so float64 sums of unit vectors are exact below 5 x 10^8 rows per cluster.)
 
 Suffixes: N samples of a part, D embedding dimension, K clusters, C candidates, B rows of a block.
 """
@@ -17,24 +18,24 @@ import torch
 from torch import Tensor
 
 from umc_ray.errors import ConfigError, DataError
-from umc_ray.methods.clustering import SAME, Clusters, assign, kmeans, squared_norms
+from umc_ray.methods.clustering import ROUNDING, Clusters, assign, kmeans, squared_norms
 
 Half = npt.NDArray[np.float16]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-Ask = Callable[..., list[Any]]
-"""Calls the method of that name of all shards, with the same arguments."""
+CallShards = Callable[..., list[Any]]
+"""Calls a method by name on all shards, with the same arguments, and returns their results."""
 
 _BLOCK_ROWS = 4096
 _SEED_ROUNDS = 5
-_FEWEST_DRAWS = 64  # candidates of a round, also for few clusters
+_MIN_DRAWS = 64  # candidates per round, even for few clusters
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points of a shard, by the number of their part and their row; the best value comes first."""
+    """Points with their values and their positions (part and row); lowest value first."""
 
     values_N: Floats
     parts_N: Ints
@@ -42,73 +43,76 @@ class Points:
     points_ND: Floats
 
     def best(self, size: int) -> "Points":
-        """Keep the points of the lowest values; ties go to the first part and row."""
+        """Return the points with the lowest values; ties go to the first part and row."""
         order = np.lexsort((self.rows_N, self.parts_N, self.values_N))[:size]
         return Points(*(each[order] for each in vars(self).values()))
 
     @classmethod
-    def of_all(cls, found: list["Points"], size: int) -> "Points":
-        """Keep the best of all shards."""
+    def best_of_all(cls, groups: list["Points"], size: int) -> "Points":
+        """Return the points with the lowest values in all groups."""
         names = cls.__dataclass_fields__
-        joined = [np.concatenate([getattr(each, name) for each in found]) for name in names]
+        joined = [np.concatenate([getattr(group, name) for group in groups]) for name in names]
         return cls(*joined).best(size)
 
 
 class Shard:
-    """Parts of the points, by number, as float16; rows that are not finite do not count."""
+    """Some parts of the points, by number, as float16; rows that are not finite are ignored."""
 
     def __init__(self, parts: Iterable[tuple[int, Half]]) -> None:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.sizes: dict[int, int] = {}
-        self.rows: dict[int, npt.NDArray[np.intp]] = {}  # that are finite
+        self.rows: dict[int, npt.NDArray[np.intp]] = {}  # finite ones
         self.parts: dict[int, Tensor] = {}
-        self.nearest: dict[int, Tensor] = {}  # squared distance to the own candidate or center
+        self.nearest: dict[int, Tensor] = {}  # squared distance to the nearest center
         self.owner: dict[int, Tensor] = {}
-        for i, x_ND in parts:  # one at a time, so that no part is held twice but the last
+        for i, x_ND in parts:  # one at a time, so that only one part is in memory twice
             self.sizes[i], self.rows[i] = len(x_ND), np.flatnonzero(np.isfinite(x_ND).all(1))
             self.parts[i] = torch.from_numpy(x_ND[self.rows[i]]).to(self.device)
 
     def totals(self) -> tuple[int, Doubles]:
-        """Return how many points there are, and their sum."""
+        """Return the number of points and their sum."""
         sums = [x.sum(0, dtype=torch.float64).cpu().numpy() for x in self.parts.values()]
         return sum(map(len, self.rows.values())), np.sum(sums, axis=0)
 
     def begin(self, mean_D: Floats) -> None:
-        """Take the mean of all points, around which distances lose the fewest digits."""
+        """Set the mean of all points: distances of centered points lose the fewest digits."""
         self.mean_D = torch.tensor(mean_D, device=self.device)
         for i, x_ND in self.parts.items():
             self.nearest[i] = torch.full((len(x_ND),), torch.inf, device=self.device)
             self.owner[i] = torch.zeros(len(x_ND), dtype=torch.int32, device=self.device)
 
     def _blocks(self, part: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the centred rows of a part, some at a time; what is kept of them stays in place."""
+        """Yield the centered rows of a part in blocks, with their positions."""
         x_ND = self.parts[part]
         for start in range(0, len(x_ND), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             yield rows, x_ND[rows].float() - self.mean_D
 
-    def draw(self, seed: int, turn: int, size: int) -> Points:
-        """Draw points with odds by their squared distance to their candidate; at first, any."""
-        found = []
+    def draw(self, seed: int, round: int, size: int) -> Points:
+        """Draw points with odds proportional to their squared distance to the nearest candidate.
+
+        In round 0 all points have the same odds.
+        """
+        draws = []
         for i, nearest_N in self.nearest.items():
-            state = np.random.SeedSequence([seed, turn, i]).generate_state(1)
+            state = np.random.SeedSequence([seed, round, i]).generate_state(1)
             generator = torch.Generator().manual_seed(int(state[0]))
             race_N = torch.empty(len(nearest_N)).exponential_(generator=generator)
-            mass_N = nearest_N.cpu() if turn else torch.ones(len(nearest_N))
+            mass_N = nearest_N.cpu() if round else torch.ones(len(nearest_N))
             race_N = torch.where(mass_N > 0, race_N / mass_N, torch.inf)
-            found.append(self._points(i, race_N, size))
-        drawn = Points.of_all(found, size)
+            draws.append(self._lowest(i, race_N, size))
+        drawn = Points.best_of_all(draws, size)
         return drawn.best(int(np.isfinite(drawn.values_N).sum()))
 
-    def _points(self, part: int, values_N: Tensor, size: int) -> Points:
-        """Return the points of a part that have the lowest values."""
+    def _lowest(self, part: int, values_N: Tensor, size: int) -> Points:
+        """Return the points of a part with the lowest values."""
         rows = values_N.sort(stable=True).indices[:size]
         points_ND = self.parts[part][rows.to(self.device)].float() - self.mean_D
         parts_N = np.full(len(rows), part, np.int64)
         return Points(values_N[rows].numpy(), parts_N, rows.numpy(), points_ND.cpu().numpy())
 
-    def compare(self, candidates_CD: Floats, first: int) -> None:
-        """Give points a new candidate where it is nearer; it is the `first`-th or a later one."""
+    def add_candidates(self, candidates_CD: Floats, first: int) -> None:
+        """Reassign points that are nearer to a new candidate; these are numbered from `first`."""
         centers_CD = torch.tensor(candidates_CD, device=self.device)
         for i in self.parts:
             for rows, x_BD in self._blocks(i):
@@ -117,16 +121,16 @@ class Shard:
                 nearer_B = distance_B < nearest_B
                 owner_B[nearer_B] = labels_B[nearer_B].int() + first
                 nearest_B.clamp_max_(distance_B)
-                nearest_B[nearest_B <= SAME * squared_norms(x_BD)] = 0
+                nearest_B[nearest_B <= ROUNDING * squared_norms(x_BD)] = 0
 
-    def owned(self, candidates: int) -> Ints:
-        """Count the points of each candidate."""
+    def count_points(self, candidates: int) -> Ints:
+        """Return the number of points of each candidate."""
         owners_N = torch.cat(list(self.owner.values()))
         counts_C: Ints = owners_N.bincount(minlength=candidates).cpu().numpy()
         return counts_C
 
     def assign(self, centers_KD: Floats) -> tuple[Doubles, Ints, dict[int, float]]:
-        """Give points their nearest center; returns sums and counts by center, costs by part."""
+        """Assign points to the nearest center; returns sums and counts by center, costs by part."""
         centers = torch.tensor(centers_KD, device=self.device)
         sums_KD = torch.zeros(centers.shape, dtype=torch.float64, device=self.device)
         counts_K = torch.zeros(len(centers), dtype=torch.int64, device=self.device)
@@ -142,24 +146,24 @@ class Shard:
 
     def farthest(self, size: int) -> Points:
         """Return the points farthest from their centers."""
-        found = [self._points(i, -nearest_N.cpu(), size) for i, nearest_N in self.nearest.items()]
-        return Points.of_all(found, size)
+        groups = [self._lowest(i, -nearest_N.cpu(), size) for i, nearest_N in self.nearest.items()]
+        return Points.best_of_all(groups, size)
 
     def labels(self) -> dict[int, Ints]:
-        """Return the center of each row by part; -1 where a row is not finite."""
-        found = {}
+        """Return the center of each row by part; -1 for rows that are not finite."""
+        labels = {}
         for i, owner_N in self.owner.items():
-            found[i] = np.full(self.sizes[i], -1, np.int64)
-            found[i][self.rows[i]] = owner_N.cpu().numpy()
-        return found
+            labels[i] = np.full(self.sizes[i], -1, np.int64)
+            labels[i][self.rows[i]] = owner_N.cpu().numpy()
+        return labels
 
 
 def sharded_kmeans(
-    ask: Ask, k: int, *, seed: int, iterations: int = 20, tol: float = 1e-3
+    call: CallShards, k: int, *, seed: int, iterations: int = 20, tol: float = 1e-3
 ) -> Clusters:
-    """Cluster the points of shards as `kmeans` does; labels are in the order of the parts.
+    """Cluster the points of all shards like `kmeans`; labels are in the order of the parts.
 
-    Seeds by rounds of draws, which a weighted k-means of the candidates reduces to k.
+    Seeding draws candidates in rounds and reduces them to k with a weighted k-means.
 
     Raises:
         DataError: there are no points.
@@ -168,14 +172,14 @@ def sharded_kmeans(
     Source: Bahmani et al. 2012, Scalable K-Means++ (k-means||, exactly k candidates a round).
     """
     if k < 1:
-        raise ConfigError(f"k-means needs at least one cluster, asked for {k}")
-    mean_D = _mean(ask)
-    ask("begin", mean_D)
-    centers_KD = _lloyd(ask, _seed_centers(ask, k, seed), mean_D, iterations, tol)
-    _, counts_K, cost = _assigned(ask, centers_KD)
+        raise ConfigError(f"k-means needs at least one cluster, got k = {k}")
+    mean_D = _mean(call)
+    call("begin", mean_D)
+    centers_KD = _lloyd(call, _seed_centers(call, k, seed), mean_D, iterations, tol)
+    _, counts_K, cost = _assign_all(call, centers_KD)
     present_K = counts_K > 0
-    number_K = np.append(np.cumsum(present_K) - 1, -1)  # the last one for label -1
-    by_part = {i: labels for found in ask("labels") for i, labels in found.items()}
+    number_K = np.append(np.cumsum(present_K) - 1, -1)  # the last entry keeps label -1
+    by_part = {i: labels for shard in call("labels") for i, labels in shard.items()}
     return Clusters(
         labels_N=number_K[np.concatenate([by_part[i] for i in sorted(by_part)])],
         centers_KD=centers_KD[present_K] + mean_D,
@@ -185,44 +189,46 @@ def sharded_kmeans(
     )
 
 
-def _mean(ask: Ask) -> Floats:
-    counts, sums = zip(*ask("totals"), strict=True)
+def _mean(call: CallShards) -> Floats:
+    counts, sums = zip(*call("totals"), strict=True)
     if not sum(counts):
-        raise DataError("k-means needs points, all shards are empty")
+        raise DataError("k-means needs points, but all shards are empty")
     mean_D: Floats = (np.sum(sums, axis=0) / sum(counts)).astype(np.float32)
     return mean_D
 
 
-def _seed_centers(ask: Ask, k: int, seed: int) -> Floats:
+def _seed_centers(call: CallShards, k: int, seed: int) -> Floats:
     """Draw candidates in rounds, weigh each by its points, and reduce them to k."""
-    candidates_CD = Points.of_all(ask("draw", seed, 0, 1), 1).points_ND
-    ask("compare", candidates_CD, 0)
-    for turn in range(1, _SEED_ROUNDS + 1):
-        size = max(k, _FEWEST_DRAWS)
-        new_CD = Points.of_all(ask("draw", seed, turn, size), size).points_ND
-        if not len(new_CD):  # every point is a candidate
+    candidates_CD = Points.best_of_all(call("draw", seed, 0, 1), 1).points_ND
+    call("add_candidates", candidates_CD, 0)
+    for round in range(1, _SEED_ROUNDS + 1):
+        size = max(k, _MIN_DRAWS)
+        new_CD = Points.best_of_all(call("draw", seed, round, size), size).points_ND
+        if not len(new_CD):  # every distinct point is a candidate already
             break
-        ask("compare", new_CD, len(candidates_CD))
+        call("add_candidates", new_CD, len(candidates_CD))
         candidates_CD = np.concatenate([candidates_CD, new_CD])
-    weight_C = np.sum(ask("owned", len(candidates_CD)), axis=0)
-    found = kmeans(
+    weight_C = np.sum(call("count_points", len(candidates_CD)), axis=0)
+    clusters = kmeans(
         torch.from_numpy(candidates_CD),
         k,
         seed=seed,
         sample_weight_N=torch.from_numpy(weight_C).float(),
     )
-    return found.centers_KD
+    return clusters.centers_KD
 
 
-def _lloyd(ask: Ask, centers_KD: Floats, mean_D: Floats, iterations: int, tol: float) -> Floats:
-    """Move centers to the means of their points; an empty one to the farthest point of all."""
+def _lloyd(
+    call: CallShards, centers_KD: Floats, mean_D: Floats, iterations: int, tol: float
+) -> Floats:
+    """Move centers to the means of their points, and empty ones to the farthest points."""
     previous = float("inf")
     for _ in range(iterations):
-        sums_KD, counts_K, cost = _assigned(ask, centers_KD)
+        sums_KD, counts_K, cost = _assign_all(call, centers_KD)
         means_KD = sums_KD / np.maximum(counts_K, 1)[:, None] - mean_D
         empty_K = np.flatnonzero(counts_K == 0)
         if len(empty_K):
-            far = Points.of_all(ask("farthest", len(empty_K)), len(empty_K))
+            far = Points.best_of_all(call("farthest", len(empty_K)), len(empty_K))
             means_KD[empty_K] = far.points_ND
         centers_KD = means_KD.astype(np.float32)
         if cost >= (1 - tol) * previous:
@@ -231,9 +237,9 @@ def _lloyd(ask: Ask, centers_KD: Floats, mean_D: Floats, iterations: int, tol: f
     return centers_KD
 
 
-def _assigned(ask: Ask, centers_KD: Floats) -> tuple[Doubles, Ints, float]:
-    """Add up what all shards found, costs in the order of the parts."""
-    sums, counts, costs = zip(*ask("assign", centers_KD), strict=True)
-    by_part = {i: cost for found in costs for i, cost in found.items()}
+def _assign_all(call: CallShards, centers_KD: Floats) -> tuple[Doubles, Ints, float]:
+    """Assign all points and add up the results of the shards, costs in the order of the parts."""
+    sums, counts, costs = zip(*call("assign", centers_KD), strict=True)
+    by_part = {i: cost for shard in costs for i, cost in shard.items()}
     cost = float(np.sum([by_part[i] for i in sorted(by_part)]))
     return np.sum(sums, axis=0), np.sum(counts, axis=0), cost

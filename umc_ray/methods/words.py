@@ -1,4 +1,4 @@
-"""Which words tell groups of texts apart.
+"""Find the words that distinguish groups of texts.
 
 Suffixes: G groups, W words.
 """
@@ -10,13 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_PRIOR = 1000.0  # words of a text like all others that each group starts with
+_PRIOR = 1000.0  # pseudo-counts per group, distributed like all words
 
 
-def distinguishing_words(groups: Sequence[Sequence[str]], most: int) -> list[list[str]]:
-    """Return for each group of texts the words it uses most beyond the others, clearest first.
+def distinguishing_words(groups: Sequence[Sequence[str]], max_words: int) -> list[list[str]]:
+    """Return for each group of texts the words that it overuses, most distinctive first.
 
-    A word counts once in a text. Only words that are surely more frequent (z above 1.96).
+    A word counts once per text. Only words that are significantly more frequent than in the other
+    groups (z > 1.96) are returned.
 
     Source: Monroe, Colaresi and Quinn 2008, Fightin' Words (log-odds, informative Dirichlet prior).
     """
@@ -27,14 +28,14 @@ def distinguishing_words(groups: Sequence[Sequence[str]], most: int) -> list[lis
         return [[] for _ in groups]
     all_W = count_GW.sum(0)
     prior_W = _PRIOR * all_W / all_W.sum()
-    found = []
+    distinctive = []
     for own_W in count_GW:
         odds, other = _log_odds(own_W, prior_W), _log_odds(all_W - own_W, prior_W)
         spread_W = np.sqrt(1 / (own_W + prior_W) + 1 / (all_W - own_W + prior_W))
         z_W = (odds - other) / spread_W
-        order = np.argsort(-z_W, kind="stable")[:most]
-        found.append([words[i] for i in order if z_W[i] > 1.96])
-    return found
+        order = np.argsort(-z_W, kind="stable")[:max_words]
+        distinctive.append([words[i] for i in order if z_W[i] > 1.96])
+    return distinctive
 
 
 def _words(text: str) -> set[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from umc_ray.cluster.resources import check_resources, cpus, room
+from umc_ray.cluster.resources import available_slots, check_resources, cpus_per_process
 from umc_ray.errors import StageError
 from umc_ray.methods.clustering import Clusters
 from umc_ray.methods.shards import Shard, sharded_kmeans
@@ -54,10 +54,11 @@ def cluster_features(
         StageError: an actor died.
     """
     if shards is None:
-        shards = max(1, room(num_gpus) - cpus(num_gpus))
+        shards = max(1, available_slots(num_gpus) - cpus_per_process(num_gpus))
     shards = min(shards, len(parts))
     check_resources(shards, num_gpus)
-    remote = ray.remote(FeatureShard).options(num_cpus=cpus(num_gpus), num_gpus=num_gpus)
+    num_cpus = cpus_per_process(num_gpus)
+    remote = ray.remote(FeatureShard).options(num_cpus=num_cpus, num_gpus=num_gpus)
     shares = [{i: parts[i] for i in range(first, len(parts), shards)} for first in range(shards)]
     actors: list[Any] = [remote.remote(storage, table, share) for share in shares]
 

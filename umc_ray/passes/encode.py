@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from umc_ray.cluster.resources import ANY_NODE, Labels, room
+from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half
@@ -191,7 +191,7 @@ def encode(
 
 def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
     """Return the actor pool of encoders: as configured, or as many as fit."""
-    fitting = max(1, room(num_gpus, labels))
+    fitting = max(1, available_slots(num_gpus, labels))
     return Compute(
         actors=max(fitting if each.workers is None else each.workers for each in configs),
         num_gpus=num_gpus,

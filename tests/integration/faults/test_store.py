@@ -134,7 +134,7 @@ def test_a_full_disk_says_what_to_do(store, storage):
         storage.write_table("table.parquet", TABLE)
     assert str(raised.value) == (
         "cannot write table.parquet in fake://bucket: "
-        "No space left on device; make room and run again: what is done stays"
+        "No space left on device; free some space and run again: finished work is kept"
     )
 
 

@@ -1,9 +1,10 @@
-"""The arms of the label efficiency benchmark: our strategies, and peers called as libraries.
+"""The strategies of the label efficiency benchmark: those of the product, and peers from libraries.
 
-All peers get what ours get: the same features, the same fitted probe, the same first batch (ours
-may choose it, as the product does). Peers are imported only where they run: the extra `bench`.
+All peers get the same features, the same fitted probe and the same first batch. Strategies of the
+product may choose their own first batch, as they do in a campaign. Peers are imported only when
+they run; install them with the extra `bench`.
 
-Suffixes: P samples of the pool, F of them free, L labeled, D features, C classes, B batch.
+Suffixes: P samples of the pool, F free ones, L labeled ones, D features, C classes, B batch.
 """
 
 from collections.abc import Callable
@@ -21,12 +22,12 @@ IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 PER_LABEL = SelectionConfig().candidates_per_label
-COLD = 1000  # samples that at least compete for the first batch
+FIRST_CANDIDATES = 1000  # minimum number of candidates for the first batch
 
 
 @dataclass(frozen=True)
 class State:
-    """What a strategy may look at before it buys a batch; `probe` is fitted on the labels."""
+    """The input of a strategy; `probe` is fitted on the labels so far."""
 
     x_PD: Floats
     labeled_L: IntArray
@@ -38,22 +39,22 @@ class State:
     seed: int
 
 
-DomainKey = Callable[[State], IntArray]
-"""From a state to B rows of the pool that are free."""
+Strategy = Callable[[State], IntArray]
+"""Maps a state to B free rows of the pool."""
 
 
 def drawn(state: State) -> IntArray:
-    """Draw a batch at random: the same first batch for every arm that takes it."""
+    """Draw a random batch; the first one is the same for all strategies that use it."""
     order_F = np.random.default_rng([state.seed, len(state.labeled_L)]).permutation(state.free_F)
     return order_F[: state.batch]
 
 
-def ours(strategy: str, cold: str = "herding") -> DomainKey:
-    """Do what the product does: a diverse first batch, then one out of the least certain."""
+def ours(strategy: str, cold: str = "herding") -> Strategy:
+    """Return a strategy of the product: a diverse first batch, then uncertain candidates."""
 
     def choose(state: State) -> IntArray:
         if state.probs_FC is None:
-            size = max(COLD, PER_LABEL * state.batch)
+            size = max(FIRST_CANDIDATES, PER_LABEL * state.batch)
             rows = np.random.default_rng([state.seed, 1]).permutation(state.free_F)[:size]
             return rows[_select(cold, state, rows, np.zeros(len(rows), np.float32), None)]
         margin_F = informativeness(state.probs_FC)
@@ -83,22 +84,22 @@ def _select(
 
 
 def informativeness(probs_FC: Floats) -> Floats:
-    """Give 1 - margin."""
+    """Return 1 - margin."""
     top_F2 = np.partition(probs_FC, -2, axis=1)[:, -2:]
     margin_F: Floats = 1 - (top_F2[:, 1] - top_F2[:, 0])
     return margin_F
 
 
-def after_a_draw(choose: DomainKey) -> DomainKey:
-    """Begin with the common random batch."""
+def after_a_draw(choose: Strategy) -> Strategy:
+    """Return a strategy that starts with the common random batch."""
     return lambda state: drawn(state) if state.probs_FC is None else choose(state)
 
 
-def skactiveml(name: str) -> DomainKey:
-    """Call a strategy of scikit-activeml (Kottke et al. 2021)."""
+def skactiveml(name: str) -> Strategy:
+    """Return a strategy of scikit-activeml (Kottke et al. 2021)."""
 
     def choose(state: State) -> IntArray:
-        from skactiveml import pool  # a peer: only where it runs
+        from skactiveml import pool  # optional peer
         from skactiveml.classifier import SklearnClassifier
 
         y_P = np.full(len(state.x_PD), np.nan)
@@ -110,19 +111,19 @@ def skactiveml(name: str) -> DomainKey:
             else {"clf": model, "fit_clf": False}
         )
         strategy = getattr(pool, name)(random_state=state.seed)
-        found: IntArray = strategy.query(
+        rows: IntArray = strategy.query(
             state.x_PD, y_P, candidates=state.free_F, batch_size=state.batch, **known
         )
-        return found
+        return rows
 
     return after_a_draw(choose)
 
 
-def small_text(name: str) -> DomainKey:
-    """Call a strategy of small-text (Schroeder et al. 2023)."""
+def small_text(name: str) -> Strategy:
+    """Return a strategy of small-text (Schroeder et al. 2023)."""
 
     def choose(state: State) -> IntArray:
-        import small_text  # a peer: only where it runs
+        import small_text  # optional peer
 
         class Probe:
             def predict_proba(self, dataset: Any) -> Floats:  # noqa: ANN401
@@ -133,25 +134,25 @@ def small_text(name: str) -> DomainKey:
         dataset = small_text.SklearnDataset(state.x_PD, y_P)
         more = {} if name == "BreakingTies" else {"embeddings": state.x_PD, "pbar": None}
         np.random.seed(state.seed)  # the library draws from the global generator
-        found: IntArray = getattr(small_text, name)().query(
+        rows: IntArray = getattr(small_text, name)().query(
             Probe(), dataset, state.free_F, state.labeled_L, state.answers_L, state.batch, **more
         )
-        return found
+        return rows
 
     return after_a_draw(choose)
 
 
 def modal_margin(state: State) -> IntArray:
-    """Ask where the margin is least with modAL (Danka and Horvath 2018)."""
-    from modAL.uncertainty import margin_sampling  # a peer: only where it runs
+    """Pick the smallest margins with modAL (Danka and Horvath 2018)."""
+    from modAL.uncertainty import margin_sampling  # optional peer
 
     rows: IntArray = margin_sampling(state.probe, state.x_PD[state.free_F], state.batch)[0]
     return state.free_F[rows]
 
 
 def baal_power(state: State) -> IntArray:
-    """Draw in proportion to the entropy with baal (Atighehchian et al. 2022)."""
-    from baal.active.heuristics import Entropy  # a peer: only where it runs
+    """Draw with odds by the entropy, with baal (Atighehchian et al. 2022)."""
+    from baal.active.heuristics import Entropy  # optional peer
     from baal.active.heuristics.stochastics import PowerSampling
 
     np.random.seed(state.seed)  # the library draws from the global generator
@@ -162,8 +163,8 @@ def baal_power(state: State) -> IntArray:
 
 
 def active_lab(state: State) -> IntArray:
-    """Ask where cleanlab's ActiveLab scores lowest among samples without a label."""
-    from cleanlab.multiannotator import get_active_learning_scores  # a peer: only where it runs
+    """Pick the unlabeled samples with the lowest ActiveLab scores (cleanlab)."""
+    from cleanlab.multiannotator import get_active_learning_scores  # optional peer
 
     assert state.probs_FC is not None
     votes_L1 = np.searchsorted(state.probe.classes_, state.answers_L)[:, None]
@@ -173,7 +174,7 @@ def active_lab(state: State) -> IntArray:
     return state.free_F[lowest]
 
 
-ARMS: dict[str, DomainKey] = {
+STRATEGIES: dict[str, Strategy] = {
     "random": drawn,
     "top": after_a_draw(ours("top")),
     "adaptive": ours("adaptive"),
@@ -194,5 +195,5 @@ ARMS: dict[str, DomainKey] = {
     "baal power entropy": after_a_draw(baal_power),
     "cleanlab activelab": after_a_draw(active_lab),
 }
-# The plain margin is a peer too.
-PEERS = ("top", *(name for name in ARMS if " " in name))
+# Top margin counts as a peer too.
+PEERS = ("top", *(name for name in STRATEGIES if " " in name))
