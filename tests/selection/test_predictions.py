@@ -2,11 +2,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from umc_ray.specialists.predictions import PREDICTION_FIELDS, batch_predictions
 
 from tests.pools import write_ensemble
 from umc_ray.records import BATCH
 from umc_ray.selection.batch import NO_MODEL
-from umc_ray.specialists.predictions import PREDICTION_FIELDS, batch_predictions
 from umc_ray.storage import Storage
 
 LABELS = ["bad", "good"]
