@@ -2,6 +2,7 @@
 
 import io
 import logging
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,3 +68,11 @@ def prepare_model(model: Model, cache: Path) -> Path:
                 (partial / name).write_bytes(data)
         logger.info("model %s: %s", model.folder, ", ".join(sorted(files)))
     return folder
+
+
+def copy_model(model: Model, cache: Path, folder: Path) -> Path:
+    """Copy a model into a folder unless it is there; return its path."""
+    target = folder / model.folder
+    if not target.exists():
+        shutil.copytree(prepare_model(model, cache), target)
+    return target
