@@ -57,8 +57,8 @@ def test_an_endpoint_that_stays_away_is_an_error(ask):
 
 
 def test_a_refusal_is_an_error_at_once_with_its_reason(ask):
-    with pytest.raises(EndpointError, match="401: a valid bearer token is needed"):
-        ask(httpx.Response(401, json={"error": "a valid bearer token is needed"}))
+    with pytest.raises(EndpointError, match="401: a valid bearer token is required"):
+        ask(httpx.Response(401, json={"error": "a valid bearer token is required"}))
 
 
 def test_an_answer_of_something_else_is_an_error(ask):

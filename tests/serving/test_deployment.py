@@ -16,14 +16,14 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
 def test_other_machines_are_not_served_without_tokens(path, host):
-    with pytest.raises(ConfigError, match="tokens are needed"):
+    with pytest.raises(ConfigError, match="tokens are required"):
         start([ServingConfig(campaign=path)], host, 8000)
 
 
 def test_behind_haproxy_a_deployed_application_needs_tokens(path, tmp_path, monkeypatch):
     assert build(ServingConfig(campaign=path))
     monkeypatch.setenv(HAPROXY, "1")
-    with pytest.raises(ConfigError, match="HAProxy does not tell who asks"):
+    with pytest.raises(ConfigError, match="remote clients cannot be told from local ones"):
         build(ServingConfig(campaign=path))
     tokens = tmp_path / "tokens"
     tokens.write_text("score " + "x" * 16 + "\n")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from umc_ray.serving.drift import ENOUGH, RecentMargins, pool_reference
+from umc_ray.serving.drift import MIN_RECENT, RecentMargins, pool_reference
 from umc_ray.storage import Storage
 
 
@@ -37,7 +37,7 @@ def test_what_is_like_the_pool_is_near_and_what_is_not_is_far(reference):
 
 def test_of_few_samples_or_without_a_pool_nothing_is_said(reference, tmp_path):
     recent = RecentMargins()
-    recent.observe("2-a", draw(ENOUGH - 1, seed=9))
+    recent.observe("2-a", draw(MIN_RECENT - 1, seed=9))
     assert recent.drift(reference) is None
     recent.observe("2-a", [0.5])
     assert recent.drift(reference) is not None
@@ -46,6 +46,6 @@ def test_of_few_samples_or_without_a_pool_nothing_is_said(reference, tmp_path):
 
 def test_another_version_begins_anew(reference):
     recent = RecentMargins()
-    recent.observe("2-a", draw(ENOUGH, seed=9))
+    recent.observe("2-a", draw(MIN_RECENT, seed=9))
     recent.observe("3-b", draw(1, seed=9))
     assert recent.drift(reference) is None

@@ -61,13 +61,13 @@ def test_neighbors_are_the_labeled_samples_next_to_it(server):
     labels = {}
     for number in (1, 2):
         for row in run.storage.read_table(f"rounds/000{number}/labels.parquet").to_pylist():
-            labels[row["domain"], row["sample_id"]] = run.classes["mood"][row["label"]]
+            labels[row["domain"], str(row["sample_id"])] = run.classes["mood"][row["label"]]
     part = next(part for part in run.parts if part.split == "pool")
     rows = run.storage.read_table(part.key("pool"), ["sample_id", "text"]).to_pylist()
-    row = next(row for row in rows if (part.domain_key.domain, row["sample_id"]) in labels)
+    row = next(row for row in rows if (part.domain_key.domain, str(row["sample_id"])) in labels)
     body = {"samples": [{"text": row["text"]}, {"text": "sad poor bad"}], "neighbors": 4}
     itself, sad = server.post("/v1/score", json=body).json()["results"]
-    assert itself["neighbors"][0]["sample_id"] == row["sample_id"]
+    assert itself["neighbors"][0]["sample_id"] == str(row["sample_id"])
     assert itself["neighbors"][0]["similarity"] == pytest.approx(1, abs=1e-3)
     for found in (itself, sad):
         assert len(found["neighbors"]) == 4

@@ -8,7 +8,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
-from umc_ray.serving.scorer import Bad, TaskScorer
+from umc_ray.serving.scorer import InvalidSample, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.storage import Storage
 
@@ -42,7 +42,7 @@ def scorer(tmp_path):
 
 def test_each_request_gets_its_own_samples_in_its_order(scorer):
     expected_ND = load_encoder(scorer.config.encoder).encode(TEXTS)
-    first, second = scorer.judge([TEXTS[:5], TEXTS[5:]])
+    first, second = scorer.predict([TEXTS[:5], TEXTS[5:]])
     found_ND = np.stack([row.embedding_D for row in [*first.rows, *second.rows]])
     np.testing.assert_array_equal(found_ND, expected_ND)
 
@@ -51,8 +51,8 @@ def test_each_request_gets_its_own_samples_in_its_order(scorer):
 def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
     expected_ND = scorer.encoder.encode(TEXTS)
     scorer.encoder = Picky(scorer.encoder, {TEXTS[i] for i in bad})
-    (found,) = scorer.judge([TEXTS])
-    assert {i for i, row in enumerate(found.rows) if isinstance(row, Bad)} == bad
+    (found,) = scorer.predict([TEXTS])
+    assert {i for i, row in enumerate(found.rows) if isinstance(row, InvalidSample)} == bad
     for i in set(range(12)) - bad:
         np.testing.assert_array_equal(found.rows[i].embedding_D, expected_ND[i])
 
@@ -68,6 +68,6 @@ def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
     ],
 )
 def test_a_sample_is_held_to_the_rules_of_ingestion(scorer, sample, reason):
-    found = scorer.check(sample)
-    assert isinstance(found, Bad)
+    found = scorer.validate(sample)
+    assert isinstance(found, InvalidSample)
     assert reason in found.reason

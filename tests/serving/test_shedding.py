@@ -13,7 +13,7 @@ from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.serving.shedding import COMPUTED, admissions
+from umc_ray.serving.shedding import MODEL_PATHS, admission_checks
 
 
 def middleware_that_ray_finds(folder):
@@ -30,7 +30,7 @@ def client(tmp_path):
 
 
 def test_a_process_without_an_endpoint_hands_everything_on(client):
-    assert [client.post(path).text for path in COMPUTED] == ["reached"] * 3
+    assert [client.post(path).text for path in MODEL_PATHS] == ["reached"] * 3
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def busy(tmp_path):
     both["tasks"] = {name: task, "other": task}
     path = tiny.write_campaign(tmp_path, both)
     endpoint = Endpoint(ServingConfig(campaign=path, batch_size=4, max_wait_s=0.5))
-    admissions.append(endpoint.admit)
+    admission_checks.append(endpoint.admit)
     yield endpoint
-    admissions.clear()
+    admission_checks.clear()
 
 
 def hold(endpoint, *waiting):
@@ -56,7 +56,10 @@ def test_it_is_refused_once_no_task_could_be_answered_in_time(client, busy):
     assert client.post("/v1/score").text == "reached"
     hold(busy, 30, 8)
     answer = client.post("/v1/score", content=b"never read")
-    assert (answer.status_code, answer.json()["error"]) == (503, "too many requests wait")
+    assert (answer.status_code, answer.json()["error"]) == (
+        503,
+        "overloaded: too many requests are waiting",
+    )
     assert int(answer.headers["Retry-After"]) >= 8
 
 
