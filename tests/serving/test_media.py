@@ -1,4 +1,4 @@
-"""Samples that refer to a file or an image instead of holding it."""
+"""Samples whose payload is a URL or a file reference."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ def settings(**changes):
 
 
 def fetch(url, answer=None, found=(PUBLIC,), **changes):
-    """Fetch an image from a host that is a fake; returns its bytes and the requests to it."""
+    """Fetch an image from a fake host; return its bytes and the requests to the host."""
     requests = []
 
     async def handle(request):
@@ -34,7 +34,7 @@ def fetch(url, answer=None, found=(PUBLIC,), **changes):
     return base64.b64decode(sample.image), requests
 
 
-def test_an_image_of_an_allowed_host_is_fetched_from_the_address_that_was_checked():
+def test_an_image_on_an_allowed_host_is_fetched_from_the_checked_address():
     data, (request,) = fetch(f"https://{HOST}/a/b.png?x=1#part")
     assert data == b"picture"
     assert str(request.url) == f"https://{PUBLIC}/a/b.png?x=1"
@@ -62,7 +62,7 @@ def test_an_image_of_an_allowed_host_is_fetched_from_the_address_that_was_checke
         "",
     ],
 )
-def test_another_url_is_refused_before_anyone_is_asked(url):
+def test_other_urls_are_refused_before_any_request(url):
     with pytest.raises(MediaError, match="image_url"):
         fetch(url)
 
@@ -85,24 +85,24 @@ def test_another_url_is_refused_before_anyone_is_asked(url):
         (PUBLIC, "10.0.0.1"),
     ],
 )
-def test_an_allowed_name_that_leads_to_a_private_network_is_refused(found):
+def test_an_allowed_host_with_a_private_address_is_refused(found):
     with pytest.raises(MediaError, match="not allowed"):
         fetch(f"https://{HOST}/a.png", found=found)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 500])
-def test_a_redirect_is_not_followed_and_a_failure_is_an_error(status):
+def test_redirects_are_not_followed_and_failures_are_errors(status):
     answer = httpx.Response(status, headers={"location": "http://127.0.0.1/"})
     with pytest.raises(MediaError, match=f"status {status}"):
         fetch(f"https://{HOST}/a.png", answer)
 
 
-def test_more_than_is_allowed_is_not_read():
+def test_an_image_that_is_too_large_is_refused():
     with pytest.raises(MediaError, match="more than 6 bytes"):
         fetch(f"https://{HOST}/a.png", max_fetch_bytes=6)
 
 
-def test_without_a_list_no_host_is_asked():
+def test_by_default_no_host_is_allowed():
     with pytest.raises(MediaError, match="not allowed"):
         fetch(f"https://{HOST}/a.png", image_hosts=())
 
@@ -124,7 +124,7 @@ def read(folder, reference, column="text", **changes):
     return asyncio.run(media.load(Sample(reference=reference), column))
 
 
-def test_a_file_below_an_allowed_folder_is_the_text_or_the_image(folder):
+def test_a_file_in_an_allowed_folder_is_loaded_as_text_or_image(folder):
     path = str(folder / "data" / "deep" / "a.txt")
     assert read(folder, path) == Sample(text="good word1")
     assert base64.b64decode(read(folder, path, "image").image) == b"good word1"
@@ -150,7 +150,7 @@ def test_a_file_below_an_allowed_folder_is_the_text_or_the_image(folder):
         ("{0}/data/latin.txt", "not UTF-8"),
     ],
 )
-def test_another_reference_is_refused(folder, reference, reason):
+def test_other_references_are_refused(folder, reference, reason):
     with pytest.raises(MediaError, match=reason):
         read(folder, reference.format(folder))
 
@@ -160,7 +160,7 @@ def test_a_file_that_is_too_large_is_refused(folder):
         read(folder, str(folder / "data" / "deep" / "a.txt"), max_fetch_bytes=5)
 
 
-def test_a_sample_is_one_thing():
+def test_a_sample_has_exactly_one_payload():
     sample = Sample(text="good", reference="/data/a.txt")
     with pytest.raises(MediaError, match="one of"):
         asyncio.run(MediaLoader(settings()).load(sample, "text"))

@@ -1,4 +1,4 @@
-"""What a replica does with samples, without HTTP and without Ray."""
+"""Validation and scoring in a replica, without HTTP or Ray."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TEXTS = [" ".join(["good"] * n) + f" word{n}" for n in (9, 1, 30, 4, 5, 17, 2, 2
 
 
 class Picky:
-    """An encoder that fails at some texts, alone or with others."""
+    """An encoder that fails if a batch contains certain texts."""
 
     column = "text"
 
@@ -40,7 +40,7 @@ def scorer(tmp_path):
     return TaskScorer(config, "mood", ServingConfig(campaign=path), live)
 
 
-def test_each_request_gets_its_own_samples_in_its_order(scorer):
+def test_each_request_gets_its_own_samples_in_order(scorer):
     expected_ND = load_encoder(scorer.config.encoder).encode(TEXTS)
     first, second = scorer.predict([TEXTS[:5], TEXTS[5:]])
     found_ND = np.stack([row.embedding_D for row in [*first.rows, *second.rows]])
@@ -48,7 +48,7 @@ def test_each_request_gets_its_own_samples_in_its_order(scorer):
 
 
 @pytest.mark.parametrize("bad", [{0}, {2, 7}, {1, 3, 11}, set(range(12))])
-def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
+def test_a_sample_that_cannot_be_encoded_affects_no_others(scorer, bad):
     expected_ND = scorer.encoder.encode(TEXTS)
     scorer.encoder = Picky(scorer.encoder, {TEXTS[i] for i in bad})
     (found,) = scorer.predict([TEXTS])
@@ -67,7 +67,7 @@ def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
         (Sample(text="x" * 100_001), "text too long"),
     ],
 )
-def test_a_sample_is_held_to_the_rules_of_ingestion(scorer, sample, reason):
+def test_samples_are_validated_by_the_rules_of_ingestion(scorer, sample, reason):
     found = scorer.validate(sample)
     assert isinstance(found, InvalidSample)
     assert reason in found.reason
