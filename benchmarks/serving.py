@@ -260,7 +260,7 @@ def _called(path: Path, texts: list[str], seconds: float) -> dict[str, float]:
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         batch = [texts[(done + i) % len(texts)] for i in range(LARGE)]
-        scorer.judge([batch])
+        scorer.predict([batch])
         done += LARGE
     return {"in_process_per_s": done / (time.perf_counter() - began)}
 

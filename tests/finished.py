@@ -1,4 +1,4 @@
-"""A tiny run directory, written by hand: two tasks, three domains, three rounds, no Ray."""
+"""A tiny run directory, written without Ray: two tasks, three domains, three rounds."""
 
 import io
 import json
@@ -68,11 +68,11 @@ def config_of(storage: str, name: str, tests: bool, tasks: tuple[str, ...]) -> C
 
 @dataclass
 class Builder:
-    """Writes what the stages of a run would have written."""
+    """Writes the files that the stages of a run would write."""
 
     run: Run
     rounds: int
-    skill: float  # share of a test that is predicted right
+    skill: float  # accuracy on a test after the last round
 
     @property
     def storage(self) -> Storage:
@@ -123,14 +123,17 @@ class Builder:
         self.storage.write_json(f"pool/{split}/{domain_key}/manifest.json", manifest)
         for name, size in manifest["parts"]:
             part = Part(split, domain_key, name, size)
-            mine, ids = ids[:size], ids[size:]
-            self.storage.write_table(part.key("pool"), self.pool_rows(domain_key, mine))
-            features = {"sample_id": mine, "embedding": embeddings_column(embeddings(mine))}
+            part_ids, ids = ids[:size], ids[size:]
+            self.storage.write_table(part.key("pool"), self.pool_rows(domain_key, part_ids))
+            features = {
+                "sample_id": part_ids,
+                "embedding": embeddings_column(embeddings(part_ids)),
+            }
             self.storage.write_table(
                 part.key(f"features/hash-of-{domain_key.task}"), pa.table(features)
             )
-            labels = [classes[i % len(classes)] for i in mine]
-            oracle = {"sample_id": mine, "label": labels, "ratings": [None] * size}
+            labels = [classes[i % len(classes)] for i in part_ids]
+            oracle = {"sample_id": part_ids, "label": labels, "ratings": [None] * size}
             self.storage.write_table(part.key("oracle"), pa.table(oracle, ORACLE))
 
     def pool_rows(self, domain_key: DomainKey, ids: np.ndarray) -> pa.Table:
@@ -147,7 +150,7 @@ class Builder:
         return pa.table(columns, POOL)
 
     def draw(self, domain_key: DomainKey, start: int) -> None:
-        """Put rows 0, 2, 4, then 3, then the others first in the audit order."""
+        """Write the audit order: rows 0, 2, 4, 3, 1, then the others in order."""
         order = [0, 2, 4, 3, 1, *range(5, ROWS)]
         columns = {
             "purpose": ["audit"] * ROWS,
@@ -199,7 +202,7 @@ class Builder:
         self.storage.append_line("events.jsonl", json.dumps(event))
 
     def batch(self, domain_key: DomainKey, number: int) -> pa.Table:
-        """Ask for one audit and one chosen sample: rows 0 and 3, then 2 and 1, then 4 and 7."""
+        """Return one audit and one selected sample: rows 0 and 3, then 2 and 1, then 4 and 7."""
         rows = [[0, 3], [2, 1], [4, 7]][number - 1]
         ids = np.array(rows) + 1000 * self.domain_keys.index(domain_key)
         columns = {
@@ -218,7 +221,7 @@ class Builder:
         return pa.table(columns, BATCH)
 
     def labels(self, batch: pa.Table, number: int) -> pa.Table:
-        """Label all but the audit of round 2 in posts, which nobody could label."""
+        """Label all samples but 1002, the audit of round 2 in posts, which nobody could label."""
         rows = [row for row in batch.to_pylist() if row["sample_id"] != 1002]
         columns = {
             **{name: [row[name] for row in rows] for name in ("task", "domain", "sample_id")},
@@ -231,7 +234,7 @@ class Builder:
         return pa.table(columns, LABELS)
 
     def scores(self, part: Part, number: int) -> pa.Table:
-        """Predict right what comes first in a part, more of it in later rounds."""
+        """Predict the first samples of a part correctly, more of them in later rounds."""
         oracle = self.storage.read_table(part.key("oracle"))
         classes = self.run.classes[part.domain_key.task]
         right = round(part.rows * self.skill * (number + 2) / 5)
@@ -272,5 +275,5 @@ def build_run(
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run with tests; only its report and its releases may be written."""
+    """A finished run with tests; tests may only add reports and releases."""
     return build_run(str(tmp_path_factory.mktemp("runs")))

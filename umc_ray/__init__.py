@@ -3,7 +3,7 @@
 Read `campaign/round.py` first: one round, top to bottom. Each line below is a layer; a module
 imports from its own layer and from the lines above, never from below.
 
-    errors
+    errors console
     records storage
     methods
     tasks
@@ -20,7 +20,7 @@ imports from its own layer and from the lines above, never from below.
     labelstudio
     serving web
     client
-    bulk_scoring console
+    bulk_scoring
     demo
     cli
 """

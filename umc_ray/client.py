@@ -1,11 +1,11 @@
-"""Ask a scoring endpoint: `Client`, and `AsyncClient` for asyncio.
+"""A client for a scoring endpoint: `Client`, and `AsyncClient` for asyncio.
 
     with Client("http://127.0.0.1:8000", token=...) as client:
-        for each in client.score([Sample(text="what a day")]):
-            print(each)
+        for result in client.score([Sample(text="what a day")]):
+            print(result)
 
-Samples are sent in batches. An endpoint that is busy, or just starts again, is asked again after
-the time that it tells; what it refuses is an EndpointError.
+Samples are sent in batches. While the endpoint is busy or restarting, the client retries after the
+time that the endpoint asks for. A request that the endpoint refuses raises EndpointError.
 """
 
 import asyncio
@@ -37,27 +37,31 @@ from umc_ray.serving.messages import (
 )
 
 BATCH = 64
-AT_ONCE = 2
-"""Batches that an AsyncClient has on their way: one is computed, one waits."""
+CONCURRENCY = 2
+"""Requests in flight per AsyncClient: one is computed while the next one waits."""
 
 ATTEMPTS = 8
 TIMEOUT_S = 60.0
-PASSING = (429, 502, 503, 504)
-"""Statuses of an endpoint that is busy, or that a proxy cannot reach for the moment."""
+RETRY_STATUSES = (429, 502, 503, 504)
+"""The endpoint is busy, or the proxy cannot reach it at the moment."""
 
 
 class EndpointError(UmcError):
-    """The endpoint refuses a request, or does not answer."""
+    """The endpoint refused a request or did not respond."""
 
 
 class VersionedScore(SampleScore):
-    """A score and the version of the specialists that it is from."""
+    """A score with the version of the specialists."""
 
     version: str
 
 
+ResponseBody = bytes | list[SampleError]
+"""A JSON document, or if no sample is valid, their errors."""
+
+
 class _Busy(Exception):
-    """Try again, after so many seconds if the endpoint told."""
+    """The request should be retried after so many seconds; 0 if the endpoint gave no time."""
 
     def __init__(self, reason: str, after_s: float) -> None:
         super().__init__(reason)
@@ -65,7 +69,7 @@ class _Busy(Exception):
 
 
 class _Endpoint:
-    """What both clients share: all but the waiting."""
+    """What both clients share: everything except I/O."""
 
     def __init__(self, url: str, token: str | None, batch: int) -> None:
         self.url, self.batch = url.rstrip("/"), batch
@@ -83,24 +87,29 @@ class _Endpoint:
 
     def _give_up(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        raise EndpointError(f"{self.url} did not answer in {ATTEMPTS} attempts: {error}") from error
+        raise EndpointError(
+            f"{self.url} did not respond in {ATTEMPTS} attempts: {error}"
+        ) from error
 
     def bodies(
-        self,
-        samples: Iterable[Sample],
-        **more: Any,  # noqa: ANN401 - any JSON value
+        self, samples: Iterable[Sample], options: dict[str, Any]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Divide samples into requests, each with the place of its first sample."""
-        rest, start = iter(samples), 0
-        while batch := list(islice(rest, self.batch)):
-            yield start, {"samples": [each.model_dump(exclude_none=True) for each in batch], **more}
+        """Split samples into request bodies, each with the index of its first sample."""
+        iterator, start = iter(samples), 0
+        while batch := list(islice(iterator, self.batch)):
+            dumped = [sample.model_dump(exclude_none=True) for sample in batch]
+            yield start, {"samples": dumped, **options}
             start += len(batch)
 
-    def read(self, response: httpx.Response) -> bytes | list[SampleError]:
-        """Read an answer: a document, or the errors of samples none of which is usable."""
+    def read(self, response: httpx.Response) -> ResponseBody:
+        """Return the body of a response.
+
+        Raises:
+            EndpointError: the endpoint refused the request.
+        """
         if response.is_success:
             return response.content
-        if response.status_code in PASSING:
+        if response.status_code in RETRY_STATUSES:
             after = response.headers.get("retry-after", "")
             raise _Busy(f"status {response.status_code}", float(after) if after.isdigit() else 0.0)
         try:
@@ -113,7 +122,7 @@ class _Endpoint:
 
 
 class Client:
-    """Asks an endpoint; close it, or use it in a `with` block."""
+    """A blocking client; close it, or use it in a `with` block."""
 
     def __init__(self, url: str, token: str | None = None, batch: int = BATCH) -> None:
         self.endpoint = _Endpoint(url, token, batch)
@@ -125,7 +134,7 @@ class Client:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close its connections."""
+        """Close all connections."""
         self.close()
 
     def close(self) -> None:
@@ -135,45 +144,43 @@ class Client:
     def score(
         self, samples: Iterable[Sample], task: str | None = None, specialists: bool = False
     ) -> Iterator[VersionedScore | SampleError]:
-        """Score samples, in their order; `index` counts over all of them.
+        """Score samples, in order; `index` is the position among all of them.
 
         Raises:
-            EndpointError: a request is refused, or not answered in all attempts.
+            EndpointError: a request was refused, or had no response in all attempts.
         """
-        more = {"task": task, "specialists": specialists}
-        for start, body in self.endpoint.bodies(samples, **more):
+        options = {"task": task, "specialists": specialists}
+        for start, body in self.endpoint.bodies(samples, options):
             yield from _scores(self._send("POST", "/v1/score", body), start)
 
     def embed(
         self, samples: Iterable[Sample], task: str | None = None
     ) -> Iterator[SampleEmbedding | SampleError]:
-        """Encode samples, in their order; `index` counts over all of them.
+        """Encode samples, in order; `index` is the position among all of them.
 
         Raises:
-            EndpointError: a request is refused, or not answered in all attempts.
+            EndpointError: a request was refused, or had no response in all attempts.
         """
-        for start, body in self.endpoint.bodies(samples, task=task):
+        for start, body in self.endpoint.bodies(samples, {"task": task}):
             yield from _embeddings(self._send("POST", "/v1/embed", body), start)
 
     def models(self) -> ModelsResponse:
-        """Ask which version answers.
+        """Return the version that is served.
 
         Raises:
-            EndpointError: the request is refused, or not answered in all attempts.
+            EndpointError: the request was refused, or had no response in all attempts.
         """
         return _models(self._send("GET", "/v1/models"))
 
-    def _send(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> bytes | list[SampleError]:
-        def once() -> bytes | list[SampleError]:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> ResponseBody:
+        def once() -> ResponseBody:
             return self.endpoint.read(self.http.request(method, path, json=body))
 
         return self.retrying(once)
 
 
 class AsyncClient:
-    """Asks an endpoint from asyncio; close it, or use it in an `async with` block."""
+    """A client for asyncio; close it, or use it in an `async with` block."""
 
     def __init__(self, url: str, token: str | None = None, batch: int = BATCH) -> None:
         self.endpoint = _Endpoint(url, token, batch)
@@ -185,7 +192,7 @@ class AsyncClient:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Close its connections."""
+        """Close all connections."""
         await self.close()
 
     async def close(self) -> None:
@@ -195,87 +202,85 @@ class AsyncClient:
     async def score(
         self, samples: Iterable[Sample], task: str | None = None, specialists: bool = False
     ) -> AsyncIterator[VersionedScore | SampleError]:
-        """Score samples, in their order; `index` counts over all of them.
+        """Score samples, in order; `index` is the position among all of them.
 
         Raises:
-            EndpointError: a request is refused, or not answered in all attempts.
+            EndpointError: a request was refused, or had no response in all attempts.
         """
-        more = {"task": task, "specialists": specialists}
-        async for start, answer in self._send_all("/v1/score", samples, more):
-            for each in _scores(answer, start):
-                yield each
+        options = {"task": task, "specialists": specialists}
+        async for start, body in self._send_all("/v1/score", samples, options):
+            for score in _scores(body, start):
+                yield score
 
     async def embed(
         self, samples: Iterable[Sample], task: str | None = None
     ) -> AsyncIterator[SampleEmbedding | SampleError]:
-        """Encode samples, in their order; `index` counts over all of them.
+        """Encode samples, in order; `index` is the position among all of them.
 
         Raises:
-            EndpointError: a request is refused, or not answered in all attempts.
+            EndpointError: a request was refused, or had no response in all attempts.
         """
-        async for start, answer in self._send_all("/v1/embed", samples, {"task": task}):
-            for each in _embeddings(answer, start):
-                yield each
+        async for start, body in self._send_all("/v1/embed", samples, {"task": task}):
+            for embedding in _embeddings(body, start):
+                yield embedding
 
     async def models(self) -> ModelsResponse:
-        """Ask which version answers.
+        """Return the version that is served.
 
         Raises:
-            EndpointError: the request is refused, or not answered in all attempts.
+            EndpointError: the request was refused, or had no response in all attempts.
         """
         return _models(await self._send("GET", "/v1/models"))
 
     async def _send_all(
-        self, path: str, samples: Iterable[Sample], more: dict[str, Any]
-    ) -> AsyncIterator[tuple[int, bytes | list[SampleError]]]:
-        """Send all batches, a few at once; their answers come in order."""
-        bodies = self.endpoint.bodies(samples, **more)
-        while some := list(islice(bodies, AT_ONCE)):
-            answers = await asyncio.gather(*(self._send("POST", path, body) for _, body in some))
-            for (start, _), answer in zip(some, answers, strict=True):
-                yield start, answer
+        self, path: str, samples: Iterable[Sample], options: dict[str, Any]
+    ) -> AsyncIterator[tuple[int, ResponseBody]]:
+        """Send all batches, a few at once; yield the responses in order."""
+        requests = self.endpoint.bodies(samples, options)
+        while group := list(islice(requests, CONCURRENCY)):
+            bodies = await asyncio.gather(*(self._send("POST", path, body) for _, body in group))
+            for (start, _), body in zip(group, bodies, strict=True):
+                yield start, body
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> bytes | list[SampleError]:
-        async def once() -> bytes | list[SampleError]:
+    ) -> ResponseBody:
+        async def once() -> ResponseBody:
             return self.endpoint.read(await self.http.request(method, path, json=body))
 
         return await self.retrying(once)
 
 
 def _wait_s(state: RetryCallState) -> float:
-    """Wait as long as the endpoint told, and a random time more, so that clients come apart."""
+    """Return the time that the endpoint asked for, plus a random time to spread clients out."""
     error = state.outcome.exception() if state.outcome else None
-    told = error.after_s if isinstance(error, _Busy) else 0.0
-    return told + float(wait_random_exponential(multiplier=0.1, max=10)(state))
+    after_s = error.after_s if isinstance(error, _Busy) else 0.0
+    return after_s + float(wait_random_exponential(multiplier=0.1, max=10)(state))
 
 
-def _scores(
-    answer: bytes | list[SampleError], start: int
-) -> Iterator[VersionedScore | SampleError]:
-    if isinstance(answer, list):
-        return _in_order([], answer, start)
-    found = ScoreResponse.model_validate_json(answer)
-    results = [VersionedScore(**dict(each), version=found.version) for each in found.results]
-    return _in_order(results, found.errors, start)
+def _scores(body: ResponseBody, start: int) -> Iterator[VersionedScore | SampleError]:
+    if isinstance(body, list):
+        return _in_order([], body, start)
+    response = ScoreResponse.model_validate_json(body)
+    results = [
+        VersionedScore(**dict(result), version=response.version) for result in response.results
+    ]
+    return _in_order(results, response.errors, start)
 
 
-def _embeddings(
-    answer: bytes | list[SampleError], start: int
-) -> Iterator[SampleEmbedding | SampleError]:
-    if isinstance(answer, list):
-        return _in_order([], answer, start)
-    found = EmbedResponse.model_validate_json(answer)
-    return _in_order(found.results, found.errors, start)
+def _embeddings(body: ResponseBody, start: int) -> Iterator[SampleEmbedding | SampleError]:
+    if isinstance(body, list):
+        return _in_order([], body, start)
+    response = EmbedResponse.model_validate_json(body)
+    return _in_order(response.results, response.errors, start)
 
 
 def _in_order(results: list[Any], errors: list[SampleError], start: int) -> Iterator[Any]:
-    """Merge what became of a request's samples, by their place among all samples."""
+    """Merge a request's results and errors, and shift their indices by `start`."""
     for each in sorted([*results, *errors], key=lambda each: each.index):
         yield each.model_copy(update={"index": start + each.index})
 
 
-def _models(answer: bytes | list[SampleError]) -> ModelsResponse:
-    assert isinstance(answer, bytes)
-    return ModelsResponse.model_validate_json(answer)
+def _models(body: ResponseBody) -> ModelsResponse:
+    assert isinstance(body, bytes)
+    return ModelsResponse.model_validate_json(body)

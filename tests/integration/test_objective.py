@@ -63,7 +63,7 @@ def test_the_worst_domain_gets_more_labels_where_it_counts_and_the_report_says_w
 
     write_report(worst, pooled)
     page = read(worst)
-    assert "The allocation was asked for worst: the worst domain counts." in page.said()
+    assert "The allocation objective is worst: only the worst domain counts." in page.text()
     for opened, labels in zip((pooled, worst), bought, strict=True):
         name, domain_keys = opened.config.name, last_metrics(opened)["domains"]
         easy, hard = (domain_keys[domain_key]["test"]["accuracy"] for domain_key in (EASY, HARD))

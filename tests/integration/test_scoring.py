@@ -95,5 +95,5 @@ def test_what_cannot_be_scored_is_told(reference, tmp_path):
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         score_new(reference, str(tmp_path / "none.csv"), POSTS, str(tmp_path / "out"))
     fresh = Run(load_campaign(write_campaign(tmp_path, campaign(tmp_path))))
-    with pytest.raises(StoreError, match="tiny has no specialists yet: no round is done"):
+    with pytest.raises(StoreError, match="tiny has no specialists yet: no round is finished"):
         score_new(fresh, "new.csv", POSTS, str(tmp_path / "out"))

@@ -26,7 +26,7 @@ def folder(finished):
     return Storage(path)
 
 
-def test_a_release_holds_every_labeled_sample_with_its_story(folder, finished):
+def test_a_release_has_every_labeled_sample_with_its_provenance(folder, finished):
     rows = folder.read_table(SHOP).to_pylist()
     assert [row["sample_id"] for row in rows] == [0, 1, 2, 3, 4, 7]
     assert rows[5]["text"].startswith(f"{ATTACK} number 7 ")
@@ -50,7 +50,7 @@ def test_a_release_holds_every_labeled_sample_with_its_story(folder, finished):
     assert rows[5]["agreement"] == pytest.approx(2 / 3)
 
 
-def test_images_are_released_as_they_were(folder, finished):
+def test_images_are_released_unchanged(folder, finished):
     rows = folder.read_table(SCANS).to_pylist()
     pool = finished.storage.read_table("pool/pool/shapes/scans/part-1.parquet").to_pylist()
     assert [row["image"] for row in rows][-1] == pool[1]["image"]
@@ -58,13 +58,13 @@ def test_images_are_released_as_they_were(folder, finished):
     assert rows[0]["label"] == "二"  # sample 2000 of three classes
 
 
-def test_the_audit_set_is_the_asked_head_of_the_random_order_whoever_chose_it(folder):
+def test_the_audit_set_is_the_labeled_prefix_of_the_random_order(folder):
     # The order is 0, 2, 4, 3, 1, 5, ...; rows 3 and 1 were chosen, row 5 was not asked about.
     rows = folder.read_table(SHOP).to_pylist()
     assert [row["sample_id"] for row in rows if row["audit"]] == [0, 1, 2, 3, 4]
 
 
-def test_what_nobody_could_label_is_left_out(folder):
+def test_samples_without_a_label_are_left_out(folder):
     ids = folder.read_table(POSTS)["sample_id"].to_pylist()
     assert ids == [1000, 1001, 1003, 1004, 1007]
 
@@ -129,14 +129,14 @@ def test_a_release_is_never_overwritten(folder, finished):
     assert {key: folder.read_bytes(key) for key in folder.keys("")} == before
 
 
-def test_what_a_broken_off_release_left_is_cleared(finished):
+def test_files_of_an_interrupted_release_are_deleted(finished):
     finished.storage.write_bytes("release/spring/data/gone/old.parquet", b"half")
     release = Storage(write_release(finished, "spring"))
     assert [key for key in release.keys("data") if "gone" in key] == []
 
 
 @pytest.mark.parametrize("version", ["../v1", "a/b", "", " "])
-def test_a_version_is_the_name_of_a_folder(finished, version):
+def test_a_version_must_be_a_folder_name(finished, version):
     with pytest.raises(ConfigError, match="version"):
         write_release(finished, version)
 

@@ -1,4 +1,4 @@
-"""Labels that were taken over are released beside those that people gave, never among them."""
+"""Propagated labels are released separately from annotated ones."""
 
 import logging
 
@@ -17,7 +17,7 @@ from umc_ray.storage import Storage
 SHOP = "near_duplicates/mood/shop.parquet"
 
 
-def taken(task, domain, sample_id, label, label_of):
+def near_duplicate(task, domain, sample_id, label, label_of):
     row = sample_id % 1000
     place = {"part": f"part-{row // 6}", "row": row % 6, "sample_id": sample_id}
     return {
@@ -32,19 +32,19 @@ def taken(task, domain, sample_id, label, label_of):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """In shop, audits say of one that it is right (2) and of one that it is wrong (4).
+    """A run with near-duplicates.
 
-    In scans they say of two that both are wrong.
+    In shop, one audit is right (2) and one is wrong (4); in scans, both are wrong.
     """
     run = build_run(str(tmp_path_factory.mktemp("runs")))
     rows = [
-        taken("mood", "shop", 6, 1, 3),
-        taken("mood", "shop", 5, 0, 0),
-        taken("mood", "shop", 2, 0, 0),
-        taken("mood", "shop", 4, 1, 3),
-        taken("shapes", "scans", 2002, 0, 2003),
-        taken("shapes", "scans", 2004, 1, 2003),
-        taken("shapes", "scans", 2008, 1, 2003),
+        near_duplicate("mood", "shop", 6, 1, 3),
+        near_duplicate("mood", "shop", 5, 0, 0),
+        near_duplicate("mood", "shop", 2, 0, 0),
+        near_duplicate("mood", "shop", 4, 1, 3),
+        near_duplicate("shapes", "scans", 2002, 0, 2003),
+        near_duplicate("shapes", "scans", 2004, 1, 2003),
+        near_duplicate("shapes", "scans", 2008, 1, 2003),
     ]
     table = pa.Table.from_pylist(rows, schema=NEAR_DUPLICATES)
     run.storage.write_table("rounds/0001/near_duplicates.parquet", table)
@@ -56,7 +56,7 @@ def folder(run):
     return Storage(write_release(run))
 
 
-def test_they_say_whose_label_they_have_and_leave_out_what_people_were_asked(folder):
+def test_near_duplicates_name_their_origin_and_exclude_queried_samples(folder):
     rows = folder.read_table(SHOP).to_pylist()
     assert [row["sample_id"] for row in rows] == [5, 6]
     expected = {
@@ -72,14 +72,14 @@ def test_they_say_whose_label_they_have_and_leave_out_what_people_were_asked(fol
     assert " number 6 " in rows[1]["text"]
 
 
-def test_labels_by_people_stay_as_they_are(folder, finished):
+def test_annotated_labels_are_unchanged(folder, finished):
     without = Storage(write_release(finished, "without"))
     for key in without.keys("data"):
         assert folder.read_bytes(key) == without.read_bytes(key)
     assert without.keys("near_duplicates") == []
 
 
-def test_a_domain_that_gave_its_labels_back_releases_none(folder):
+def test_a_domain_with_revoked_labels_releases_none(folder):
     assert folder.keys("near_duplicates") == [SHOP]
 
 
@@ -103,7 +103,7 @@ def test_card_and_provenance_count_them(folder):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlcroissant's use of rdflib, pandas
-def test_they_are_records_of_their_own_in_croissant(folder, caplog):
+def test_they_have_their_own_record_set_in_croissant(folder, caplog):
     with caplog.at_level(logging.ERROR):
         dataset = mlcroissant.Dataset(folder.path("croissant.json"))
     assert not dataset.metadata.ctx.issues.errors
@@ -111,11 +111,11 @@ def test_they_are_records_of_their_own_in_croissant(folder, caplog):
     assert [each[f"{name}/label_of"] for each in dataset.records(name)] == [0, 3]
 
 
-def test_the_report_shows_the_error_and_what_followed(run):
+def test_the_report_shows_the_error_rate_and_the_consequence(run):
     write_report(run)
     page = read(run)
-    rows = [row for row in page.rows if row and row[-1].startswith(("stand", "were given back"))]
+    rows = [row for row in page.rows if row and row[-1].startswith(("kept", "revoked"))]
     assert rows == [
-        ["mood/shop", "4", "2", "1", "1.3% to 98.7%", "stand"],
-        ["shapes/scans", "3", "2", "2", "15.8% to 100.0%", "were given back: too many are wrong"],
+        ["mood/shop", "4", "2", "1", "1.3% to 98.7%", "kept"],
+        ["shapes/scans", "3", "2", "2", "15.8% to 100.0%", "revoked: too many errors"],
     ]

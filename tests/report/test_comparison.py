@@ -12,7 +12,7 @@ from umc_ray.report.comparison import (
     mean,
     weighted_mean,
 )
-from umc_ray.report.control import say_difference, say_saving
+from umc_ray.report.control import difference_sentence, saving_sentence
 
 
 def curve(*pairs, spread=0.0):
@@ -37,7 +37,7 @@ def test_a_mean_of_four_equal_estimates_is_half_as_wide():
     assert mean([Estimate(0.5, 0.3, 0.6)] * 4) == Estimate(0.5, 0.4, 0.55)
 
 
-def test_estimates_weigh_in_a_mean_as_much_as_they_should():
+def test_a_weighted_mean_weighs_values_and_intervals():
     found = weighted_mean([Estimate(0.5, 0.3, 0.6), Estimate(0.9, 0.8, 0.95)], [3, 1])
     assert found.value == pytest.approx(0.6)
     assert found.value - found.low == pytest.approx(((0.75 * 0.2) ** 2 + (0.25 * 0.1) ** 2) ** 0.5)
@@ -75,7 +75,7 @@ def test_curves_are_compared_as_far_as_both_go():
 
 
 @pytest.mark.parametrize(
-    ("run", "control", "said"),
+    ("run", "control", "sentence"),
     [
         (
             [(10, 0.8), (20, 0.8), (40, 0.8)],
@@ -100,18 +100,18 @@ def test_curves_are_compared_as_far_as_both_go():
         (
             [(10, 0.9), (20, 0.9)],
             [(10, 0.4)],
-            "cannot be told: the control has not held any accuracy for two rounds",
+            "unknown: the control did not hold any accuracy for two rounds",
         ),
     ],
 )
-def test_savings_are_said_as_they_are(run, control, said):
-    assert say_saving(compare("x", "test", curve(*run), curve(*control))) == said
+def test_savings_are_described(run, control, sentence):
+    assert saving_sentence(compare("x", "test", curve(*run), curve(*control))) == sentence
 
 
-def test_a_difference_that_could_be_none_is_not_called_a_lead():
+def test_an_insignificant_difference_is_not_called_a_lead():
     sure = compare("x", "test", curve((10, 0.9), spread=0.01), curve((10, 0.8), spread=0.01))
     lost = compare("x", "test", curve((10, 0.7), spread=0.01), curve((10, 0.8), spread=0.01))
     unsure = compare("x", "test", curve((10, 0.9), spread=0.2), curve((10, 0.8), spread=0.2))
-    assert say_difference(sure) == "+10.0 points ahead of the control at 10 labels"
-    assert say_difference(lost) == "−10.0 points behind the control at 10 labels"
-    assert "within what the number of measured samples leaves open" in say_difference(unsure)
+    assert difference_sentence(sure) == "+10.0 points ahead of the control at 10 labels"
+    assert difference_sentence(lost) == "−10.0 points behind the control at 10 labels"
+    assert "not statistically significant" in difference_sentence(unsure)

@@ -10,14 +10,14 @@ from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail
-from umc_ray.report.objective import standing
+from umc_ray.report.objective import objective_summary
 from umc_ray.report.report import REPORT, events, stage_times, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr", "source"}
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, texts, rows of tables."""
+    """The content of a page: elements with their attributes, texts, rows of tables."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class Page(HTMLParser):
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
 
-    def said(self):
-        """All that is said, as one line."""
+    def text(self):
+        """Return all text on one line."""
         return " ".join("".join(self.texts).split())
 
     def row(self, name):
@@ -70,7 +70,7 @@ def page(finished, tmp_path_factory):
     return found
 
 
-def test_the_page_needs_nothing_from_outside_and_has_no_script(page):
+def test_the_page_has_no_external_resources_and_no_script(page):
     links = [
         (name, value)
         for _, attributes in page.elements
@@ -87,7 +87,7 @@ def test_the_page_needs_nothing_from_outside_and_has_no_script(page):
     assert not any("url(h" in style or "@import" in style for style in styles)
 
 
-def test_texts_of_strangers_are_shown_as_text_and_cut(page):
+def test_untrusted_texts_are_escaped_and_truncated(page):
     shown = [text for text in page.texts if ATTACK in text]
     assert any(text.startswith(f"{ATTACK} number") for text in shown)  # a sample
     assert any(text.endswith(ATTACK) for text in shown)  # why a row is in quarantine
@@ -110,19 +110,19 @@ def test_the_numbers_are_those_of_the_metrics(finished, page):
         assert row[5:7] == [str(found["test"]["n"]), f"{found['test']['ece']:.3f}"]
         assert row[7].split()[0] == f"{found['audit']['accuracy']:.1%}"
         assert row[8] == str(found["audit"]["n"])
-    total = page.row("all, accuracies macro")
+    total = page.row("total, macro accuracy")
     assert total[1:5] == ["36", "17", "25.5", f"{metrics['test_accuracy']:.1%}"]
 
 
-def test_what_an_answer_takes_is_beside_what_it_was_said_to_cost(page):
+def test_measured_costs_are_shown_beside_configured_ones(page):
     (row,) = [row for row in page.rows if len(row) == 5 and row[0] == "mood/shop"]
     assert row[1:] == ["10", "4.2", "1.5", "1.25"]
 
 
-def test_accuracy_is_told_by_each_objective_beside_what_was_asked_for(finished, page):
+def test_accuracy_is_shown_by_each_objective(finished, page):
     metrics = finished.storage.read_json("rounds/0003/metrics.json")
     accuracies = [found["test"]["accuracy"] for found in metrics["domains"].values()]
-    assert "The allocation was asked for macro: all domains count alike." in page.said()
+    assert "The allocation objective is macro: all domains count equally." in page.text()
     for name, labels in (("demo", "17"), ("random", "17")):
         row = page.row(name)
         assert row[1:3] == ["macro", labels]
@@ -141,27 +141,27 @@ def test_pooled_accuracy_weighs_domains_by_their_pools(tmp_path):
     manifest = run.storage.read_json("pool/pool/mood/posts/manifest.json")
     parts = [["part-0", 6], ["part-1", 30]]  # 36 rows beside the 12 of shop
     run.storage.write_json("pool/pool/mood/posts/manifest.json", {**manifest, "parts": parts})
-    found = standing(History.of(Run(run.config)), ["mood/shop", "mood/posts"])
+    found = objective_summary(History.of(Run(run.config)), ["mood/shop", "mood/posts"])
     assert found.pooled.value == pytest.approx((12 * 0.5 + 36 * 0.9) / 48)
     assert found.macro.value == pytest.approx(0.7)
     assert (found.worst.value, found.worst_domain, found.worst_labels) == (0.5, "mood/shop", 2)
-    assert standing(History.of(run), []) is None
+    assert objective_summary(History.of(run), []) is None
 
 
-def test_the_control_is_beside_the_run_at_equally_many_labels(page):
+def test_the_control_is_compared_at_the_same_number_of_labels(page):
     # After 6, 11 and 17 labels 5, 7 and 9 of 10 are right in each domain, against 4, 5 and 6.
-    kind, labels, ours, theirs, gap, saved = page.row("mean of 3 domains")[1:]
-    assert (kind, labels, ours, theirs) == ("test", "17", "90.0%", "60.0%")
+    kind, labels, run, control, gap, saved = page.row("mean of 3 domains")[1:]
+    assert (kind, labels, run, control) == ("test", "17", "90.0%", "60.0%")
     assert gap.startswith("+30.0 ")
     assert saved == "45%: 6 labels to hold 50.0%, the control 11"
-    assert "One seed is one seed." in page.texts
+    assert "This is a comparison of single runs" in page.texts
 
 
 def test_figures_and_images_have_alternatives_and_tables_have_headers(page):
     labels = [each["aria-label"] for each in page.all("svg")]
     assert len(labels) == 10
     assert all(each.get("alt") for each in page.all("img"))
-    assert any("nothing was confused" in label or "taken for" in label for label in labels)
+    assert any("no errors" in label or "predicted as" in label for label in labels)
     assert any(label.startswith("map of mood: 24 samples of the pool") for label in labels)
     assert page.all("th") and all("scope" in each for each in page.all("th"))
     assert page.all("html") == [{"lang": "en"}]
@@ -169,10 +169,10 @@ def test_figures_and_images_have_alternatives_and_tables_have_headers(page):
     assert len(ids) == len(set(ids))
 
 
-def test_the_gallery_tells_what_people_and_models_said(page):
+def test_the_gallery_shows_predictions_and_labels(page):
     words = " ".join(" ".join(page.texts).split())
-    assert "The models said bad (70.0%), people gave no label" in words
-    assert "The models said good (60.0%), people good (3 votes, 66.7% agree) right" in words
+    assert "Predicted: bad (70.0%). Label: none" in words
+    assert "Predicted: good (60.0%). Label: good (3 votes, 66.7% agreement) right" in words
     assert "Because it is hard." in words
 
 
@@ -192,7 +192,7 @@ def test_stages_are_added_up_over_rounds_and_domains(page):
     assert (stage.name, stage.runs, stage.seconds, stage.rows) == ("ingest", 2, 3.0, 5)
 
 
-def test_a_log_that_was_cut_off_is_read_up_to_there(finished):
+def test_a_truncated_log_is_read_up_to_the_last_whole_line(finished):
     assert len(events(finished.storage)) == 3
 
 
@@ -200,14 +200,14 @@ def test_a_report_needs_neither_tests_nor_control_nor_a_second_round_or_task(tmp
     run = build_run(str(tmp_path), rounds=1, tests=False, tasks=("shapes",))
     write_report(run)
     page = read(run)
-    assert "No domain has a held-out test: calibration and confusions were not measured." in (
+    assert "No domain has a held-out test, so calibration and confusions are not measured." in (
         page.texts
     )
     assert page.row("shapes/scans")[4:] == ["–", "–", "–", "100.0% 20.7% to 100.0%", "1"]
     assert len(page.all("svg")) == 5
 
 
-def test_a_report_asks_for_a_finished_round(tmp_path):
+def test_a_report_requires_a_finished_round(tmp_path):
     run = build_run(str(tmp_path), rounds=0, tasks=("shapes",))
     with pytest.raises(StoreError, match=r"no round of .* is finished"):
         write_report(run)
@@ -221,11 +221,11 @@ def test_a_control_that_was_tested_on_other_samples_is_refused(finished, tmp_pat
         write_report(finished, other)
 
 
-def test_an_image_that_is_none_is_no_reason_to_fail():
+def test_an_invalid_image_has_no_thumbnail():
     assert thumbnail(b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>") is None
 
 
-def test_report_and_release_of_a_run_on_s3_lie_on_s3():
+def test_report_and_release_of_a_run_on_s3_are_written_to_s3():
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -253,25 +253,25 @@ def test_report_and_release_of_a_run_on_s3_lie_on_s3():
 
 
 @pytest.mark.parametrize(
-    ("harmful", "said"),
+    ("harmful", "text"),
     [
         (True, "shapes/scans: of 9 random samples of scans, a model taught by selected ones had"),
-        (False, "Nowhere did random samples prove to teach more than as many selected ones."),
+        (False, "In no domain were random samples significantly better than selected ones."),
     ],
 )
-def test_the_page_says_where_selection_did_not_pay(tmp_path, harmful, said):
+def test_the_page_says_where_selection_did_not_pay(tmp_path, harmful, text):
     run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
     metrics = run.storage.read_json("rounds/0001/metrics.json")
     verdict = {"of": "scans", "n": 9, "selected": 1, "random": 9, "p": 0.004, "harmful": harmful}
     metrics["domains"]["shapes/scans"]["selection_test"] = verdict
     run.storage.write_json("rounds/0001/metrics.json", metrics)
     write_report(run)
-    said = [text for text in read(run).texts if said.lower() in text.lower()]
-    assert len(said) == 1
-    assert ("its batches are drawn at random until that changes" in said[0]) == harmful
+    sentences = [each for each in read(run).texts if text.lower() in each.lower()]
+    assert len(sentences) == 1
+    assert ("its batches are drawn at random until that changes" in sentences[0]) == harmful
 
 
-def test_runs_of_an_older_release_have_no_word_on_it(tmp_path):
+def test_runs_of_an_older_release_have_no_selection_test(tmp_path):
     run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
     metrics = run.storage.read_json("rounds/0001/metrics.json")
     del metrics["domains"]["shapes/scans"]["selection_test"]

@@ -1,4 +1,4 @@
-"""Who may ask what."""
+"""Access control by tokens and by client address."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def refused(access, scope, headers, client="10.0.0.1"):
         ("score", "é" * 16, 401),
     ],
 )
-def test_a_token_opens_its_scope_and_admin_opens_all(access, scope, token, status):
+def test_a_token_grants_its_scope_and_admin_grants_all(access, scope, token, status):
     assert refused(access, scope, {"authorization": f"Bearer {token}"}) == status
 
 
@@ -57,14 +57,14 @@ def test_only_bearer_tokens_count(access, header):
         ("127.0.0.1", {"forwarded": "for=10.0.0.1"}, 403),
     ],
 )
-def test_without_tokens_only_the_same_machine_is_answered(client, headers, status):
+def test_without_tokens_only_local_clients_are_allowed(client, headers, status):
     assert refused(Access(), "admin", headers, client) == status
 
 
 @pytest.mark.parametrize(
     "text", ["", "# none\n", f"read {SCORE}\n", "score\n", "score short\n", f"score {SCORE} more\n"]
 )
-def test_a_file_of_tokens_that_is_wrong_is_refused_and_not_shown(tmp_path, text):
+def test_a_malformed_token_file_is_refused_without_revealing_tokens(tmp_path, text):
     path = tmp_path / "tokens"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:

@@ -1,4 +1,4 @@
-"""The client, against an endpoint that is a fake and one that is real."""
+"""The clients, against a fake and a real endpoint."""
 
 import asyncio
 
@@ -12,23 +12,23 @@ TEXTS = ["good word1", " ", "sad word2", "great", "poor", " ", " "]
 SAMPLES = [Sample(id=f"n{i}", text=text) for i, text in enumerate(TEXTS)]
 
 
-class Answers:
-    """Answers one after the other, whatever is asked, and remembers what was."""
+class FakeEndpoint:
+    """Returns the given responses in order and records the requests."""
 
-    def __init__(self, *answers):
-        self.answers, self.requests = list(answers), []
+    def __init__(self, *responses):
+        self.responses, self.requests = list(responses), []
 
     def __call__(self, request):
         self.requests.append(request)
-        return self.answers.pop(0)
+        return self.responses.pop(0)
 
 
 @pytest.fixture
 def ask(monkeypatch):
-    """Ask for the models of an endpoint that answers as told; nobody waits."""
+    """Request the models from an endpoint with given responses, without waiting."""
 
-    def asked(*answers, token=None):
-        fake = Answers(*answers)
+    def request_models(*responses, token=None):
+        fake = FakeEndpoint(*responses)
         client = Client("http://fake", token)
         client.http = httpx.Client(
             transport=httpx.MockTransport(fake), **client.endpoint.connection
@@ -37,13 +37,13 @@ def ask(monkeypatch):
         with client:
             return client.models(), fake.requests
 
-    return asked
+    return request_models
 
 
 MODELS = httpx.Response(200, json={"version": "2-ab", "round": 2, "tasks": {}, "new_key": 1})
 
 
-def test_a_busy_endpoint_is_asked_again_after_the_time_it_tells(ask):
+def test_a_request_is_retried_after_the_time_that_a_busy_endpoint_asks_for(ask):
     busy = httpx.Response(503, headers={"retry-after": "7"}, json={"error": "busy"})
     models, (first, waited_s, second) = ask(busy, MODELS)
     assert models.version == "2-ab"
@@ -51,17 +51,17 @@ def test_a_busy_endpoint_is_asked_again_after_the_time_it_tells(ask):
     assert first.url == second.url == "http://fake/v1/models"
 
 
-def test_an_endpoint_that_stays_away_is_an_error(ask):
+def test_an_unreachable_endpoint_is_an_error_after_all_attempts(ask):
     with pytest.raises(EndpointError, match="8 attempts: status 502"):
         ask(*[httpx.Response(502)] * 8)
 
 
 def test_a_refusal_is_an_error_at_once_with_its_reason(ask):
-    with pytest.raises(EndpointError, match="401: a valid bearer token is needed"):
-        ask(httpx.Response(401, json={"error": "a valid bearer token is needed"}))
+    with pytest.raises(EndpointError, match="401: a valid bearer token is required"):
+        ask(httpx.Response(401, json={"error": "a valid bearer token is required"}))
 
 
-def test_an_answer_of_something_else_is_an_error(ask):
+def test_an_error_page_is_an_error(ask):
     with pytest.raises(EndpointError, match="404: Not Found"):
         ask(httpx.Response(404, text="<html>"))
 
@@ -83,7 +83,7 @@ def test_samples_are_sent_in_batches_and_come_back_in_order(server):
 
 
 @pytest.mark.ray
-def test_the_asynchronous_client_says_the_same(server):
+def test_the_async_client_returns_the_same(server):
     async def ask():
         async with AsyncClient(server.url, batch=2) as client:
             scores = [each async for each in client.score(SAMPLES, specialists=True)]
@@ -96,6 +96,6 @@ def test_the_asynchronous_client_says_the_same(server):
     assert [dict(each) for each in embeddings] == [dict(each) for each in same_embeddings]
     for each, same in zip(scores, same_scores, strict=True):
         assert (type(each), each.index, each.id) == (type(same), same.index, same.id)
-        # Other batches, other rounding.
+        # Other batches round differently.
         assert getattr(each, "entropy", 0) == pytest.approx(getattr(same, "entropy", 0), abs=1e-5)
         assert getattr(each, "specialists", {}).keys() == getattr(same, "specialists", {}).keys()

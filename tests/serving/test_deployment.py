@@ -1,4 +1,4 @@
-"""Who may be served without tokens, and the environment that brings HAProxy."""
+"""When tokens are required, and the environment for HAProxy."""
 
 import pytest
 
@@ -15,22 +15,22 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com"])
-def test_other_machines_are_not_served_without_tokens(path, host):
-    with pytest.raises(ConfigError, match="tokens are needed"):
+def test_serving_other_machines_requires_tokens(path, host):
+    with pytest.raises(ConfigError, match="tokens are required"):
         start([ServingConfig(campaign=path)], host, 8000)
 
 
-def test_behind_haproxy_a_deployed_application_needs_tokens(path, tmp_path, monkeypatch):
+def test_a_deployment_behind_haproxy_requires_tokens(path, tmp_path, monkeypatch):
     assert build(ServingConfig(campaign=path))
     monkeypatch.setenv(HAPROXY, "1")
-    with pytest.raises(ConfigError, match="HAProxy does not tell who asks"):
+    with pytest.raises(ConfigError, match="remote clients cannot be told from local ones"):
         build(ServingConfig(campaign=path))
     tokens = tmp_path / "tokens"
     tokens.write_text("score " + "x" * 16 + "\n")
     assert build(ServingConfig(campaign=path, tokens=tokens))
 
 
-def test_several_haproxies_share_neither_files_nor_ports(tmp_path):
+def test_haproxy_instances_share_neither_files_nor_ports(tmp_path):
     found = haproxy_settings(str(tmp_path))
     assert found[HAPROXY] == "1"
     inside = [value for value in found.values() if value.startswith(str(tmp_path))]

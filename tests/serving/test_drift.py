@@ -1,10 +1,10 @@
-"""Requests that are not like the pool are told from those that are."""
+"""Drift is large for requests that differ from the pool, and small otherwise."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from umc_ray.serving.drift import ENOUGH, RecentMargins, pool_reference
+from umc_ray.serving.drift import MIN_RECENT, RecentMargins, pool_reference
 from umc_ray.storage import Storage
 
 
@@ -22,12 +22,12 @@ def reference(tmp_path):
     return pool_reference(storage, "mood", 2)
 
 
-def test_the_bins_of_the_pool_are_of_one_size(reference):
+def test_the_bins_of_the_pool_have_equal_size(reference):
     assert reference.counts_B.sum() == 3000
     assert np.ptp(reference.counts_B) <= 1
 
 
-def test_what_is_like_the_pool_is_near_and_what_is_not_is_far(reference):
+def test_drift_is_small_for_requests_like_the_pool_and_large_for_others(reference):
     recent = RecentMargins()
     recent.observe("2-a", draw(3000, seed=9))
     assert recent.drift(reference) < 0.02
@@ -35,17 +35,17 @@ def test_what_is_like_the_pool_is_near_and_what_is_not_is_far(reference):
     assert recent.drift(reference) > 0.25
 
 
-def test_of_few_samples_or_without_a_pool_nothing_is_said(reference, tmp_path):
+def test_drift_is_none_for_few_samples_or_without_a_pool(reference, tmp_path):
     recent = RecentMargins()
-    recent.observe("2-a", draw(ENOUGH - 1, seed=9))
+    recent.observe("2-a", draw(MIN_RECENT - 1, seed=9))
     assert recent.drift(reference) is None
     recent.observe("2-a", [0.5])
     assert recent.drift(reference) is not None
     assert recent.drift(pool_reference(Storage(str(tmp_path / "none")), "mood", 2)) is None
 
 
-def test_another_version_begins_anew(reference):
+def test_a_new_version_discards_earlier_margins(reference):
     recent = RecentMargins()
-    recent.observe("2-a", draw(ENOUGH, seed=9))
+    recent.observe("2-a", draw(MIN_RECENT, seed=9))
     recent.observe("3-b", draw(1, seed=9))
     assert recent.drift(reference) is None

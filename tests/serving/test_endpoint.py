@@ -34,7 +34,7 @@ def test_scores_are_those_of_the_round(server):
         np.testing.assert_allclose(best, table["prob_1"].to_numpy(), atol=1e-4)
 
 
-def test_a_bad_sample_spoils_no_other(server):
+def test_an_invalid_sample_affects_no_others(server):
     texts = ["good word1", " ", "sad word2", "x" * 1001]
     body = {"samples": [{"id": f"n{i}", "text": text} for i, text in enumerate(texts)]}
     answer = server.post("/v1/score", json=body)
@@ -46,7 +46,7 @@ def test_a_bad_sample_spoils_no_other(server):
     assert errors == [(1, "n1", "blank text"), (3, "n3", "text too long: 1001 characters")]
 
 
-def test_specialists_are_told_on_request_and_average_to_the_whole(server):
+def test_specialists_are_returned_on_request_and_average_to_the_ensemble(server):
     body = {"samples": [{"text": "good sad word3"}], "specialists": True, "task": "mood"}
     (result,) = server.post("/v1/score", json=body).json()["results"]
     assert set(result["specialists"]) == {"reviews", "posts", "generalist"}
@@ -56,18 +56,18 @@ def test_specialists_are_told_on_request_and_average_to_the_whole(server):
     assert plain["results"][0]["specialists"] is None
 
 
-def test_neighbors_are_the_labeled_samples_next_to_it(server):
+def test_neighbors_are_the_nearest_labeled_samples(server):
     run = server.campaign.run
     labels = {}
     for number in (1, 2):
         for row in run.storage.read_table(f"rounds/000{number}/labels.parquet").to_pylist():
-            labels[row["domain"], row["sample_id"]] = run.classes["mood"][row["label"]]
+            labels[row["domain"], str(row["sample_id"])] = run.classes["mood"][row["label"]]
     part = next(part for part in run.parts if part.split == "pool")
     rows = run.storage.read_table(part.key("pool"), ["sample_id", "text"]).to_pylist()
-    row = next(row for row in rows if (part.domain_key.domain, row["sample_id"]) in labels)
+    row = next(row for row in rows if (part.domain_key.domain, str(row["sample_id"])) in labels)
     body = {"samples": [{"text": row["text"]}, {"text": "sad poor bad"}], "neighbors": 4}
     itself, sad = server.post("/v1/score", json=body).json()["results"]
-    assert itself["neighbors"][0]["sample_id"] == row["sample_id"]
+    assert itself["neighbors"][0]["sample_id"] == str(row["sample_id"])
     assert itself["neighbors"][0]["similarity"] == pytest.approx(1, abs=1e-3)
     for found in (itself, sad):
         assert len(found["neighbors"]) == 4
@@ -78,7 +78,7 @@ def test_neighbors_are_the_labeled_samples_next_to_it(server):
     assert {each["label"] for each in sad["neighbors"]} == {"bad"}
 
 
-def test_a_label_stands_by_itself_where_a_certificate_says_so(campaign):
+def test_a_certificate_routes_confident_labels_to_auto(campaign):
     manifest = campaign.run.storage.read_json(PUBLISHED)
     body = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
 
@@ -127,14 +127,14 @@ def test_the_api_describes_itself(server):
 
 
 def until(server, done):
-    """Read the models again and again until they are as told."""
+    """Poll the models until a condition holds."""
     while not done(models := server.get("/v1/models").json()):
         pass
     return models
 
 
 def swap(server, number):
-    """Publish a round, and return its version once it answers."""
+    """Publish a round, and return its version once it is served."""
     run = server.campaign.run
     publish(run, number)
     version = read_published(run.storage).version
@@ -142,7 +142,7 @@ def swap(server, number):
     return version
 
 
-def test_versions_change_under_load_without_a_failed_or_a_mixed_answer(server):
+def test_versions_change_under_load_without_failed_or_mixed_responses(server):
     texts = [f"good word{i} sad" for i in range(4)]
     expected = {swap(server, n): scores(server, texts)[1] for n in (1, 2)}
     assert len(expected) == 2
@@ -167,7 +167,7 @@ def test_versions_change_under_load_without_a_failed_or_a_mixed_answer(server):
 
 
 def scores(client, texts):
-    """Ask for scores; returns the version that answered and what it said."""
+    """Request scores; return the version and the probabilities of good."""
     body = {"samples": [{"text": text} for text in texts]}
     answer = client.post("/v1/score", json=body)
     assert answer.status_code == 200, answer.text
@@ -175,7 +175,7 @@ def scores(client, texts):
     return found["version"], [each["probabilities"]["good"] for each in found["results"]]
 
 
-def test_a_publication_that_is_not_whole_is_refused_and_the_old_one_goes_on(server):
+def test_a_corrupt_publication_is_refused_and_the_old_one_stays(server):
     storage = server.campaign.run.storage
     new, manifest = swap(server, 2), storage.read_json(PUBLISHED)
     old = swap(server, 1)
@@ -191,7 +191,7 @@ def test_a_publication_that_is_not_whole_is_refused_and_the_old_one_goes_on(serv
 
 
 def replica():
-    """Return the process of the replica, of those that this test's Ray started."""
+    """Return the replica's process, among those that this test's Ray started."""
     (found,) = [
         each
         for each in psutil.Process().children(recursive=True)
@@ -200,13 +200,13 @@ def replica():
     return found
 
 
-def test_a_replica_that_dies_is_replaced_and_only_what_it_worked_on_is_lost(server):
+def test_a_dead_replica_is_replaced_and_only_its_running_requests_fail(server):
     before = scores(server, ["good word1"])
     died = replica()
     died.kill()
     died.wait()
     statuses = []
-    while 200 not in statuses:  # requests wait for the next replica, unless Serve knows of none
+    while 200 not in statuses:  # Serve queues requests until a replica is up, or fails them
         answer = httpx.post(
             f"{server.url}/v1/score", json={"samples": [{"text": "good word1"}]}, timeout=120
         )

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is a refusal that says why and repeats nothing of it."""
+"""Malformed and malicious requests are refused with a reason, without repeating their content."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from tests.serving.conftest import ADMIN, picture
 pytestmark = pytest.mark.ray
 
 SECRET = "s3cret"
-"""Part of many requests and of no answer."""
+"""Appears in many requests and in no response."""
 
 GOOD = {"text": "good word1"}
 
@@ -90,7 +90,7 @@ BODIES = {
 
 
 def refused(answer):
-    """Whether an answer is a refusal in our words: one line that repeats nothing."""
+    """Return True for a short refusal that repeats nothing of the request."""
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.json()["error"]
     assert SECRET not in answer.text
@@ -100,7 +100,7 @@ def refused(answer):
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/embed"])
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_a_body_that_is_wrong_is_refused(server, path, body):
+def test_a_malformed_body_is_refused(server, path, body):
     headers = {"content-type": "application/json"}
     assert refused(httpx.post(f"{server.url}{path}", content=body, headers=headers, timeout=30))
 
@@ -109,7 +109,7 @@ def test_a_body_that_is_wrong_is_refused(server, path, body):
     ("index", "value"),
     [(0, {"text": 7}), (2, {"text": 7}), (1, "good"), (1, {"text": "good", "id": 5})],
 )
-def test_a_wrong_type_is_named_by_the_index_of_its_sample(server, index, value):
+def test_the_error_for_a_wrong_type_has_the_index_of_the_sample(server, index, value):
     body = {"samples": [GOOD] * index + [value]}
     assert f"samples.{index}" in server.post("/v1/score", json=body).json()["error"]
 
@@ -146,16 +146,16 @@ def test_a_body_that_is_not_plain_json_is_refused(server, headers):
         ("GET", "/" + "x" * 5000),
     ],
 )
-def test_a_route_that_is_none_is_refused(server, method, path):
+def test_an_unknown_route_is_refused(server, method, path):
     assert refused(httpx.request(method, f"{server.url}{path}", timeout=30))
 
 
-def test_a_body_of_unknown_size_is_cut_off(server):
+def test_a_chunked_body_that_is_too_large_is_refused(server):
     chunks = (b"x" * 65_536 for _ in range(50))
     assert refused(httpx.post(f"{server.url}/v1/score", content=chunks, timeout=30))
 
 
-def test_a_client_that_stops_in_the_middle_gets_an_end(server):
+def test_a_request_that_stalls_times_out(server):
     host, port = server.url.removeprefix("http://").split(":")
     head = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
     with socket.create_connection((host, int(port)), timeout=30) as connection:
@@ -165,14 +165,14 @@ def test_a_client_that_stops_in_the_middle_gets_an_end(server):
 
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/embed", "/v1/models", "/v1/campaign", "/docs"])
 @pytest.mark.parametrize("token", [None, "", "x", ADMIN + "x", "\xe9"])
-def test_a_stranger_learns_nothing(guarded, path, token):
+def test_without_a_valid_token_every_path_is_refused(guarded, path, token):
     headers = {} if token is None else {"authorization": f"Bearer {token}".encode("latin-1")}
     answer = guarded.request("POST" if "e" in path[4:6] else "GET", path, headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_stranger_is_refused_before_the_body_is_read(guarded):
+def test_an_unauthorized_request_is_refused_before_its_body_is_read(guarded):
     answers = []
 
     async def receive():
@@ -206,7 +206,7 @@ def test_a_stranger_is_refused_before_the_body_is_read(guarded):
         ("/etc/passwd", "not base64"),
     ],
 )
-def test_an_image_that_is_none_is_an_error_of_its_sample(pictures, image, reason):
+def test_an_invalid_image_is_an_error_of_its_sample(pictures, image, reason):
     answer = pictures.post("/v1/embed", json={"samples": [{"image": image}]})
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
@@ -214,7 +214,7 @@ def test_an_image_that_is_none_is_an_error_of_its_sample(pictures, image, reason
 
 
 @pytest.mark.parametrize("side", [101, 20_000])
-def test_an_image_that_unpacks_to_too_much_is_refused_by_its_header(pictures, side):
+def test_a_decompression_bomb_is_refused_by_its_header(pictures, side):
     bomb = picture(side, side)
     assert len(bomb) < 100_000
     answer = pictures.post("/v1/embed", json={"samples": [{"image": bomb}]})

@@ -1,4 +1,4 @@
-"""Samples that refer to a file or an image instead of holding it."""
+"""Samples whose payload is a URL or a file reference."""
 
 import asyncio
 import base64
@@ -6,7 +6,7 @@ import base64
 import httpx
 import pytest
 
-from umc_ray.serving.media import Media, Unusable
+from umc_ray.serving.media import MediaError, MediaLoader
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.settings import ServingConfig
 
@@ -18,7 +18,7 @@ def settings(**changes):
 
 
 def fetch(url, answer=None, found=(PUBLIC,), **changes):
-    """Fetch an image from a host that is a fake; returns its bytes and the requests to it."""
+    """Fetch an image from a fake host; return its bytes and the requests to the host."""
     requests = []
 
     async def handle(request):
@@ -28,13 +28,13 @@ def fetch(url, answer=None, found=(PUBLIC,), **changes):
     async def resolve(host, port):
         return list(found)
 
-    media = Media(settings(**changes), httpx.MockTransport(handle), resolve)
-    sample = asyncio.run(media.bring(Sample(id="a", image_url=url), "image"))
+    media = MediaLoader(settings(**changes), httpx.MockTransport(handle), resolve)
+    sample = asyncio.run(media.load(Sample(id="a", image_url=url), "image"))
     assert sample.id == "a"
     return base64.b64decode(sample.image), requests
 
 
-def test_an_image_of_an_allowed_host_is_fetched_from_the_address_that_was_checked():
+def test_an_image_on_an_allowed_host_is_fetched_from_the_checked_address():
     data, (request,) = fetch(f"https://{HOST}/a/b.png?x=1#part")
     assert data == b"picture"
     assert str(request.url) == f"https://{PUBLIC}/a/b.png?x=1"
@@ -62,8 +62,8 @@ def test_an_image_of_an_allowed_host_is_fetched_from_the_address_that_was_checke
         "",
     ],
 )
-def test_another_url_is_refused_before_anyone_is_asked(url):
-    with pytest.raises(Unusable, match="image_url"):
+def test_other_urls_are_refused_before_any_request(url):
+    with pytest.raises(MediaError, match="image_url"):
         fetch(url)
 
 
@@ -85,25 +85,25 @@ def test_another_url_is_refused_before_anyone_is_asked(url):
         (PUBLIC, "10.0.0.1"),
     ],
 )
-def test_an_allowed_name_that_leads_to_a_private_network_is_refused(found):
-    with pytest.raises(Unusable, match="not allowed"):
+def test_an_allowed_host_with_a_private_address_is_refused(found):
+    with pytest.raises(MediaError, match="not allowed"):
         fetch(f"https://{HOST}/a.png", found=found)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 404, 500])
-def test_a_redirect_is_not_followed_and_a_failure_is_an_error(status):
+def test_redirects_are_not_followed_and_failures_are_errors(status):
     answer = httpx.Response(status, headers={"location": "http://127.0.0.1/"})
-    with pytest.raises(Unusable, match=f"status {status}"):
+    with pytest.raises(MediaError, match=f"status {status}"):
         fetch(f"https://{HOST}/a.png", answer)
 
 
-def test_more_than_is_allowed_is_not_read():
-    with pytest.raises(Unusable, match="more than 6 bytes"):
+def test_an_image_that_is_too_large_is_refused():
+    with pytest.raises(MediaError, match="more than 6 bytes"):
         fetch(f"https://{HOST}/a.png", max_fetch_bytes=6)
 
 
-def test_without_a_list_no_host_is_asked():
-    with pytest.raises(Unusable, match="not allowed"):
+def test_by_default_no_host_is_allowed():
+    with pytest.raises(MediaError, match="not allowed"):
         fetch(f"https://{HOST}/a.png", image_hosts=())
 
 
@@ -120,11 +120,11 @@ def folder(tmp_path):
 
 
 def read(folder, reference, column="text", **changes):
-    media = Media(settings(references=(str(folder / "data"),), **changes))
-    return asyncio.run(media.bring(Sample(reference=reference), column))
+    media = MediaLoader(settings(references=(str(folder / "data"),), **changes))
+    return asyncio.run(media.load(Sample(reference=reference), column))
 
 
-def test_a_file_below_an_allowed_folder_is_the_text_or_the_image(folder):
+def test_a_file_in_an_allowed_folder_is_loaded_as_text_or_image(folder):
     path = str(folder / "data" / "deep" / "a.txt")
     assert read(folder, path) == Sample(text="good word1")
     assert base64.b64decode(read(folder, path, "image").image) == b"good word1"
@@ -133,34 +133,34 @@ def test_a_file_below_an_allowed_folder_is_the_text_or_the_image(folder):
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
-        ("{0}/secret.txt", "not below"),
-        ("{0}/data/../secret.txt", "not below"),
-        ("{0}/data/deep/../../secret.txt", "not below"),
-        ("{0}/data/link", "not below"),
-        ("{0}/database/a.txt", "not below"),
-        ("{0}/data", "not below"),
-        ("{0}/data/", "not below"),
-        ("{0}/data//deep/a.txt", "not below"),
-        ("{0}/data/deep/a.txt\0", "not below"),
-        ("file://{0}/data/deep/a.txt", "not below"),
-        ("s3://bucket/data/deep/a.txt", "not below"),
-        ("data/deep/a.txt", "not below"),
+        ("{0}/secret.txt", "not inside"),
+        ("{0}/data/../secret.txt", "not inside"),
+        ("{0}/data/deep/../../secret.txt", "not inside"),
+        ("{0}/data/link", "not inside"),
+        ("{0}/database/a.txt", "not inside"),
+        ("{0}/data", "not inside"),
+        ("{0}/data/", "not inside"),
+        ("{0}/data//deep/a.txt", "not inside"),
+        ("{0}/data/deep/a.txt\0", "not inside"),
+        ("file://{0}/data/deep/a.txt", "not inside"),
+        ("s3://bucket/data/deep/a.txt", "not inside"),
+        ("data/deep/a.txt", "not inside"),
         ("{0}/data/deep", "cannot be read"),
         ("{0}/data/none.txt", "cannot be read"),
         ("{0}/data/latin.txt", "not UTF-8"),
     ],
 )
-def test_another_reference_is_refused(folder, reference, reason):
-    with pytest.raises(Unusable, match=reason):
+def test_other_references_are_refused(folder, reference, reason):
+    with pytest.raises(MediaError, match=reason):
         read(folder, reference.format(folder))
 
 
 def test_a_file_that_is_too_large_is_refused(folder):
-    with pytest.raises(Unusable, match="more than 5 bytes"):
+    with pytest.raises(MediaError, match="more than 5 bytes"):
         read(folder, str(folder / "data" / "deep" / "a.txt"), max_fetch_bytes=5)
 
 
-def test_a_sample_is_one_thing():
+def test_a_sample_has_exactly_one_payload():
     sample = Sample(text="good", reference="/data/a.txt")
-    with pytest.raises(Unusable, match="one of"):
-        asyncio.run(Media(settings()).bring(sample, "text"))
+    with pytest.raises(MediaError, match="one of"):
+        asyncio.run(MediaLoader(settings()).load(sample, "text"))

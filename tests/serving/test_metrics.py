@@ -1,4 +1,4 @@
-"""What an endpoint records; Ray's own part in it is tested with the metrics of runs."""
+"""The metrics that an endpoint records."""
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,8 +10,8 @@ from umc_ray.serving.metrics import METRICS
 from umc_ray.serving.settings import ServingConfig
 
 
-class Notebook:
-    """Stands in for Ray's metrics."""
+class FakeMetrics:
+    """Records calls instead of Ray's metrics."""
 
     def __init__(self):
         self.lines = []
@@ -26,17 +26,17 @@ class Notebook:
 
 
 @pytest.mark.ray
-def test_requests_batches_and_routes_are_counted_and_the_state_is_told(campaign, monkeypatch):
-    notebook = Notebook()
-    monkeypatch.setattr(metrics, "_metric", notebook.metric)
+def test_requests_batches_routes_and_load_are_recorded(campaign, monkeypatch):
+    fake = FakeMetrics()
+    monkeypatch.setattr(metrics, "_metric", fake.metric)
     endpoint = Endpoint(ServingConfig(campaign=campaign.path, poll_s=1000))
     with TestClient(create_app(endpoint), client=("127.0.0.1", 1)) as client:
-        notebook.lines.clear()
+        fake.lines.clear()
         body = {"samples": [{"text": "good"}, {"text": "sad"}, {"text": ""}]}
         assert client.post("/v1/score", json=body).status_code == 200
         assert client.post("/v1/score", json={}).status_code == 422
         assert client.get("/nothing").status_code == 404
-        found = list(notebook.lines)
+        found = list(fake.lines)
         endpoint.refresh()
     counted = [line for line in found if line[0] != "umc_serving_seconds"]
     assert counted == [
@@ -50,8 +50,8 @@ def test_requests_batches_and_routes_are_counted_and_the_state_is_told(campaign,
         ("other", "404"),
     ]
     assert all(0 < line[3] < 60 for line in answers)
-    assert ("umc_serving_waiting", "mood", 0) in notebook.lines
-    assert ("umc_serving_round", 2) in notebook.lines
+    assert ("umc_serving_waiting", "mood", 0) in fake.lines
+    assert ("umc_serving_round", 2) in fake.lines
 
 
 def test_no_metric_has_a_series_per_sample_or_version():

@@ -1,4 +1,4 @@
-"""Label Studio's ML backend protocol, with bodies as Label Studio 1.23.2 was recorded to send."""
+"""Label Studio's ML backend protocol, with request bodies recorded from Label Studio 1.23.2."""
 
 import base64
 
@@ -49,7 +49,7 @@ def test_a_connection_is_checked_and_set_up(client):
 
 
 @pytest.mark.parametrize("path", ["/predict", "/labelstudio/mood/predict"])
-def test_each_item_has_a_result_in_its_place_also_where_none_is_possible(client, path):
+def test_each_item_has_a_result_in_order_even_if_it_is_invalid(client, path):
     texts = ["good great", "", "good sad", None, {"x": 1}, "bad poor sad", "y" * 100_001]
     answer = predict(client, *texts, path=path).json()["results"]
     labels = [
@@ -61,17 +61,17 @@ def test_each_item_has_a_result_in_its_place_also_where_none_is_possible(client,
         read_published(client.campaign.run.storage).version
     }
     scores = [each["score"] for each in answer]
-    assert scores[1] == scores[3] == 0  # a person must look: they come first
+    assert scores[1] == scores[3] == 0  # invalid items come first, so that people see them
     assert 0 < scores[2] < min(scores[0], scores[5]) <= 1
 
 
-def test_the_score_is_one_less_the_margins_priority(client):
+def test_the_score_is_one_minus_the_urgency(client):
     (found,) = predict(client, "good sad word1").json()["results"]
     answer = client.post("/v1/score", json={"samples": [{"text": "good sad word1"}]}).json()
     assert found["score"] == pytest.approx(answer["results"][0]["margin"], abs=1e-5)
 
 
-def test_images_come_in_the_item_and_without_specialists_there_is_no_prediction(pictures):
+def test_without_specialists_there_is_no_prediction(pictures):
     data = f"data:image/png;base64,{picture(8, 8)}"
     form = form_xml("image", ["cat", "dog"])
     assert predict(pictures, data, form=form, key="image").status_code == 503
@@ -92,7 +92,7 @@ def test_images_come_in_the_item_and_without_specialists_there_is_no_prediction(
         ("/train", '{"project": []}'),
     ],
 )
-def test_another_message_is_refused(client, path, message):
+def test_malformed_messages_are_refused(client, path, message):
     if message is None:
         assert predict(client, "good", path=path).status_code == 422
     else:
@@ -121,7 +121,7 @@ def test_a_form_for_other_labels_is_refused(client):
         ("/train", {"event": "START_TRAINING", "project": "2.17"}),
     ],
 )
-def test_a_webhook_leaves_a_note_and_nothing_of_its_message(client, path, message):
+def test_a_webhook_records_a_change_but_none_of_its_content(client, path, message):
     storage = client.campaign.run.storage
     assert not take_notifications(storage)
     assert client.post(path, json=message).status_code == 200

@@ -1,4 +1,4 @@
-"""`umc publish`: what a person chose stays until there is something new."""
+"""`umc publish`: the chosen round stays published until a new round finishes."""
 
 import pytest
 
@@ -13,21 +13,21 @@ def published(campaign):
     return read_published(campaign.run.storage).round
 
 
-def test_the_round_before_is_published_and_stays_when_a_finished_campaign_is_run_again(campaign):
+def test_a_rollback_stays_when_a_finished_campaign_is_run_again(campaign):
     assert republish(campaign.run, None, back=True) == published(campaign) == 1
     assert run_campaign(campaign.run).new_rounds == 0
     assert published(campaign) == 1
     assert republish(campaign.run, None, back=False) == published(campaign) == 2
 
 
-def test_a_round_whose_run_was_killed_before_it_was_published_is_published_later(campaign):
+def test_a_round_that_was_not_published_before_a_crash_is_published_later(campaign):
     publish(campaign.run, 1)
     assert run_campaign(campaign.run).new_rounds == 0
     assert published(campaign) == 2
 
 
 @pytest.mark.parametrize(("number", "back"), [(3, False), (None, True)])
-def test_a_round_that_is_none_is_not_published(campaign, number, back):
+def test_an_unknown_round_is_not_published(campaign, number, back):
     publish(campaign.run, 1)
     with pytest.raises(StoreError, match="round"):
         republish(campaign.run, number, back)

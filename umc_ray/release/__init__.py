@@ -1,1 +1,1 @@
-"""What comes out of a campaign: a report for people, a dataset for others."""
+"""Releases: the labeled samples as a dataset, with card, Croissant file and provenance."""

@@ -1,4 +1,4 @@
-"""The dataset card: README.md with the front matter that Hugging Face datasets expects."""
+"""The dataset card: README.md with front matter for Hugging Face."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -6,14 +6,14 @@ from typing import Any, get_args
 import yaml
 
 from umc_ray.campaign.history import History
-from umc_ray.release.dataset import IMAGE, VALUES, Column, DataFile, Kind, columns
+from umc_ray.release.dataset import HF_TYPES, IMAGE, Column, DataFile, Kind, columns
 from umc_ray.report.pages import render
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def card(history: History, version: str, files: Sequence[DataFile]) -> str:
-    """Write the card of a release."""
+    """Return the card of a release."""
     config = history.run.config
     return render(
         "card.md",
@@ -21,11 +21,11 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         config=config,
         version=version,
         files=files,
-        tasks={name: of_task(files, name, "data") for name in config.tasks},
+        tasks={name: files_of(files, name, "data") for name in config.tasks},
         near_duplicates={
-            name: found
+            name: near_duplicates
             for name in config.tasks
-            if (found := of_task(files, name, "near_duplicates"))
+            if (near_duplicates := files_of(files, name, "near_duplicates"))
         },
         checks=history.checks,
         columns={
@@ -33,48 +33,48 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
             for name, task in config.tasks.items()
         },
         metrics=history.metrics[-1],
-        asked=len(history.batches),
+        queried=len(history.batches),
         rounds=history.rounds,
         pools={
-            str(domain_key): sum(p.rows for p in history.run.pool(domain_key))
+            str(domain_key): sum(part.rows for part in history.run.pool(domain_key))
             for domain_key in config.domains()
         },
     )
 
 
 def front_matter(history: History, version: str, files: Sequence[DataFile]) -> Mapping[str, Any]:
-    """Describe the release for a hub: a configuration per task, all of it one split.
+    """Return the metadata for the Hugging Face Hub: one configuration with one split per task.
 
-    What near-duplicates took over is another configuration.
+    Labels propagated to near-duplicates have their own configuration.
     """
     config = history.run.config
     kinds = {config.tasks[file.domain_key.task].kind for file in files}
-    shown = {
+    configurations = {
         _config_name(name, kind): (name, kind)
         for kind in get_args(Kind)
         for name in config.tasks
-        if of_task(files, name, kind)
+        if files_of(files, name, kind)
     }
     return {
         "pretty_name": f"{config.name} {version}",
         "license": "unknown",
         "task_categories": sorted(kind.replace("_", "-") for kind in kinds),
         "annotations_creators": ["found" if config.annotation.backend == "replay" else "other"],
-        "size_categories": [_size(sum(file.rows for file in files))],
+        "size_categories": [_size_category(sum(file.rows for file in files))],
         "tags": ["active-learning", "umc_ray"],
         "configs": [
             {
                 "config_name": name,
                 "data_files": [{"split": "train", "path": f"{kind}/{task}/*.parquet"}],
             }
-            for name, (task, kind) in shown.items()
+            for name, (task, kind) in configurations.items()
         ],
-        "dataset_info": [_info(history, *each, files) for each in shown.values()],
+        "dataset_info": [_info(history, *each, files) for each in configurations.values()],
     }
 
 
-def of_task(files: Sequence[DataFile], task: str, kind: Kind) -> list[DataFile]:
-    """Return a task's files of a kind."""
+def files_of(files: Sequence[DataFile], task: str, kind: Kind) -> list[DataFile]:
+    """Return the files of a task and kind."""
     return [file for file in files if (file.domain_key.task, file.kind) == (task, kind)]
 
 
@@ -83,13 +83,13 @@ def _config_name(task: str, kind: Kind) -> str:
 
 
 def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) -> dict[str, Any]:
-    mine = of_task(files, task, kind)
-    size, rows = sum(file.size for file in mine), sum(file.rows for file in mine)
+    selected = files_of(files, task, kind)
+    size, rows = sum(file.size for file in selected), sum(file.rows for file in selected)
     return {
         "config_name": _config_name(task, kind),
         "features": [
-            {"name": each.name, "dtype": _dtype(each)}
-            for each in columns(history.run.config.tasks[task], kind)
+            {"name": column.name, "dtype": _dtype(column)}
+            for column in columns(history.run.config.tasks[task], kind)
         ],
         "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
         "download_size": size,
@@ -98,8 +98,8 @@ def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) ->
 
 
 def _dtype(column: Column) -> str:
-    return "image" if column is IMAGE else VALUES[column.kind]
+    return "image" if column is IMAGE else HF_TYPES[column.kind]
 
 
-def _size(rows: int) -> str:
+def _size_category(rows: int) -> str:
     return next((name for limit, name in SIZES if rows < limit), "n>1M")

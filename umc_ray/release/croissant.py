@@ -1,4 +1,4 @@
-"""croissant.json: the release in the format that machine-learning tools read data sets by."""
+"""croissant.json: the description of a release for machine-learning tools."""
 
 import datetime
 import json
@@ -12,13 +12,13 @@ from umc_ray.campaign.history import History
 from umc_ray.release.dataset import IMAGE, Column, DataFile, columns
 
 ABOUT = {
-    "data": "the labeled samples",
-    "near_duplicates": "samples that are nearly the same as labeled ones, with their labels,",
+    "data": "labeled samples",
+    "near_duplicates": "near-duplicates of labeled samples, with propagated labels,",
 }
 
 
 def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
-    """Describe a release: its files, and a set of records for each.
+    """Describe a release: its files, with one record set per file.
 
     Source: Akhtar et al. 2024, Croissant: A Metadata Format for ML-Ready Datasets.
     """
@@ -28,9 +28,9 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
     rows = sum(file.rows for file in files if file.kind == "data")
     metadata = mlc.Metadata(
         name=f"{config.name}-{version}",
-        description=f"{rows} samples that people labeled in campaign {config.name}, most of them "
-        "chosen for being informative; README.md tells how.",
-        version=re.sub(r"^v(\d+)$", r"\1.0.0", version),  # as the format wants it
+        description=f"{rows} labeled samples of campaign {config.name}, most of them actively "
+        "selected; see README.md.",
+        version=re.sub(r"^v(\d+)$", r"\1.0.0", version),  # the format requires three numbers
         date_published=datetime.datetime.now(datetime.UTC),
         distribution=[
             mlc.FileObject(
@@ -45,8 +45,8 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
         ],
         record_sets=[
             mlc.RecordSet(
-                id=file.records,
-                name=file.records,
+                id=file.record_set,
+                name=file.record_set,
                 description=f"{ABOUT[file.kind]} of {file.domain_key}",
                 fields=[
                     _field(mlc, file, column)
@@ -59,9 +59,9 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
     return json.dumps(metadata.to_json(), indent=1, default=str)
 
 
-def _field(mlc: Any, file: DataFile, column: Column) -> Any:  # noqa: ANN401 - it has no types
+def _field(mlc: Any, file: DataFile, column: Column) -> Any:  # noqa: ANN401 - mlcroissant is not typed
     return mlc.Field(
-        id=f"{file.records}/{column.name}",
+        id=f"{file.record_set}/{column.name}",
         name=column.name,
         description=column.about,
         data_types=[getattr(mlc.DataType, _data_type(column))],

@@ -1,1 +1,1 @@
-"""What people look at: one page about a run."""
+"""The report of a run, one HTML page, and the output of `umc status`."""

@@ -1,7 +1,7 @@
-"""Learning curves of a run, and what they say beside the curves of a control.
+"""Learning curves of a run, and their comparison with those of a control run.
 
-Every point is an estimate with its 95 % interval; so is every difference of two points. What is
-not comparable is left out and named.
+All points and differences are estimates with 95 % intervals. Domains that are not comparable are
+left out and named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ Metrics = Sequence[Mapping[str, Any]]
 """The metrics of each round, oldest first."""
 
 Kind = Literal["test", "audit"]
+"""The samples that an accuracy is measured on."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured after a number of labels of the whole campaign."""
+    """The accuracy after a number of labels of the whole campaign."""
 
     labels: int
     accuracy: Estimate
@@ -39,10 +40,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside its control, both after the same number of labels."""
+    """A run and its control after the same number of labels."""
 
     name: str
-    kind: str  # what it was measured on: test, audit
+    kind: Kind
     labels: float
     run: Estimate
     control: Estimate
@@ -52,63 +53,62 @@ class Comparison:
 
 
 def kind_of(metrics: Metrics, domain_key: str) -> Kind:
-    """Tell whether a domain is measured on its held-out test or on its audit samples."""
+    """Return what a domain is measured on: its held-out test, or without one, audit samples."""
     return "test" if metrics[-1]["domains"][domain_key]["test"] else "audit"
 
 
-def domains(count: int) -> str:
-    """Write a number of domains."""
+def count_domains(count: int) -> str:
+    """Format a number of domains."""
     return "1 domain" if count == 1 else f"{count} domains"
 
 
-def measured_alike(metrics: Metrics, domain_keys: Sequence[str]) -> tuple[Kind, list[str]]:
-    """Return the domains whose mean is the accuracy: those with a test, or else with audits."""
+def common_kind(metrics: Metrics, domain_keys: Sequence[str]) -> tuple[Kind, list[str]]:
+    """Return the domains to average: those with a test, or if there are none, with audits."""
     last = metrics[-1]["domains"]
     tested = [domain_key for domain_key in domain_keys if last[domain_key]["test"]]
-    return (
-        ("test", tested)
-        if tested
-        else ("audit", [domain_key for domain_key in domain_keys if last[domain_key]["audit"]])
-    )
+    if tested:
+        return "test", tested
+    return "audit", [domain_key for domain_key in domain_keys if last[domain_key]["audit"]]
 
 
 def domain_curve(metrics: Metrics, domain_key: str) -> list[Point]:
-    """Return a domain's learning curve; rounds in which it was not measured are left out."""
+    """Return a domain's learning curve, without rounds in which it was not measured."""
     kind = kind_of(metrics, domain_key)
 
-    def measured(each: Mapping[str, Any]) -> Estimate | None:
-        found = each["domains"].get(domain_key, {}).get(kind)
-        return estimate(found) if found else None
+    def accuracy(of_round: Mapping[str, Any]) -> Estimate | None:
+        measured = of_round["domains"].get(domain_key, {}).get(kind)
+        return estimate(measured) if measured else None
 
-    return _curve(metrics, measured)
+    return _curve(metrics, accuracy)
 
 
 def macro_curve(metrics: Metrics, domain_keys: Sequence[str]) -> list[Point]:
-    """Return the curve of the mean accuracy of some domains, where all of them are measured."""
+    """Return the mean accuracy of domains, for rounds in which all of them were measured."""
     curves = [
         {point.labels: point.accuracy for point in domain_curve(metrics, domain_key)}
         for domain_key in domain_keys
     ]
 
-    def measured(each: Mapping[str, Any]) -> Estimate | None:
-        found = [curve[each["labels"]] for curve in curves if each["labels"] in curve]
-        return mean(found) if domain_keys and len(found) == len(domain_keys) else None
+    def accuracy(of_round: Mapping[str, Any]) -> Estimate | None:
+        labels = of_round["labels"]
+        estimates = [curve[labels] for curve in curves if labels in curve]
+        return mean(estimates) if domain_keys and len(estimates) == len(domain_keys) else None
 
-    return _curve(metrics, measured)
+    return _curve(metrics, accuracy)
 
 
 def _curve(
-    metrics: Metrics, measured: Callable[[Mapping[str, Any]], Estimate | None]
+    metrics: Metrics, accuracy: Callable[[Mapping[str, Any]], Estimate | None]
 ) -> list[Point]:
-    """Measure each round; of rounds with equally many labels, because none came, the last."""
-    found = {each["labels"]: estimate for each in metrics if (estimate := measured(each))}
-    return [Point(labels, accuracy) for labels, accuracy in found.items()]
+    """Measure each round; of rounds with the same number of labels, keep the last."""
+    by_labels = {each["labels"]: value for each in metrics if (value := accuracy(each))}
+    return [Point(labels, value) for labels, value in by_labels.items()]
 
 
-def estimate(found: Mapping[str, Any]) -> Estimate:
-    """Give the accuracy of a domain's test or audit, as metrics.json holds it, its interval."""
-    low, high = wilson_interval(round(found["accuracy"] * found["n"]), found["n"])
-    return Estimate(found["accuracy"], low, high)
+def estimate(measured: Mapping[str, Any]) -> Estimate:
+    """Return the accuracy of a domain's test or audit, as in metrics.json, with its interval."""
+    accuracy, n = measured["accuracy"], measured["n"]
+    return Estimate(accuracy, *wilson_interval(round(accuracy * n), n))
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -117,7 +117,7 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def weighted_mean(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
-    """Return a weighted mean of independent estimates.
+    """Return the weighted mean of independent estimates.
 
     Source: Zou and Donner 2008, Construction of confidence limits about effect measures.
     """
@@ -129,7 +129,7 @@ def weighted_mean(estimates: Sequence[Estimate], weights: Sequence[float]) -> Es
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """Return a - b of independent estimates; on one test set, the true interval is narrower.
+    """Return a - b for independent estimates; the interval is conservative on a shared test set.
 
     Source: Newcombe 1998, Interval estimation for the difference between independent proportions.
     """
@@ -140,7 +140,7 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
 
 
 def at_labels(curve: Sequence[Point], labels: float) -> Estimate:
-    """Read a curve at a number of labels, between two rounds on the straight line."""
+    """Interpolate a curve linearly at a number of labels."""
     x = [point.labels for point in curve]
     values = [
         np.interp(labels, x, [getattr(point.accuracy, name) for point in curve])
@@ -150,31 +150,40 @@ def at_labels(curve: Sequence[Point], labels: float) -> Estimate:
 
 
 def compare(
-    name: str, kind: str, run: Sequence[Point], control: Sequence[Point]
+    name: str, kind: Kind, run: Sequence[Point], control: Sequence[Point]
 ) -> Comparison | None:
-    """Compare two curves as far as both go; None if one has no point where the other has."""
+    """Compare two curves at the last number of labels that both reach; None without overlap."""
     if not run or not control:
         return None
     labels = min(run[-1].labels, control[-1].labels)
     if labels < max(run[0].labels, control[0].labels):
         return None
-    ours, theirs = at_labels(run, labels), at_labels(control, labels)
+    of_run, of_control = at_labels(run, labels), at_labels(control, labels)
     held = [min(a.accuracy.value, b.accuracy.value) for a, b in pairwise(control)]
     target = max(held, default=control[-1].accuracy.value)
-    saved = saving(_plain(run), _plain(control), target)
-    return Comparison(name, kind, labels, ours, theirs, difference(ours, theirs), target, saved)
+    return Comparison(
+        name=name,
+        kind=kind,
+        labels=labels,
+        run=of_run,
+        control=of_control,
+        difference=difference(of_run, of_control),
+        target=target,
+        saving=saving(_values(run), _values(control), target),
+    )
 
 
-def _plain(curve: Sequence[Point]) -> Curve:
+def _values(curve: Sequence[Point]) -> Curve:
+    """Return a curve without its intervals."""
     return Curve([point.labels for point in curve], [point.accuracy.value for point in curve])
 
 
 def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -> list[Comparison]:
-    """Compare the mean of all comparable domains that are measured alike, then each of them."""
-    kind, domain_keys = measured_alike(metrics, comparable)
+    """Compare the mean of the domains with a common kind, then each comparable domain."""
+    kind, domain_keys = common_kind(metrics, comparable)
     curves = macro_curve(metrics, domain_keys), macro_curve(control, domain_keys)
-    found = [compare(f"mean of {domains(len(domain_keys))}", kind, *curves)]
-    found += [
+    comparisons = [compare(f"mean of {count_domains(len(domain_keys))}", kind, *curves)]
+    comparisons += [
         compare(
             domain_key,
             kind_of(metrics, domain_key),
@@ -183,4 +192,4 @@ def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -
         )
         for domain_key in comparable
     ]
-    return [each for each in found if each]
+    return [each for each in comparisons if each]

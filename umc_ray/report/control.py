@@ -1,4 +1,4 @@
-"""What a control run says about a run: the comparison, in numbers and in words.
+"""The comparison of a run with a control run, in numbers and in words.
 
 Only domains that both runs measured on the same samples are compared; the others are named.
 """
@@ -9,94 +9,87 @@ from dataclasses import dataclass
 from umc_ray.campaign.history import History
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import load_manifest
-from umc_ray.records import DomainKey, Split
-from umc_ray.report.comparison import Comparison, Kind, compare_all, kind_of
+from umc_ray.records import DomainKey
+from umc_ray.report.comparison import Comparison, compare_all, kind_of
 from umc_ray.report.pages import points
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """All comparisons, the mean of all domains first, and why others are not among them."""
+class ControlComparison:
+    """All comparisons, the mean over domains first, and why some domains are excluded."""
 
     control: str
     seeds: tuple[int, int]
     comparisons: tuple[Comparison, ...]
     domain_keys: tuple[str, ...]
-    left_out: Mapping[str, str]
+    excluded: Mapping[str, str]
 
 
-def judge(history: History, control: History) -> Verdict:
+def compare_with_control(history: History, control: History) -> ControlComparison:
     """Compare a run with its control.
 
     Raises:
-        ConfigError: nothing in them can be compared.
+        ConfigError: the runs have no comparable domain.
     """
     reasons = {
-        str(domain_key): _why_not(history, control, domain_key)
+        str(domain_key): _not_comparable(history, control, domain_key)
         for domain_key in history.run.config.domains()
     }
     domain_keys = [name for name, reason in reasons.items() if reason is None]
-    left_out = {name: reason for name, reason in reasons.items() if reason is not None}
+    excluded = {name: reason for name, reason in reasons.items() if reason is not None}
     comparisons = compare_all(history.metrics, control.metrics, domain_keys) if domain_keys else []
     if not comparisons:
-        told = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
+        details = "; ".join(f"{name} {reason}" for name, reason in excluded.items())
         raise ConfigError(
             f"{control.run.storage.root} cannot be the control of {history.run.storage.root}: "
-            f"{told or 'their curves do not overlap'}"
+            f"{details or 'their learning curves do not overlap'}"
         )
-    configs = history.run.config, control.run.config
-    return Verdict(
-        control=configs[1].name,
-        seeds=(configs[0].seed, configs[1].seed),
+    return ControlComparison(
+        control=control.run.config.name,
+        seeds=(history.run.config.seed, control.run.config.seed),
         comparisons=tuple(comparisons),
         domain_keys=tuple(domain_keys),
-        left_out=left_out,
+        excluded=excluded,
     )
 
 
-def _why_not(history: History, control: History, domain_key: DomainKey) -> str | None:
-    """Say why a domain cannot be compared, or None."""
+def _not_comparable(history: History, control: History, domain_key: DomainKey) -> str | None:
+    """Return why a domain cannot be compared, or None."""
     if domain_key not in control.run.config.domains():
         return "is not in the control"
     if str(domain_key) not in control.metrics[-1]["domains"]:
         return "was added to the control after its last round"
-    kinds = {kind_of(each.metrics, str(domain_key)) for each in (history, control)}
-    if len(kinds) > 1:
-        return "has a held-out test in one of the runs only"
-    runs = (history.run, control.run)
-    prints = {load_manifest(run.storage, domain_key, _split(*kinds)).fingerprint for run in runs}
-    return "has other samples in the control" if len(prints) > 1 else None
+    kind = kind_of(history.metrics, str(domain_key))
+    if kind != kind_of(control.metrics, str(domain_key)):
+        return "has a held-out test in only one of the runs"
+    fingerprints = {
+        load_manifest(run.storage, domain_key, "test" if kind == "test" else "pool").fingerprint
+        for run in (history.run, control.run)
+    }
+    return "has other samples in the control" if len(fingerprints) > 1 else None
 
 
-def _split(kind: Kind) -> Split:
-    return "test" if kind == "test" else "pool"
+def difference_sentence(comparison: Comparison) -> str:
+    """Describe which run is ahead, if the difference is significant."""
+    difference = comparison.difference
+    gap = f"{points(difference.value)} points"
+    at = f"at {comparison.labels:,.0f} labels"
+    if difference.low <= 0 <= difference.high:
+        return f"{gap} against the control {at}, which is not statistically significant"
+    return f"{gap} {'ahead of' if difference.value > 0 else 'behind'} the control {at}"
 
 
-def say_difference(found: Comparison) -> str:
-    """Say in a sentence which run is ahead, and whether it can be told at all."""
-    said = points(found.difference.value)
-    at = f"at {found.labels:,.0f} labels"
-    if found.difference.low <= 0 <= found.difference.high:
-        return (
-            f"{said} points against the control {at}: "
-            "within what the number of measured samples leaves open"
-        )
-    return (
-        f"{said} points {'ahead of' if found.difference.value > 0 else 'behind'} the control {at}"
-    )
-
-
-def say_saving(found: Comparison) -> str:
-    """Say in a sentence how many labels were saved, if any were."""
-    target, saved = f"{found.target:.1%}", found.saving
-    if saved.control_labels is None:
-        return "cannot be told: the control has not held any accuracy for two rounds"
-    theirs = f"{saved.control_labels:,.0f}"
-    if saved.labels is None or saved.share is None:
-        return f"none: the control held {target} after {theirs} labels, this campaign never did"
-    ours = f"{saved.labels:,.0f} labels to hold {target}, the control {theirs}"
-    if saved.share > 0:
-        return f"{saved.share:.0%}: {ours}"
-    if saved.share == 0:
-        return f"none: {ours}"
-    return f"none, {-saved.share:.0%} more were needed: {ours}"
+def saving_sentence(comparison: Comparison) -> str:
+    """Describe how many labels were saved, if any."""
+    target, saving = f"{comparison.target:.1%}", comparison.saving
+    if saving.control_labels is None:
+        return "unknown: the control did not hold any accuracy for two rounds"
+    control = f"{saving.control_labels:,.0f}"
+    if saving.labels is None or saving.share is None:
+        return f"none: the control held {target} after {control} labels, this campaign never did"
+    labels = f"{saving.labels:,.0f} labels to hold {target}, the control {control}"
+    if saving.share > 0:
+        return f"{saving.share:.0%}: {labels}"
+    if saving.share == 0:
+        return f"none: {labels}"
+    return f"none, {-saving.share:.0%} more were needed: {labels}"

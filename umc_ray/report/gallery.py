@@ -1,4 +1,4 @@
-"""Samples that people were asked about: what they saw, why, and what they answered."""
+"""Examples of queried samples: the payload, why it was chosen, and the label."""
 
 import base64
 import io
@@ -15,14 +15,14 @@ from umc_ray.records import DomainKey
 from umc_ray.selection.batch import NO_MODEL, gather
 
 ROUNDS = 3
-PER_TASK = 6  # samples of a round and task
+PER_TASK = 6  # samples per round and task
 TEXT_CHARS = 320
 IMAGE_PX = 160
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample as the page shows it; `text` is untrusted, `image` is a data URI."""
+    """A sample as shown on the page; `text` is untrusted, `image` is a data URI."""
 
     domain: str
     key: str
@@ -47,10 +47,10 @@ class Gallery:
 
 
 def galleries(history: History) -> list[Gallery]:
-    """Show samples of the first, a middle and the last round."""
+    """Return samples of the first, a middle and the last round."""
     batches = history.batches.drop_columns(["embedding"])
     numbers = np.unique(np.linspace(1, history.rounds, ROUNDS).round().astype(int)).tolist()
-    found = []
+    result = []
     for number in numbers:
         for task in history.run.config.tasks:
             domain_keys = [
@@ -59,30 +59,31 @@ def galleries(history: History) -> list[Gallery]:
             rows = batches.filter(pa.array(batches["round"].to_numpy() == number))
             samples = _samples(history, domain_keys, rows)
             if samples:
-                found.append(Gallery(number, task, tuple(samples)))
-    return found
+                result.append(Gallery(number, task, tuple(samples)))
+    return result
 
 
 def _samples(history: History, domain_keys: Sequence[DomainKey], batch: pa.Table) -> list[Sample]:
-    """Take from each domain in turn, chosen samples before audits."""
-    ranked = []
+    """Pick samples from each domain in turn, selected ones before audits."""
+    ranked: list[tuple[int, Sample]] = []
     for domain_key in domain_keys:
-        mine = of_domains(batch, [domain_key])
-        if not len(mine):
-            continue
-        order = np.argsort(mine["audit"].to_numpy(zero_copy_only=False), kind="stable")
-        mine = mine.take(pa.array(order[:PER_TASK]))
-        column = (
-            "text" if history.run.config.tasks[domain_key.task].kind.startswith("text") else "image"
-        )
-        parts, columns = history.run.pool(domain_key), ["key", column]
-        payloads = gather(history.run.storage, parts, "pool", mine, columns).to_pylist()
-        classes = history.run.classes[domain_key.task]
-        ranked += [
-            (rank, _sample({**row, **payload}, classes))
-            for rank, (row, payload) in enumerate(zip(mine.to_pylist(), payloads, strict=True))
-        ]
+        rows = of_domains(batch, [domain_key])
+        if len(rows):
+            ranked += enumerate(_domain_samples(history, domain_key, rows))
     return [sample for _, sample in sorted(ranked, key=lambda pair: pair[0])[:PER_TASK]]
+
+
+def _domain_samples(history: History, domain_key: DomainKey, rows: pa.Table) -> list[Sample]:
+    order = np.argsort(rows["audit"].to_numpy(zero_copy_only=False), kind="stable")
+    rows = rows.take(pa.array(order[:PER_TASK]))
+    is_text = history.run.config.tasks[domain_key.task].kind.startswith("text")
+    parts, columns = history.run.pool(domain_key), ["key", "text" if is_text else "image"]
+    payloads = gather(history.run.storage, parts, "pool", rows, columns).to_pylist()
+    classes = history.run.classes[domain_key.task]
+    return [
+        _sample({**row, **payload}, classes)
+        for row, payload in zip(rows.to_pylist(), payloads, strict=True)
+    ]
 
 
 def _sample(row: dict[str, Any], classes: Sequence[str]) -> Sample:
@@ -90,7 +91,7 @@ def _sample(row: dict[str, Any], classes: Sequence[str]) -> Sample:
     return Sample(
         domain=row["domain"],
         key=row["key"],
-        text=None if text is None else _cut(text),
+        text=None if text is None else _truncate(text),
         image=None if image is None else thumbnail(image),
         audit=row["audit"],
         why=row["why"],
@@ -102,15 +103,15 @@ def _sample(row: dict[str, Any], classes: Sequence[str]) -> Sample:
     )
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
 
 
 def thumbnail(content: bytes) -> str | None:
-    """Redraw an image small, as a data URI: nothing of the file but its pixels reaches the page.
+    """Return a small copy of an image as a data URI; None if it cannot be read.
 
-    None if it cannot be read.
+    Only the pixels of the file reach the page.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -118,8 +119,8 @@ def thumbnail(content: bytes) -> str | None:
     except OSError:
         return None
     small.thumbnail((IMAGE_PX, IMAGE_PX))
-    times = max(1, IMAGE_PX // max(small.size))  # tiny images are shown pixel by pixel
-    small = small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST)
+    scale = max(1, IMAGE_PX // max(small.size))  # enlarge tiny images with sharp pixels
+    small = small.resize((small.width * scale, small.height * scale), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     small.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

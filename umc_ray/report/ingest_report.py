@@ -1,39 +1,40 @@
-"""What became of the rows of the sources: kept, duplicates, leaks, quarantine."""
+"""What ingest did with the rows of the sources: kept, duplicates, leaks, quarantine."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.run import Run
 from umc_ray.ingest.ingest import Manifest, load_manifest
 from umc_ray.records import DomainKey, Split
 
-EXAMPLES = 3  # rows in quarantine that are shown of a domain's split
+EXAMPLES = 3  # rows in quarantine that are shown per domain and split
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """A domain's pool or test split, with some rows that could not be used."""
+    """A domain's pool or test split, with examples of rejected rows."""
 
     domain_key: DomainKey
     split: Split
     manifest: Manifest
-    bad: tuple[dict[str, str], ...]
+    rejected: tuple[dict[str, str], ...]
 
 
 def ingest_reports(run: Run) -> list[IngestReport]:
-    """Read what ingest found in all domains."""
-    found = []
+    """Read the ingest reports of all domains."""
+    reports = []
     for domain_key, domain in run.config.domains().items():
         splits: list[Split] = ["pool"] if domain.test is None else ["pool", "test"]
         for split in splits:
             manifest = load_manifest(run.storage, domain_key, split)
-            bad = _bad_rows(run, domain_key, split) if manifest.bad else []
-            found.append(IngestReport(domain_key, split, manifest, tuple(bad)))
-    return found
+            rejected = _rejected_rows(run, domain_key, split) if manifest.bad else []
+            reports.append(IngestReport(domain_key, split, manifest, tuple(rejected)))
+    return reports
 
 
-def _bad_rows(run: Run, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
-    """Read the first rows in quarantine, and no more files than needed."""
+def _rejected_rows(run: Run, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
+    """Read the first rows in quarantine, and no more files than necessary."""
     rows: list[dict[str, str]] = []
     for key in run.storage.keys(f"quarantine/{split}/{domain_key}"):
         rows += run.storage.read_table(key)[: EXAMPLES - len(rows)].to_pylist()
@@ -42,9 +43,9 @@ def _bad_rows(run: Run, domain_key: DomainKey, split: Split) -> list[dict[str, s
     return rows
 
 
-def reasons(found: list[IngestReport]) -> list[tuple[str, int]]:
-    """Add up why rows could not be used, the most frequent reason first."""
+def reason_counts(reports: Sequence[IngestReport]) -> list[tuple[str, int]]:
+    """Count the rejected rows by reason, most frequent first."""
     total: Counter[str] = Counter()
-    for each in found:
-        total.update(each.manifest.reasons)
+    for report in reports:
+        total.update(report.manifest.reasons)
     return total.most_common()

@@ -1,62 +1,60 @@
-"""What the allocation of a campaign was asked for, and how good it is by each thing it could be."""
+"""Accuracy by each possible objective of the allocation, beside the one that was configured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from umc_ray.campaign.history import History
-from umc_ray.report.comparison import Estimate, estimate, measured_alike, weighted_mean
+from umc_ray.report.comparison import Estimate, common_kind, estimate, mean, weighted_mean
 
-COUNTS: Mapping[str, str] = MappingProxyType(
+MEANINGS: Mapping[str, str] = MappingProxyType(
     {
-        "pooled": "all samples count alike",
-        "macro": "all domains count alike",
-        "worst": "the worst domain counts",
+        "pooled": "all samples count equally",
+        "macro": "all domains count equally",
+        "worst": "only the worst domain counts",
     }
 )
 
 
 @dataclass(frozen=True)
-class Standing:
+class ObjectiveSummary:
     """A campaign's accuracy after its last round, by each objective."""
 
     name: str
-    objective: str  # what was asked for
+    objective: str  # as configured
     labels: int
     pooled: Estimate
     macro: Estimate
     worst: Estimate
     worst_domain: str
-    worst_labels: int  # of all labels, those of this domain
+    worst_labels: int  # labels of this domain
 
     @property
-    def counts(self) -> str:
-        """Say what the objective means."""
-        return COUNTS[self.objective]
+    def meaning(self) -> str:
+        """What the configured objective means."""
+        return MEANINGS[self.objective]
 
 
-def standing(history: History, names: Sequence[str]) -> Standing | None:
-    """Sum up the domains named, as far as they are measured alike; None if none is measured."""
-    kind, alike = measured_alike(history.metrics, names)
-    domain_keys = {
-        domain_key: found
-        for domain_key, found in history.domain_keys.items()
-        if str(domain_key) in alike
+def objective_summary(history: History, names: Sequence[str]) -> ObjectiveSummary | None:
+    """Summarize the domains that are measured on the same kind of samples; None without any."""
+    kind, measured = common_kind(history.metrics, names)
+    domains = {
+        domain_key: metrics
+        for domain_key, metrics in history.domain_keys.items()
+        if str(domain_key) in measured
     }
-    if not domain_keys:
+    if not domains:
         return None
-    accuracies = [estimate(found[kind]) for found in domain_keys.values()]
-    pools = [sum(part.rows for part in history.run.pool(domain_key)) for domain_key in domain_keys]
-    worst, domain_key = min(
-        zip(accuracies, domain_keys, strict=True), key=lambda each: each[0].value
-    )
-    return Standing(
+    accuracies = [estimate(metrics[kind]) for metrics in domains.values()]
+    pools = [sum(part.rows for part in history.run.pool(domain_key)) for domain_key in domains]
+    worst, worst_key = min(zip(accuracies, domains, strict=True), key=lambda pair: pair[0].value)
+    return ObjectiveSummary(
         name=history.run.config.name,
         objective=history.run.config.allocation.objective,
         labels=history.metrics[-1]["labels"],
         pooled=weighted_mean(accuracies, pools),
-        macro=weighted_mean(accuracies, [1] * len(accuracies)),
+        macro=mean(accuracies),
         worst=worst,
-        worst_domain=str(domain_key),
-        worst_labels=domain_keys[domain_key]["labels"],
+        worst_domain=str(worst_key),
+        worst_labels=domains[worst_key]["labels"],
     )

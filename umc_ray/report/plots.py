@@ -1,7 +1,9 @@
-"""The figures of a report, as SVG that stands inside the page and takes on its colors.
+"""The figures of a report, as inline SVG in the colors of the page.
 
-Text and lines are drawn in a color that no other part has, and it is replaced by the page's own:
-so a figure can be read on light and on dark paper. Suffixes: N samples, C classes.
+Text and lines are drawn in a placeholder color that is replaced by the page's text color, so that
+figures are readable in light and in dark mode.
+
+Suffixes: N samples, C classes.
 """
 
 import io
@@ -25,7 +27,7 @@ from umc_ray.report.comparison import Point
 Table = Sequence[tuple[str, Sequence[float]]]
 Draw = Callable[[Figure], None]
 
-INK = "#010203"  # stands for the page's text color
+INK = "#010203"  # placeholder for the page's text color
 COLORS = ("#3b82c4", "#e07b39", "#2f9e77", "#c9a227", "#b65fb3", "#d1495b", "#7a8b99", "#66a61e")
 CONTROL = "#8a8f98"
 ROUNDS = mpl.colormaps["plasma"]
@@ -42,21 +44,21 @@ STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "legend.frameon": False,
-    "savefig.dpi": 160,  # of what is not drawn as lines: maps and matrices
+    "savefig.dpi": 160,  # of rasterized parts: maps and matrices
     "svg.fonttype": "none",
     "text.color": INK,
-    "text.parse_math": False,  # a label may hold dollar signs
+    "text.parse_math": False,  # labels may contain dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
 }
 
-MAX_COUNTED = 12
-"""Classes up to which a confusion matrix shows its counts."""
+MAX_CLASSES_WITH_COUNTS = 12
+"""A confusion matrix with more classes shows no counts."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure for the page; `alt` says in words what it shows."""
+    """A figure for the page; `alt` describes it in words."""
 
     svg: Markup
     alt: str
@@ -68,9 +70,9 @@ def color(index: int) -> str:
 
 
 def _render(name: str, alt: str, width: float, height: float, draw: Draw) -> Plot:
-    """Draw into SVG; the ids that are left are salted hashes, no other figure has them."""
+    """Draw a figure as SVG; ids are salted with `name`, so that they are unique on the page."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        # matplotlib measures texts with its own font; the browser has more characters.
+        # matplotlib measures text with its own font; browsers have more glyphs.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
@@ -80,16 +82,16 @@ def _render(name: str, alt: str, width: float, height: float, draw: Draw) -> Plo
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     used = set(re.findall(r"#([\w-]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = svg.replace(INK, "currentColor")
     label = escape(alt)
     return Plot(Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)), alt)
 
 
-def _small(
+def _small_multiples(
     name: str, alt: str, count: int, height: float, draw: Callable[[list[Axes]], None]
 ) -> Plot:
-    """Draw small figures of one kind side by side."""
+    """Draw small figures of the same kind side by side."""
     columns = min(3, count)
     rows = math.ceil(count / columns)
 
@@ -126,23 +128,12 @@ def domain_curves(curves: Mapping[str, tuple[Sequence[Point], Sequence[Point]]])
         all_axes[0].legend(loc="lower right", fontsize=8)
 
     alt = "; ".join(_curve_alt(name, *both) for name, both in curves.items())
-    return _small("curves", alt, len(curves), 2.4, draw)
+    return _small_multiples("curves", alt, len(curves), 2.4, draw)
 
 
 def _draw_curves(axes: Axes, run: Sequence[Point], control: Sequence[Point]) -> None:
-    for name, points, hue, dash in (
-        ("control", control, CONTROL, "--"),
-        ("this campaign", run, COLORS[0], "-"),
-    ):
-        if points:
-            x = [point.labels for point in points]
-            low = [100 * point.accuracy.low for point in points]
-            high = [100 * point.accuracy.high for point in points]
-            axes.fill_between(x, low, high, color=hue, alpha=0.15, linewidth=0)
-            if len(points) == 1:  # a band needs two
-                axes.vlines(x, low, high, color=hue, alpha=0.35)
-            values = [100 * point.accuracy.value for point in points]
-            axes.plot(x, values, dash, color=hue, marker="o", markersize=3.5, label=name)
+    _draw_curve(axes, control, "control", CONTROL, "--")
+    _draw_curve(axes, run, "this campaign", COLORS[0], "-")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -150,18 +141,33 @@ def _draw_curves(axes: Axes, run: Sequence[Point], control: Sequence[Point]) -> 
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
 
 
+def _draw_curve(
+    axes: Axes, points: Sequence[Point], label: str, line_color: str, style: str
+) -> None:
+    if not points:
+        return
+    x = [point.labels for point in points]
+    low = [100 * point.accuracy.low for point in points]
+    high = [100 * point.accuracy.high for point in points]
+    axes.fill_between(x, low, high, color=line_color, alpha=0.15, linewidth=0)
+    if len(points) == 1:  # a band needs two points
+        axes.vlines(x, low, high, color=line_color, alpha=0.35)
+    values = [100 * point.accuracy.value for point in points]
+    axes.plot(x, values, style, color=line_color, marker="o", markersize=3.5, label=label)
+
+
 def _curve_alt(name: str, run: Sequence[Point], control: Sequence[Point]) -> str:
-    said = [
-        f"{who} from {points[0].accuracy.value:.1%} after {points[0].labels} labels "
+    curves = [
+        f"{label} from {points[0].accuracy.value:.1%} after {points[0].labels} labels "
         f"to {points[-1].accuracy.value:.1%} after {points[-1].labels}"
-        for who, points in (("this campaign", run), ("control", control))
+        for label, points in (("this campaign", run), ("control", control))
         if points
     ]
-    return f"{name}: {', '.join(said) or 'not measured'}"
+    return f"{name}: {', '.join(curves) or 'not measured'}"
 
 
 def allocation(rounds: Sequence[int], labels: Table) -> Plot:
-    """Stack the labels that each domain was given in each round."""
+    """Plot the labels allocated to each domain by round, stacked."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -170,18 +176,18 @@ def allocation(rounds: Sequence[int], labels: Table) -> Plot:
             axes.bar(rounds, counts, 0.75, below, color=color(index), label=name)
             below = below + np.asarray(counts)
         axes.set_xlabel("round")
-        axes.set_ylabel("labels asked for")
+        axes.set_ylabel("labels requested")
         axes.set_xlim(0.4, max(rounds[-1], 4) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True)
 
     totals = ", ".join(f"{name} {sum(counts):.0f}" for name, counts in labels)
-    alt = f"labels asked for in {len(rounds)} rounds, by domain; in all: {totals}"
+    alt = f"labels requested in {len(rounds)} rounds, by domain; in total: {totals}"
     return _render("allocation", alt, 7.5, max(3.2, 0.6 + 0.2 * len(labels)), draw)
 
 
 def costs(costs: Sequence[tuple[str, float]]) -> Plot:
-    """Show what the labels of each domain have cost."""
+    """Plot the cost of each domain's labels."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -197,7 +203,7 @@ def costs(costs: Sequence[tuple[str, float]]) -> Plot:
 
 
 def reliability(tests: Mapping[str, Mapping[str, Any]]) -> Plot:
-    """Plot how often the ensemble was right against how sure it was, by domain."""
+    """Plot the accuracy of the ensemble against its confidence, by domain."""
 
     def draw(all_axes: list[Axes]) -> None:
         for axes, (name, test) in zip(all_axes, tests.items(), strict=True):
@@ -212,11 +218,11 @@ def reliability(tests: Mapping[str, Mapping[str, Any]]) -> Plot:
 
     errors = ", ".join(f"{name} {test['ece']:.3f}" for name, test in tests.items())
     alt = f"reliability diagrams; expected calibration error: {errors}"
-    return _small("reliability", alt, len(tests), 3.1, draw)
+    return _small_multiples("reliability", alt, len(tests), 3.1, draw)
 
 
 def confusion(name: str, classes: Sequence[str], counts_CC: npt.NDArray[np.int64]) -> Plot:
-    """Show the share of each true class that was taken for each class."""
+    """Plot the share of each true class by predicted class."""
     shares_CC = counts_CC / np.maximum(counts_CC.sum(1, keepdims=True), 1)
 
     def draw(figure: Figure) -> None:
@@ -224,28 +230,28 @@ def confusion(name: str, classes: Sequence[str], counts_CC: npt.NDArray[np.int64
         axes.imshow(shares_CC, cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted", ylabel="true", title=name)
         axes.spines[:].set_visible(False)
-        if len(classes) <= MAX_COUNTED:
+        if len(classes) <= MAX_CLASSES_WITH_COUNTS:
             names = [name if len(name) <= 16 else f"{name[:15]}…" for name in classes]
             axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
             axes.set_yticks(range(len(names)), names)
             for (true, predicted), count in np.ndenumerate(counts_CC):
-                ink = "#ffffff" if shares_CC[true, predicted] > 0.5 else "#1b1f24"
-                axes.text(predicted, true, f"{count}", ha="center", va="center", color=ink)
+                text_color = "#ffffff" if shares_CC[true, predicted] > 0.5 else "#1b1f24"
+                axes.text(predicted, true, f"{count}", ha="center", va="center", color=text_color)
 
     size = 3.4 if len(classes) <= 4 else 4.2
     return _render(f"confusion {name}", _confusion_alt(name, classes, counts_CC), size, size, draw)
 
 
 def _confusion_alt(name: str, classes: Sequence[str], counts_CC: npt.NDArray[np.int64]) -> str:
-    """Name the most frequent confusions."""
+    """Describe the three most frequent confusions."""
     wrong_CC = counts_CC - np.diag(np.diag(counts_CC))
     worst = [divmod(int(cell), len(classes)) for cell in np.argsort(-wrong_CC, axis=None)[:3]]
-    said = [
-        f"{classes[true]} taken for {classes[predicted]} {wrong_CC[true, predicted]} times"
+    confusions = [
+        f"{classes[true]} predicted as {classes[predicted]} {wrong_CC[true, predicted]} times"
         for true, predicted in worst
         if wrong_CC[true, predicted]
     ]
-    return f"confusion matrix of {name}: {', '.join(said) or 'nothing was confused'}"
+    return f"confusion matrix of {name}: {', '.join(confusions) or 'no errors'}"
 
 
 def coverage(
@@ -254,7 +260,7 @@ def coverage(
     labeled_N2: npt.NDArray[np.float32],
     rounds_N: npt.NDArray[np.int64],
 ) -> Plot:
-    """Map a sample of a task's pool and the labeled samples, colored by round."""
+    """Plot a sample of a task's pool, and labeled samples colored by round."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -272,7 +278,7 @@ def coverage(
         bar.outline.set_visible(False)
 
     alt = (
-        f"map of {task}: {len(pool_N2)} samples of the pool in grey, "
+        f"map of {task}: {len(pool_N2)} samples of the pool in gray, "
         f"{len(labeled_N2)} labeled ones colored by round"
     )
     return _render(f"coverage {task}", alt, 5.2, 4.2, draw)

@@ -1,7 +1,7 @@
-"""One page about a run: what was bought, what it brought, and how far that can be trusted.
+"""The report of a run on one page: what was labeled, what it achieved, and how reliable that is.
 
-The page is a single file that needs nothing from outside: figures are SVG inside it, images are
-data URIs, and it has no script. Everything that came from a source or from people is escaped.
+The page is a single file without external resources or scripts: figures are inline SVG, images are
+data URIs. Everything that comes from sources or annotators is escaped.
 """
 
 import json
@@ -18,17 +18,22 @@ from umc_ray.campaign.run import Run
 from umc_ray.report import plots
 from umc_ray.report.comparison import (
     Estimate,
+    common_kind,
+    count_domains,
     domain_curve,
-    domains,
     estimate,
     macro_curve,
-    measured_alike,
 )
-from umc_ray.report.control import Verdict, judge, say_difference, say_saving
-from umc_ray.report.coverage import task_map
+from umc_ray.report.control import (
+    ControlComparison,
+    compare_with_control,
+    difference_sentence,
+    saving_sentence,
+)
+from umc_ray.report.coverage import coverage_map
 from umc_ray.report.gallery import galleries
-from umc_ray.report.ingest_report import ingest_reports, reasons
-from umc_ray.report.objective import Standing, standing
+from umc_ray.report.ingest_report import ingest_reports, reason_counts
+from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
 from umc_ray.selection.selection_test import say
 from umc_ray.storage import Storage
@@ -37,35 +42,36 @@ REPORT = "report/index.html"
 
 
 def write_report(run: Run, control: Run | None = None) -> str:
-    """Write a run's report, over an older one; returns where it lies.
+    """Write a run's report, replacing an older one; return its path.
 
     Args:
-        run: with one finished round at least.
-        control: a run of the same domains that chose otherwise, such as at random.
+        run: with at least one finished round.
+        control: a run on the same domains with another strategy, such as random selection.
 
     Raises:
         StoreError: no round is finished.
-        ConfigError: the control has nothing in common with the run.
+        ConfigError: the runs have no comparable domain.
     """
     history = History.of(run)
-    verdict = judge(history, History.of(control)) if control is not None else None
-    values = {
-        **_headline(history),
-        "standings": _standings(history, control, verdict),
-        **_learning(history, control, verdict),
+    control_history = None if control is None else History.of(control)
+    comparison = None if control_history is None else compare_with_control(history, control_history)
+    sections = {
+        **_summary(history),
+        "objectives": _objectives(history, control_history, comparison),
+        **_learning(history, control_history, comparison),
         **_spending(history),
         **_trust(history),
-        **_looks(history),
+        **_samples(history),
         **_data(history),
     }
-    page = render("report.html", verdict=verdict, **values)
+    page = render("report.html", comparison=comparison, **sections)
     run.storage.write_bytes(REPORT, page.encode())
     return f"{run.storage.root.rstrip('/')}/{REPORT}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of a domain after the last round."""
+    """A domain after the last round."""
 
     name: str
     color: str
@@ -77,32 +83,35 @@ class Row:
 
     @property
     def accuracies(self) -> list[Estimate | None]:
-        """On the test and on the audits."""
-        return [estimate(found) if found else None for found in (self.test, self.audit)]
+        """On the test and on the audit samples."""
+        return [estimate(measured) if measured else None for measured in (self.test, self.audit)]
 
 
-def _headline(history: History) -> dict[str, Any]:
-    """Sum up: labels, cost, accuracy, by domain and in all."""
-    kind, names = measured_alike(history.metrics, history.names)
+def _summary(history: History) -> dict[str, Any]:
+    """Return labels, cost and accuracy, in total and by domain."""
+    kind, names = common_kind(history.metrics, history.names)
     return {
         "name": history.run.config.name,
         "rounds": history.rounds,
         "metrics": history.metrics[-1],
-        "asked": len(history.batches),
+        "queried": len(history.batches),
         "rows": _rows(history),
-        "ended": _ended(history.run.storage),
+        "end_reason": _end_reason(history.run.storage),
         "kind": kind,
         "curve": macro_curve(history.metrics, names),
     }
 
 
-def _standings(history: History, control: Run | None, verdict: Verdict | None) -> list[Standing]:
-    """Sum up by each objective, the control beside on the domains that both were measured on."""
-    if control is None or verdict is None:
-        found = [standing(history, history.names)]
+def _objectives(
+    history: History, control: History | None, comparison: ControlComparison | None
+) -> list[ObjectiveSummary]:
+    """Summarize the accuracy by objective; with a control, on the domains of the comparison."""
+    if control is None or comparison is None:
+        summaries = [objective_summary(history, history.names)]
     else:
-        found = [standing(each, verdict.domain_keys) for each in (history, History.of(control))]
-    return [each for each in found if each]
+        names = comparison.domain_keys
+        summaries = [objective_summary(each, names) for each in (history, control)]
+    return [summary for summary in summaries if summary]
 
 
 def _rows(history: History) -> list[Row]:
@@ -110,126 +119,137 @@ def _rows(history: History) -> list[Row]:
         Row(
             name=str(domain_key),
             color=plots.color(index),
-            labels=found["labels"],
-            cost=found["cost"],
+            labels=metrics["labels"],
+            cost=metrics["cost"],
             pool=sum(part.rows for part in history.run.pool(domain_key)),
-            test=found["test"],
-            audit=found["audit"],
+            test=metrics["test"],
+            audit=metrics["audit"],
         )
-        for index, (domain_key, found) in enumerate(history.domain_keys.items())
+        for index, (domain_key, metrics) in enumerate(history.domain_keys.items())
     ]
 
 
-def _ended(storage: Storage) -> str | None:
-    """Say why the campaign ended, if the last thing that happened is that it did."""
+def _end_reason(storage: Storage) -> str | None:
+    """Return why the campaign ended, if nothing happened since."""
     log = events(storage)
     return str(log[-1]["reason"]) if log and log[-1]["stage"] == "finished" else None
 
 
-def _learning(history: History, control: Run | None, verdict: Verdict | None) -> dict[str, Any]:
-    """Draw the learning curves, over those of the control where they can be compared."""
-    other = History.of(control).metrics if control is not None else []
-    shared = verdict.domain_keys if verdict is not None else ()
-    kind, names = measured_alike(history.metrics, shared or history.names)
+def _learning(
+    history: History, control: History | None, comparison: ControlComparison | None
+) -> dict[str, Any]:
+    """Plot the learning curves, with those of the control where they are comparable."""
+    control_metrics = control.metrics if control is not None else []
+    shared = comparison.domain_keys if comparison is not None else ()
+    kind, names = common_kind(history.metrics, shared or history.names)
     by_domain = {
         name: (
             domain_curve(history.metrics, name),
-            domain_curve(other, name) if name in shared else [],
+            domain_curve(control_metrics, name) if name in shared else [],
         )
         for name in history.names
     }
     return {
         "learning": plots.learning_curve(
             macro_curve(history.metrics, names),
-            macro_curve(other, names) if shared else [],
-            f"{kind} accuracy, mean of {domains(len(names))}",
+            macro_curve(control_metrics, names) if shared else [],
+            f"{kind} accuracy, mean of {count_domains(len(names))}",
         ),
         "learning_domains": plots.domain_curves(by_domain),
-        "say_difference": say_difference,
-        "say_saving": say_saving,
+        "difference_sentence": difference_sentence,
+        "saving_sentence": saving_sentence,
     }
 
 
 def _spending(history: History) -> dict[str, Any]:
-    """Draw what labels were asked for and what they cost."""
+    """Plot the allocation and cost of labels."""
     plans = history.documents("allocation")
     labels = [
         (name, [plan.get(name, {}).get("labels", 0) for plan in plans]) for name in history.names
     ]
-    costs = [(str(domain_key), found["cost"]) for domain_key, found in history.domain_keys.items()]
+    costs = [(str(domain), metrics["cost"]) for domain, metrics in history.domain_keys.items()]
     return {
         "selection_tests": _selection_tests(history),
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
-        "times": history.metrics[-1].get("times", {}),  # rounds of an older release have none
-        "configured": {
-            str(domain_key): cost for domain_key, cost in history.run.config.costs().items()
+        "times": history.metrics[-1].get("times", {}),  # missing in runs of older releases
+        "configured_costs": {
+            str(domain): cost for domain, cost in history.run.config.costs().items()
         },
     }
 
 
 def _selection_tests(history: History) -> list[str]:
-    """Say where selection taught less than random draws, and what follows."""
-    found = {
-        str(domain_key): each.get("selection_test")
-        for domain_key, each in history.domain_keys.items()
+    """Describe where selection did worse than random sampling, and the consequence."""
+    verdicts = {
+        str(domain): metrics.get("selection_test")
+        for domain, metrics in history.domain_keys.items()
     }
-    compared = {name: verdict for name, verdict in found.items() if verdict}
-    follows = {
+    tested = {name: verdict for name, verdict in verdicts.items() if verdict}
+    consequence = {
         "random": "its batches are drawn at random until that changes",
-        "never": "it is selected from all the same: selection.fallback is never",
+        "never": "it is still selected, because selection.fallback is never",
     }[history.run.config.selection.fallback]
     harmful = [
-        f"{name}: {say(each)}; {follows}" for name, each in compared.items() if each["harmful"]
+        f"{name}: {say(verdict)}; {consequence}"
+        for name, verdict in tested.items()
+        if verdict["harmful"]
     ]
-    if compared and not harmful:
-        return ["nowhere did random samples prove to teach more than as many selected ones"]
+    if tested and not harmful:
+        return ["in no domain were random samples significantly better than selected ones"]
     return harmful
 
 
 def _trust(history: History) -> dict[str, Any]:
-    """Draw calibration and confusions of the domains that have a test."""
+    """Plot the calibration and confusions of domains with a test."""
     tests = {
-        domain_key: found["test"]
-        for domain_key, found in history.domain_keys.items()
-        if found["test"]
+        domain: metrics["test"]
+        for domain, metrics in history.domain_keys.items()
+        if metrics["test"]
     }
-    calibrated = {str(domain_key): test for domain_key, test in tests.items()}
+    by_name = {str(domain): test for domain, test in tests.items()}
     return {
-        "reliability": plots.reliability(calibrated) if tests else None,
+        "reliability": plots.reliability(by_name) if tests else None,
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,
         "confusions": [
             plots.confusion(
-                str(domain_key), history.run.classes[domain_key.task], np.array(test["confusion"])
+                str(domain), history.run.classes[domain.task], np.array(test["confusion"])
             )
-            for domain_key, test in tests.items()
+            for domain, test in tests.items()
         ],
     }
 
 
-def _looks(history: History) -> dict[str, Any]:
-    """Draw the maps and collect the samples to look at."""
-    maps = []
-    for task in history.run.config.tasks:
-        found = task_map(history, task)
-        if found is not None:
-            maps.append(plots.coverage(task, found.pool_N2, found.labeled_N2, found.rounds_N))
-    return {"maps": maps, "galleries": galleries(history)}
+def _samples(history: History) -> dict[str, Any]:
+    """Plot the coverage maps and collect the example samples."""
+    maps = [(task, coverage_map(history, task)) for task in history.run.config.tasks]
+    return {
+        "maps": [
+            plots.coverage(task, each.pool_N2, each.labeled_N2, each.rounds_N)
+            for task, each in maps
+            if each is not None
+        ],
+        "galleries": galleries(history),
+    }
 
 
 def _data(history: History) -> dict[str, Any]:
-    """Collect what became of the sources, how long stages took, and the configuration."""
-    found = ingest_reports(history.run)
+    """Return the ingest reports, stage times and configuration."""
+    reports = ingest_reports(history.run)
     config = yaml.safe_dump(
         public_config(history.run.config), sort_keys=False, allow_unicode=True, width=100
     )
-    stages = stage_times(events(history.run.storage))
-    return {"ingest_reports": found, "reasons": reasons(found), "stages": stages, "config": config}
+    return {
+        "ingest_reports": reports,
+        "reasons": reason_counts(reports),
+        "stages": stage_times(events(history.run.storage)),
+        "config": config,
+    }
 
 
 def events(storage: Storage) -> list[dict[str, Any]]:
-    """Read the log of a run; a line that a crash cut off is left out."""
+    """Read the log of a run, without a line that a crash truncated."""
     if not storage.exists("events.jsonl"):
         return []
     lines = storage.read_bytes("events.jsonl").decode(errors="replace").splitlines()
@@ -238,7 +258,7 @@ def events(storage: Storage) -> list[dict[str, Any]]:
 
 @dataclass
 class Stage:
-    """How often a stage ran, and for how long in all."""
+    """How often a stage ran, and its total time and rows."""
 
     name: str
     runs: int = 0
@@ -247,7 +267,7 @@ class Stage:
 
 
 def stage_times(log: Sequence[Mapping[str, Any]]) -> list[Stage]:
-    """Add up the stages of all rounds and domains, in the order in which they first ran."""
+    """Sum up the stages over rounds and domains, in the order of their first runs."""
     stages: dict[str, Stage] = {}
     for event in log:
         if "seconds" in event:

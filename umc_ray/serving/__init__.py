@@ -1,1 +1,1 @@
-"""The scoring endpoint: one Ray Serve deployment that always answers with the newest round."""
+"""The scoring endpoint: a Ray Serve deployment that always serves the published round."""

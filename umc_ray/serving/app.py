@@ -1,6 +1,6 @@
-"""The HTTP application: routes, and how what goes wrong becomes an answer.
+"""The HTTP application: its routes, and the responses to errors.
 
-Nothing of a request's content is logged or sent back: it may be private, or made to break a log.
+The content of requests is neither logged nor repeated in responses: it may be private or malicious.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from starlette.exceptions import HTTPException
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.messages import (
-    Answer,
     CampaignResponse,
     EmbedRequest,
     EmbedResponse,
     ModelsResponse,
     Problem,
+    ResponseModel,
     ScoreRequest,
     ScoreResponse,
 )
 from umc_ray.serving.ml_backend import add_ml_backend
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.request_limits import RequestLimits, refused
+from umc_ray.serving.request_limits import RequestLimits, refusal_response
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (401, 403, 413, 422, 503)
@@ -37,7 +37,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     """Build the application of one replica."""
     app = FastAPI(
         title=f"umc_ray: {endpoint.run.config.name}",
-        lifespan=lambda _: _watching(endpoint),
+        lifespan=lambda _: _refresh_while_running(endpoint),
         responses=PROBLEMS,
     )
     app.add_middleware(
@@ -56,7 +56,7 @@ def _add_routes(app: FastAPI, endpoint: Endpoint) -> None:
 
     @app.post("/v1/score", response_model=ScoreResponse)
     async def score(request: ScoreRequest) -> Response:
-        """Say how sure the specialists are of each sample."""
+        """Score samples with the published specialists."""
         return _json(await endpoint.score(request))
 
     @app.post("/v1/embed", response_model=EmbedResponse)
@@ -66,55 +66,55 @@ def _add_routes(app: FastAPI, endpoint: Endpoint) -> None:
 
     @app.get("/v1/models")
     def models() -> ModelsResponse:
-        """Say which version answers."""
+        """Return the version that is served."""
         return endpoint.models()
 
     @app.get("/v1/campaign", dependencies=[Depends(admin)])
     def campaign() -> CampaignResponse:
-        """Say where the campaign stands; needs a token of scope admin."""
+        """Return the campaign's state; requires a token of scope admin."""
         return endpoint.campaign()
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Say that this process answers."""
+        """Return 200 while the process is alive."""
         return {"status": "ok"}
 
     @app.get("/readyz")
     async def readyz() -> dict[str, str]:
-        """Say whether there are specialists to answer with."""
+        """Return 200 once specialists are published and loaded."""
         return {"version": endpoint.publication.manifest.version}
 
 
 def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refusal(request: Request, error: Refusal) -> Response:
-        return refused(error)
+        return refusal_response(error)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return refused(Refusal(error.status_code, str(error.detail)))
+        return refusal_response(Refusal(error.status_code, str(error.detail)))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return refused(Refusal(422, first_problem(error.errors())))
+        return refusal_response(Refusal(422, first_problem(error.errors())))
 
 
-def _json(answer: Answer) -> Response:
-    # Serialised once, by pydantic: FastAPI would check the answer again.
-    return Response(answer.model_dump_json(), media_type="application/json")
+def _json(content: ResponseModel) -> Response:
+    # Serialize once, with pydantic: FastAPI would validate the response again.
+    return Response(content.model_dump_json(), media_type="application/json")
 
 
 @asynccontextmanager
-async def _watching(endpoint: Endpoint) -> AsyncIterator[None]:
-    """Look for new publications as long as the application runs."""
+async def _refresh_while_running(endpoint: Endpoint) -> AsyncIterator[None]:
+    """Poll for new publications while the application runs."""
 
-    async def watch() -> None:
+    async def poll() -> None:
         while True:
             await asyncio.sleep(endpoint.settings.poll_s)
             await asyncio.to_thread(endpoint.refresh)
 
-    watcher = asyncio.create_task(watch())
+    poller = asyncio.create_task(poll())
     yield
-    watcher.cancel()
+    poller.cancel()
     with suppress(asyncio.CancelledError):
-        await watcher
+        await poller

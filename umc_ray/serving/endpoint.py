@@ -1,4 +1,4 @@
-"""A campaign's endpoint without HTTP: tasks, their models, and who waits for them."""
+"""A campaign's endpoint without HTTP: its tasks, models, queues and metrics."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from umc_ray.serving.access import Access
 from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.drift import RecentMargins, pool_reference
 from umc_ray.serving.live import LivePublication
-from umc_ray.serving.media import Media, Unusable
+from umc_ray.serving.media import MediaError, MediaLoader
 from umc_ray.serving.messages import (
     CampaignResponse,
     EmbedRequest,
@@ -34,17 +34,17 @@ from umc_ray.serving.messages import (
 from umc_ray.serving.metrics import ServingMetrics
 from umc_ray.serving.neighbors import LabeledSamples, labeled_samples
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.scorer import Bad, Payload, Prediction, Predictions, TaskScorer
+from umc_ray.serving.scorer import InvalidSample, Payload, Prediction, Predictions, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 
 logger = logging.getLogger(__name__)
 
-FETCHES = 16
-"""Samples that are fetched at once."""
+MAX_FETCHES = 16
+"""Samples whose payloads are fetched at once."""
 
 
 class Endpoint:
-    """Answers requests; `refresh` brings the newest publication in."""
+    """Answers requests; `refresh` loads the latest publication."""
 
     def __init__(self, settings: ServingConfig) -> None:
         self.settings = settings
@@ -59,21 +59,21 @@ class Endpoint:
         self.recent = {name: RecentMargins() for name in self.scorers}
         self.batchers: dict[str, Batcher[Payload, Predictions]] = {
             name: Batcher(
-                scorer.judge,
+                scorer.predict,
                 settings.batch_size,
                 settings.max_wait_s,
-                partial(self.metrics.batch, name),
+                partial(self.metrics.record_batch, name),
             )
             for name, scorer in self.scorers.items()
         }
-        self.media, self.fetching = Media(settings), asyncio.Semaphore(FETCHES)
+        self.media, self.fetches = MediaLoader(settings), asyncio.Semaphore(MAX_FETCHES)
         self.live.refresh()
 
     def admit(self, path: str) -> None:
-        """Refuse a request to a path before its task is known, if it would wait for any too long.
+        """Refuse a request whose task is not known yet if it would wait too long for any task.
 
         Raises:
-            Refusal: the models of all tasks have too much to do.
+            Refusal: the models of all tasks are overloaded.
         """
         for batcher in self.batchers.values():
             try:
@@ -81,16 +81,16 @@ class Endpoint:
                 return
             except Refusal as refusal:
                 last = refusal
-        self.metrics.request(path, last.status, 0.0)
+        self.metrics.record_response(path, last.status, 0.0)
         raise last
 
     def refresh(self) -> None:
-        """Look for a new publication, and record how things stand."""
+        """Load a new publication if there is one, and update the gauges."""
         self.live.refresh()
         for name, batcher in self.batchers.items():
-            self.metrics.state(name, batcher.waiting, self._drift(name))
+            self.metrics.set_load(name, batcher.waiting, self._drift(name))
         if self.live.now is not None:
-            self.metrics.answers(self.live.now.manifest.round)
+            self.metrics.set_round(self.live.now.manifest.round)
 
     def _drift(self, task: str) -> float | None:
         if self.live.now is None:
@@ -98,54 +98,57 @@ class Endpoint:
         try:
             reference = pool_reference(self.run.storage, task, self.live.now.manifest.round)
         except StoreError as error:
-            logger.warning("drift is not known: %s", error)
+            logger.warning("cannot measure drift: %s", error)
             return None
         return self.recent[task].drift(reference)
 
     @property
     def publication(self) -> Publication:
-        """What answers now.
+        """The publication that is served.
 
         Raises:
             Refusal: nothing is published yet.
         """
         if self.live.now is None:
-            reason = self.live.refused or "no round is done"
-            raise Refusal(503, f"there are no specialists yet: {reason}", retry_after_s=30)
+            raise self._no_specialists()
         return self.live.now
+
+    def _no_specialists(self, where: str = "") -> Refusal:
+        reason = self.live.refused or "no round is finished"
+        return Refusal(503, f"no specialists are published{where}: {reason}", retry_after_s=30)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Score samples.
 
         Raises:
-            Refusal: none can be scored, or not now.
+            Refusal: all samples are invalid, or the endpoint is overloaded or not ready.
         """
-        scorer = self._scorer(request)
-        found = await self._judge(scorer, request.samples)
-        if found.publication is None or scorer.name not in found.publication.manifest.ensembles:
-            reason = self.live.refused or "no round is done"
-            raise Refusal(503, f"{scorer.name} has no specialists: {reason}", retry_after_s=30)
-        manifest = found.publication.manifest
+        scorer = self._scorer_of(request)
+        predictions = await self._predict(scorer, request.samples)
+        publication = predictions.publication
+        if publication is None or scorer.name not in publication.manifest.ensembles:
+            raise self._no_specialists(f" for {scorer.name}")
+        manifest = publication.manifest
         ensemble = manifest.ensembles[scorer.name]
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
 
         def result(index: int, sample: Sample, prediction: Prediction) -> SampleScore:
-            views = near = None
+            specialists = neighbors = None
             if request.specialists:
                 probs = map(scorer.by_label, prediction.probs_SC)
-                views = dict(zip(ensemble.specialists, probs, strict=True))
+                specialists = dict(zip(ensemble.specialists, probs, strict=True))
             if labeled is not None:
-                near = labeled.nearest(prediction.embedding_D, request.neighbors)
+                neighbors = labeled.nearest(prediction.embedding_D, request.neighbors)
             return SampleScore(
                 index=index,
                 id=sample.id,
                 route=_route(ensemble, prediction),
-                specialists=views,
-                neighbors=near,
+                specialists=specialists,
+                neighbors=neighbors,
                 **prediction.values,
             )
 
-        results, errors = _sorted_out(request.samples, found.rows, result)
+        results, errors = _results_and_errors(request.samples, predictions.rows, result)
         self._observe(scorer.name, manifest.version, results)
         return ScoreResponse(
             version=manifest.version,
@@ -159,39 +162,39 @@ class Endpoint:
         """Encode samples.
 
         Raises:
-            Refusal: none can be encoded, or not now.
+            Refusal: all samples are invalid, or the endpoint is overloaded.
         """
-        scorer = self._scorer(request)
-        found = await self._judge(scorer, request.samples)
+        scorer = self._scorer_of(request)
+        predictions = await self._predict(scorer, request.samples)
 
         def result(index: int, sample: Sample, prediction: Prediction) -> SampleEmbedding:
             return SampleEmbedding(
                 index=index, id=sample.id, embedding=prediction.embedding_D.tolist()
             )
 
-        results, errors = _sorted_out(request.samples, found.rows, result)
+        results, errors = _results_and_errors(request.samples, predictions.rows, result)
         return EmbedResponse(
             encoder=scorer.encoder_hash, task=scorer.name, results=results, errors=errors
         )
 
     def models(self) -> ModelsResponse:
-        """Say which version answers."""
+        """Return the version that is served."""
         manifest = self.publication.manifest
         tasks = {
             name: TaskModels(
-                labels=each.labels,
-                specialists=each.specialists,
-                encoder=each.encoder,
-                hash=each.hash,
+                labels=ensemble.labels,
+                specialists=ensemble.specialists,
+                encoder=ensemble.encoder,
+                hash=ensemble.hash,
             )
-            for name, each in manifest.ensembles.items()
+            for name, ensemble in manifest.ensembles.items()
         }
         return ModelsResponse(
             version=manifest.version, round=manifest.round, tasks=tasks, refused=self.live.refused
         )
 
     def campaign(self) -> CampaignResponse:
-        """Say where the campaign stands."""
+        """Return the state of the campaign."""
         rounds = finished_rounds(self.run.storage)
         last = round_metrics(self.run.storage, rounds)[-1] if rounds else {}
         return CampaignResponse(
@@ -203,7 +206,7 @@ class Endpoint:
         )
 
     def scorer(self, task: str | None) -> TaskScorer:
-        """Return what scores a task; None names the only one.
+        """Return the scorer of a task; None stands for the only task.
 
         Raises:
             Refusal: there is no such task.
@@ -214,17 +217,16 @@ class Endpoint:
             raise Refusal(422, f"task must be one of {', '.join(self.scorers)}")
         return self.scorers[task]
 
-    def _scorer(self, request: EmbedRequest) -> TaskScorer:
-        if len(request.samples) > self.settings.max_samples:
-            found, most = len(request.samples), self.settings.max_samples
-            raise Refusal(413, f"a request may have {most} samples, found {found}")
+    def _scorer_of(self, request: EmbedRequest) -> TaskScorer:
+        count, limit = len(request.samples), self.settings.max_samples
+        if count > limit:
+            raise Refusal(413, f"requests are limited to {limit} samples, found {count}")
         return self.scorer(request.task)
 
     def _observe(self, task: str, version: str, results: Sequence[SampleScore]) -> None:
-        routes = Counter(each.route for each in results)
-        for route, samples in routes.items():
-            self.metrics.routed(task, route, samples)
-        self.recent[task].observe(version, [each.margin for each in results])
+        for route, samples in Counter(result.route for result in results).items():
+            self.metrics.count_route(task, route, samples)
+        self.recent[task].observe(version, [result.margin for result in results])
 
     async def _labeled(self, scorer: TaskScorer, rounds: int) -> LabeledSamples:
         classes = tuple(scorer.config.labels)
@@ -233,62 +235,76 @@ class Endpoint:
                 labeled_samples, self.run.storage, scorer.name, classes, rounds
             )
         except StoreError as error:
-            logger.warning("no neighbors: %s", error)
+            logger.warning("cannot return neighbors: %s", error)
             raise Refusal(503, "the labeled samples cannot be read", retry_after_s=30) from error
 
-    async def _judge(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Predictions:
-        """Check samples, and have the usable ones judged together with those of others.
+    async def _predict(self, scorer: TaskScorer, samples: Sequence[Sample]) -> Predictions:
+        """Validate samples, and predict the valid ones in one batch with other requests.
 
         Raises:
-            Refusal: none of them is usable, or too many requests wait.
+            Refusal: all samples are invalid, or too many requests are waiting.
         """
         batcher = self.batchers[scorer.name]
         batcher.admit()
-        brought: Sequence[Sample | Bad] = samples
-        if any(each.image_url or each.reference for each in samples):
-            brought = await asyncio.gather(*(self._brought(scorer, each) for each in samples))
-        checked = await asyncio.to_thread(
-            lambda: [each if isinstance(each, Bad) else scorer.check(each) for each in brought]
-        )
-        rows: list[Prediction | Bad] = [each for each in checked if isinstance(each, Bad)]
-        found = Predictions(None, ())
-        if payloads := [each for each in checked if not isinstance(each, Bad)]:
-            found = await batcher.submit(payloads)
-            judged = iter(found.rows)
-            rows = [each if isinstance(each, Bad) else next(judged) for each in checked]
-        if all(isinstance(row, Bad) for row in rows):
-            errors = _sorted_out(samples, rows, lambda *_: None)[1]
-            raise Refusal(422, "no sample of the request is usable", errors)
-        return Predictions(found.publication, rows)
+        payloads = await self._payloads(scorer, samples)
+        rows: list[Prediction | InvalidSample] = [
+            each for each in payloads if isinstance(each, InvalidSample)
+        ]
+        predictions = Predictions(None, ())
+        if valid := [each for each in payloads if not isinstance(each, InvalidSample)]:
+            predictions = await batcher.submit(valid)
+            remaining = iter(predictions.rows)
+            rows = [
+                each if isinstance(each, InvalidSample) else next(remaining) for each in payloads
+            ]
+        if all(isinstance(row, InvalidSample) for row in rows):
+            errors = _results_and_errors(samples, rows, lambda *_: None)[1]
+            raise Refusal(422, "no sample in the request is valid", errors)
+        return Predictions(predictions.publication, rows)
 
-    async def _brought(self, scorer: TaskScorer, sample: Sample) -> Sample | Bad:
-        """Fetch what a sample refers to."""
+    async def _payloads(
+        self, scorer: TaskScorer, samples: Sequence[Sample]
+    ) -> list[Payload | InvalidSample]:
+        """Load and validate the payloads of samples."""
+        loaded: Sequence[Sample | InvalidSample] = samples
+        if any(sample.image_url or sample.reference for sample in samples):
+            loaded = await asyncio.gather(*(self._load(scorer, sample) for sample in samples))
+        return await asyncio.to_thread(
+            lambda: [
+                each if isinstance(each, InvalidSample) else scorer.validate(each)
+                for each in loaded
+            ]
+        )
+
+    async def _load(self, scorer: TaskScorer, sample: Sample) -> Sample | InvalidSample:
+        """Return a sample with its reference loaded."""
         try:
-            async with self.fetching:
-                return await self.media.bring(sample, scorer.column)
-        except Unusable as error:
-            return Bad(str(error))
+            async with self.fetches:
+                return await self.media.load(sample, scorer.column)
+        except MediaError as error:
+            return InvalidSample(str(error))
 
 
 def _route(ensemble: PublishedEnsemble, prediction: Prediction) -> Route:
-    """Say whether a label is sure enough to stand by itself."""
+    """Return whether the certificate lets the label stand without a person."""
     certificate = ensemble.certificate
-    sure = max(prediction.values["probabilities"].values())
-    return "auto" if certificate is not None and sure >= certificate.threshold else "human"
+    confidence = max(prediction.values["probabilities"].values())
+    is_certified = certificate is not None and confidence >= certificate.threshold
+    return "auto" if is_certified else "human"
 
 
 Result = TypeVar("Result")
 
 
-def _sorted_out(
+def _results_and_errors(
     samples: Sequence[Sample],
-    rows: Sequence[Prediction | Bad],
+    rows: Sequence[Prediction | InvalidSample],
     result: Callable[[int, Sample, Prediction], Result],
 ) -> tuple[list[Result], list[SampleError]]:
-    """Divide the samples of a request into results and errors, each with its index."""
+    """Split the samples of a request into results and errors, each with its index."""
     results, errors = [], []
     for index, (sample, row) in enumerate(zip(samples, rows, strict=True)):
-        if isinstance(row, Bad):
+        if isinstance(row, InvalidSample):
             errors.append(SampleError(index=index, id=sample.id, error=row.reason))
         else:
             results.append(result(index, sample, row))

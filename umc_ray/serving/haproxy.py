@@ -1,24 +1,25 @@
-"""HAProxy before the replicas instead of Serve's own proxy, which is written in Python.
+"""HAProxy in front of the replicas, instead of Serve's own proxy, which is written in Python.
 
-A request then costs 1 ms of processor time instead of 8, and the rest is the model's. What would
-wait too long is refused before Serve has work with it.
+HAProxy cuts the CPU time per request outside the model from 8 ms to 1 ms. Requests that would wait
+too long are refused before Serve spends time on them.
 """
 
 import socket
 from contextlib import ExitStack
 
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
-"""Environment variable of all nodes' Ray; Serve reads it when it starts."""
+"""Environment variable for Ray on all nodes; Serve reads it when it starts."""
 
 
 def haproxy_settings(folder: str) -> dict[str, str]:
-    """Return the environment in which Ray must be started, or a node's Ray, to use HAProxy.
+    """Return the environment in which to start Ray, on each node, to use HAProxy.
 
-    What it keeps is in `folder`: whoever may write there may stop it. It counts requests at two
-    more ports, of all interfaces: they are free ones, so that several can run on one machine.
+    HAProxy keeps its files in `folder`: whoever can write there can stop it. It opens two more
+    ports on all interfaces for metrics. They are chosen free, so that several instances can run
+    on one machine.
     """
-    with ExitStack() as taken:
-        stats, metrics, fallback = (_free_port(taken) for _ in range(3))
+    with ExitStack() as sockets:
+        stats, metrics, fallback = (_free_port(sockets) for _ in range(3))
     return {
         HAPROXY: "1",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "umc_ray.serving.shedding:middlewares",
@@ -34,8 +35,9 @@ def haproxy_settings(folder: str) -> dict[str, str]:
     }
 
 
-def _free_port(taken: ExitStack) -> int:
-    probe = taken.enter_context(socket.socket())
+def _free_port(sockets: ExitStack) -> int:
+    """Return a free port that stays reserved until `sockets` is closed."""
+    probe = sockets.enter_context(socket.socket())
     probe.bind(("127.0.0.1", 0))
     port: int = probe.getsockname()[1]
     return port

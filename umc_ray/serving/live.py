@@ -1,4 +1,4 @@
-"""The published specialists of a campaign, as a replica holds them: loaded beside, then swapped."""
+"""The publication that a replica serves: a new one is loaded beside it, then swapped in."""
 
 import logging
 
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class LivePublication:
-    """The newest publication that was found whole."""
+    """The latest publication that passed verification (`now`), and why a newer one did not."""
 
     def __init__(self, storage: Storage, config: CampaignConfig) -> None:
         self.storage, self.config = storage, config
@@ -19,9 +19,9 @@ class LivePublication:
         self.refused: str | None = None
 
     def refresh(self) -> None:
-        """Load what is published if it is new; what is not whole is refused, the old one stays.
+        """Load what is published if it is new; keep the current one if that fails verification.
 
-        A refused one is tried again each time: its files may still be on their way.
+        A refused publication is tried again on each call: its files may still be in transfer.
         """
         try:
             if not self.storage.exists(PUBLISHED):
@@ -29,9 +29,9 @@ class LivePublication:
             manifest = read_published(self.storage)
             if self.now is None or manifest.version != self.now.manifest.version:
                 self.now = load_published(self.storage, self.config, manifest)
-                logger.info("%s: version %s answers", self.config.name, manifest.version)
+                logger.info("%s: serving version %s", self.config.name, manifest.version)
             self.refused = None
         except UmcError as error:
             if str(error) != self.refused:
-                logger.warning("%s: a publication is refused: %s", self.config.name, error)
+                logger.warning("%s: refused a publication: %s", self.config.name, error)
             self.refused = str(error)

@@ -1,7 +1,8 @@
-"""What samples refer to instead of holding it: images by URL, files of a storage. Off by default.
+"""Payloads by reference: images by URL and files in a storage. Off by default.
 
-A request must not make this machine read what its client could not: only listed hosts and folders
-are read, no address of a private network, no redirect, nothing large or slow.
+A request must not make this machine read what its client could not read itself (SSRF). So only
+listed hosts and folders are read, with no private addresses, no redirects, and limits on size and
+time.
 """
 
 import asyncio
@@ -21,41 +22,41 @@ from umc_ray.storage import Storage
 
 PORTS = {"http": 80, "https": 443}
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
+Resolver = Callable[[str, int], Awaitable[list[str]]]
 
 
-class Unusable(Exception):
-    """A reference that is refused, or leads to nothing."""
+class MediaError(Exception):
+    """A reference is not allowed or cannot be read; the message is safe to show to the client."""
 
 
-async def addresses(host: str, port: int) -> list[str]:
-    """Look up all addresses of a host."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[4][0]) for address in found]
+async def resolve_host(host: str, port: int) -> list[str]:
+    """Return all IP addresses of a host."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[4][0]) for address in addresses]
 
 
-class Media:
-    """Fetches the content of samples that refer to it."""
+class MediaLoader:
+    """Loads the payloads of samples that refer to them."""
 
     def __init__(
         self,
         settings: ServingConfig,
         transport: httpx.AsyncBaseTransport | None = None,
-        resolve: Resolve = addresses,
+        resolve: Resolver = resolve_host,
     ) -> None:
         self.settings, self.transport, self.resolve = settings, transport, resolve
 
-    async def bring(self, sample: Sample, column: str) -> Sample:
-        """Return a sample that holds what it referred to, as the text or image that is needed.
+    async def load(self, sample: Sample, column: str) -> Sample:
+        """Return the sample with its reference replaced by the text or image.
 
         Raises:
-            Unusable: with what the client may know of the reason.
+            MediaError: the reference is not allowed or cannot be read.
         """
         if sample.image_url is None and sample.reference is None:
             return sample
-        given = (sample.text, sample.image, sample.image_url, sample.reference)
-        if sum(each is not None for each in given) != 1:
-            raise Unusable("one of text, image, image_url and reference is needed")
+        payloads = (sample.text, sample.image, sample.image_url, sample.reference)
+        if sum(payload is not None for payload in payloads) != 1:
+            raise MediaError("exactly one of text, image, image_url and reference is required")
         if sample.image_url is not None:
             data = await self._fetch(sample.image_url)
         else:
@@ -63,40 +64,45 @@ class Media:
         if column == "image":
             return Sample(id=sample.id, image=base64.b64encode(data).decode())
         if sample.image_url is not None:
-            raise Unusable(f"{column} is needed, found image_url")
+            raise MediaError(f"{column} is required, found image_url")
         try:
             return Sample(id=sample.id, text=data.decode())
         except UnicodeDecodeError:
-            raise Unusable("reference is not UTF-8") from None
+            raise MediaError("the file at reference is not UTF-8") from None
 
-    async def _fetch(self, url: str) -> bytes:
-        try:
-            place = urlsplit(url)
-            port = place.port or PORTS.get(place.scheme, 0)
-        except ValueError:
-            raise Unusable("image_url is not a URL") from None
-        host = (place.hostname or "").lower()
-        if host not in self.settings.image_hosts:
-            raise Unusable("image_url is of a host that is not allowed")
-        if place.username is not None or port != PORTS.get(place.scheme):
-            raise Unusable("image_url must be http or https, at its own port, without a user")
+    async def _fetch(self, image_url: str) -> bytes:
+        url, host, port = self._check_url(image_url)
         try:
             async with asyncio.timeout(self.settings.fetch_timeout_s):
-                return await self._download(place, host, await self._public(host, port))
+                return await self._download(url, host, await self._public_address(host, port))
         except (TimeoutError, OSError, httpx.HTTPError):
-            raise Unusable("image_url could not be read in time") from None
+            raise MediaError("image_url could not be read in time") from None
 
-    async def _public(self, host: str, port: int) -> str:
-        """Return an address of a host, all of which must be of the public network."""
-        found = await self.resolve(host, port)
-        if not found or not all(ipaddress.ip_address(each).is_global for each in found):
-            raise Unusable("image_url is of a host that is not allowed")
-        return found[0]
+    def _check_url(self, image_url: str) -> tuple[SplitResult, str, int]:
+        """Return an allowed URL with its host and port."""
+        try:
+            url = urlsplit(image_url)
+            port = url.port or PORTS.get(url.scheme, 0)
+        except ValueError:
+            raise MediaError("image_url is not a URL") from None
+        host = (url.hostname or "").lower()
+        if host not in self.settings.image_hosts:
+            raise MediaError("image_url has a host that is not allowed")
+        if url.username is not None or port != PORTS.get(url.scheme):
+            raise MediaError("image_url must be http or https, on the default port, without a user")
+        return url, host, port
 
-    async def _download(self, place: SplitResult, host: str, address: str) -> bytes:
-        # The address that was checked is asked, not the name: it could mean another by now.
+    async def _public_address(self, host: str, port: int) -> str:
+        """Return the first address of a host; all of them must be public."""
+        addresses = await self.resolve(host, port)
+        if not addresses or not all(ipaddress.ip_address(each).is_global for each in addresses):
+            raise MediaError("image_url has a host that is not allowed")
+        return addresses[0]
+
+    async def _download(self, url: SplitResult, host: str, address: str) -> bytes:
+        # Connect to the address that was checked: the name could resolve to another one by now.
         literal = f"[{address}]" if ":" in address else address
-        url = place._replace(netloc=literal, fragment="").geturl()
+        pinned_url = url._replace(netloc=literal, fragment="").geturl()
         data = bytearray()
         async with (
             httpx.AsyncClient(
@@ -106,40 +112,43 @@ class Media:
                 trust_env=False,
             ) as client,
             client.stream(
-                "GET", url, headers={"host": host}, extensions={"sni_hostname": host}
+                "GET", pinned_url, headers={"host": host}, extensions={"sni_hostname": host}
             ) as response,
         ):
             if response.status_code != 200:
-                raise Unusable(f"image_url answered with status {response.status_code}")
-            async for some in response.aiter_bytes():
-                data += some
+                raise MediaError(f"image_url returned status {response.status_code}")
+            async for chunk in response.aiter_bytes():
+                data += chunk
                 if len(data) > self.settings.max_fetch_bytes:
-                    raise Unusable(f"more than {self.settings.max_fetch_bytes} bytes")
+                    raise self._too_large()
         return bytes(data)
 
     def _read(self, reference: str) -> bytes:
         for prefix in self.settings.references:
-            key = _below(prefix, reference)
+            key = _relative_key(prefix, reference)
             if key is not None:
-                return self._stored(Storage(prefix), key)
-        raise Unusable("reference is not below a folder that is allowed")
+                return self._read_stored(Storage(prefix), key)
+        raise MediaError("reference is not inside an allowed folder")
 
-    def _stored(self, storage: Storage, key: str) -> bytes:
+    def _read_stored(self, storage: Storage, key: str) -> bytes:
         try:
             if storage.size(key) > self.settings.max_fetch_bytes:
-                raise Unusable(f"more than {self.settings.max_fetch_bytes} bytes")
+                raise self._too_large()
             return storage.read_bytes(key)
         except StoreError:
-            raise Unusable("reference cannot be read") from None
+            raise MediaError("the file at reference cannot be read") from None
+
+    def _too_large(self) -> MediaError:
+        return MediaError(f"the payload has more than {self.settings.max_fetch_bytes} bytes")
 
 
-def _below(prefix: str, reference: str) -> str | None:
-    """Return the key of a file below a folder, None if it is elsewhere."""
+def _relative_key(prefix: str, reference: str) -> str | None:
+    """Return the path of a file relative to a folder; None if it is not inside."""
     start = prefix.rstrip("/") + "/"
     steps = reference.removeprefix(start).split("/")
     if not reference.startswith(start) or {"", ".", ".."} & set(steps) or "\0" in reference:
         return None
-    if "://" not in prefix:  # links lead anywhere
+    if "://" not in prefix:  # symbolic links may lead outside
         folder = Path(prefix).resolve()
         if not Path(reference).resolve().is_relative_to(folder):
             return None

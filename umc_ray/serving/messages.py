@@ -1,4 +1,7 @@
-"""What goes over the wire: the requests and answers of the scoring endpoint, for both ends."""
+"""The wire format: requests and responses of the scoring endpoint, for server and client.
+
+Sample ids are strings: as JSON numbers, JavaScript would round those above 2^53.
+"""
 
 from typing import Annotated, Literal
 
@@ -10,47 +13,47 @@ from umc_ray.methods.certificates import Certificate
 Route = Literal["auto", "human"]
 
 
-class Message(pydantic.BaseModel):
-    """A request or a part of one: unknown keys and values of another type are refused."""
+class RequestModel(pydantic.BaseModel):
+    """A request or a part of one; unknown keys and values of another type are refused."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Answer(pydantic.BaseModel):
-    """An answer; a client of an older release ignores what it does not know."""
+class ResponseModel(pydantic.BaseModel):
+    """A response or a part of one; older clients ignore keys that they do not know."""
 
     model_config = pydantic.ConfigDict(frozen=True)
 
 
-class Sample(Message):
-    """A sample: one of text, image, image_url and reference, as the task's kind asks."""
+class Sample(RequestModel):
+    """A sample: one of text, image, image_url and reference, as the task requires."""
 
     text: str | None = None
-    image: str | None = Field(None, description="the image file, in base64")
+    image: str | None = Field(None, description="the image file, base64-encoded")
     image_url: Annotated[str, Field(max_length=2000)] | None = Field(
-        None, description="of an image, at a host that the endpoint allows"
+        None, description="URL of an image, on a host that the endpoint allows"
     )
     reference: Annotated[str, Field(max_length=2000)] | None = Field(
-        None, description="path or s3:// URI of a file, below a folder that the endpoint allows"
+        None, description="path or s3:// URI of a file, in a folder that the endpoint allows"
     )
     id: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="any name; comes back with the result"
+        None, description="any name; returned with the result"
     )
 
 
-class EmbedRequest(Message):
+class EmbedRequest(RequestModel):
     """Samples of one task."""
 
-    task: str | None = Field(None, description="not needed where the campaign has one task")
+    task: str | None = Field(None, description="optional if the campaign has one task")
     samples: list[Sample] = Field(min_length=1)
 
 
 class ScoreRequest(EmbedRequest):
-    """Samples of one task, and how much to tell of them."""
+    """Samples of one task, and which details to return."""
 
-    specialists: bool = Field(False, description="tell each specialist's probabilities too")
+    specialists: bool = Field(False, description="return each specialist's probabilities")
     neighbors: int = Field(
-        0, ge=0, le=20, description="tell so many of the nearest labeled samples too"
+        0, ge=0, le=20, description="how many of the nearest labeled samples to return"
     )
 
     model_config = pydantic.ConfigDict(
@@ -60,72 +63,73 @@ class ScoreRequest(EmbedRequest):
     )
 
 
-class SampleError(Answer):
-    """Why a sample has no result; the others of its request have theirs."""
+class SampleError(ResponseModel):
+    """Why one sample has no result; the others in its request do."""
 
-    index: int = Field(description="its place in the request, from 0")
+    index: int = Field(description="position in the request, from 0")
     id: str | None = None
     error: str
 
 
-class Neighbor(Answer):
+class Neighbor(ResponseModel):
     """A labeled sample."""
 
     domain: str
-    sample_id: int
-    label: str = Field(description="what people said")
-    similarity: float = Field(description="cosine, -1 to 1")
+    sample_id: str = Field(description="a 64-bit integer, in decimal")
+    label: str = Field(description="the label that people gave")
+    similarity: float = Field(description="cosine similarity, -1 to 1")
 
 
-class SampleScore(Answer):
-    """What the ensemble thinks of a sample."""
+class SampleScore(ResponseModel):
+    """The ensemble's prediction for a sample."""
 
-    index: int = Field(description="its place in the request, from 0")
+    index: int = Field(description="position in the request, from 0")
     id: str | None = None
     label: str = Field(description="the most likely label")
-    probabilities: dict[str, float] = Field(description="mean of the specialists, by label")
-    confidence: float = Field(description="mean over specialists of their best probability")
-    disagreement: float = Field(description="between specialists, 0 to 1")
-    score: float = Field(description="low: ask a person")
-    margin: float = Field(description="best minus second best probability of the mean")
-    entropy: float = Field(description="of the mean, in bits")
-    mutual_information: float = Field(description="of label and specialist, in bits")
+    probabilities: dict[str, float] = Field(description="by label, mean over the specialists")
+    confidence: float = Field(description="highest probability, mean over the specialists")
+    disagreement: float = Field(description="between the specialists, 0 to 1")
+    score: float = Field(description="confidence minus disagreement; low: ask a person")
+    margin: float = Field(description="gap between the two highest mean probabilities")
+    entropy: float = Field(description="of the mean probabilities, in bits")
+    mutual_information: float = Field(description="between label and specialist, in bits")
     priority: float = Field(description="by the campaign's acquisition; high: ask a person")
     route: Route = Field(
-        "human", description="auto: sure enough by the certificate; without one, always human"
+        "human",
+        description="auto: confident enough by the certificate; without a certificate, human",
     )
     specialists: dict[str, dict[str, float]] | None = None
-    neighbors: list[Neighbor] | None = Field(None, description="the nearest first")
+    neighbors: list[Neighbor] | None = Field(None, description="nearest first")
 
 
-class ScoreResponse(Answer):
-    """Scores, all by one version of the ensemble."""
+class ScoreResponse(ResponseModel):
+    """Scores, all from one version of the ensemble."""
 
-    version: str = Field(description="round and hash of the specialists that answered")
+    version: str = Field(description="round and hash of the specialists")
     task: str
-    certificate: Certificate | None = Field(None, description="what the route auto promises")
+    certificate: Certificate | None = Field(None, description="the guarantee for route auto")
     results: list[SampleScore]
     errors: list[SampleError]
 
 
-class SampleEmbedding(Answer):
-    """A sample as the task's encoder sees it."""
+class SampleEmbedding(ResponseModel):
+    """The embedding of a sample."""
 
     index: int
     id: str | None = None
     embedding: list[float] = Field(description="of unit length")
 
 
-class EmbedResponse(Answer):
-    """Embeddings of one encoder."""
+class EmbedResponse(ResponseModel):
+    """Embeddings, all from one encoder."""
 
-    encoder: str = Field(description="hash of the encoder: others' embeddings do not compare")
+    encoder: str = Field(description="hash of the encoder; embeddings of others do not compare")
     task: str
     results: list[SampleEmbedding]
     errors: list[SampleError]
 
 
-class TaskModels(Answer):
+class TaskModels(ResponseModel):
     """The specialists of a task."""
 
     labels: list[str]
@@ -134,8 +138,8 @@ class TaskModels(Answer):
     hash: str
 
 
-class ModelsResponse(Answer):
-    """The version that answers now, and the newest that was refused, if any was."""
+class ModelsResponse(ResponseModel):
+    """The version that is served, and why a newer publication was refused, if one was."""
 
     version: str
     round: int
@@ -143,8 +147,8 @@ class ModelsResponse(Answer):
     refused: str | None = None
 
 
-class CampaignResponse(Answer):
-    """Where a campaign stands."""
+class CampaignResponse(ResponseModel):
+    """The state of a campaign."""
 
     name: str
     tasks: dict[str, list[str]] = Field(description="label set by task")
@@ -153,8 +157,8 @@ class CampaignResponse(Answer):
     audit_accuracy: float | None
 
 
-class Problem(Answer):
-    """Why a request was refused; says nothing of its content."""
+class Problem(ResponseModel):
+    """Why a request was refused; repeats none of its content."""
 
     error: str
     errors: list[SampleError] = []

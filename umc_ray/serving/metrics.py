@@ -1,6 +1,6 @@
-"""An endpoint's numbers for Prometheus, recorded by each replica.
+"""Prometheus metrics of an endpoint, recorded by each replica.
 
-Ray puts `ray_` before a name. It forgets a gauge that was not set for 20 seconds.
+Ray prefixes each name with `ray_`, and drops a gauge that was not set for 20 seconds.
 """
 
 from functools import lru_cache
@@ -11,16 +11,16 @@ from ray.util.metrics import Counter, Gauge, Histogram
 METRICS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "umc_serving_seconds": (
         Histogram,
-        "from the first byte of a request to its answer",
+        "seconds from the first byte of a request to its response",
         ("campaign", "path", "status"),
     ),
-    "umc_serving_batch": (Histogram, "samples that were computed at once", ("campaign", "task")),
+    "umc_serving_batch": (Histogram, "samples per batch", ("campaign", "task")),
     "umc_serving_samples": (Counter, "samples scored", ("campaign", "task", "route")),
-    "umc_serving_waiting": (Gauge, "samples that wait for the model", ("campaign", "task")),
-    "umc_serving_round": (Gauge, "round of the version that answers", ("campaign",)),
+    "umc_serving_waiting": (Gauge, "samples waiting for the model", ("campaign", "task")),
+    "umc_serving_round": (Gauge, "round that is served", ("campaign",)),
     "umc_serving_drift": (
         Gauge,
-        "population stability index of requests' margins against the pool's",
+        "population stability index of the margins of requests against the pool",
         ("campaign", "task"),
     ),
 }
@@ -32,7 +32,7 @@ BOUNDARIES = {
 }
 
 PATHS = ("/v1/score", "/v1/embed", "/predict", "/webhook")
-"""Those that have a series of their own."""
+"""Paths with their own time series; all others share `other`."""
 
 
 class ServingMetrics:
@@ -41,36 +41,36 @@ class ServingMetrics:
     def __init__(self, campaign: str) -> None:
         self.campaign = campaign
 
-    def request(self, path: str, status: int, seconds: float) -> None:
-        """Record an answer."""
-        named = next((each for each in PATHS if path.endswith(each)), "other")
-        tags = {"campaign": self.campaign, "path": named, "status": str(status)}
+    def record_response(self, path: str, status: int, seconds: float) -> None:
+        """Record the status and duration of a request."""
+        series = next((each for each in PATHS if path.endswith(each)), "other")
+        tags = {"campaign": self.campaign, "path": series, "status": str(status)}
         _metric("umc_serving_seconds").observe(seconds, tags)
 
-    def batch(self, task: str, samples: int) -> None:
-        """Record a batch that was computed."""
+    def record_batch(self, task: str, samples: int) -> None:
+        """Record the size of a batch."""
         _metric("umc_serving_batch").observe(samples, {"campaign": self.campaign, "task": task})
 
-    def routed(self, task: str, route: str, samples: int) -> None:
-        """Record how many samples of a request may stand, or need a person."""
+    def count_route(self, task: str, route: str, samples: int) -> None:
+        """Count scored samples by route."""
         if samples:
             tags = {"campaign": self.campaign, "task": task, "route": route}
             _metric("umc_serving_samples").inc(samples, tags)
 
-    def state(self, task: str, waiting: int, drift: float | None) -> None:
-        """Record how a task's endpoint stands."""
+    def set_load(self, task: str, waiting: int, drift: float | None) -> None:
+        """Set the queue length and the drift of a task."""
         tags = {"campaign": self.campaign, "task": task}
         _metric("umc_serving_waiting").set(waiting, tags)
         if drift is not None:
             _metric("umc_serving_drift").set(drift, tags)
 
-    def answers(self, number: int) -> None:
-        """Record which round answers."""
+    def set_round(self, number: int) -> None:
+        """Set the round that is served."""
         _metric("umc_serving_round").set(number, {"campaign": self.campaign})
 
 
 @lru_cache
 def _metric(name: str) -> Any:  # noqa: ANN401 - Ray's classes have no types
     kind, description, tags = METRICS[name]
-    more = {"boundaries": BOUNDARIES[name]} if name in BOUNDARIES else {}
-    return kind(name, description, tag_keys=tags, **more)
+    options = {"boundaries": BOUNDARIES[name]} if name in BOUNDARIES else {}
+    return kind(name, description, tag_keys=tags, **options)

@@ -1,8 +1,8 @@
-"""Label Studio's ML backend: it asks for pre-labels, and tells what people did.
+"""Label Studio's ML backend protocol: it requests pre-labels and reports annotations.
 
-Its address in Label Studio is this application's; with several tasks, /labelstudio/TASK of it. A
-token goes in as the password of HTTP Basic authentication. Label Studio waits for none of these
-answers longer than a second or two while a person looks on, and takes an error for "no labels".
+In Label Studio, enter the URL of this application; with several tasks, URL/labelstudio/TASK.
+The token is the password of HTTP Basic authentication. Label Studio waits at most a second or two
+for a response while an annotator looks on, and treats an error as "no labels".
 """
 
 from collections.abc import Iterable
@@ -20,6 +20,7 @@ from umc_ray.serving.refusal import Refusal
 Document = dict[str, Any]
 
 DATA_URI = "data:image/"
+MAX_URL_CHARS = 2000
 
 
 def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
@@ -28,77 +29,77 @@ def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
 
     @router.get("/health")
     async def health() -> Document:
-        """Say that this backend is there."""
+        """Confirm that the backend is running."""
         return {"status": "UP", "model_class": "umc_ray"}
 
     @router.post("/setup")
     async def setup() -> Document:
-        """Say which version answers; Label Studio asks before each prediction."""
+        """Return the version that is served; Label Studio asks before each prediction."""
         return {"model_version": endpoint.publication.manifest.version}
 
     @router.get("/versions")
     async def versions() -> Document:
-        """Say which versions there are: the one that answers."""
+        """Return the available versions: only the one that is served."""
         return {"versions": [endpoint.publication.manifest.version]}
 
     @router.post("/predict")
     async def predict(request: Request) -> Document:
-        """Pre-label items, one result for each, in their order."""
-        message = await _message(request)
-        return {"results": await _predictions(endpoint, request.path_params.get("task"), message)}
+        """Pre-label items; returns one result per item, in order."""
+        message = await _read_message(request)
+        return {"results": await _predict(endpoint, request.path_params.get("task"), message)}
 
     @router.post("/webhook")
     @router.post("/train")
     async def webhook(request: Request) -> Document:
-        """Note that something changed; `umc labelstudio sync` looks what it is."""
-        message = await _message(request)
+        """Record that something changed; `umc labelstudio sync` then fetches the changes."""
+        message = await _read_message(request)
         try:
             await notify_change(endpoint.run.storage, project_id(message.get("project")))
         except DataError as error:
-            raise Refusal(422, "project: an id is needed") from error
+            raise Refusal(422, "project: an id is required") from error
         except StoreError as error:
-            raise Refusal(503, "the change cannot be noted", retry_after_s=10) from error
+            raise Refusal(503, "the change could not be recorded", retry_after_s=10) from error
         return {}
 
     app.include_router(router)
     app.include_router(router, prefix="/labelstudio/{task}")
 
 
-async def _message(request: Request) -> Document:
+async def _read_message(request: Request) -> Document:
     try:
         message = await request.json()
     except (ValueError, RecursionError) as error:
         raise Refusal(422, "the body is not JSON") from error
     if not isinstance(message, dict):
-        raise Refusal(422, "body: an object is needed")
+        raise Refusal(422, "the body must be a JSON object")
     return message
 
 
-async def _predictions(endpoint: Endpoint, task: str | None, message: Document) -> list[Document]:
-    """Score items in pieces: Label Studio sends all of a project at once."""
+async def _predict(endpoint: Endpoint, task: str | None, message: Document) -> list[Document]:
+    """Score items in chunks: Label Studio sends all of a project in one request."""
     items, xml = message.get("tasks"), message.get("label_config")
     if not isinstance(items, list) or not isinstance(xml, str):
-        raise Refusal(422, "tasks and label_config are needed")
+        raise Refusal(422, "tasks and label_config are required")
     try:
         form = Form.read(xml)
     except DataError as error:
         raise Refusal(422, f"label_config: {error}") from error
     scorer = endpoint.scorer(task)
     if set(scorer.config.labels) != set(form.labels) or form.column != scorer.column:
-        raise Refusal(422, f"label_config does not ask for {scorer.column} and labels of the task")
+        raise Refusal(422, f"label_config must show {scorer.column} and offer the task's labels")
     results: list[Document] = []
-    for some in _pieces(items, endpoint.settings.max_samples):
-        samples = [_sample(form, each) for each in some]
-        results += await _scored(endpoint, scorer.name, form, samples)
+    for chunk in _chunks(items, endpoint.settings.max_samples):
+        samples = [_sample(form, item) for item in chunk]
+        results += await _score(endpoint, scorer.name, form, samples)
     return results
 
 
-def _pieces(items: list[Any], size: int) -> Iterable[list[Any]]:
+def _chunks(items: list[Any], size: int) -> Iterable[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _sample(form: Form, item: object) -> Sample:
-    """Return an item's sample; an empty one, which no task can use, if it has none."""
+    """Return the sample of an item; if the item has none, an empty one, which is invalid."""
     data = item.get("data") if isinstance(item, dict) else None
     value = data.get(form.key) if isinstance(data, dict) else None
     if not isinstance(value, str):
@@ -107,35 +108,39 @@ def _sample(form: Form, item: object) -> Sample:
         return Sample(text=value)
     if value.startswith(DATA_URI):
         return Sample(image=value.partition(";base64,")[2])
-    if len(value) > 2000:
+    if len(value) > MAX_URL_CHARS:
         return Sample()
     is_url = value.startswith(("http://", "https://"))
     return Sample(image_url=value) if is_url else Sample(reference=value)
 
 
-async def _scored(
+async def _score(
     endpoint: Endpoint, task: str, form: Form, samples: list[Sample]
 ) -> list[Document]:
-    """Score samples; those that cannot be come first, without a label: a person must look."""
+    """Score samples; invalid ones get no label and the lowest score, so that people see them."""
     try:
-        answer = await endpoint.score(ScoreRequest(task=task, samples=samples))
+        response = await endpoint.score(ScoreRequest(task=task, samples=samples))
     except Refusal as refusal:
         if not refusal.problem.errors:
             raise
         version = endpoint.publication.manifest.version
-        return [{"result": [], "score": 0.0, "model_version": version}] * len(samples)
-    found = {each.index: each for each in answer.results}
-    ensemble = endpoint.publication.manifest.ensembles[task]
+        return [_no_prediction(version)] * len(samples)
+    scores = {result.index: result for result in response.results}
+    specialists = len(endpoint.publication.manifest.ensembles[task].specialists)
     acquisition = endpoint.run.config.selection.acquisition
 
-    def prediction(each: SampleScore | None) -> Document:
-        if each is None:
-            return {"result": [], "score": 0.0, "model_version": answer.version}
-        classes, specialists = len(each.probabilities), len(ensemble.specialists)
+    def prediction(score: SampleScore | None) -> Document:
+        if score is None:
+            return _no_prediction(response.version)
+        classes = len(score.probabilities)
         return {
-            "result": form.result(each.label),
-            "score": 1 - urgency(each.priority, acquisition, classes, specialists),
-            "model_version": answer.version,
+            "result": form.result(score.label),
+            "score": 1 - urgency(score.priority, acquisition, classes, specialists),
+            "model_version": response.version,
         }
 
-    return [prediction(found.get(index)) for index in range(len(samples))]
+    return [prediction(scores.get(index)) for index in range(len(samples))]
+
+
+def _no_prediction(version: str) -> Document:
+    return {"result": [], "score": 0.0, "model_version": version}

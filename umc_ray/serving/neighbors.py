@@ -1,4 +1,4 @@
-"""The labeled samples next to a new one: what people said of its like.
+"""The labeled samples nearest to a new one.
 
 Suffixes: N labeled samples, D embedding dimension.
 """
@@ -27,12 +27,12 @@ class LabeledSamples:
     labels: Sequence[str]
 
     def nearest(self, embedding_D: Half, count: int) -> list[Neighbor]:
-        """Return the nearest ones, the nearest first."""
+        """Return the nearest samples, nearest first."""
         similarity_N = self.embeddings_ND @ embedding_D.astype(np.float32)
         return [
             Neighbor(
                 domain=self.domains[i],
-                sample_id=self.ids[i],
+                sample_id=str(self.ids[i]),
                 label=self.labels[i],
                 similarity=float(similarity_N[i]),
             )
@@ -44,7 +44,7 @@ class LabeledSamples:
 def labeled_samples(
     storage: Storage, task: str, classes: tuple[str, ...], rounds: int
 ) -> LabeledSamples:
-    """Read what was labeled in the first rounds, once per process.
+    """Read the samples labeled in the first rounds; cached per process.
 
     Raises:
         StoreError: a round's files are missing.

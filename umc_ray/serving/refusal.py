@@ -1,4 +1,4 @@
-"""Why the endpoint does not do what a request asks: the one exception that becomes an answer."""
+"""The one exception that becomes an HTTP error response."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from umc_ray.serving.messages import Problem, SampleError
 
 
 class Refusal(Exception):
-    """A request that is refused; the answer holds the message and nothing of the request."""
+    """A refused request; the response has the message and repeats nothing of the request."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a client needs to do better."""
+        """The headers that tell a client how to authenticate, or when to retry."""
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))

@@ -1,7 +1,7 @@
-"""What a replica does with samples: check, encode, score.
+"""Scoring in a replica: validate, encode, score.
 
-The rules are those of ingestion and the arithmetic is that of the pass over a pool, so that the
-endpoint and `umc score` say the same of the same sample.
+Validation follows ingestion and the arithmetic follows the pass over a pool, so that the endpoint
+and `umc score` return the same for the same sample.
 
 Suffixes: S specialists, N samples, C classes, D embedding dimension.
 """
@@ -35,22 +35,22 @@ from umc_ray.specialists.ensemble import Ensemble
 Payload = str | bytes
 
 CPU_BATCH = 8
-"""Samples of a forward pass on a CPU: of real sentences, larger batches pad more than they save
-(MiniLM, CPU ms per text: 16.5 one by one, 16.9 by 32, 9.7 by 8 of like length)."""
+"""Samples per forward pass on a CPU. For real sentences, larger batches cost more in padding than
+they save (MiniLM, CPU ms per text: 16.5 one by one, 16.9 by 32, 9.7 by 8 of similar length)."""
 
 MEASURES = ("confidence", "disagreement", "score", "margin", "entropy", "mutual_information")
 
 
 @dataclass(frozen=True)
-class Bad:
-    """A sample that cannot be used."""
+class InvalidSample:
+    """A sample that cannot be used, and why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the encoder and, if there are any, the specialists make of a sample."""
+    """The embedding of a sample; if there are specialists, also their probabilities and scores."""
 
     embedding_D: Half
     values: dict[str, Any]
@@ -59,14 +59,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Those of one request, all by the same publication."""
+    """The predictions of one request, all from the same publication."""
 
     publication: Publication | None
-    rows: Sequence[Prediction | Bad]
+    rows: Sequence[Prediction | InvalidSample]
 
 
 class TaskScorer:
-    """Checks and scores the samples of one task."""
+    """Validates and scores the samples of one task."""
 
     def __init__(
         self, config: CampaignConfig, name: str, settings: ServingConfig, live: LivePublication
@@ -75,11 +75,11 @@ class TaskScorer:
         self.config, self.acquisition = config.tasks[name], config.selection.acquisition
         self.encoder_hash = encoder_hash(self.config.encoder)
         self.encoder = load_encoder(self.config.encoder)
-        # Each thread computes alone: torch's own threads wait for each other, at full speed, which
-        # takes ten times the processor time where other processes want it too.
+        # Each thread computes alone: torch's own threads busy-wait for each other, which takes ten
+        # times the CPU time when other processes compete for the cores.
         on_gpu = self.config.encoder.num_gpus > 0
         self.threads = 1 if on_gpu else settings.cpus
-        self.most = self.config.encoder.batch_size if on_gpu else CPU_BATCH
+        self.max_chunk = self.config.encoder.batch_size if on_gpu else CPU_BATCH
         self.pool = ThreadPoolExecutor(self.threads, "encode", torch.set_num_threads, (1,))
         self.column = self.encoder.column
         self.rules = replace(
@@ -97,46 +97,50 @@ class TaskScorer:
             max_text_chars=settings.max_text_chars,
             max_image_pixels=settings.max_image_pixels,
         )
-        # The first pass through a model is slow, and no request should wait for it.
+        # Warm up: the first forward pass of a model is slow.
         self.dimension = encode_rows(self.encoder, [_warm_up(self.column)], 1)[0].shape[1]
 
-    def check(self, sample: Sample) -> Payload | Bad:
-        """Return the payload of a sample if ingestion would take it."""
+    def validate(self, sample: Sample) -> Payload | InvalidSample:
+        """Return the payload of a sample, by the rules of ingestion."""
         given = [name for name in ("text", "image") if getattr(sample, name) is not None]
         if given != [self.column]:
-            return Bad(f"{self.name} needs {self.column}, found {' and '.join(given) or 'nothing'}")
+            found = " and ".join(given) or "nothing"
+            return InvalidSample(f"{self.name} needs {self.column}, found {found}")
         payload: Payload | None = sample.text
         if sample.image is not None:
             try:
                 payload = base64.b64decode(sample.image, validate=True)
             except (binascii.Error, ValueError):
-                return Bad("image is not base64")
+                return InvalidSample("image is not base64")
         row = check(self.rules, Found("request", "", "", {self.column: payload}))
         if isinstance(row, Rejected):
-            return Bad(str(row.reason))
+            return InvalidSample(str(row.reason))
         assert payload is not None
         return payload
 
-    def judge(self, requests: Sequence[Sequence[Payload]]) -> list[Predictions]:
+    def predict(self, requests: Sequence[Sequence[Payload]]) -> list[Predictions]:
         """Encode and score the samples of several requests at once."""
-        # Read once: all of a batch is answered by the same version.
+        # Read once, so that one version scores the whole batch.
         publication = self.live.now
         ensemble = None if publication is None else publication.ensembles.get(self.name)
         payloads = [payload for request in requests for payload in request]
-        embeddings_ND, rejected = self._encoded(payloads)
-        rows: list[Prediction | Bad] = list(self._predictions(ensemble, embeddings_ND))
-        for i, reason in rejected.items():
-            rows[i] = Bad(reason)
+        embeddings_ND, failures = self._encode(payloads)
+        rows: list[Prediction | InvalidSample] = list(self._score(ensemble, embeddings_ND))
+        for i, reason in failures.items():
+            rows[i] = InvalidSample(reason)
         ends = np.cumsum([len(request) for request in requests])
         return [
             Predictions(publication, rows[end - len(request) : end])
             for end, request in zip(ends, requests, strict=True)
         ]
 
-    def _encoded(self, payloads: Sequence[Payload]) -> tuple[Half, dict[int, str]]:
-        """Encode in all threads, texts of like length together; says which cannot be, and why."""
-        size = min(self.most, math.ceil(len(payloads) / self.threads))
-        # The longest first, so that all threads end at about the same time.
+    def _encode(self, payloads: Sequence[Payload]) -> tuple[Half, dict[int, str]]:
+        """Encode in all threads, in chunks of similar length.
+
+        Returns the embeddings, and by index why a payload could not be encoded.
+        """
+        size = min(self.max_chunk, math.ceil(len(payloads) / self.threads))
+        # Longest first, so that all threads finish at about the same time.
         order = sorted(range(len(payloads)), key=lambda i: -len(payloads[i]))
         chunks = [order[i : i + size] for i in range(0, len(order), size)]
 
@@ -144,14 +148,14 @@ class TaskScorer:
             return encode_rows(self.encoder, [payloads[i] for i in rows], size)
 
         embeddings_ND = np.zeros((len(payloads), self.dimension), dtype=np.float16)
-        rejected: dict[int, str] = {}
-        for rows, (found_ND, reasons) in zip(chunks, self.pool.map(encode, chunks), strict=True):
-            rejected |= {rows[i]: reason for i, reason in reasons.items()}
+        failures: dict[int, str] = {}
+        for rows, (chunk_ND, reasons) in zip(chunks, self.pool.map(encode, chunks), strict=True):
+            failures |= {rows[i]: reason for i, reason in reasons.items()}
             if len(reasons) < len(rows):
-                embeddings_ND[rows] = found_ND
-        return embeddings_ND, rejected
+                embeddings_ND[rows] = chunk_ND
+        return embeddings_ND, failures
 
-    def _predictions(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Prediction]:
+    def _score(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Prediction]:
         if ensemble is None:
             return [Prediction(row_D, {}, torch.empty(0, 0)) for row_D in embeddings_ND]
         probs_SNC = ensemble.probabilities(np.nan_to_num(embeddings_ND))
@@ -166,7 +170,7 @@ class TaskScorer:
         ]
 
     def by_label(self, probs_C: torch.Tensor) -> dict[str, float]:
-        """Name probabilities."""
+        """Return probabilities by label."""
         return dict(zip(self.config.labels, probs_C.tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What the scoring endpoint accepts, from whom, and with which resources."""
+"""The settings of the scoring endpoint: access, limits and resources."""
 
 import ipaddress
 from pathlib import Path
@@ -9,60 +9,62 @@ from pydantic import AfterValidator, Field, model_validator
 from umc_ray.config.section import Name, Section
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-"""A replica has another working folder."""
+"""Made absolute when read: a replica has another working directory."""
 
 
 class ServingConfig(Section):
-    """The arguments of the Serve application, as in the `args` of a Serve config file."""
+    """The arguments of the Serve application: `args` in a Serve config file."""
 
     campaign: AbsolutePath = Field(
         description="the campaign's YAML file, at the same path on all nodes"
     )
     tokens: AbsolutePath | None = Field(
         None,
-        description="file with a line `score TOKEN` or `admin TOKEN` per client; "
-        "none: only clients on the same machine are answered",
+        description="file with one `score TOKEN` or `admin TOKEN` per line; "
+        "none: only clients on the same machine are allowed",
     )
-    replicas: int = Field(1, gt=0, description="processes, each with all encoders")
+    replicas: int = Field(1, gt=0, description="processes; each loads all encoders")
     max_replicas: int | None = Field(
-        None, gt=0, description="grow up to so many when requests wait; none: fixed"
+        None, gt=0, description="upper limit for autoscaling; none: a fixed number"
     )
-    cpus: int = Field(1, gt=0, description="CPUs, and threads of torch, per replica")
-    labels: dict[str, Name] = Field({}, description="nodes that serve, such as {umc: serving}")
-    batch_size: int = Field(32, gt=0, description="samples that the model sees at once")
-    poll_s: float = Field(2.0, gt=0, description="how often replicas look for a newer round")
+    cpus: int = Field(1, gt=0, description="CPUs and encoder threads per replica")
+    labels: dict[str, Name] = Field(
+        {}, description="labels of the nodes to run on, such as {umc: serving}"
+    )
+    batch_size: int = Field(32, gt=0, description="samples per batch")
+    poll_s: float = Field(2.0, gt=0, description="seconds between checks for a new round")
     max_wait_s: float = Field(
         0.5,
         gt=0,
-        description="requests that would wait longer for the model are refused with 503, "
-        "as soon as one batch is computed and another waits",
+        description="refuse requests that would wait longer for the model, with 503, "
+        "once one batch is running and another is queued",
     )
-    max_samples: int = Field(256, gt=0, description="samples of one request")
+    max_samples: int = Field(256, gt=0, description="samples per request")
     max_body_bytes: int = Field(16_000_000, gt=0, description="size of one request")
     max_held_bytes: int = Field(
-        256_000_000, gt=0, description="size of all requests that a replica works on"
+        256_000_000, gt=0, description="size of all requests in progress in a replica"
     )
     max_text_chars: int = Field(100_000, gt=0, description="longer texts are refused")
     max_image_pixels: int = Field(16_000_000, gt=0, description="larger images are refused")
     image_hosts: tuple[str, ...] = Field(
-        (), description="hosts that image_url may name; none: images come in the request"
+        (), description="hosts allowed in image_url; none: images must be in the request"
     )
     references: tuple[str, ...] = Field(
-        (), description="folders or s3:// prefixes below which reference may name files"
+        (), description="folders or s3:// prefixes allowed in reference"
     )
-    max_fetch_bytes: int = Field(16_000_000, gt=0, description="size of what is referred to")
-    fetch_timeout_s: float = Field(5.0, gt=0, description="time to fetch an image_url in")
-    body_timeout_s: float = Field(30.0, gt=0, description="time to send a request's body in")
+    max_fetch_bytes: int = Field(16_000_000, gt=0, description="size of an image_url or reference")
+    fetch_timeout_s: float = Field(5.0, gt=0, description="time limit for fetching an image_url")
+    body_timeout_s: float = Field(30.0, gt=0, description="time limit for receiving a request body")
 
     @model_validator(mode="after")
-    def _can_grow(self) -> Self:
+    def _check_max_replicas(self) -> Self:
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas {self.max_replicas} < replicas {self.replicas}")
         return self
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from the same machine only."""
+    """Return whether only the same machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

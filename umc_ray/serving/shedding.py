@@ -1,8 +1,8 @@
-"""Refuses what would wait too long before Serve itself has work with it.
+"""Load shedding: refuses requests that would wait too long, before Serve spends time on them.
 
-Serve's steps around a request cost a replica more than a refusal does: under overload they would
-take the time that the model needs. Behind HAProxy replicas listen themselves, and what Ray gets
-here sees their requests first.
+Serve's own steps around a request cost a replica more than a refusal does. Under overload they
+would take the CPU time that the model needs. Behind HAProxy each replica listens on its own port,
+and Ray runs this middleware in front of it.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,33 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.request_limits import refused
+from umc_ray.serving.request_limits import refusal_response
 
-COMPUTED = ("/v1/score", "/v1/embed", "/predict")
-"""Paths whose requests wait for a model."""
+MODEL_PATHS = ("/v1/score", "/v1/embed", "/predict")
+"""Paths whose requests need a model."""
 
-admissions: list[Callable[[str], None]] = []
-"""What refuses the requests of this process, by their path: a replica has one, others none."""
+admission_checks: list[Callable[[str], None]] = []
+"""Called with the path of a request, raise Refusal; a replica has one, other processes none."""
 
 
 class Shedding:
-    """Lets a request through unless a model must be waited for, and for too long."""
+    """Refuses requests that need a model while all models are overloaded."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on, or answer that it cannot be taken now."""
-        if scope["type"] == "http" and scope["path"].endswith(COMPUTED):
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and scope["path"].endswith(MODEL_PATHS):
             try:
-                for admit in admissions:
+                for admit in admission_checks:
                     admit(scope["path"])
             except Refusal as refusal:
-                await refused(refusal)(scope, receive, send)
+                await refusal_response(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:
-    """Return what Ray puts before Serve in each process that listens."""
+    """Return the middleware for Ray to put in front of Serve in each listening process."""
     return [Middleware(Shedding)]

@@ -18,7 +18,7 @@ def read(folder, key):
     return pa.concat_tables([storage.read_table(each) for each in storage.keys("") if key in each])
 
 
-def test_an_endpoint_writes_what_a_pass_writes(server, tmp_path):
+def test_scoring_by_endpoint_writes_the_same_as_local_scoring(server, tmp_path):
     run, domain_key = server.campaign.run, DomainKey("mood", "posts")
     source = tmp_path / "new.csv"
     # The endpoint takes shorter texts than the campaign.

@@ -1,0 +1,61 @@
+import time
+
+import pyarrow as pa
+import pytest
+
+from tests.tiny import campaign, write_campaign
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.campaign.heartbeat import KEY
+from umc_ray.campaign.run import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.report.status import activity_lines
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(load_campaign(write_campaign(tmp_path, campaign(tmp_path))))
+
+
+def submit_questions(run, answered, questions):
+    """Put the first round into the state in which it waits for people."""
+    run.storage.write_table("rounds/0001/batch.parquet", pa.table({"sample_id": range(questions)}))
+    about = {"campaign": "tiny", "task": "mood", "domain": "posts", "round": 1}
+    run.store.submit([Question(sample_id=i, **about) for i in range(questions)])
+    answers = [Answer(sample_id=i, annotator="a", label="good", **about) for i in range(answered)]
+    run.store.record(answers, [f"key{i}" for i in range(answered)])
+
+
+def write_heartbeat(run, seen_ago):
+    seen = time.time() - seen_ago
+    stage = {"stage": "rounds/0001/labels", "since": seen - 200, "seen": seen}
+    run.storage.write_json(KEY, stage)
+
+
+def test_the_status_of_a_new_campaign_creates_no_files(run, tmp_path):
+    assert activity_lines(run) == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_status_counts_the_answered_questions(run):
+    submit_questions(run, answered=3, questions=8)
+    assert activity_lines(run) == ["round 1 waits for people: 3 of 8 questions answered"]
+
+
+def test_status_names_the_running_stage_and_when_it_started(run):
+    submit_questions(run, answered=0, questions=8)
+    write_heartbeat(run, seen_ago=1)
+    assert len(activity_lines(run)) == 2
+    assert activity_lines(run)[1].startswith("rounds/0001/labels: running since 20")
+    assert ", for 0:03:2" in activity_lines(run)[1]
+
+
+def test_status_says_when_the_process_of_a_stage_is_gone(run):
+    write_heartbeat(run, seen_ago=3600)
+    (line,) = activity_lines(run)
+    assert line.startswith("rounds/0001/labels: no heartbeat since 20")
+
+
+def test_status_stops_waiting_for_people_once_their_labels_are_stored(run):
+    submit_questions(run, answered=8, questions=8)
+    run.storage.write_table("rounds/0001/labels.parquet", pa.table({"sample_id": range(8)}))
+    assert activity_lines(run) == []
