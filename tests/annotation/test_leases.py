@@ -51,9 +51,9 @@ def test_a_group_is_claimed_without_what_others_hold_or_have_answered(store, des
     ann.claim(2)
     store.record([answer(5, "bob")], ["b"])
     group = [("camp", "tone", i) for i in (1, 2, 3, 5)]
-    assert ids(bob.claim_these(group)) == ids(bob.held()) == [2, 3]
-    assert ids(ann.claim_these(group)) == [1]
-    assert ann.claim_these([]) == []
+    assert ids(bob.claim_samples(group)) == ids(bob.held()) == [2, 3]
+    assert ids(ann.claim_samples(group)) == [1]
+    assert ann.claim_samples([]) == []
 
 
 def test_a_lease_runs_out_unless_its_holder_is_there(store, desks, clock):

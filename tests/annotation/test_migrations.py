@@ -32,7 +32,7 @@ def test_opening_again_keeps_what_is_there(url, store):
 def test_a_database_of_a_newer_version_is_left_alone(url, store):
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match="has version 9999, this umc_ray speaks"):
+    with pytest.raises(StoreError, match="schema version 9999, but this umc_ray"):
         AnnotationStore(url)
 
 

@@ -36,5 +36,5 @@ def test_a_decision_leaves_the_queue_and_not_the_answers(voted):
 
 
 def test_a_decision_on_what_was_never_asked_is_refused(voted):
-    with pytest.raises(StoreError, match="never asked"):
+    with pytest.raises(StoreError, match="is not in round"):
         decide(voted, answer(9, "rev", "bad"), "r")

@@ -67,7 +67,7 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
     run = Run(load_campaign(path))
     with closing(run.store):
         site = Site(run)
-        key = {"authorization": f"Bearer {site.accounts.open('ada', 'token')}"}
+        key = {"authorization": f"Bearer {site.accounts.create_key('ada', 'token')}"}
         port = free_port()
         server = umc("annotate", path, "--port", port)
         with at(server, port, key) as client:

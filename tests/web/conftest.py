@@ -32,7 +32,7 @@ class World:
         self.tokens = {}
         for role in ("annotator", "reviewer", "admin"):
             add_account(self.store, role)
-            self.tokens[role] = self.site.accounts.open(role, "token")
+            self.tokens[role] = self.site.accounts.create_key(role, "token")
 
     def client(self, role=None):
         """Return a program of a role, or a stranger."""

@@ -21,10 +21,10 @@ def accounts(tmp_path, clock):
 
 def test_a_session_is_opened_by_the_password_and_ends_by_itself(accounts, clock):
     key = accounts.log_in("ada", PASSWORD)
-    assert accounts.person(key, "session") == Person("ada", "admin")
-    assert accounts.person(key, "token") is accounts.person("nobody's", "session") is None
+    assert accounts.find_person(key, "session") == Person("ada", "admin")
+    assert accounts.find_person(key, "token") is accounts.find_person("nobody's", "session") is None
     clock.now += SESSION_S + 1
-    assert accounts.person(key, "session") is None
+    assert accounts.find_person(key, "session") is None
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,13 @@ def test_roles_include_those_below():
 
 
 def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
-    keys = [accounts.log_in("bob", PASSWORD), accounts.open("bob", "token")]
+    keys = [accounts.log_in("bob", PASSWORD), accounts.create_key("bob", "token")]
     accounts.change("bob", "annotator", active=False)
     accounts.change("bob", "annotator", active=True)
-    assert [accounts.person(keys[0], "session"), accounts.person(keys[1], "token")] == [None, None]
+    assert [accounts.find_person(keys[0], "session"), accounts.find_person(keys[1], "token")] == [
+        None,
+        None,
+    ]
     accounts.change("bob", "annotator", active=False)
     assert accounts.log_in("bob", PASSWORD) is None
     assert accounts.all() == [Account("ada", "admin", True), Account("bob", "annotator", False)]
@@ -60,26 +63,26 @@ def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
 def test_another_password_ends_what_the_old_one_opened(accounts):
     key = accounts.log_in("bob", PASSWORD)
     accounts.set_password("bob", "another horse")
-    assert accounts.person(key, "session") is accounts.log_in("bob", PASSWORD) is None
+    assert accounts.find_person(key, "session") is accounts.log_in("bob", PASSWORD) is None
     assert accounts.log_in("bob", "another horse") is not None
 
 
 def test_a_closed_session_is_nobodys(accounts):
     key = accounts.log_in("bob", PASSWORD)
-    accounts.close(key)
-    assert accounts.person(key, "session") is None
+    accounts.revoke_key(key)
+    assert accounts.find_person(key, "session") is None
 
 
 def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, clock):
-    key, elsewhere = accounts.open("bob", "token"), Accounts(accounts._store)
-    assert accounts.seen(key, "token") is None
-    bob = elsewhere.person(key, "token") and accounts.person(key, "token")
-    assert accounts.seen(key, "token") == elsewhere.seen(key, "token") == bob
-    assert accounts.seen(key, "session") is None
+    key, elsewhere = accounts.create_key("bob", "token"), Accounts(accounts._store)
+    assert accounts.cached_person(key, "token") is None
+    bob = elsewhere.find_person(key, "token") and accounts.find_person(key, "token")
+    assert accounts.cached_person(key, "token") == elsewhere.cached_person(key, "token") == bob
+    assert accounts.cached_person(key, "session") is None
     accounts.change("bob", "annotator", active=False)
-    assert accounts.seen(key, "token") is None
+    assert accounts.cached_person(key, "token") is None
     clock.now += FRESH_S
-    assert elsewhere.seen(key, "token") is elsewhere.person(key, "token") is None
+    assert elsewhere.cached_person(key, "token") is elsewhere.find_person(key, "token") is None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(accounts, change, said):
 
 
 def test_the_database_holds_neither_passwords_nor_keys(accounts):
-    keys = {accounts.log_in("ada", PASSWORD), accounts.open("bob", "token")}
+    keys = {accounts.log_in("ada", PASSWORD), accounts.create_key("bob", "token")}
     with accounts._store.readers.connect() as connection:
         stored = str(connection.execute(select(ACCOUNTS)).all())
         stored += str(connection.execute(select(KEYS)).all())

@@ -5,8 +5,8 @@ from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
 from umc_ray.web import api, exchange, pages
-from umc_ray.web import auth as guard
-from umc_ray.web import auth_pages as office
+from umc_ray.web import auth
+from umc_ray.web import auth_pages
 from umc_ray.web.auth import COOKIE, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
@@ -14,7 +14,7 @@ ROLES = ["annotator", "reviewer", "admin"]
 OPEN = {("GET", "/login"), ("POST", "/login")}
 ROUTES = sorted(
     (method, route.path, route)
-    for module in (api, exchange, office, pages)
+    for module in (api, exchange, auth_pages, pages)
     for route in module.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods
@@ -120,7 +120,7 @@ def test_guessing_is_slowed_down_even_with_the_right_password_at_the_end(world):
 
 def test_failures_are_forgotten_after_their_window_and_beyond_the_memory(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(auth.time, "monotonic", lambda: now[0])
     throttle = Throttle(limit=2, window_s=10, keys=2)
     throttle.failed("a")
     assert throttle.wait_s("a") == 0

@@ -94,12 +94,12 @@ def test_suggestions_are_shown_as_configured(tmp_path, world_of):
 
 def test_neighbours_are_the_nearest_of_the_two_likeliest_classes(world):
     question = world.store.question(("tiny", "mood", ids(TEXT, 2)[0]))
-    near = world.site.similar.neighbours(question)
+    near = world.site.similar.neighbors(question)
     assert [each.label for each in near] == ["bad", "bad", "good", "good"]
     assert {each.question.sample_id for each in near} <= set(ids(TEXT, 1))
     hide_prediction = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
     assert (
-        world.site.similar.neighbours(hide_prediction) == []
+        world.site.similar.neighbors(hide_prediction) == []
     )  # of the first round: nothing was labeled
 
 
@@ -198,11 +198,11 @@ def test_admins_add_change_and_end_accounts(world):
     password = re.search(r"<code>(.+?)</code>", page.text)[1]
     assert world.site.accounts.log_in("new", password) is not None
     token = re.search(r"<code>(.+?)</code>", admin_post(world, do="token", name="new").text)[1]
-    assert world.site.accounts.person(token, "token").role == "reviewer"
+    assert world.site.accounts.find_person(token, "token").role == "reviewer"
     admin_post(world, do="change", name="new", role="annotator")
-    assert world.site.accounts.person(token, "token").role == "annotator"
+    assert world.site.accounts.find_person(token, "token").role == "annotator"
     admin_post(world, do="end", name="new", role="annotator")
-    assert world.site.accounts.person(token, "token") is None
+    assert world.site.accounts.find_person(token, "token") is None
     assert admin_post(world, do="token", name="new").status_code == 409
     assert admin_post(world, do="end", name="admin", role="admin").status_code == 409
     assert admin_post(world, do="add", name="<i>", role="admin").status_code == 409

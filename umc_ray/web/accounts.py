@@ -144,9 +144,9 @@ class Accounts:
             with self._store.readers.connect() as connection:
                 known = connection.scalar(wanted)
         matches = self._matches(known or nobody, password[:MAX_PASSWORD])
-        return self.open(name, "session") if known and matches else None
+        return self.create_key(name, "session") if known and matches else None
 
-    def open(self, name: str, kind: KeyKind) -> str:
+    def create_key(self, name: str, kind: KeyKind) -> str:
         """Make a key of an account; tokens stay valid until the account ends."""
         key, now = secrets.token_urlsafe(32), self._store.clock()
         ends = now + SESSION_S if kind == "session" else None
@@ -156,18 +156,18 @@ class Accounts:
             connection.execute(insert(KEYS), row)
         return key
 
-    def close(self, key: str) -> None:
+    def revoke_key(self, key: str) -> None:
         """End a key."""
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.digest == _digest(key)))
         self._seen.clear()
 
-    def seen(self, key: str, kind: KeyKind) -> Person | None:
+    def cached_person(self, key: str, kind: KeyKind) -> Person | None:
         """Return whose key it was a moment ago; None if it was not looked up."""
         person, until = self._seen.get((_digest(key), kind), (None, 0.0))
         return person if self._store.clock() < until else None
 
-    def person(self, key: str, kind: KeyKind) -> Person | None:
+    def find_person(self, key: str, kind: KeyKind) -> Person | None:
         """Return whose key it is; None if it is nobody's, or ran out."""
         wanted = (
             select(ACCOUNTS.c.name, ACCOUNTS.c.role)

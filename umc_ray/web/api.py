@@ -12,7 +12,7 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
     AnswersIn,
-    Asked,
+    QuestionRef,
     DecisionIn,
     Problem,
     Progress,
@@ -22,7 +22,7 @@ from umc_ray.web.messages import (
     UndoIn,
     Undone,
 )
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 409, 413, 422)
@@ -38,7 +38,7 @@ def openapi(request: Request, person: Annotator) -> dict[str, Any]:
 
 
 @router.get("/progress")
-def progress(site: Here, queue: Queue, person: Annotator) -> Progress:
+def progress(site: CurrentSite, queue: Queue, person: Annotator) -> Progress:
     """Say how far people are."""
     done, asked = site.progress(queue)
     return Progress(done=done, asked=asked)
@@ -46,24 +46,24 @@ def progress(site: Here, queue: Queue, person: Annotator) -> Progress:
 
 @router.get("/questions")
 def questions(
-    site: Here, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
+    site: CurrentSite, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
 ) -> list[QuestionOut]:
     """Lease questions to the account; those that it holds already come first."""
     held = site.claim(person, queue, n)
     return [
         QuestionOut(
-            sample=asked(question),
+            sample=question_ref(question),
             text=sample.text,
             image=None if sample.image is None else image_path(question),
             labels=list(site.labels(question.task)),
             why="" if question.hide_prediction else question.why,
         )
-        for question, sample in zip(held, site.samples.of(held), strict=True)
+        for question, sample in zip(held, site.samples.get(held), strict=True)
     ]
 
 
 @router.post("/answers")
-async def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Saved:
+async def answers(body: AnswersIn, site: CurrentSite, queue: Queue, person: Annotator) -> Saved:
     """Answer questions; when this returns, the answers are on disk."""
     given = [_answer(site, body, each, queue, person) for each in body.samples]
     keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
@@ -72,42 +72,42 @@ async def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) 
 
 
 @router.post("/undo")
-def undo(body: UndoIn, site: Here, queue: Queue, person: Annotator) -> Undone:
+def undo(body: UndoIn, site: CurrentSite, queue: Queue, person: Annotator) -> Undone:
     """Take the last answer back."""
-    undone = site.desk(person, queue).undo(client_key(person, body.client_key))
-    return Undone(samples=[asked(each) for each in undone])
+    undone = site.leases(person, queue).undo(client_key(person, body.client_key))
+    return Undone(samples=[question_ref(each) for each in undone])
 
 
 @router.post("/remarks", status_code=204)
-def remarks(body: RemarkIn, site: Here, queue: Queue, person: Annotator) -> None:
+def remarks(body: RemarkIn, site: CurrentSite, queue: Queue, person: Annotator) -> None:
     """Flag a sample, or note something about it."""
     remark = _event(body.sample, queue, person, None, body.text)
     site.store.record_as(body.kind, [remark], [client_key(person, body.client_key)])
 
 
 @router.post("/heartbeat", status_code=204)
-def heartbeat(site: Here, queue: Queue, person: Annotator) -> None:
+def heartbeat(site: CurrentSite, queue: Queue, person: Annotator) -> None:
     """Keep the questions that are on the screen."""
-    site.desk(person, queue).heartbeat()
+    site.leases(person, queue).heartbeat()
 
 
 @router.post("/release", status_code=204)
-def release(site: Here, queue: Queue, person: Annotator) -> None:
+def release(site: CurrentSite, queue: Queue, person: Annotator) -> None:
     """Give the questions on the screen back."""
-    site.desk(person, queue).release()
+    site.leases(person, queue).release()
 
 
 @router.post("/decisions", status_code=204)
-def decision(body: DecisionIn, site: Here, queue: Queue, person: Reviewer) -> None:
+def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
     """Decide where people disagree."""
     site.check_label(body.sample.task, body.label)
     decided = _event(body.sample, queue, person, body.label, None)
     decide(site.store, decided, client_key(person, body.client_key))
 
 
-def asked(question: Question) -> Asked:
+def question_ref(question: Question) -> QuestionRef:
     """Name a question for a client."""
-    return Asked(
+    return QuestionRef(
         task=question.task,
         domain=question.domain,
         sample_id=str(question.sample_id),
@@ -125,7 +125,7 @@ def client_key(person: Person, key: str) -> str:
     return f"web/{person.name}/{key}"
 
 
-def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Person) -> Answer:
+def _answer(site: Site, body: AnswersIn, sample: QuestionRef, queue: str, person: Person) -> Answer:
     site.check_label(sample.task, body.label)
     return replace(
         _event(sample, queue, person, body.label, body.reason),
@@ -137,7 +137,7 @@ def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Pers
 
 
 def _event(
-    sample: Asked, queue: str, person: Person, label: str | None, reason: str | None
+    sample: QuestionRef, queue: str, person: Person, label: str | None, reason: str | None
 ) -> Answer:
     return Answer(
         campaign=queue,

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web import api, exchange, pages
-from umc_ray.web import auth_pages as office
+from umc_ray.web import auth_pages
 from umc_ray.web.security_headers import SecurityHeaders
 from umc_ray.web.site import Site
 
@@ -25,8 +25,8 @@ def create_app(site: Site) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.site, app.state.login_throttle = site, office.LoginThrottle()
-    for each in (api, exchange, office, pages):
+    app.state.site, app.state.login_throttle = site, auth_pages.LoginThrottle()
+    for each in (api, exchange, auth_pages, pages):
         app.include_router(each.router)
     app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
     app.add_middleware(SecurityHeaders)

@@ -52,7 +52,9 @@ def needs(role: Role) -> Callable[[Request], Awaitable[Person]]:
 
 
 async def _person(accounts: Accounts, key: str, kind: KeyKind) -> Person | None:
-    return accounts.seen(key, kind) or await run_in_threadpool(accounts.person, key, kind)
+    return accounts.cached_person(key, kind) or await run_in_threadpool(
+        accounts.find_person, key, kind
+    )
 
 
 def csrf_token(session: str) -> str:

@@ -12,7 +12,7 @@ from umc_ray.web.accounts import ROLES, SESSION_S, Account
 from umc_ray.web.auth import COOKIE, Admin, Annotator, Throttle, check_origin, form
 from umc_ray.web.pages import page
 from umc_ray.web.people import people
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 
 WINDOW_S = 300.0
 router = APIRouter(include_in_schema=False)
@@ -43,7 +43,7 @@ def login_page(request: Request, next: str = "") -> Response:
 
 
 @router.post("/login")
-async def login(request: Request, site: Here) -> Response:
+async def login(request: Request, site: CurrentSite) -> Response:
     """Open a session."""
     check_origin(request)
     fields = await form(request)
@@ -77,23 +77,25 @@ async def login(request: Request, site: Here) -> Response:
 
 
 @router.post("/logout")
-def logout(request: Request, site: Here, person: Annotator) -> Response:
+def logout(request: Request, site: CurrentSite, person: Annotator) -> Response:
     """End the session, and give back what was on the screen."""
-    site.desk(person, site.name).release()
-    site.accounts.close(request.cookies.get(COOKIE, ""))
+    site.leases(person, site.name).release()
+    site.accounts.revoke_key(request.cookies.get(COOKIE, ""))
     response = RedirectResponse(f"{_root(request)}/login", 303)
     response.delete_cookie(COOKIE, path=f"{_root(request)}/")
     return response
 
 
 @router.get("/admin")
-def admin_page(request: Request, site: Here, queue: Queue, person: Admin) -> Response:
+def admin_page(request: Request, site: CurrentSite, queue: Queue, person: Admin) -> Response:
     """Show who works here, and how."""
     return _admin(request, site, queue, person)
 
 
 @router.post("/admin/accounts")
-async def change_account(request: Request, site: Here, queue: Queue, person: Admin) -> Response:
+async def change_account(
+    request: Request, site: CurrentSite, queue: Queue, person: Admin
+) -> Response:
     """Add or change an account."""
     fields = await form(request)
     try:
@@ -119,7 +121,7 @@ def _do(site: Site, fields: dict[str, str]) -> tuple[str, str]:
     if deed == "token":
         if not any(each == Account(name, each.role, True) for each in accounts.all()):
             raise StoreError(f"there is no active account {name}")
-        return f"An API token of {name} is", accounts.open(name, "token")
+        return f"An API token of {name} is", accounts.create_key(name, "token")
     accounts.change(name, role, active=deed != "end")
     return f"{name} is changed.", ""
 

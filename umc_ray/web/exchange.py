@@ -16,9 +16,9 @@ from umc_ray.methods.identity import sample_ids
 from umc_ray.records import DomainKey
 from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
-from umc_ray.web.formats import Format, Labeled, media_type, read_votes, write_labels
+from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api", responses=PROBLEMS)
 def ask_batch(
     batch: Annotated[str, Path(pattern=NAME, max_length=100)],
     body: BatchIn,
-    site: Here,
+    site: CurrentSite,
     person: Reviewer,
 ) -> BatchOut:
     """Ask about samples beside the campaign's rounds; a sample is asked once per batch."""
@@ -39,17 +39,17 @@ def ask_batch(
 
 @router.get("/labels", response_class=Response)
 def labels(
-    site: Here, queue: Queue, person: Reviewer, format: Annotated[Format, Query()] = "jsonl"
+    site: CurrentSite, queue: Queue, person: Reviewer, format: Annotated[Format, Query()] = "jsonl"
 ) -> Response:
     """Give all questions with their answers out, gold ones aside."""
-    content = write_labels(format, labeled(site, queue))
+    content = write_labels(format, labeled_questions(site, queue))
     return Response(content, media_type=media_type(format))
 
 
 @router.post("/labels")
 def import_labels(
     body: Annotated[bytes, Body(media_type="application/octet-stream")],
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Admin,
     format: Annotated[Format, Query()] = "jsonl",
@@ -61,7 +61,7 @@ def import_labels(
     return Imported(read=len(votes), new=new)
 
 
-def labeled(site: Site, queue: str) -> list[Labeled]:
+def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     """Return the questions of a queue with their samples and answers."""
     asked_here = site.store.questions(queue)
     decided = decisions(site.store, queue)
@@ -69,7 +69,7 @@ def labeled(site: Site, queue: str) -> list[Labeled]:
     for answer in site.store.answers(queue):
         by_sample[answer.key].append(answer)
     return [
-        Labeled(
+        LabeledQuestion(
             question=question,
             text=sample.text,
             image=None if sample.image is None else image_path(question),
@@ -77,7 +77,7 @@ def labeled(site: Site, queue: str) -> list[Labeled]:
             labels=site.labels(question.task),
             decision=decided.get(question.key),
         )
-        for question, sample in zip(asked_here, site.samples.of(asked_here), strict=True)
+        for question, sample in zip(asked_here, site.samples.get(asked_here), strict=True)
     ]
 
 

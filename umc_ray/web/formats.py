@@ -16,7 +16,7 @@ Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Labeled:
+class LabeledQuestion:
     """A question with its answers; one of text and image, the image's address, is None.
 
     `decision` is what a reviewer said, if one did.
@@ -38,7 +38,7 @@ class Labeled:
         return max(self.labels, key=lambda label: counts[label]) if counts else None
 
 
-def write_labels(kind: Format, rows: Sequence[Labeled]) -> bytes:
+def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
     """Write questions with their answers."""
     return _FORMATS[kind].write(rows)
 
@@ -62,7 +62,7 @@ def media_type(kind: Format) -> str:
     return _FORMATS[kind].media_type
 
 
-def _write_jsonl(rows: Sequence[Labeled]) -> bytes:
+def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **_identity(row),
@@ -87,7 +87,7 @@ def _read_jsonl(data: bytes) -> list[Vote]:
 CSV = ("task", "domain", "sample_id", "sample", "label", "annotator", "reason", "seconds")
 
 
-def _write_csv(rows: Sequence[Labeled]) -> bytes:
+def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
     cells = [
         [
             row.question.task,
@@ -120,7 +120,7 @@ def _read_csv(data: bytes) -> list[Vote]:
     ]
 
 
-def _write_label_studio(rows: Sequence[Labeled]) -> bytes:
+def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
     tasks = [
         {
             "data": {"text": row.text} if row.image is None else {"image": row.image},
@@ -141,13 +141,13 @@ def _write_label_studio(rows: Sequence[Labeled]) -> bytes:
     return json.dumps(tasks, ensure_ascii=False).encode()
 
 
-def _ls_result(row: Labeled, label: str | None) -> list[Content]:
+def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
     to_name = "text" if row.image is None else "image"
     value = {"from_name": "label", "to_name": to_name, "type": "choices"}
     return [] if label is None else [{**value, "value": {"choices": [label]}}]
 
 
-def _ls_predictions(row: Labeled) -> list[Content]:
+def _ls_predictions(row: LabeledQuestion) -> list[Content]:
     predicted = row.question.payload.get("predicted")
     score = row.question.payload.get("confidence")
     return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
@@ -174,7 +174,7 @@ def _read_label_studio(data: bytes) -> list[Vote]:
     return votes
 
 
-def _write_prodigy(rows: Sequence[Labeled]) -> bytes:
+def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **({"text": row.text} if row.image is None else {"image": row.image}),
@@ -201,7 +201,7 @@ def _read_prodigy(data: bytes) -> list[Vote]:
     ]
 
 
-def _identity(row: Labeled) -> Content:
+def _identity(row: LabeledQuestion) -> Content:
     """Name a sample; its id as text: other tools read numbers as floats."""
     question = row.question
     return {
@@ -232,7 +232,7 @@ def _read_lines(data: bytes) -> list[Content]:
 
 @dataclass(frozen=True)
 class _Form:
-    write: Callable[[Sequence[Labeled]], bytes]
+    write: Callable[[Sequence[LabeledQuestion]], bytes]
     read: Callable[[bytes], list[Vote]]
     media_type: str
 

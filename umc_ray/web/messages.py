@@ -43,7 +43,7 @@ ClientKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 SampleId = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$"), AfterValidator(_int64)]
 """An integer of 64 bits as text: JavaScript's numbers are shorter."""
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Message(BaseModel):
@@ -52,7 +52,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Asked(Message):
+class QuestionRef(Message):
     """Names a question."""
 
     task: Line
@@ -70,7 +70,7 @@ class AnswersIn(Message):
     """One label, or a skip, for one question or for a group; `seen`: with the suggestion shown."""
 
     client_key: ClientKey
-    samples: Annotated[list[Asked], Field(min_length=1, max_length=200)]
+    samples: Annotated[list[QuestionRef], Field(min_length=1, max_length=200)]
     label: Line | None = None
     reason: Line | None = None
     seconds: Seconds | None = None
@@ -89,7 +89,7 @@ class RemarkIn(Message):
     """Something to say about a sample beside its label."""
 
     client_key: ClientKey
-    sample: Asked
+    sample: QuestionRef
     kind: Literal["flag", "note"]
     text: Annotated[Line, Field(min_length=1)]
 
@@ -98,7 +98,7 @@ class DecisionIn(Message):
     """A reviewer's label; none: the sample cannot be labeled."""
 
     client_key: ClientKey
-    sample: Asked
+    sample: QuestionRef
     label: Line | None = None
 
 
@@ -111,7 +111,7 @@ class UndoIn(Message):
 class Undone(Message):
     """The questions that are open again."""
 
-    samples: list[Asked]
+    samples: list[QuestionRef]
 
 
 class Progress(Message):
@@ -124,7 +124,7 @@ class Progress(Message):
 class QuestionOut(Message):
     """A question that a program holds; the image is an address on this server."""
 
-    sample: Asked
+    sample: QuestionRef
     text: str | None
     image: str | None
     labels: list[str]
@@ -144,7 +144,7 @@ class NewSample(Message):
     why: Line = ""
     gold: Line | None = Field(None, description="the known label: each person is asked")
     hide_prediction: bool = False
-    probabilities: dict[Line, Share] | None = Field(None, description="of labels, by a model")
+    probabilities: dict[Line, Probability] | None = Field(None, description="of labels, by a model")
 
 
 class BatchIn(Message):

@@ -13,7 +13,7 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import COOKIE, Annotator, Reviewer, csrf_token
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 from umc_ray.web.view_models import review_card
 
 PAGES = (
@@ -59,19 +59,19 @@ def page(
 
 
 @router.get("/")
-def label_page(request: Request, site: Here, queue: Queue, person: Annotator) -> Response:
+def label_page(request: Request, site: CurrentSite, queue: Queue, person: Annotator) -> Response:
     """Show the desk."""
     return _desk(request, site, person, "label", "Label")
 
 
 @router.get("/groups")
-def groups_page(request: Request, site: Here, queue: Queue, person: Annotator) -> Response:
+def groups_page(request: Request, site: CurrentSite, queue: Queue, person: Annotator) -> Response:
     """Show the desk for groups."""
     return _desk(request, site, person, "group", "Groups")
 
 
 @router.get("/review")
-def review_page(request: Request, site: Here, queue: Queue, person: Reviewer) -> Response:
+def review_page(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
     """Show the desk for what is disputed."""
     return _desk(request, site, person, "review", "Review")
 
@@ -79,7 +79,7 @@ def review_page(request: Request, site: Here, queue: Queue, person: Reviewer) ->
 @router.get("/items")
 def items(
     request: Request,
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Annotator,
     n: Annotated[int, Query(ge=1, le=50)] = 12,
@@ -91,7 +91,7 @@ def items(
 
 @router.get("/items/{task}/{sample_id}")
 def item(
-    request: Request, site: Here, queue: Queue, person: Annotator, task: str, sample_id: str
+    request: Request, site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
     """Give one question as it is shown."""
     cards = site.cards([_question(site, queue, task, sample_id)])
@@ -101,7 +101,7 @@ def item(
 @router.get("/groups/next")
 def next_group(
     request: Request,
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Annotator,
     after: Annotated[str, Query(max_length=100_000)] = "",
@@ -119,10 +119,10 @@ def next_group(
 
 
 @router.get("/review/items")
-def review_items(request: Request, site: Here, queue: Queue, person: Reviewer) -> Response:
+def review_items(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
     """Give what is disputed, the most divided first."""
     cases = review_queue(site.store, queue)[:REVIEWS]
-    samples = site.samples.of([case.question for case in cases])
+    samples = site.samples.get([case.question for case in cases])
     cards = [
         review_card(case.question, sample, site.labels(case.question.task), case.answers)
         for case, sample in zip(cases, samples, strict=True)
@@ -131,9 +131,11 @@ def review_items(request: Request, site: Here, queue: Queue, person: Reviewer) -
 
 
 @router.get("/images/{task}/{sample_id}")
-def image(site: Here, queue: Queue, person: Annotator, task: str, sample_id: str) -> Response:
+def image(
+    site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
+) -> Response:
     """Give the image of a sample that was asked about."""
-    (sample,) = site.samples.of([_question(site, queue, task, sample_id)])
+    (sample,) = site.samples.get([_question(site, queue, task, sample_id)])
     if sample.image is None:
         raise StoreError(f"sample {sample_id} has no image")
     content, media_type = web_image(sample.image, site.run.config.ingest.max_image_pixels)
@@ -179,7 +181,7 @@ def _claim_group(
     for group in site.similar.groups(waiting[0].round) if waiting else []:
         left = [key for key in group.keys if key in keys]
         if group.name not in after and len(left) >= LEAST_GROUP:
-            held = {q.key: q for q in site.desk(person, queue).claim_these(left)}
+            held = {q.key: q for q in site.leases(person, queue).claim_samples(left)}
             if len(held) >= LEAST_GROUP:
                 return group, [held[key] for key in left if key in held]
     return None, []

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class DomainBatchSpec:
+class Ratio:
     """Of `of` things, `part` are so."""
 
     part: int
@@ -36,9 +36,9 @@ class Work:
     answers: int
     last_hour: int
     seconds: float | None
-    skips: DomainBatchSpec
-    agreement: DomainBatchSpec
-    gold: DomainBatchSpec
+    skips: Ratio
+    agreement: Ratio
+    gold: Ratio
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Anchoring:
     """Answers with the suggestion on the screen, or without it: if they differ, it leads people."""
 
     shown: bool
-    accepted: DomainBatchSpec
-    right: DomainBatchSpec
+    accepted: Ratio
+    right: Ratio
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def _work(
         last_hour=sum((answer.submitted_at or 0.0) > now - HOUR_S for answer in mine),
         seconds=statistics.median(seconds) if seconds else None,
         skips=_share(mine, lambda answer: answer.label is None),
-        agreement=DomainBatchSpec(sum(agree), len(agree)),
-        gold=DomainBatchSpec(sum(known), len(known)),
+        agreement=Ratio(sum(agree), len(agree)),
+        gold=Ratio(sum(known), len(known)),
     )
 
 
@@ -122,8 +122,8 @@ def _anchoring(
     )
 
 
-def _share(items: Sequence[Item], holds: Callable[[Item], bool]) -> DomainBatchSpec:
-    return DomainBatchSpec(sum(map(holds, items)), len(items))
+def _share(items: Sequence[Item], holds: Callable[[Item], bool]) -> Ratio:
+    return Ratio(sum(map(holds, items)), len(items))
 
 
 def _alpha(answers: Sequence[Answer], task: str, labels: Sequence[str]) -> float:

@@ -23,7 +23,7 @@ PER_GROUP = 8
 """Samples of a group, on average."""
 
 PER_CLASS = 2
-"""Neighbours shown of each of the two likeliest classes."""
+"""Neighbors shown of each of the two likeliest classes."""
 
 COLUMNS = ["task", "domain", "sample_id", "audit", "embedding"]
 
@@ -39,7 +39,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """A labeled sample, as the question it was."""
 
     question: Question
@@ -64,7 +64,7 @@ class SimilarSamples:
         self._labels = lru_cache(maxsize=8)(self._read_labeled)
         self.groups = lru_cache(maxsize=2)(self._find_groups)
 
-    def neighbours(self, question: Question) -> list[Neighbour]:
+    def neighbors(self, question: Question) -> list[Neighbor]:
         """Return the nearest labeled samples of the two classes that the ensemble finds likeliest.
 
         Empty for what belongs to no round of the campaign, or where nothing is known yet.
@@ -83,7 +83,7 @@ class SimilarSamples:
         found = []
         for label in likeliest:
             same = [i for i in order if labeled.labels[i] == label][:PER_CLASS]
-            found += [Neighbour(labeled.questions[i], label) for i in same]
+            found += [Neighbor(labeled.questions[i], label) for i in same]
         return found
 
     def _read_round(self, number: int) -> dict[SampleKey, FloatArray]:

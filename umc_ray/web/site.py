@@ -94,7 +94,7 @@ class Site:
 
     def cards(self, questions: Sequence[Question]) -> list[Card]:
         """Prepare questions for the screen."""
-        samples = self.samples.of(questions)
+        samples = self.samples.get(questions)
         return [
             self._card(question, sample)
             for question, sample in zip(questions, samples, strict=True)
@@ -103,27 +103,27 @@ class Site:
     def _card(self, question: Question, sample: Sample) -> Card:
         labels = self.labels(question.task)
         hidden = question.hide_prediction or self.config.suggestion == "hidden"
-        near = [] if hidden else self.similar.neighbours(question)
-        shown = self.samples.of([each.question for each in near])
+        near = [] if hidden else self.similar.neighbors(question)
+        shown = self.samples.get([each.question for each in near])
         peers = list(zip(near, shown, strict=True))
         return card(question, sample, labels, self.config.suggestion, peers)
 
 
-async def the_site(request: Request) -> Site:  # not for threads: each costs every request
+async def current_site(request: Request) -> Site:  # not for threads: each costs every request
     """Return what an application serves."""
     site: Site = request.app.state.site
     return site
 
 
-async def the_queue(
+async def current_queue(
     request: Request,
     batch: Annotated[
         str | None, Query(pattern=NAME, max_length=100, description="default: the rounds")
     ] = None,
 ) -> str:
     """Return the name of what is asked."""
-    return (await the_site(request)).queue(batch)
+    return (await current_site(request)).queue(batch)
 
 
-Here = Annotated[Site, Depends(the_site)]
-Queue = Annotated[str, Depends(the_queue)]
+CurrentSite = Annotated[Site, Depends(current_site)]
+Queue = Annotated[str, Depends(current_queue)]

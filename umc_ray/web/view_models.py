@@ -6,7 +6,7 @@ from typing import Literal
 
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.web.samples import Sample
-from umc_ray.web.similar import Neighbour
+from umc_ray.web.similar import Neighbor
 
 DIGITS = "1234567890"
 SNIPPET = 160
@@ -81,7 +81,7 @@ def card(
     sample: Sample,
     labels: Sequence[str],
     suggestion: Suggestion,
-    peers: Sequence[tuple[Neighbour, Sample]] = (),
+    peers: Sequence[tuple[Neighbor, Sample]] = (),
 ) -> Card:
     """Prepare a question; of a blind one nothing that the models think leaves the server."""
     if question.hide_prediction or suggestion == "hidden":
