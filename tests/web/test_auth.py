@@ -4,9 +4,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
-from umc_ray.web import api, exchange, pages
-from umc_ray.web import auth
-from umc_ray.web import auth_pages
+from umc_ray.web import api, auth, auth_pages, exchange, pages
 from umc_ray.web.auth import COOKIE, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
@@ -21,14 +19,16 @@ ROUTES = sorted(
 )
 
 
-def needed(route):
-    """Name the role that a route's guard asks for."""
+def required_role(route):
+    """Return the role that a route requires."""
     names = [each.call.__name__ for each in route.dependant.dependencies]
-    return next((name.removeprefix("needs_") for name in names if name.startswith("needs_")), None)
+    return next(
+        (name.removeprefix("require_") for name in names if name.startswith("require_")), None
+    )
 
 
 def test_all_routes_but_the_login_are_guarded_and_there_are_no_others(still_world):
-    assert {(m, path) for m, path, route in ROUTES if needed(route) is None} == OPEN
+    assert {(m, path) for m, path, route in ROUTES if required_role(route) is None} == OPEN
     paths = {route.path for route in still_world.app.routes if hasattr(route, "path")}
     assert paths - {path for _, path, _ in ROUTES} == {"/static"}
 
@@ -43,7 +43,7 @@ def test_strangers_and_lower_roles_are_refused_everywhere(still_world, method, p
     assert still_world.client().request(method, url).status_code == 401
     forged = {"authorization": "Bearer x", "cookie": f"{COOKIE}=x"}
     assert still_world.client().request(method, url, headers=forged).status_code == 401
-    for role in ROLES[: ROLES.index(needed(route))]:
+    for role in ROLES[: ROLES.index(required_role(route))]:
         assert still_world.client(role).request(method, url).status_code == 403
 
 

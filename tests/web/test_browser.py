@@ -171,7 +171,7 @@ def test_sixty_items_are_labeled_by_keyboard_alone_beside_somebody_else(served, 
         desk.wait("dialog#note[open]")
         desk.page.keyboard.type("1 of these <b>is</b> odd")
         desk.press("Control+Enter")
-        desk.wait("text=Noted.")
+        desk.wait("text=Note saved.")
         theirs = []
         for i in range(12):
             theirs.append(other.label("1"))

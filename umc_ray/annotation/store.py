@@ -18,9 +18,9 @@ from umc_ray.annotation.schema import (
     EVENTS,
     OPEN,
     QUESTIONS,
+    effective,
     lock_campaign,
     open_database,
-    effective,
 )
 from umc_ray.errors import StoreError
 

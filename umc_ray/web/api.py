@@ -1,4 +1,4 @@
-"""The REST API of people at work: what the page does, and what a program can do in its place."""
+"""The REST API for annotation, used by the page and by other clients."""
 
 from asyncio import wrap_future
 from dataclasses import replace
@@ -12,11 +12,11 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
     AnswersIn,
-    QuestionRef,
     DecisionIn,
     Problem,
     Progress,
     QuestionOut,
+    QuestionRef,
     RemarkIn,
     Saved,
     UndoIn,
@@ -32,23 +32,23 @@ router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 @router.get("/openapi.json", include_in_schema=False)
 def openapi(request: Request, person: Annotator) -> dict[str, Any]:
-    """Describe this API."""
-    described: dict[str, Any] = request.app.openapi()
-    return described
+    """Return the OpenAPI document."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
 
 
 @router.get("/progress")
 def progress(site: CurrentSite, queue: Queue, person: Annotator) -> Progress:
-    """Say how far people are."""
-    done, asked = site.progress(queue)
-    return Progress(done=done, asked=asked)
+    """Return the progress of the current round."""
+    done, total = site.progress(queue)
+    return Progress(done=done, asked=total)
 
 
 @router.get("/questions")
 def questions(
     site: CurrentSite, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
 ) -> list[QuestionOut]:
-    """Lease questions to the account; those that it holds already come first."""
+    """Lease questions to the account; the ones it already holds come first."""
     held = site.claim(person, queue, n)
     return [
         QuestionOut(
@@ -64,49 +64,49 @@ def questions(
 
 @router.post("/answers")
 async def answers(body: AnswersIn, site: CurrentSite, queue: Queue, person: Annotator) -> Saved:
-    """Answer questions; when this returns, the answers are on disk."""
-    given = [_answer(site, body, each, queue, person) for each in body.samples]
-    keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
-    await wrap_future(site.recorder.record(given, keys))  # together with those of others
-    return Saved(saved=len(given))
+    """Store answers; they are on disk when this returns."""
+    new = [_answer(site, body, sample, queue, person) for sample in body.samples]
+    keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(new))]
+    await wrap_future(site.recorder.record(new, keys))
+    return Saved(saved=len(new))
 
 
 @router.post("/undo")
 def undo(body: UndoIn, site: CurrentSite, queue: Queue, person: Annotator) -> Undone:
-    """Take the last answer back."""
+    """Undo the last answer."""
     undone = site.leases(person, queue).undo(client_key(person, body.client_key))
     return Undone(samples=[question_ref(each) for each in undone])
 
 
 @router.post("/remarks", status_code=204)
 def remarks(body: RemarkIn, site: CurrentSite, queue: Queue, person: Annotator) -> None:
-    """Flag a sample, or note something about it."""
+    """Flag a sample or add a note."""
     remark = _event(body.sample, queue, person, None, body.text)
     site.store.record_as(body.kind, [remark], [client_key(person, body.client_key)])
 
 
 @router.post("/heartbeat", status_code=204)
 def heartbeat(site: CurrentSite, queue: Queue, person: Annotator) -> None:
-    """Keep the questions that are on the screen."""
+    """Renew the leases of the questions on the screen."""
     site.leases(person, queue).heartbeat()
 
 
 @router.post("/release", status_code=204)
 def release(site: CurrentSite, queue: Queue, person: Annotator) -> None:
-    """Give the questions on the screen back."""
+    """Release the leases of the questions on the screen."""
     site.leases(person, queue).release()
 
 
 @router.post("/decisions", status_code=204)
 def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
-    """Decide where people disagree."""
+    """Store a reviewer's decision on a disputed question."""
     site.check_label(body.sample.task, body.label)
-    decided = _event(body.sample, queue, person, body.label, None)
-    decide(site.store, decided, client_key(person, body.client_key))
+    event = _event(body.sample, queue, person, body.label, None)
+    decide(site.store, event, client_key(person, body.client_key))
 
 
 def question_ref(question: Question) -> QuestionRef:
-    """Name a question for a client."""
+    """Return how clients identify a question."""
     return QuestionRef(
         task=question.task,
         domain=question.domain,
@@ -116,12 +116,12 @@ def question_ref(question: Question) -> QuestionRef:
 
 
 def image_path(question: Question) -> str:
-    """Return where a sample's image is, from the root of the page."""
+    """Return the path of a sample's image, relative to the root of the page."""
     return f"images/{question.task}/{question.sample_id}"
 
 
 def client_key(person: Person, key: str) -> str:
-    """Make a client's key one that no other person's client can take."""
+    """Prefix a client key with the person's name, so that clients cannot collide."""
     return f"web/{person.name}/{key}"
 
 
