@@ -59,7 +59,7 @@ def test_a_wrong_token_is_an_error_that_does_not_show_it(fake, key):
 
 def test_a_refusal_says_what_was_asked(studio):
     with pytest.raises(LabelStudioError, match="GET /api/projects/7/x/: 404"):
-        studio._ask("GET", "/api/projects/7/x/")
+        studio._call("GET", "/api/projects/7/x/")
 
 
 def test_a_server_that_is_away_is_an_error():
@@ -68,7 +68,7 @@ def test_a_server_that_is_away_is_an_error():
 
     with (
         LabelStudio("http://fake", LEGACY, httpx.MockTransport(gone)) as studio,
-        pytest.raises(LabelStudioError, match="does not answer"),
+        pytest.raises(LabelStudioError, match="does not respond"),
     ):
         list(studio.projects())
 
