@@ -92,8 +92,8 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
 
 def answer(run, count):
     """Answer the next questions in their order, as somebody at the page does; returns rounds."""
-    desk = LeaseManager(run.store, "tiny", "ada")
-    held = desk.claim(count)
+    leases = LeaseManager(run.store, "tiny", "ada")
+    held = leases.claim(count)
     for each in held:
         seconds = 8.0 if each.domain == "reviews" else 2.0
         said = Answer(

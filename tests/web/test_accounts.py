@@ -19,7 +19,7 @@ def accounts(tmp_path, clock):
         yield accounts
 
 
-def test_a_session_is_opened_by_the_password_and_ends_by_itself(accounts, clock):
+def test_a_session_starts_with_the_password_and_expires(accounts, clock):
     key = accounts.log_in("ada", PASSWORD)
     assert accounts.find_person(key, "session") == Person("ada", "admin")
     assert accounts.find_person(key, "token") is accounts.find_person("nobody's", "session") is None
@@ -31,11 +31,11 @@ def test_a_session_is_opened_by_the_password_and_ends_by_itself(accounts, clock)
     ("name", "password"),
     [("ada", "wrong"), ("eve", PASSWORD), ("ada\0", PASSWORD), ("ada", ""), ("ada", "x" * 10**6)],
 )
-def test_nobody_logs_in_with_another_name_or_password(accounts, name, password):
+def test_a_wrong_name_or_password_does_not_log_in(accounts, name, password):
     assert accounts.log_in(name, password) is None
 
 
-def test_roles_include_those_below():
+def test_a_role_has_the_permissions_of_lower_roles():
     may = {
         role: [Person("x", role).may(r) for r in ("annotator", "reviewer", "admin")]
         for role in ("annotator", "reviewer", "admin")
@@ -47,7 +47,7 @@ def test_roles_include_those_below():
     }
 
 
-def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
+def test_a_deactivated_account_has_no_keys_and_cannot_log_in(accounts):
     keys = [accounts.log_in("bob", PASSWORD), accounts.create_key("bob", "token")]
     accounts.change("bob", "annotator", active=False)
     accounts.change("bob", "annotator", active=True)
@@ -60,20 +60,20 @@ def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
     assert accounts.all() == [Account("ada", "admin", True), Account("bob", "annotator", False)]
 
 
-def test_another_password_ends_what_the_old_one_opened(accounts):
+def test_a_new_password_revokes_existing_keys(accounts):
     key = accounts.log_in("bob", PASSWORD)
     accounts.set_password("bob", "another horse")
     assert accounts.find_person(key, "session") is accounts.log_in("bob", PASSWORD) is None
     assert accounts.log_in("bob", "another horse") is not None
 
 
-def test_a_closed_session_is_nobodys(accounts):
+def test_a_revoked_session_has_no_owner(accounts):
     key = accounts.log_in("bob", PASSWORD)
     accounts.revoke_key(key)
     assert accounts.find_person(key, "session") is None
 
 
-def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, clock):
+def test_keys_are_cached_briefly_and_revocation_clears_the_cache(accounts, clock):
     key, elsewhere = accounts.create_key("bob", "token"), Accounts(accounts._store)
     assert accounts.cached_person(key, "token") is None
     bob = elsewhere.find_person(key, "token") and accounts.find_person(key, "token")
@@ -86,7 +86,7 @@ def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda a: a.add("ada", "admin", PASSWORD), "account ada already exists"),
         (lambda a: a.add("<b>", "admin", PASSWORD), "is not a valid name"),
@@ -98,9 +98,9 @@ def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, 
         (lambda a: a.change("ada", "admin", False), "ada is the last active admin"),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(accounts, change, said):
+def test_an_invalid_change_is_rejected_and_changes_nothing(accounts, change, message):
     before = accounts.all()
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=message):
         change(accounts)
     assert accounts.all() == before
 

@@ -27,9 +27,7 @@ from umc_ray.annotation.events import SampleKey, append_events, find_questions
 from umc_ray.annotation.schema import EVENTS, LEASES, OPEN, QUESTIONS, effective
 from umc_ray.annotation.store import (
     AnnotationStore,
-    Answer,
     Question,
-    answer_of,
     events_with_questions,
     question_of,
 )
@@ -94,12 +92,6 @@ class LeaseManager:
         """Release all leases."""
         with self._store.writing() as connection:
             connection.execute(delete(LEASES).where(self._is_live(self._store.clock())))
-
-    def history(self, count: int) -> list[Answer]:
-        """Return the annotator's last effective answers, newest first."""
-        with self._store.readers.connect() as connection:
-            rows = connection.execute(self._select_answers().limit(count)).mappings()
-            return [answer_of(row) for row in rows]
 
     def undo(self, client_key: str) -> list[Question]:
         """Undo the last effective answer, or its whole group; lease the questions again.
