@@ -202,7 +202,7 @@ def test_exported_labels_can_be_imported_unchanged(world, format, tmp_path):
 @pytest.mark.parametrize("content", [b"\xff", b"{}", b"[1]", b'{"votes": 1}', b"[[[", b"null"])
 def test_files_in_another_format_are_rejected(still_world, format, content):
     response = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
-    assert (response.status_code, list(taken.json())) == (422, ["detail"])
+    assert (response.status_code, list(response.json())) == (422, ["detail"])
 
 
 def test_the_label_studio_export_has_its_task_format(world):
