@@ -78,10 +78,10 @@ def hire(store: AnnotationStore, port: int, count: int) -> list[Person]:
         accounts.add(f"p{i}", "annotator" if i else "reviewer", PASSWORD)
         lines = {"content-type": "application/json"}
         if i % 2:
-            session = accounts.open(f"p{i}", "session")
+            session = accounts.create_key(f"p{i}", "session")
             lines |= {"cookie": f"{COOKIE}={session}", CSRF_HEADER: csrf_token(session)}
         else:
-            lines["authorization"] = f"Bearer {accounts.open(f'p{i}', 'token')}"
+            lines["authorization"] = f"Bearer {accounts.create_key(f'p{i}', 'token')}"
         headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         people.append(Person(f"p{i}", port, headers))
     return people

@@ -41,7 +41,7 @@ def browse(keys: int) -> list[float]:
             accounts.add("ada", "reviewer", PASSWORD)
             server.start()
             try:
-                create_questions(server.port, accounts.open("ada", "token"), ids)
+                create_questions(server.port, accounts.create_key("ada", "token"), ids)
                 arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
                 with sync_playwright() as playwright:
                     browser = playwright.chromium.launch(executable_path=chromium, args=arguments)

@@ -18,9 +18,9 @@ from umc_ray.annotation.store import AnnotationStore
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    """A cluster of its own in /tmp that listens on loopback; yields its URL without a database."""
-    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
-    folders = found + sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    """Start a temporary PostgreSQL cluster on loopback; yield its URL without a database."""
+    on_path = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    folders = on_path + sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with socket.socket() as probe:
@@ -29,7 +29,7 @@ def postgres_server():
     folder = tempfile.mkdtemp(prefix="umc_pg_", dir="/tmp")  # socket paths must be short
     user = _owner(folder)
     data = f"{folder}/data"
-    # the server outlives every test, so nothing needs to be on disk
+    # no fsync: the data need not survive a crash
     settings = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
 
     def call(program, *arguments):
@@ -44,7 +44,7 @@ def postgres_server():
 
 
 def _owner(folder):
-    """Hand a folder to somebody who may run PostgreSQL: not root."""
+    """Give a folder to a user other than root, because PostgreSQL refuses to run as root."""
     if os.getuid() != 0:
         return None
     nobody = pwd.getpwnam("nobody")

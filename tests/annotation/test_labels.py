@@ -22,7 +22,7 @@ def table(*answers):
 
 
 def test_most_votes_win_and_every_answer_costs():
-    found = table(
+    labels = table(
         answer("mood/news", 7, "ann", "good"),
         answer("mood/posts", 5, "ann", "bad"),
         answer("mood/news", 7, "bob", "mixed"),
@@ -30,8 +30,8 @@ def test_most_votes_win_and_every_answer_costs():
         answer("mood/posts", 5, "bob", None),
         answer("shapes/scans", 5, "ann", "square"),
     )
-    assert found.schema == LABELS
-    assert found.to_pylist() == [
+    assert labels.schema == LABELS
+    assert labels.to_pylist() == [
         row("mood", "posts", 5, label=0, votes=1, agreement=1.0, cost=3.0),
         row("mood", "news", 7, label=1, votes=3, agreement=pytest.approx(2 / 3), cost=12.0),
         row("shapes", "scans", 5, label=1, votes=1, agreement=1.0, cost=1.0),
@@ -43,8 +43,8 @@ def row(task, domain, sample_id, **values):
 
 
 def test_a_tie_goes_to_the_class_that_comes_first():
-    found = table(answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad"))
-    assert (found["label"].to_pylist(), found["agreement"].to_pylist()) == ([0], [0.5])
+    labels = table(answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad"))
+    assert (labels["label"].to_pylist(), labels["agreement"].to_pylist()) == ([0], [0.5])
 
 
 def test_what_all_skipped_has_no_label():
@@ -55,9 +55,9 @@ def test_what_all_skipped_has_no_label():
 def test_what_a_reviewer_decided_counts_and_votes_are_still_paid():
     votes = [answer("mood/news", i, name, label) for i in (7, 8) for name, label in VOTES.items()]
     decided = [answer("mood/news", 7, "rev", "bad"), answer("mood/news", 8, "rev", None)]
-    found = label_table(votes, CLASSES, COSTS, 2, {each.key: each for each in decided})
+    labels = label_table(votes, CLASSES, COSTS, 2, {each.key: each for each in decided})
     expected = row("mood", "news", 7, label=0, votes=3, agreement=pytest.approx(1 / 3), cost=12.0)
-    assert found.to_pylist() == [expected]
+    assert labels.to_pylist() == [expected]
 
 
 VOTES = {"ann": "good", "bob": "bad", "cem": "good"}

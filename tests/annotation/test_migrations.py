@@ -11,7 +11,7 @@ from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.errors import StoreError
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_code_speaks(store):
+def test_the_migrations_create_exactly_the_tables_of_the_code(store):
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
@@ -23,20 +23,20 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_speaks(store):
     assert any("given < votes" in str(condition) for condition in options.values())
 
 
-def test_opening_again_keeps_what_is_there(url, store):
+def test_reopening_a_database_keeps_its_content(url, store):
     store.submit([Question("camp", 1, "tone", "mail", 1)])
     with closing(AnnotationStore(url)) as again:
         assert again.progress("camp") == (0, 1)
 
 
-def test_a_database_of_a_newer_version_is_left_alone(url, store):
+def test_a_database_of_a_newer_version_is_rejected(url, store):
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match="has version 9999, this umc_ray speaks"):
+    with pytest.raises(StoreError, match="schema version 9999, but this umc_ray"):
         AnnotationStore(url)
 
 
-def test_a_migration_that_fails_takes_everything_back(sqlite_url, url, tmp_path):
+def test_a_failed_migration_is_rolled_back(sqlite_url, url, tmp_path):
     engine = create_engine(url)
     if url == sqlite_url:
         (tmp_path / "run").mkdir()

@@ -15,8 +15,8 @@ def answer(sample_id, annotator):
     return Answer("camp", "tone", "mail", sample_id, annotator, "good", 1)
 
 
-class RequestLimits:
-    """A store that lets nothing through until the test has queued what it wants to queue."""
+class BlockedStore:
+    """A store that counts the answers of each transaction and can fail."""
 
     def __init__(self, store, error=None):
         self.store, self.error, self.groups = store, error, []
@@ -29,7 +29,7 @@ class RequestLimits:
 
 
 def record_at_once(recorder, answers):
-    """Queue all answers before the first is written; return what each caller got."""
+    """Queue all answers before the first is written; return the exception of each request."""
     ready = Event()
     recorder._writer.submit(ready.wait)
     calls = [recorder.record([each], [f"{each.annotator}{each.sample_id}"]) for each in answers]
@@ -43,15 +43,15 @@ def asked(store):
     return store
 
 
-def test_answers_that_wait_for_each_other_are_one_transaction(asked):
-    gate = RequestLimits(asked)
+def test_queued_answers_are_written_in_one_transaction(asked):
+    blocked = BlockedStore(asked)
     answers = [answer(i, "ann") for i in range(10)]
-    assert record_at_once(Recorder(gate), answers) == [None] * 10
-    assert gate.groups == [10]
+    assert record_at_once(Recorder(blocked), answers) == [None] * 10
+    assert blocked.groups == [10]
     assert len(asked.answers("camp")) == 10
 
 
-def test_a_refused_answer_does_not_take_others_with_it(asked):
+def test_a_rejected_answer_does_not_affect_others(asked):
     answers = [answer(1, "ann"), answer(99, "bob"), answer(2, "cyd")]
     first, refused, last = record_at_once(Recorder(asked), answers)
     assert first is last is None
@@ -59,14 +59,14 @@ def test_a_refused_answer_does_not_take_others_with_it(asked):
     assert {kept.sample_id for kept in asked.answers("camp")} == {1, 2}
 
 
-def test_of_answers_that_belong_together_none_is_kept_if_one_is_refused(asked):
+def test_a_request_with_one_rejected_answer_stores_none(asked):
     recorder = Recorder(asked)
     both = recorder.record([answer(1, "ann"), answer(99, "ann")], ["ann1", "ann99"])
     assert isinstance(both.exception(), StoreError)
     assert asked.answers("camp") == []
 
 
-def test_who_no_longer_waits_does_not_keep_others_from_their_answer(asked):
+def test_a_canceled_request_does_not_block_others(asked):
     recorder = Recorder(asked)
     ready = Event()
     recorder._writer.submit(ready.wait)
@@ -77,13 +77,13 @@ def test_who_no_longer_waits_does_not_keep_others_from_their_answer(asked):
     assert [kept.sample_id for kept in asked.answers("camp")] == [2]
 
 
-def test_a_broken_database_is_heard_of_by_everyone_who_waits(asked):
+def test_a_database_error_reaches_every_caller(asked):
     broken = OSError("disk full")
     answers = [answer(i, "ann") for i in range(5)]
-    assert record_at_once(Recorder(RequestLimits(asked, broken)), answers) == [broken] * 5
+    assert record_at_once(Recorder(BlockedStore(asked, broken)), answers) == [broken] * 5
 
 
-def test_many_people_answer_without_a_word_being_lost(asked):
+def test_concurrent_requests_lose_no_answer(asked):
     recorder = Recorder(asked)
 
     def work(name):

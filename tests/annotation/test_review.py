@@ -19,13 +19,13 @@ def voted(store):
     return store
 
 
-def test_reviewers_see_complete_questions_the_most_divided_first(voted):
-    found = [(case.question.sample_id, case.agreement) for case in review_queue(voted, "camp")]
-    assert found == [(2, pytest.approx(1 / 3)), (1, pytest.approx(2 / 3))]
+def test_the_review_queue_has_complete_questions_by_ascending_agreement(voted):
+    cases = [(case.question.sample_id, case.agreement) for case in review_queue(voted, "camp")]
+    assert cases == [(2, pytest.approx(1 / 3)), (1, pytest.approx(2 / 3))]
     assert [c.question.sample_id for c in review_queue(voted, "camp", below=0.5)] == [2]
 
 
-def test_a_decision_leaves_the_queue_and_not_the_answers(voted):
+def test_a_decision_removes_the_question_from_the_queue_but_keeps_its_answers(voted):
     before = voted.answers("camp")
     decide(voted, answer(2, "rev", "bad"), "r1")
     decide(voted, answer(2, "rev", "good"), "r2")
@@ -35,6 +35,6 @@ def test_a_decision_leaves_the_queue_and_not_the_answers(voted):
     assert voted.progress("camp") == (3, 4)
 
 
-def test_a_decision_on_what_was_never_asked_is_refused(voted):
-    with pytest.raises(StoreError, match="never asked"):
+def test_a_decision_without_a_question_is_rejected(voted):
+    with pytest.raises(StoreError, match="is not in round"):
         decide(voted, answer(9, "rev", "bad"), "r")

@@ -22,16 +22,16 @@ def test_no_written_cell_is_a_formula_and_every_cell_is_read_back(cells):
 
 
 @pytest.mark.parametrize("start", list("=+-@＝＋－＠"))
-def test_formula_starts_are_neutralised_even_behind_spaces(start):
+def test_formula_starts_are_neutralized_even_after_spaces(start):
     text = write_records(["a"], [[f" {start}1+1"]]).decode("utf-8-sig")
     assert text == f"a\r\n' {start}1+1\r\n"
 
 
-def test_long_cells_are_cut_to_what_spreadsheet_programs_take():
+def test_long_cells_are_truncated_to_the_limit_of_spreadsheet_programs():
     (_, row) = read_records(write_records(["a"], [["x" * 200_000]]), ["a"], "x.csv")[0]
     assert row["a"] == "x" * MAX_CELL
 
 
-def test_lines_are_counted_over_cells_of_several_lines():
+def test_line_numbers_account_for_multiline_cells():
     data = write_records(["a"], [["one\ntwo\nthree"], ["x"]])
     assert [line for line, _ in read_records(data, ["a"], "x.csv")] == [2, 5]

@@ -16,24 +16,24 @@ def answer(sample_id, domain, seconds, **values):
     return Answer("camp", task, domain, sample_id, "ann", "good", 1, seconds, **values)
 
 
-def test_costs_follow_times_and_add_up_to_what_is_configured():
+def test_costs_are_proportional_to_times_and_keep_the_configured_total():
     answers = [answer(i, "mail", 2.0) for i in range(100)]
     answers += [answer(i, "chat", 6.0) for i in range(100, 200)]
     answers += [answer(i, "news", None) for i in range(200, 300)]
-    found = answer_times(answers, COSTS)
-    assert [each["timed"] for each in found.values()] == [100, 100, 0]
-    mail, chat, news = (found[name] for name in ("tone/mail", "tone/chat", "topic/news"))
+    times = answer_times(answers, COSTS)
+    assert [each["timed"] for each in times.values()] == [100, 100, 0]
+    mail, chat, news = (times[name] for name in ("tone/mail", "tone/chat", "topic/news"))
     assert chat["seconds"] / mail["seconds"] == pytest.approx(3, rel=0.1)
     assert mail["seconds"] < news["seconds"] < chat["seconds"]
     assert chat["cost"] / mail["cost"] == pytest.approx(chat["seconds"] / mail["seconds"])
     assert 100 * (mail["cost"] + chat["cost"]) == pytest.approx(200)
 
 
-def test_the_time_of_a_group_is_that_of_all_its_answers():
+def test_the_time_of_a_group_is_divided_by_its_answers():
     alone = [answer(i, "mail", 2.0) for i in range(8)]
     group = [answer(i, "mail", 16.0, bulk="g") for i in range(8)]
     assert answer_times(group, COSTS) == answer_times(alone, COSTS)
 
 
-def test_without_times_nothing_is_known():
+def test_without_times_the_result_is_empty():
     assert answer_times([answer(1, "mail", None)], COSTS) == {}

@@ -141,13 +141,13 @@ class Annotator:
 
     def next(self):
         """The item that Label Studio shows now."""
-        return self.studio._ask("GET", f"/api/projects/{self.project['id']}/next")
+        return self.studio._call("GET", f"/api/projects/{self.project['id']}/next")
 
     def answer(self, item):
         label = self.known[item["data"]["text"]]
         result = {"from_name": "label", "to_name": "text", "type": "choices"}
         body = {"result": [{**result, "value": {"choices": [label]}}], "lead_time": 2.5}
-        self.studio._ask("POST", f"/api/tasks/{item['id']}/annotations/", body)
+        self.studio._call("POST", f"/api/tasks/{item['id']}/annotations/", body)
 
     def answer_all(self, count):
         """Answer what is shown, item by item; returns their ids in the order they were shown."""
@@ -172,7 +172,7 @@ def expected_order(studio, project):
 def listed(studio, project):
     """Open items as Label Studio itself sorts them."""
     query = '{"ordering": ["tasks:predictions_score"]}'
-    found = studio._ask(
+    found = studio._call(
         "GET", "/api/tasks", project=project, fields="all", page_size=100, query=query
     )
     return [each["data"]["umc_id"] for each in found["tasks"] if not each["annotations"]]

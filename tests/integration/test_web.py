@@ -67,7 +67,7 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
     run = Run(load_campaign(path))
     with closing(run.store):
         site = Site(run)
-        key = {"authorization": f"Bearer {site.accounts.open('ada', 'token')}"}
+        key = {"authorization": f"Bearer {site.accounts.create_key('ada', 'token')}"}
         port = free_port()
         server = umc("annotate", path, "--port", port)
         with at(server, port, key) as client:
@@ -92,8 +92,8 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
 
 def answer(run, count):
     """Answer the next questions in their order, as somebody at the page does; returns rounds."""
-    desk = LeaseManager(run.store, "tiny", "ada")
-    held = desk.claim(count)
+    leases = LeaseManager(run.store, "tiny", "ada")
+    held = leases.claim(count)
     for each in held:
         seconds = 8.0 if each.domain == "reviews" else 2.0
         said = Answer(

@@ -1,4 +1,4 @@
-"""A Label Studio in memory: it says what the real one, 1.23.2, was recorded to say."""
+"""An in-memory Label Studio whose responses follow recordings of version 1.23.2."""
 
 import json
 import re
@@ -11,7 +11,7 @@ LEGACY = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeStudio:
-    """Answers the calls that are made of it, and keeps what it was given."""
+    """Handles the API calls that umc_ray makes."""
 
     def __init__(self):
         self.projects, self.items, self.hooks, self.ml = [], [], [], []
@@ -30,21 +30,21 @@ class FakeStudio:
             return httpx.Response(401, json={"detail": "Given token not valid"})
         body = json.loads(request.content) if request.content else None
         for method, pattern, answer in ROUTES:
-            found = re.fullmatch(pattern, request.url.path)
-            if found and method == request.method:
-                numbers = [int(each) for each in found.groups()]
+            match = re.fullmatch(pattern, request.url.path)
+            if match and method == request.method:
+                numbers = [int(each) for each in match.groups()]
                 return answer(self, *numbers, body=body, query=request.url.params)
         return httpx.Response(404, json={"detail": "Not found."})
 
     def touch(self, item):
-        """Change an item's time, as anything done to it does."""
+        """Set an item's modification time, as any change does."""
         self.changes += 1
         now = datetime.now(UTC) + timedelta(microseconds=self.changes)
         item["updated_at"] = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return item["updated_at"]
 
     def annotate(self, umc_id, label, person=1, **more):
-        """Do what a person does on the page; None skips."""
+        """Annotate an item as a person would; a label of None skips it."""
         (item,) = [each for each in self.items if each["data"]["umc_id"] == umc_id]
         result = [{"from_name": "label", "to_name": "text", "type": "choices"}]
         result[0]["value"] = {"choices": [label]}
@@ -85,26 +85,26 @@ class FakeStudio:
         return httpx.Response(201, json={"task_count": len(body)})
 
     def tasks(self, body, query):
-        asked = json.loads(query["query"])
-        (filtered,) = asked["filters"]["items"] if "filters" in asked else [None]
-        found = [
+        filters = json.loads(query["query"]).get("filters", {"items": [None]})
+        (condition,) = filters["items"]
+        items = [
             each
             for each in self.items
             if each["project"] == int(query["project"])
-            and (filtered is None or each["updated_at"] > filtered["value"])
+            and (condition is None or each["updated_at"] > condition["value"])
         ]
         size, page = int(query["page_size"]), int(query["page"])
-        some = found[(page - 1) * size : page * size]
-        return httpx.Response(200, json={"total": len(found), "tasks": some})
+        tasks = items[(page - 1) * size : page * size]
+        return httpx.Response(200, json={"total": len(items), "tasks": tasks})
 
     def predict(self, body, query):
         self.items[body["task"] - 1]["predictions"].append(body)
         return httpx.Response(201, json=body)
 
     def versions(self, number, body, query):
-        mine = [each for each in self.items if each["project"] == number]
-        found = [p["model_version"] for each in mine for p in each["predictions"]]
-        return httpx.Response(200, json={each: found.count(each) for each in found})
+        items = [each for each in self.items if each["project"] == number]
+        versions = [p["model_version"] for each in items for p in each["predictions"]]
+        return httpx.Response(200, json={each: versions.count(each) for each in versions})
 
     def forget(self, number, body, query):
         for each in self.items:
@@ -116,15 +116,15 @@ class FakeStudio:
         return httpx.Response(200, json=self.ml)
 
     def add_backend(self, body, query):
-        """As the real one: the version becomes the title, and a webhook without a secret comes."""
+        """Like the real one: set the version to the title and add a webhook without a secret."""
         self.ml.append(body)
         self.projects[body["project"] - 1]["model_version"] = body["title"]
         hook = {"url": f"{body['url']}/webhook", "headers": {}, "project": body["project"]}
         return self.add_hook(hook, query)
 
     def list_hooks(self, body, query):
-        mine = [each for each in self.hooks if each["project"] == int(query["project"])]
-        return httpx.Response(200, json=mine)
+        hooks = [each for each in self.hooks if each["project"] == int(query["project"])]
+        return httpx.Response(200, json=hooks)
 
     def add_hook(self, body, query):
         self.hooks.append({"id": len(self.hooks) + 1, "is_active": True, **body})

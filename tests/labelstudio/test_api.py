@@ -1,4 +1,4 @@
-"""Credentials, and what Label Studio refuses."""
+"""Authentication and errors of the Label Studio client."""
 
 import httpx
 import pytest
@@ -23,9 +23,7 @@ def studio(fake, time):
         yield studio
 
 
-def test_a_personal_access_token_is_changed_for_another_that_is_used_until_it_is_old(
-    fake, studio, time
-):
+def test_an_access_token_is_reused_until_it_is_old(fake, studio, time):
     for time[0] in (0, 10, RENEW_AFTER_S):
         list(studio.projects())
     assert fake.refreshed == 1
@@ -34,21 +32,21 @@ def test_a_personal_access_token_is_changed_for_another_that_is_used_until_it_is
     assert fake.refreshed == 2
 
 
-def test_an_access_token_that_was_taken_back_is_renewed_at_once(fake, studio):
+def test_a_revoked_access_token_is_renewed_immediately(fake, studio):
     list(studio.projects())
     fake.access = "another"
     list(studio.projects())
     assert fake.refreshed == 2
 
 
-def test_a_legacy_token_is_used_as_it_is(fake):
+def test_a_legacy_token_is_sent_unchanged(fake):
     with LabelStudio("http://fake", LEGACY, fake.transport) as studio:
         assert list(studio.projects()) == []
     assert fake.refreshed == 0
 
 
 @pytest.mark.parametrize("key", ["e30.e30.wrong", "f" * 40])
-def test_a_wrong_token_is_an_error_that_does_not_show_it(fake, key):
+def test_an_error_about_a_wrong_token_does_not_reveal_it(fake, key):
     with (
         LabelStudio("http://fake", key, fake.transport) as studio,
         pytest.raises(LabelStudioError, match="http://fake") as raised,
@@ -57,23 +55,23 @@ def test_a_wrong_token_is_an_error_that_does_not_show_it(fake, key):
     assert key not in str(raised.value)
 
 
-def test_a_refusal_says_what_was_asked(studio):
+def test_an_http_error_names_the_request(studio):
     with pytest.raises(LabelStudioError, match="GET /api/projects/7/x/: 404"):
-        studio._ask("GET", "/api/projects/7/x/")
+        studio._call("GET", "/api/projects/7/x/")
 
 
-def test_a_server_that_is_away_is_an_error():
+def test_an_unreachable_server_is_an_error():
     def gone(request):
         raise httpx.ConnectError("refused")
 
     with (
         LabelStudio("http://fake", LEGACY, httpx.MockTransport(gone)) as studio,
-        pytest.raises(LabelStudioError, match="does not answer"),
+        pytest.raises(LabelStudioError, match="does not respond"),
     ):
         list(studio.projects())
 
 
-def test_many_items_are_read_page_by_page(fake, studio):
+def test_tasks_are_read_page_by_page(fake, studio):
     number = studio.create_project(title="many")["id"]
     studio.import_tasks(number, [{"data": {"umc_id": i}} for i in range(250)])
     assert [each["data"]["umc_id"] for each in studio.tasks(number)] == list(range(250))

@@ -1,4 +1,4 @@
-"""What goes to Label Studio and comes back, against one in memory."""
+"""The Label Studio bridge, against an in-memory fake."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from umc_ray.labelstudio import bridge
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form
 
-pytestmark = pytest.mark.ray  # of the campaign that is copied
+pytestmark = pytest.mark.ray  # the campaign fixture needs Ray
 
 ENDPOINT, TOKEN = "http://127.0.0.1:8000/", "s" * 20
 
 
 @pytest.fixture
 def run(campaign):
-    """A campaign whose second round is asked and not answered."""
+    """A campaign whose second round is submitted but not answered."""
     run = campaign.run
     for path in Path(run.storage.root).glob("labels.db*"):
         path.unlink()
@@ -56,7 +56,7 @@ def studio(fake):
 
 
 def order(fake, version):
-    """Items as Label Studio asks them: by the score of the project's version."""
+    """Return the names of items in Label Studio's order: by the score of a model version."""
     scores = {
         each["data"]["umc_id"]: prediction["score"]
         for each in fake.items
@@ -67,7 +67,7 @@ def order(fake, version):
     return sorted(scores, key=scores.get)
 
 
-def test_questions_become_items_with_a_place_in_the_order_of_uncertainty(run, fake, studio):
+def test_pushed_questions_are_ordered_by_uncertainty(run, fake, studio):
     assert bridge.push(run, studio) == 30
     (project,) = fake.projects
     assert (project["title"], project["sampling"]) == ("tiny: mood", "Uncertainty sampling")
@@ -85,7 +85,7 @@ def test_questions_become_items_with_a_place_in_the_order_of_uncertainty(run, fa
     assert margins == pytest.approx(sorted(margins), abs=1e-3)
 
 
-def test_an_item_says_why_and_what_the_model_thinks_but_not_of_audits(run, fake, studio):
+def test_audit_samples_show_neither_reason_nor_prediction(run, fake, studio):
     bridge.push(run, studio)
     questions = {bridge._name(each): each for each in run.store.questions("tiny")}
     assert {each.hide_prediction for each in questions.values()} == {True, False}
@@ -106,7 +106,7 @@ def test_pushing_again_changes_nothing(run, fake, studio):
     assert {len(each["predictions"]) for each in fake.items} == {1}
 
 
-def test_a_push_that_was_cut_off_is_completed(run, fake, studio):
+def test_an_interrupted_push_is_completed(run, fake, studio):
     bridge.push(run, studio)
     del fake.items[20:]
     fake.items[3]["predictions"] = []
@@ -115,7 +115,7 @@ def test_a_push_that_was_cut_off_is_completed(run, fake, studio):
     assert len({each["data"]["umc_id"] for each in fake.items}) == 30
 
 
-def test_another_version_brings_another_order_and_takes_the_old_one_away(run, fake, studio):
+def test_a_new_model_version_replaces_the_old_predictions(run, fake, studio):
     bridge.push(run, studio)
     before = order(fake, read_published(run.storage).version)
     publish(run, 1)
@@ -128,35 +128,35 @@ def test_another_version_brings_another_order_and_takes_the_old_one_away(run, fa
     assert after != before
 
 
-def test_before_the_first_round_is_learned_from_there_are_no_predictions(run, fake, studio):
+def test_without_a_published_ensemble_there_are_no_predictions(run, fake, studio):
     Path(run.storage.path("published.json")).unlink()
     assert bridge.push(run, studio) == 30
     assert {len(each["predictions"]) for each in fake.items} == {0}
     bridge.connect(run, studio, ENDPOINT, TOKEN)
 
 
-def test_answers_skips_and_times_come_back_once(run, fake, studio):
+def test_answers_skips_and_times_are_pulled_once(run, fake, studio):
     bridge.push(run, studio)
     first, second = (fake.items[i]["data"]["umc_id"] for i in (0, 1))
     fake.annotate(first, "good", person=1)
     fake.annotate(first, None, person=2)
     fake.annotate(second, "bad", person={"id": 2, "email": "x@example.com"})
     assert (bridge.pull(run, studio), bridge.pull(run, studio)) == (3, 0)
-    found = {
+    answers = {
         (f"{each.campaign}/{each.task}/{each.sample_id}", each.annotator): each
         for each in run.store.answers("tiny")
     }
-    said = {key: (each.label, each.seconds) for key, each in found.items()}
-    assert said == {
+    labels = {key: (each.label, each.seconds) for key, each in answers.items()}
+    assert labels == {
         (first, "label-studio-1"): ("good", 3.25),
         (first, "label-studio-2"): (None, 3.25),
         (second, "label-studio-2"): ("bad", 3.25),
     }
-    assert found[first, "label-studio-2"].reason == "skipped in Label Studio"
+    assert answers[first, "label-studio-2"].reason == "skipped in Label Studio"
     assert run.store.progress("tiny", 2) == (1, 30)
 
 
-def test_an_answer_that_is_changed_replaces_the_first(run, fake, studio):
+def test_a_changed_answer_replaces_the_first(run, fake, studio):
     bridge.push(run, studio)
     item = fake.items[0]
     annotation = fake.annotate(item["data"]["umc_id"], "good")
@@ -167,7 +167,7 @@ def test_an_answer_that_is_changed_replaces_the_first(run, fake, studio):
     assert [each.label for each in run.store.answers("tiny")] == ["bad"]
 
 
-def test_an_answer_that_is_none_of_the_choices_spoils_no_other(run, fake, studio):
+def test_an_invalid_answer_does_not_affect_others(run, fake, studio):
     bridge.push(run, studio)
     fake.annotate(fake.items[0]["data"]["umc_id"], "ugly")
     fake.annotate(fake.items[1]["data"]["umc_id"], "good")
@@ -175,7 +175,7 @@ def test_an_answer_that_is_none_of_the_choices_spoils_no_other(run, fake, studio
     assert bridge.pull(run, studio) == 1
 
 
-def test_the_endpoint_is_registered_once_and_only_the_webhook_with_a_secret_stays(
+def test_connecting_twice_registers_once_and_keeps_only_the_webhook_with_a_secret(
     run, fake, studio
 ):
     bridge.push(run, studio)
@@ -191,7 +191,7 @@ def test_the_endpoint_is_registered_once_and_only_the_webhook_with_a_secret_stay
     assert len(fake.hooks) == 2
 
 
-def test_a_note_is_a_reason_to_look_at_once(run, fake, studio):
+def test_a_notification_triggers_a_pull(run, fake, studio):
     bridge.push(run, studio)
     waited = []
 
@@ -201,5 +201,5 @@ def test_a_note_is_a_reason_to_look_at_once(run, fake, studio):
             fake.annotate(fake.items[0]["data"]["umc_id"], "good")
             run.storage.write_json("labelstudio/changed/1.json", {})
 
-    found = list(bridge.sync(run, studio, lambda: len(waited) == 6, wait))
-    assert found == [0, 1]  # at the start, and after the note; not six times
+    pulled = list(bridge.sync(run, studio, lambda: len(waited) == 6, wait))
+    assert pulled == [0, 1]  # at the start and after the notification, not six times

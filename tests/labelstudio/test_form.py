@@ -1,4 +1,4 @@
-"""Labeling forms, answers in Label Studio's words, and how uncertainty becomes an order."""
+"""Labeling forms, annotation results, and the scaling of urgency."""
 
 import pytest
 
@@ -15,13 +15,13 @@ RECORDED = """<View>
 </View>"""
 
 
-def test_a_form_that_we_write_is_one_that_we_read():
+def test_a_written_form_can_be_read():
     labels = ('a "quoted" <one>', "b & c", "ü")
     for column in ("text", "image"):
         assert Form.read(form_xml(column, labels)) == Form("label", column, column, column, labels)
 
 
-def test_a_form_that_a_person_wrote_is_read():
+def test_a_form_written_by_hand_can_be_read():
     form = Form.read(RECORDED)
     assert form == Form("sentiment", "t", "text", "body", ("good", "bad"))
     (result,) = form.result("good")
@@ -44,12 +44,12 @@ def test_a_form_that_a_person_wrote_is_read():
         "<View>" * 20_000,
     ],
 )
-def test_another_form_is_an_error(xml):
+def test_an_unsupported_form_is_an_error(xml):
     with pytest.raises(DataError, match="form"):
         Form.read(xml)
 
 
-def test_an_answer_of_another_form_is_an_error_and_an_empty_one_is_none():
+def test_an_answer_to_another_form_is_an_error_and_an_empty_one_is_none():
     form = Form.read(RECORDED)
     assert form.label([]) is None
     assert form.label([{"from_name": "other", "value": {"choices": ["x"]}}]) is None
@@ -70,12 +70,12 @@ def test_an_answer_of_another_form_is_an_error_and_an_empty_one_is_none():
         ("score", -3.0, 3.0),
     ],
 )
-def test_each_acquisition_is_scaled_from_sure_to_unsure(acquisition, sure, unsure):
-    found = [urgency(each, acquisition, 4, 3) for each in (sure, (sure + unsure) / 2, unsure)]
-    assert found == pytest.approx([0, 0.5, 1])
+def test_urgency_scales_each_acquisition_to_0_1(acquisition, sure, unsure):
+    scaled = [urgency(each, acquisition, 4, 3) for each in (sure, (sure + unsure) / 2, unsure)]
+    assert scaled == pytest.approx([0, 0.5, 1])
 
 
-def test_times_and_projects_are_read_as_they_come():
+def test_timestamps_and_project_ids_are_parsed():
     assert seconds_since_1970("1970-01-02T00:00:01.5Z") == 86401.5
     assert [project_id(each) for each in ("2.1795319432", 2, {"id": 2})] == ["2"] * 3
     for bad in ("../etc", None, {}, [], ""):

@@ -15,14 +15,14 @@ HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 def add_account(store, role):
-    """Add an account named like its role; its password is hashed cheaply, and only once."""
-    known = {"name": role, "role": role, "password": HASH, "active": True, "created_at": 0.0}
+    """Add an account named like its role, with a precomputed cheap password hash."""
+    row = {"name": role, "role": role, "password": HASH, "active": True, "created_at": 0.0}
     with store.writing() as connection:
-        connection.execute(insert(ACCOUNTS), known)
+        connection.execute(insert(ACCOUNTS), row)
 
 
 class World:
-    """A site with an account of each role, named like it."""
+    """A site with one account per role, named like the role."""
 
     def __init__(self, folder, votes=1, **annotation):
         self.run = ask(write_world(folder, **annotation), votes)
@@ -32,10 +32,10 @@ class World:
         self.tokens = {}
         for role in ("annotator", "reviewer", "admin"):
             add_account(self.store, role)
-            self.tokens[role] = self.site.accounts.open(role, "token")
+            self.tokens[role] = self.site.accounts.create_key(role, "token")
 
     def client(self, role=None):
-        """Return a program of a role, or a stranger."""
+        """Return an API client with a role's token, or an anonymous one."""
         headers = {} if role is None else {"authorization": f"Bearer {self.tokens[role]}"}
         return TestClient(self.app, headers=headers, raise_server_exceptions=False)
 
@@ -49,7 +49,7 @@ def world(tmp_path):
 
 @pytest.fixture(scope="module")
 def still_world(tmp_path_factory):
-    """One for tests that change nothing in it that others look at."""
+    """A world shared by tests that do not change it."""
     world = World(tmp_path_factory.mktemp("still"))
     with closing(world.store):
         yield world
@@ -57,14 +57,14 @@ def still_world(tmp_path_factory):
 
 @pytest.fixture(scope="module")  # Playwright's event loop runs in this thread until it is closed
 def chromium():
-    """Debian's browser: Playwright's own cannot be had everywhere."""
-    found = shutil.which("chromium")
-    if found is None:
+    """Debian's browser, because Playwright's own is not available everywhere."""
+    path = shutil.which("chromium")
+    if path is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()

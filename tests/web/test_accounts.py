@@ -7,7 +7,7 @@ from tests.web.worlds import PASSWORD
 from umc_ray.annotation.schema import ACCOUNTS, KEYS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.errors import StoreError
-from umc_ray.web.accounts import FRESH_S, SESSION_S, Account, Accounts, Person
+from umc_ray.web.accounts import CACHE_S, SESSION_S, Account, Accounts, Person
 
 
 @pytest.fixture
@@ -19,23 +19,23 @@ def accounts(tmp_path, clock):
         yield accounts
 
 
-def test_a_session_is_opened_by_the_password_and_ends_by_itself(accounts, clock):
+def test_a_session_starts_with_the_password_and_expires(accounts, clock):
     key = accounts.log_in("ada", PASSWORD)
-    assert accounts.person(key, "session") == Person("ada", "admin")
-    assert accounts.person(key, "token") is accounts.person("nobody's", "session") is None
+    assert accounts.find_person(key, "session") == Person("ada", "admin")
+    assert accounts.find_person(key, "token") is accounts.find_person("nobody's", "session") is None
     clock.now += SESSION_S + 1
-    assert accounts.person(key, "session") is None
+    assert accounts.find_person(key, "session") is None
 
 
 @pytest.mark.parametrize(
     ("name", "password"),
     [("ada", "wrong"), ("eve", PASSWORD), ("ada\0", PASSWORD), ("ada", ""), ("ada", "x" * 10**6)],
 )
-def test_nobody_logs_in_with_another_name_or_password(accounts, name, password):
+def test_a_wrong_name_or_password_does_not_log_in(accounts, name, password):
     assert accounts.log_in(name, password) is None
 
 
-def test_roles_include_those_below():
+def test_a_role_has_the_permissions_of_lower_roles():
     may = {
         role: [Person("x", role).may(r) for r in ("annotator", "reviewer", "admin")]
         for role in ("annotator", "reviewer", "admin")
@@ -47,63 +47,66 @@ def test_roles_include_those_below():
     }
 
 
-def test_an_ended_account_has_no_keys_and_cannot_log_in(accounts):
-    keys = [accounts.log_in("bob", PASSWORD), accounts.open("bob", "token")]
+def test_a_deactivated_account_has_no_keys_and_cannot_log_in(accounts):
+    keys = [accounts.log_in("bob", PASSWORD), accounts.create_key("bob", "token")]
     accounts.change("bob", "annotator", active=False)
     accounts.change("bob", "annotator", active=True)
-    assert [accounts.person(keys[0], "session"), accounts.person(keys[1], "token")] == [None, None]
+    assert [accounts.find_person(keys[0], "session"), accounts.find_person(keys[1], "token")] == [
+        None,
+        None,
+    ]
     accounts.change("bob", "annotator", active=False)
     assert accounts.log_in("bob", PASSWORD) is None
     assert accounts.all() == [Account("ada", "admin", True), Account("bob", "annotator", False)]
 
 
-def test_another_password_ends_what_the_old_one_opened(accounts):
+def test_a_new_password_revokes_existing_keys(accounts):
     key = accounts.log_in("bob", PASSWORD)
     accounts.set_password("bob", "another horse")
-    assert accounts.person(key, "session") is accounts.log_in("bob", PASSWORD) is None
+    assert accounts.find_person(key, "session") is accounts.log_in("bob", PASSWORD) is None
     assert accounts.log_in("bob", "another horse") is not None
 
 
-def test_a_closed_session_is_nobodys(accounts):
+def test_a_revoked_session_has_no_owner(accounts):
     key = accounts.log_in("bob", PASSWORD)
-    accounts.close(key)
-    assert accounts.person(key, "session") is None
+    accounts.revoke_key(key)
+    assert accounts.find_person(key, "session") is None
 
 
-def test_a_key_is_remembered_for_a_moment_and_not_beyond_its_end_here(accounts, clock):
-    key, elsewhere = accounts.open("bob", "token"), Accounts(accounts._store)
-    assert accounts.seen(key, "token") is None
-    bob = elsewhere.person(key, "token") and accounts.person(key, "token")
-    assert accounts.seen(key, "token") == elsewhere.seen(key, "token") == bob
-    assert accounts.seen(key, "session") is None
+def test_keys_are_cached_briefly_and_revocation_clears_the_cache(accounts, clock):
+    key, elsewhere = accounts.create_key("bob", "token"), Accounts(accounts._store)
+    assert accounts.cached_person(key, "token") is None
+    bob = elsewhere.find_person(key, "token") and accounts.find_person(key, "token")
+    assert accounts.cached_person(key, "token") == elsewhere.cached_person(key, "token") == bob
+    assert accounts.cached_person(key, "session") is None
     accounts.change("bob", "annotator", active=False)
-    assert accounts.seen(key, "token") is None
-    clock.now += FRESH_S
-    assert elsewhere.seen(key, "token") is elsewhere.person(key, "token") is None
+    assert accounts.cached_person(key, "token") is None
+    clock.now += CACHE_S
+    assert elsewhere.cached_person(key, "token") is elsewhere.find_person(key, "token") is None
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda a: a.add("ada", "admin", PASSWORD), "there is an account ada already"),
-        (lambda a: a.add("<b>", "admin", PASSWORD), "cannot be a name"),
-        (lambda a: a.add("eve ", "admin", PASSWORD), "cannot be a name"),
-        (lambda a: a.add("eve", "admin", "short"), "a password needs 10 to 1000"),
+        (lambda a: a.add("ada", "admin", PASSWORD), "account ada already exists"),
+        (lambda a: a.add("<b>", "admin", PASSWORD), "is not a valid name"),
+        (lambda a: a.add("eve ", "admin", PASSWORD), "is not a valid name"),
+        (lambda a: a.add("eve", "admin", "short"), "a password must have 10 to 1000"),
         (lambda a: a.change("eve", "admin", True), "there is no account eve"),
         (lambda a: a.set_password("eve", PASSWORD), "there is no account eve"),
-        (lambda a: a.change("ada", "annotator", True), "ada is the last admin"),
-        (lambda a: a.change("ada", "admin", False), "ada is the last admin"),
+        (lambda a: a.change("ada", "annotator", True), "ada is the last active admin"),
+        (lambda a: a.change("ada", "admin", False), "ada is the last active admin"),
     ],
 )
-def test_what_cannot_be_is_refused_and_changes_nothing(accounts, change, said):
+def test_an_invalid_change_is_rejected_and_changes_nothing(accounts, change, message):
     before = accounts.all()
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=message):
         change(accounts)
     assert accounts.all() == before
 
 
 def test_the_database_holds_neither_passwords_nor_keys(accounts):
-    keys = {accounts.log_in("ada", PASSWORD), accounts.open("bob", "token")}
+    keys = {accounts.log_in("ada", PASSWORD), accounts.create_key("bob", "token")}
     with accounts._store.readers.connect() as connection:
         stored = str(connection.execute(select(ACCOUNTS)).all())
         stored += str(connection.execute(select(KEYS)).all())

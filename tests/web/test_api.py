@@ -24,18 +24,16 @@ def client(world):
     return world.client("annotator")
 
 
-def test_an_answer_is_on_disk_when_it_is_acknowledged_and_once_however_often_it_is_sent(
-    world, client
-):
-    said = {"seconds": 1.5, "seen": True, "guideline": "v1", "reason": None}
+def test_an_acknowledged_answer_is_stored_once_despite_retries(world, client):
+    fields = {"seconds": 1.5, "seen": True, "guideline": "v1", "reason": None}
     for _ in range(3):
-        assert label(client, 0, **said).json() == {"saved": 1}
+        assert label(client, 0, **fields).json() == {"saved": 1}
     (kept,) = world.store.answers("tiny")
     assert (kept.sample_id, kept.label, kept.annotator) == (ids(TEXT, 2)[0], "good", "annotator")
     assert (kept.seconds, kept.seen, kept.guideline) == (1.5, True, "v1")
 
 
-def test_one_key_cannot_mean_two_things_and_people_do_not_share_keys(world, client):
+def test_a_client_key_is_unique_per_action_and_person(world, client):
     assert label(client, 0, key=KEY).status_code == 200
     assert label(client, 0, "bad", key=KEY).status_code == 409
     assert label(world.client("admin"), 1, key=KEY).status_code == 200
@@ -59,7 +57,7 @@ def test_one_key_cannot_mean_two_things_and_people_do_not_share_keys(world, clie
         ({"samples": [{**sample(0), "round": 1}]}, 409),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_reason_and_nothing_is_kept(still_world, changes, status):
+def test_an_invalid_answer_is_rejected_with_a_reason_and_not_stored(still_world, changes, status):
     body = {"client_key": KEY, "samples": [sample(0)], "label": "good", **changes}
     json_type = {"content-type": "application/json"}
     client = still_world.client("annotator")
@@ -68,7 +66,7 @@ def test_what_cannot_be_is_refused_with_a_reason_and_nothing_is_kept(still_world
     assert still_world.store.answers("tiny") == []
 
 
-def test_a_program_leases_answers_and_takes_back(world, client):
+def test_a_client_can_lease_answer_and_undo(world, client):
     first, second = client.get("/api/questions?n=2").json()
     assert first["sample"] == sample(0)
     assert first["labels"] == CLASSES["mood"]
@@ -83,7 +81,7 @@ def test_a_program_leases_answers_and_takes_back(world, client):
     assert client.post("/api/undo", json={"client_key": "undo-00000002"}).json() == {"samples": []}
 
 
-def test_a_group_is_answered_and_taken_back_as_one(world, client):
+def test_a_group_is_answered_and_undone_as_a_whole(world, client):
     group = [sample(i) for i in (2, 3, 5)]
     body = {"client_key": KEY, "samples": group, "label": "bad", "bulk": "2-mood-0"}
     for _ in range(2):
@@ -93,14 +91,14 @@ def test_a_group_is_answered_and_taken_back_as_one(world, client):
     assert sorted(each["sample_id"] for each in undone) == [each["sample_id"] for each in group]
 
 
-def test_a_used_answer_stays(world, client):
+def test_an_answer_of_a_closed_round_cannot_be_undone(world, client):
     label(client, 0)
     world.store.close_round("tiny", 2)
     refused = client.post("/api/undo", json={"client_key": "undo-00000001"})
     assert (refused.status_code, "round 2 is closed" in refused.json()["detail"]) == (409, True)
 
 
-def test_remarks_and_decisions_are_kept_beside_the_answers(world, client):
+def test_remarks_and_decisions_are_stored_separately_from_answers(world, client):
     remark = {"client_key": KEY, "sample": sample(0), "kind": "flag", "text": XSS}
     for _ in range(2):
         assert client.post("/api/remarks", json=remark).status_code == 204
@@ -123,7 +121,7 @@ BATCH = {
 }
 
 
-def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client):
+def test_a_batch_is_submitted_labeled_and_exported(world, client):
     reviewer = world.client("reviewer")
     first = reviewer.post("/api/batches/mails", json=BATCH).json()
     assert first["new"] == 3
@@ -145,7 +143,7 @@ def test_a_batch_comes_in_beside_the_rounds_and_its_labels_go_out(world, client)
     )
 
 
-def test_a_batch_can_name_samples_of_the_pool(world):
+def test_a_batch_can_refer_to_samples_in_the_pool(world):
     reviewer = world.client("reviewer")
     here = {"task": "digits", "domain": "scans"}
     known = {**here, "samples": [{"sample_id": str(ids(PICTURES, 1)[0])}]}
@@ -167,7 +165,7 @@ def test_a_batch_can_name_samples_of_the_pool(world):
         [{"text": "a", "probabilities": {"bad": 2}}],
     ],
 )
-def test_a_batch_that_cannot_be_asked_is_refused_whole(still_world, samples):
+def test_a_batch_with_an_invalid_sample_is_rejected_completely(still_world, samples):
     body = {"task": "mood", "domain": "posts", "samples": [{"text": "ok"}, *samples]}
     reviewer = still_world.client("reviewer")
     assert reviewer.post("/api/batches/bad", json=body).status_code == 422
@@ -180,7 +178,7 @@ def without_time(answers):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
-def test_labels_go_out_and_come_back_in_as_they_were(world, format, tmp_path):
+def test_exported_labels_can_be_imported_unchanged(world, format, tmp_path):
     world.store.record(
         [
             answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5),
@@ -194,20 +192,20 @@ def test_labels_go_out_and_come_back_in_as_they_were(world, format, tmp_path):
     other = World(tmp_path / "other")
     admin = other.client("admin")
     for new in (3, 0):
-        taken = admin.post(f"/api/labels?format={format}", content=content)
-        assert taken.json() == {"read": 3, "new": new}
+        response = admin.post(f"/api/labels?format={format}", content=content)
+        assert response.json() == {"read": 3, "new": new}
     assert without_time(other.store.answers("tiny")) == without_time(world.store.answers("tiny"))
     other.store.close()
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
 @pytest.mark.parametrize("content", [b"\xff", b"{}", b"[1]", b'{"votes": 1}', b"[[[", b"null"])
-def test_files_of_another_form_are_refused(still_world, format, content):
-    taken = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
-    assert (taken.status_code, list(taken.json())) == (422, ["detail"])
+def test_files_in_another_format_are_rejected(still_world, format, content):
+    response = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
+    assert (response.status_code, list(response.json())) == (422, ["detail"])
 
 
-def test_label_studio_tasks_have_its_form(world):
+def test_the_label_studio_export_has_its_task_format(world):
     world.store.record([answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5)], ["a"])
     tasks = world.client("reviewer").get("/api/labels?format=label_studio").json()
     (task,) = [task for task in tasks if task["annotations"]]

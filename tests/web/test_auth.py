@@ -4,9 +4,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
-from umc_ray.web import api, exchange, pages
-from umc_ray.web import auth as guard
-from umc_ray.web import auth_pages as office
+from umc_ray.web import api, auth, auth_pages, exchange, pages
 from umc_ray.web.auth import COOKIE, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
@@ -14,21 +12,23 @@ ROLES = ["annotator", "reviewer", "admin"]
 OPEN = {("GET", "/login"), ("POST", "/login")}
 ROUTES = sorted(
     (method, route.path, route)
-    for module in (api, exchange, office, pages)
+    for module in (api, exchange, auth_pages, pages)
     for route in module.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods
 )
 
 
-def needed(route):
-    """Name the role that a route's guard asks for."""
+def required_role(route):
+    """Return the role that a route requires."""
     names = [each.call.__name__ for each in route.dependant.dependencies]
-    return next((name.removeprefix("needs_") for name in names if name.startswith("needs_")), None)
+    return next(
+        (name.removeprefix("require_") for name in names if name.startswith("require_")), None
+    )
 
 
-def test_all_routes_but_the_login_are_guarded_and_there_are_no_others(still_world):
-    assert {(m, path) for m, path, route in ROUTES if needed(route) is None} == OPEN
+def test_all_routes_except_login_require_a_role(still_world):
+    assert {(m, path) for m, path, route in ROUTES if required_role(route) is None} == OPEN
     paths = {route.path for route in still_world.app.routes if hasattr(route, "path")}
     assert paths - {path for _, path, _ in ROUTES} == {"/static"}
 
@@ -38,25 +38,27 @@ def test_all_routes_but_the_login_are_guarded_and_there_are_no_others(still_worl
     [each for each in ROUTES if each[:2] not in OPEN],
     ids=[f"{m} {path}" for m, path, _ in ROUTES if (m, path) not in OPEN],
 )
-def test_strangers_and_lower_roles_are_refused_everywhere(still_world, method, path, route):
+def test_anonymous_users_and_lower_roles_are_rejected_on_every_route(
+    still_world, method, path, route
+):
     url = re.sub(r"{\w+}", "1", path)
     assert still_world.client().request(method, url).status_code == 401
     forged = {"authorization": "Bearer x", "cookie": f"{COOKIE}=x"}
     assert still_world.client().request(method, url, headers=forged).status_code == 401
-    for role in ROLES[: ROLES.index(needed(route))]:
+    for role in ROLES[: ROLES.index(required_role(route))]:
         assert still_world.client(role).request(method, url).status_code == 403
 
 
 @pytest.fixture
 def session(world):
-    """Return a browser that has logged in as an annotator, and its CSRF token."""
+    """Return a client with an annotator's session, and its CSRF token."""
     client = world.client()
     fields = {"name": "annotator", "password": PASSWORD}
     assert client.post("/login", data=fields, follow_redirects=False).status_code == 303
     return client, csrf_token(client.cookies[COOKIE])
 
 
-def test_a_session_changes_things_only_from_its_own_pages(world, session):
+def test_write_requests_of_a_session_need_its_csrf_token(world, session):
     client, token = session
     assert client.get("/api/progress").status_code == 200
     assert client.post("/api/heartbeat").status_code == 403
@@ -67,7 +69,7 @@ def test_a_session_changes_things_only_from_its_own_pages(world, session):
     assert client.get("/api/progress").status_code == 401
 
 
-def test_logging_out_gives_the_screen_back(world, session):
+def test_logging_out_releases_leases(world, session):
     client, token = session
     held = client.get("/api/questions?n=3").json()
     assert world.client("admin").get("/api/questions?n=3").json() != held
@@ -75,7 +77,7 @@ def test_logging_out_gives_the_screen_back(world, session):
     assert world.client("reviewer").get("/api/questions?n=3").json() == held
 
 
-def test_the_session_cookie_is_out_of_reach_of_scripts_and_of_plain_http(world):
+def test_the_session_cookie_is_httponly_and_secure(world):
     login = {"data": {"name": "admin", "password": PASSWORD}, "follow_redirects": False}
     assert "HttpOnly" in world.client().post("/login", **login).headers["set-cookie"]
     answer = world.client().post("https://testserver/login", **login)
@@ -92,7 +94,7 @@ def test_the_session_cookie_is_out_of_reach_of_scripts_and_of_plain_http(world):
         ("/x\r\nset-cookie: a=b", "/"),
     ],
 )
-def test_who_logs_in_stays_here(still_world, path, target):
+def test_login_redirects_only_to_local_paths(still_world, path, target):
     fields = {"name": "admin", "password": PASSWORD, "next": path}
     answer = still_world.client().post("/login", data=fields, follow_redirects=False)
     assert answer.headers["location"] == target
@@ -101,12 +103,12 @@ def test_who_logs_in_stays_here(still_world, path, target):
 @pytest.mark.parametrize(
     "headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
 )
-def test_another_site_cannot_log_a_browser_in(still_world, headers):
+def test_login_from_another_site_is_rejected(still_world, headers):
     fields = {"name": "admin", "password": PASSWORD}
     assert still_world.client().post("/login", data=fields, headers=headers).status_code == 403
 
 
-def test_guessing_is_slowed_down_even_with_the_right_password_at_the_end(world):
+def test_too_many_failed_logins_block_even_the_right_password(world):
     client = world.client()
     codes = [
         client.post("/login", data={"name": "admin", "password": f"guess {i}"}).status_code
@@ -118,9 +120,9 @@ def test_guessing_is_slowed_down_even_with_the_right_password_at_the_end(world):
     assert int(last.headers["retry-after"]) > 0
 
 
-def test_failures_are_forgotten_after_their_window_and_beyond_the_memory(monkeypatch):
+def test_failures_expire_and_the_oldest_keys_are_evicted(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(auth.time, "monotonic", lambda: now[0])
     throttle = Throttle(limit=2, window_s=10, keys=2)
     throttle.failed("a")
     assert throttle.wait_s("a") == 0
@@ -136,14 +138,14 @@ def test_failures_are_forgotten_after_their_window_and_beyond_the_memory(monkeyp
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/static/page.js", "/nothing", "/api/progress"])
-def test_every_answer_lets_browsers_run_nothing_but_our_own(still_world, path):
+def test_every_response_has_the_security_headers(still_world, path):
     for role in (None, "admin"):
         headers = still_world.client(role).get(path).headers
         assert {name: headers.get(name) for name in HEADERS} == HEADERS
         assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_a_body_that_would_fill_the_memory_is_refused(still_world):
+def test_a_body_that_is_too_large_is_rejected(still_world):
     client = still_world.client("admin")
     big = b"x" * 20_000_001
     assert client.post("/api/labels", content=big).status_code == 413
@@ -159,14 +161,14 @@ def test_nothing_outside_the_static_files_is_served(still_world, path):
     assert still_world.client().get(path).status_code == 404
 
 
-def test_a_form_of_too_many_fields_is_refused(still_world):
+def test_a_form_with_too_many_fields_is_rejected(still_world):
     fields = {f"field{i}": "x" for i in range(51)}
     answer = still_world.client().post("/login", data=fields)
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd", "%2e%2e", str(2**70), "1.5", "x"])
-def test_images_are_named_by_samples_that_were_asked_about(still_world, name):
+def test_only_images_of_samples_with_a_question_are_served(still_world, name):
     client = still_world.client("annotator")
     assert client.get(f"/images/digits/{name}").status_code in (404, 422)
     assert client.get("/images/digits/77").status_code == 409

@@ -44,7 +44,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture
 def hostile(world):
-    """One in which everything that others write is an attack."""
+    """A world in which all user content is an injection attempt."""
     first, second = ids(TEXT, 2)[:2]
     votes = [answer(first, f"{XSS}1", "good", reason=XSS), answer(second, XSS, None, reason=XSS)]
     world.store.record(votes, ["a", "b"])
@@ -54,15 +54,15 @@ def hostile(world):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_nothing_that_others_wrote_becomes_markup(hostile, path):
+def test_user_content_never_becomes_markup(hostile, path):
     html = hostile.client("admin").get(path).text
-    found = Tags(html)
-    assert found.tags <= set(TAGS)
-    assert found.active == []
-    assert set(found.scripts) <= {"/static/page.js"}
+    page = Tags(html)
+    assert page.tags <= set(TAGS)
+    assert page.active == []
+    assert set(page.scripts) <= {"/static/page.js"}
 
 
-def test_what_others_wrote_is_shown(hostile):
+def test_user_content_is_shown_escaped(hostile):
     client = hostile.client("admin")
     for path in ("/items?n=50", "/review/items", "/admin"):
         assert "&lt;script&gt;window.hit=1" in client.get(path).text
@@ -72,38 +72,34 @@ def articles(html):
     return [f"<article{piece}" for piece in html.split("<article")[1:]]
 
 
-def test_of_a_blind_sample_the_page_gets_nothing_that_the_models_think(world):
-    found = articles(world.client("admin").get("/items?n=50").text)
-    assert len(found) == 50
-    hide_prediction = [each for each in found if str(ids(TEXT, 2)[-1]) in each]
-    assert len(hide_prediction) == 1
-    assert not re.search(
-        "%|Labeled before|specialist|measure accuracy|suggested", hide_prediction[0]
-    )
-    assert len([each for each in found if "What each specialist says" in each]) == 49
+def test_a_hidden_prediction_never_reaches_the_page(world):
+    shown = articles(world.client("admin").get("/items?n=50").text)
+    assert len(shown) == 50
+    hidden = [each for each in shown if str(ids(TEXT, 2)[-1]) in each]
+    assert len(hidden) == 1
+    assert not re.search("%|Similar labeled|specialist|measure accuracy|suggested", hidden[0])
+    assert len([each for each in shown if "Predictions by specialist" in each]) == 49
 
 
-@pytest.mark.parametrize("world_of", ["show", "after_first_choice", "hidden"])
-def test_suggestions_are_shown_as_configured(tmp_path, world_of):
-    world = World(tmp_path, suggestion=world_of)
+@pytest.mark.parametrize("suggestion", ["show", "after_first_choice", "hidden"])
+def test_suggestions_are_shown_as_configured(tmp_path, suggestion):
+    world = World(tmp_path, suggestion=suggestion)
     first = articles(world.client("admin").get("/items?n=1").text)[0]
-    assert f'data-mode="{world_of}"' in first
-    assert ("75 %" in first) == (world_of != "hidden")
+    assert f'data-mode="{suggestion}"' in first
+    assert ("75%" in first) == (suggestion != "hidden")
     world.store.close()
 
 
-def test_neighbours_are_the_nearest_of_the_two_likeliest_classes(world):
+def test_neighbors_are_the_nearest_of_the_two_most_probable_classes(world):
     question = world.store.question(("tiny", "mood", ids(TEXT, 2)[0]))
-    near = world.site.similar.neighbours(question)
+    near = world.site.similar.neighbors(question)
     assert [each.label for each in near] == ["bad", "bad", "good", "good"]
     assert {each.question.sample_id for each in near} <= set(ids(TEXT, 1))
-    hide_prediction = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
-    assert (
-        world.site.similar.neighbours(hide_prediction) == []
-    )  # of the first round: nothing was labeled
+    first_round = world.store.question(("tiny", "mood", ids(TEXT, 1)[0]))
+    assert world.site.similar.neighbors(first_round) == []  # nothing was labeled before
 
 
-def test_groups_hold_each_sample_once_and_no_audits(world):
+def test_groups_contain_each_sample_once_and_no_audit_samples(world):
     groups = world.site.similar.groups(2)
     keys = [key for group in groups for key in group.keys]
     expected = [
@@ -114,13 +110,13 @@ def test_groups_hold_each_sample_once_and_no_audits(world):
     assert sorted(keys) == sorted(expected)
 
 
-def test_groups_come_the_tightest_first_and_without_what_is_answered(world):
+def test_the_tightest_group_comes_first_without_answered_samples(world):
     client = world.client("annotator")
     first = world.site.similar.groups(2)[0]
-    taken = [
+    answered = [
         answer(first.keys[0][2], "x", "good", domain_key=TEXT if first.task == "mood" else PICTURES)
     ]
-    world.store.record(taken, ["a"])
+    world.store.record(answered, ["a"])
     html = client.get("/groups/next").text
     assert f'data-bulk="{first.name}"' in html
     shown = re.findall(r'<input type="checkbox"[^>]*data-sample="(\d+)"', html)
@@ -129,7 +125,7 @@ def test_groups_come_the_tightest_first_and_without_what_is_answered(world):
     assert client.get("/groups/next", params={"after": names}).text.strip() == ""
 
 
-def test_reviewers_see_votes_without_names(hostile):
+def test_reviewers_see_answers_without_names(hostile):
     html = hostile.client("reviewer").get("/review/items").text
     assert len(articles(html)) == 1
     assert "Person 1" in html
@@ -151,7 +147,7 @@ def picture(kind, size=(4, 4)):
 
 
 @pytest.mark.parametrize(("kind", "sent"), [("JPEG", "jpeg"), ("GIF", "gif"), ("TIFF", "png")])
-def test_images_that_browsers_do_not_show_are_redrawn(kind, sent):
+def test_images_that_browsers_cannot_show_are_converted_to_png(kind, sent):
     content, media_type = web_image(picture(kind), 100)
     assert media_type == f"image/{sent}"
     assert Image.open(io.BytesIO(content)).format == sent.upper()
@@ -160,32 +156,32 @@ def test_images_that_browsers_do_not_show_are_redrawn(kind, sent):
 @pytest.mark.parametrize(
     "content", [b"", b"<svg onload=alert(1)>", b"\x89PNG broken", picture("PNG", (11, 10))]
 )
-def test_what_is_no_image_or_a_huge_one_is_refused(content):
+def test_invalid_and_huge_images_are_rejected(content):
     with pytest.raises(DataError, match="image"):
         web_image(content, 100)
 
 
-def test_guidelines_are_formatted_and_hold_no_active_markup(tmp_path):
+def test_guidelines_are_rendered_without_active_content(tmp_path):
     path = tmp_path / "guide.md"
     path.write_text(
         "# Mood\n\n- **good** <b onclick=x>\n\n[a](javascript:x) ![b](http://x/y.png)\n"
     )
-    found = read_guidelines(str(path))
-    tags = Tags(found.html)
+    guidelines = read_guidelines(str(path))
+    tags = Tags(guidelines.html)
     assert {"h1", "li", "strong"} <= tags.tags
     assert not {"b", "img"} & tags.tags
-    assert tags.active == ["http://x/y.png"]  # an image of elsewhere is a link
+    assert tags.active == ["http://x/y.png"]  # an external image becomes a link
     path.write_text("# Changed")
-    assert read_guidelines(str(path)).version not in (None, found.version)
+    assert read_guidelines(str(path)).version not in (None, guidelines.version)
     with pytest.raises(ConfigError, match=r"annotation\.guidelines .*none\.md"):
         read_guidelines(str(tmp_path / "none.md"))
 
 
-def test_the_page_is_for_campaigns_that_ask_on_it(world):
+def test_the_page_needs_the_web_backend(world):
     config = world.run.config
     other = config.annotation.model_copy(update={"backend": "sheet"})
     run = type(world.run)(config.model_copy(update={"annotation": other}))
-    with pytest.raises(ConfigError, match="is sheet: only web"):
+    with pytest.raises(ConfigError, match="is sheet: set it to web"):
         Site(run)
 
 
@@ -193,23 +189,23 @@ def admin_post(world, **fields):
     return world.client("admin").post("/admin/accounts", data=fields)
 
 
-def test_admins_add_change_and_end_accounts(world):
+def test_admins_add_change_and_deactivate_accounts(world):
     page = admin_post(world, do="add", name="new", role="reviewer")
     password = re.search(r"<code>(.+?)</code>", page.text)[1]
     assert world.site.accounts.log_in("new", password) is not None
     token = re.search(r"<code>(.+?)</code>", admin_post(world, do="token", name="new").text)[1]
-    assert world.site.accounts.person(token, "token").role == "reviewer"
+    assert world.site.accounts.find_person(token, "token").role == "reviewer"
     admin_post(world, do="change", name="new", role="annotator")
-    assert world.site.accounts.person(token, "token").role == "annotator"
+    assert world.site.accounts.find_person(token, "token").role == "annotator"
     admin_post(world, do="end", name="new", role="annotator")
-    assert world.site.accounts.person(token, "token") is None
+    assert world.site.accounts.find_person(token, "token") is None
     assert admin_post(world, do="token", name="new").status_code == 409
     assert admin_post(world, do="end", name="admin", role="admin").status_code == 409
     assert admin_post(world, do="add", name="<i>", role="admin").status_code == 409
     assert admin_post(world, do="rule", name="new").status_code == 409
 
 
-def test_the_page_of_people_tells_how_far_suggestions_lead(world):
+def test_the_admin_page_shows_annotator_statistics(world):
     first = ids(TEXT, 2)
     world.store.record(
         [
@@ -226,13 +222,13 @@ def test_the_page_of_people_tells_how_far_suggestions_lead(world):
     assert ["not shown", "0% of 1", "–"] in cells
 
 
-def test_strangers_are_led_to_the_login_and_back(still_world):
+def test_anonymous_browsers_are_redirected_to_the_login_with_a_way_back(still_world):
     browser = {"accept": "text/html"}
     answered = still_world.client().get("/review?batch=a", headers=browser, follow_redirects=False)
     assert answered.headers["location"] == "/login?next=/review%3Fbatch%3Da"
 
 
-def test_below_another_path_all_links_stay_below_it(still_world):
+def test_all_links_stay_below_the_mount_path(still_world):
     outer = Starlette(routes=[Mount("/annotate", still_world.app)])
     token = still_world.tokens["admin"]
     client = TestClient(outer, headers={"authorization": f"Bearer {token}"})

@@ -1,4 +1,4 @@
-"""A campaign in its second round, made by hand: texts and scans, without Ray and training."""
+"""A handmade campaign in its second round, with texts and scans; needs no Ray and no training."""
 
 import io
 
@@ -16,12 +16,12 @@ from umc_ray.records import BATCH, LABELS, POOL, DomainKey, Part
 TEXT, PICTURES = DomainKey("mood", "posts"), DomainKey("digits", "scans")
 CLASSES = {"mood": ["bad", "good"], "digits": ["zero", "one", "neither"]}
 XSS = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`{{7*7}} javascript:hit=1"
-LABELED, ASKED = 6, {TEXT: 16, PICTURES: 80}  # samples of a domain: in the first round, and now
+LABELED, ASKED = 6, {TEXT: 16, PICTURES: 80}  # samples per domain in round 1 and in round 2
 PASSWORD = "correct horse"
 
 
 def write_world(folder, **annotation):
-    """Write a campaign that asks about texts and images; returns its run."""
+    """Write a campaign with texts and images; return its run."""
     task = {"encoder": {"kind": "pixels", "image_px": 8}}
     values = {
         "name": "tiny",
@@ -57,13 +57,13 @@ def write_world(folder, **annotation):
 
 
 def ask(run, votes=1):
-    """Ask the second round."""
+    """Submit the questions of the second round."""
     run.store.submit([question(row, 2, votes) for row in batch(2).to_pylist()])
     return run
 
 
 def ids(domain_key, number):
-    """Return ids too large for JavaScript's numbers."""
+    """Return ids that exceed the precision of JavaScript numbers."""
     first = 2**60 + (1000 if domain_key == PICTURES else 0) + (100 if number == 2 else 0)
     return list(range(first, first + (ASKED[domain_key] if number == 2 else LABELED)))
 
@@ -130,7 +130,7 @@ def answer(sample_id, annotator, label, domain_key=TEXT, number=2, **values):
 
 
 def scans():
-    """Return real scans of handwritten zeros and ones in turn, as PNG."""
+    """Yield scans of handwritten digits as PNG, alternating zeros and ones."""
     digits = load_digits()
     for pair in zip(*(digits.data[digits.target == digit] for digit in (0, 1)), strict=False):
         for inks in pair:
@@ -149,8 +149,8 @@ def _write_pool(storage, domain_key):
     part = Part("pool", domain_key, "part-00000", len(rows))
     storage.write_table(part.key("pool"), pa.Table.from_pylist(rows, schema=POOL))
     counts = dict.fromkeys(("duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
-    found = {"parts": [[part.name, part.rows]], "rows": len(rows), "fingerprint": "x"}
-    manifest = {**found, **counts, "reasons": {}, "sources": {}}
+    content = {"parts": [[part.name, part.rows]], "rows": len(rows), "fingerprint": "x"}
+    manifest = {**content, **counts, "reasons": {}, "sources": {}}
     storage.write_json(f"pool/pool/{domain_key}/manifest.json", manifest)
 
 

@@ -1,4 +1,7 @@
-"""Answers of many people at once in few transactions: a disk makes only so many a second."""
+"""Group commit: store the answers of concurrent requests in one transaction.
+
+A durable commit costs a disk flush, and a disk does only so many of them per second.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -10,56 +13,57 @@ from umc_ray.errors import StoreError
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Request:
     answers: Sequence[Answer]
     client_keys: Sequence[str]
-    kept: Future[None] = field(default_factory=Future)
+    done: Future[None] = field(default_factory=Future)
 
 
 class Recorder:
-    """Records answers in a thread of its own: each time, all that came in the meantime."""
+    """Writes answers in its own thread; each transaction takes all requests queued so far."""
 
     def __init__(self, store: AnnotationStore) -> None:
-        """Record into a store."""
+        """Write to a store."""
         self._store = store
-        self._guard = threading.Lock()
-        self._queue: list[_Waiting] = []
+        self._lock = threading.Lock()
+        self._queue: list[_Request] = []
         self._writer = ThreadPoolExecutor(1, "recorder")
 
     def record(self, answers: Sequence[Answer], client_keys: Sequence[str]) -> Future[None]:
-        """Keep answers, each client key once; when the future is done, they are on disk.
+        """Store answers, each client key once; the future completes when they are on disk.
 
-        It fails as `AnnotationStore.record` does, for all of these answers and for no others.
+        The future raises what `AnnotationStore.record` raises for these answers; other requests
+        are not affected.
         """
-        mine = _Waiting(answers, client_keys)
-        with self._guard:
+        request = _Request(answers, client_keys)
+        with self._lock:
             is_first = not self._queue
-            self._queue.append(mine)
+            self._queue.append(request)
         if is_first:
             self._writer.submit(self._write_queue)
-        return mine.kept
+        return request.done
 
     def _write_queue(self) -> None:
-        with self._guard:
-            group, self._queue = self._queue, []
-        group = [each for each in group if each.kept.set_running_or_notify_cancel()]
-        if group:
-            self._write(group)
+        with self._lock:
+            requests, self._queue = self._queue, []
+        requests = [each for each in requests if each.done.set_running_or_notify_cancel()]
+        if requests:
+            self._write(requests)
 
-    def _write(self, group: Sequence[_Waiting]) -> None:
-        """Write a group; if one of it is refused, each by itself."""
+    def _write(self, requests: Sequence[_Request]) -> None:
+        """Write requests in one transaction; if the store rejects it, write each on its own."""
         try:
             self._store.record(
-                [answer for each in group for answer in each.answers],
-                [key for each in group for key in each.client_keys],
+                [answer for request in requests for answer in request.answers],
+                [key for request in requests for key in request.client_keys],
             )
-        except Exception as error:  # whoever waits must hear of it
-            if isinstance(error, StoreError) and len(group) > 1:
-                for each in group:
-                    self._write([each])
+        except Exception as error:  # every caller must see the error
+            if isinstance(error, StoreError) and len(requests) > 1:
+                for request in requests:
+                    self._write([request])
             else:
-                for each in group:
-                    each.kept.set_exception(error)
+                for request in requests:
+                    request.done.set_exception(error)
         else:
-            for each in group:
-                each.kept.set_result(None)
+            for request in requests:
+                request.done.set_result(None)

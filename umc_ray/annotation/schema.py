@@ -1,10 +1,10 @@
-"""The tables of the annotation store, and how its database is opened.
+"""The tables of the annotation store, and the function that opens its database.
 
-questions   what people are asked, once per campaign, task and sample
-events      what people did, in order; rows are only ever added
-leases      who has which question on their screen, and until when
-accounts    who may work here, and as what
-keys        what accounts show instead of a password: sessions of browsers, tokens of programs
+questions   one row per campaign, task and sample to annotate
+events      what annotators and reviewers did, in order; append-only
+leases      which annotator holds which question, and until when
+accounts    user names, roles and password hashes
+keys        digests of browser sessions and API tokens
 """
 
 from contextlib import ExitStack
@@ -42,11 +42,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from umc_ray.annotation.migrations.upgrade import upgrade
 from umc_ray.errors import StoreError
 
-BUSY_TIMEOUT_S = 60  # for the other writers of an SQLite file, or for a free connection
-CONNECTIONS = 16  # at a time, kept open
+BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
+CONNECTIONS = 16  # size of the connection pool
 
 METADATA = MetaData()
-ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
+ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements only INTEGER keys
 
 QUESTIONS = Table(
     "questions",
@@ -63,7 +63,7 @@ QUESTIONS = Table(
     Column("payload", JSON, nullable=False),
     Column("gold", Text),
     Column("hide_prediction", Boolean, nullable=False),
-    Column("given", Integer, nullable=False, default=0),  # answers that stand
+    Column("given", Integer, nullable=False, default=0),  # number of effective answers
     Column("closed", Boolean, nullable=False, default=False),
     UniqueConstraint("campaign", "task", "sample_id", name="questions_sample"),
 )
@@ -91,12 +91,12 @@ EVENTS = Table(
     Column("client_key", Text, nullable=False),
     Column("label", Text),
     Column("reason", Text),  # of a skip or a flag; the text of a note
-    Column("seconds", Float),  # of active work, measured by the page
-    Column("held_s", Float),  # from claim to answer, measured here
-    Column("late", Boolean, nullable=False, default=False),  # its lease had run out
-    Column("guideline", Text),  # version of the guidelines on the screen
-    Column("seen", Boolean),  # the model's suggestion was on the screen
-    Column("bulk", Text),  # the group that was answered as a whole
+    Column("seconds", Float),  # active working time, measured by the page
+    Column("held_s", Float),  # from claim to answer, measured by the store
+    Column("late", Boolean, nullable=False, default=False),  # the lease had expired
+    Column("guideline", Text),  # version of the guidelines that were shown
+    Column("seen", Boolean),  # whether the model's suggestion was shown
+    Column("bulk", Text),  # name of the group that was answered as a whole
     Column("submitted_at", Float, nullable=False),  # seconds since 1970
     UniqueConstraint("client_key", name="events_client_key"),
 )
@@ -117,7 +117,7 @@ ACCOUNTS = Table(
     METADATA,
     Column("name", Text, primary_key=True),
     Column("role", Text, nullable=False),
-    Column("password", Text, nullable=False),  # its argon2 hash
+    Column("password", Text, nullable=False),  # argon2 hash
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", Float, nullable=False),
 )
@@ -125,7 +125,7 @@ ACCOUNTS = Table(
 KEYS = Table(
     "keys",
     METADATA,
-    Column("digest", Text, primary_key=True),  # the key itself is nowhere
+    Column("digest", Text, primary_key=True),  # the key itself is not stored
     Column("account", Text, ForeignKey("accounts.name"), nullable=False),
     Column("kind", Text, nullable=False),  # session, token
     Column("expires_at", Float),
@@ -133,31 +133,34 @@ KEYS = Table(
 Index("keys_account", KEYS.c.account)
 
 
-@cache  # to put it together takes as long as to ask the database
-def standing() -> ColumnElement[bool]:
-    """Tell the answers that count: not undone, and not replaced by the same person."""
+@cache  # building the expression takes as long as running the query
+def effective() -> ColumnElement[bool]:
+    """Return the condition for answers that count: neither undone nor replaced by their author."""
     later = EVENTS.alias("later")
-    replaced = exists().where(
+    superseded = exists().where(
         later.c.question_id == EVENTS.c.question_id,
         later.c.annotator == EVENTS.c.annotator,
         later.c.id > EVENTS.c.id,
         later.c.kind.in_(("answer", "undo")),
     )
-    return and_(EVENTS.c.kind == "answer", ~replaced)
+    return and_(EVENTS.c.kind == "answer", ~superseded)
 
 
 def open_database(url: str) -> Engine:
-    """Open the database of an SQLAlchemy URL and bring its tables up to date.
+    """Open the database at an SQLAlchemy URL and migrate its tables to the current version.
 
-    Writing transactions on SQLite take the write lock when they begin, so none fails half way.
+    On SQLite a write transaction takes the write lock when it begins, so it cannot fail midway.
 
     Raises:
-        StoreError: not a URL, a database that cannot be opened, or one of a newer version.
+        StoreError: the URL is invalid, the database cannot be opened, or a newer umc_ray wrote it.
     """
     try:
         engine = _engine(url)
     except (ArgumentError, ImportError) as error:
-        raise StoreError(f"{url!r} does not name an annotation database: {error}") from error
+        raise StoreError(
+            f"{url!r} is not the URL of an annotation database, such as "
+            f"sqlite:////runs/labels.db: {error}"
+        ) from error
     with ExitStack() as on_failure:
         on_failure.callback(engine.dispose)
         try:
@@ -165,15 +168,15 @@ def open_database(url: str) -> Engine:
                 lock_campaign(connection, "schema")
                 upgrade(connection)
         except DBAPIError as error:
-            shown = engine.url.render_as_string()  # without the password
-            raise StoreError(f"cannot open annotation database {shown}: {error.orig}") from error
+            masked = engine.url.render_as_string()  # without the password
+            raise StoreError(f"cannot open annotation database {masked}: {error.orig}") from error
         on_failure.pop_all()
     return engine
 
 
 def lock_campaign(connection: Connection, campaign: str) -> None:
-    """Keep others from asking for a campaign until the transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite lets one write at a time anyway
+    """Block other submissions to a campaign until the transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite allows one writer at a time anyway
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(campaign))))
 
 
@@ -192,14 +195,14 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's own
-    """Keep every acknowledged answer through a power cut, and let readers read while one writes."""
-    connection.isolation_level = None  # this module begins transactions, not the driver
+def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - untyped DBAPI
+    """Make acknowledged answers survive a power failure and allow reads during a write."""
+    connection.isolation_level = None  # transactions are begun here, not by the driver
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""CSV files that spreadsheet programs open safely, and what comes back from them."""
+"""Write CSV files that are safe to open in spreadsheet programs, and read them back."""
 
 import csv
 import io
@@ -6,32 +6,34 @@ from collections.abc import Iterator, Sequence
 
 from umc_ray.errors import DataError
 
-MAX_CELL = 30_000  # spreadsheet programs cut cells at 32,767 characters
+MAX_CELL = 30_000  # spreadsheet programs truncate cells at 32,767 characters
 FORMULA_STARTS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are full-width =+-@
-Record = tuple[int, dict[str, str]]  # the line it starts in, from 1; its cells by column
+Record = tuple[int, dict[str, str]]  # first line of the row, from 1; cells by column
 
 
 def write_records(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """Write cells so that none runs as a formula; long ones are cut."""
+    """Write cells so that none is evaluated as a formula; truncate long ones."""
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
     writer.writerow(columns)
     writer.writerows([_safe(cell[:MAX_CELL]) for cell in row] for row in rows)
-    return sheet.getvalue().encode("utf-8-sig")  # its mark tells programs that this is UTF-8
+    return sheet.getvalue().encode("utf-8-sig")  # programs recognize UTF-8 by the byte order mark
 
 
 def read_records(data: bytes, columns: Sequence[str], path: str) -> list[Record]:
-    """Read the rows that hold anything, whichever of , ; and tab separates their cells.
+    """Read the non-empty rows; the delimiter may be a comma, a semicolon or a tab.
 
     Raises:
-        DataError: with path and line: not UTF-8, not CSV, or one of the columns is missing.
+        DataError: not UTF-8, not CSV, or a missing column; with path and line.
     """
     lines = _lines(data, path)
     start, header = next(lines, (1, []))
     missing = [name for name in columns if name not in header]
     if missing:
-        raise DataError(f"{path}:{start}: no column {', '.join(missing)}, found {header}")
-    empty = dict.fromkeys(columns, "")  # some programs cut the empty end of a row
+        raise DataError(
+            f"{path}:{start}: missing column {', '.join(missing)}; the columns are {header}"
+        )
+    empty = dict.fromkeys(columns, "")  # some programs drop empty cells at the end of a row
     return [
         (start, {**empty, **dict(zip(header, cells, strict=False))})
         for start, cells in lines
@@ -44,7 +46,7 @@ def _lines(data: bytes, path: str) -> Iterator[tuple[int, list[str]]]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8; save the sheet as CSV in UTF-8") from error
+        raise DataError(f"{path}:{line}: not UTF-8; save the sheet as UTF-8 CSV") from error
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1

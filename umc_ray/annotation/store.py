@@ -1,7 +1,7 @@
-"""The annotation store: what people are asked and what they answered, in any SQL database.
+"""The annotation store: questions and answers in an SQL database.
 
-A call is one transaction: it happened, on disk, or it did not. Answers are events that are only
-added; of several answers of one person to one question the last counts.
+Each call is one transaction. Answers are append-only events; if one person answers a question
+several times, the last answer counts.
 """
 
 import threading
@@ -18,21 +18,21 @@ from umc_ray.annotation.schema import (
     EVENTS,
     OPEN,
     QUESTIONS,
+    effective,
     lock_campaign,
     open_database,
-    standing,
 )
 from umc_ray.errors import StoreError
 
 
 @dataclass(frozen=True)
 class Question:
-    """A sample that people are asked about.
+    """A sample to annotate.
 
-    `payload` is what the page shows beside the sample, as JSON: `predicted` (a label),
-    `confidence` (0 to 1), and what `umc_ray.specialists.predictions` says. Questions of higher
-    `priority` come first. `blind`: the page hides what the model thinks. `gold`: the label is
-    known, each person is asked, and it is never open.
+    `payload` is JSON that the page shows next to the sample: `predicted` (a label), `confidence`
+    (0 to 1), and the fields of `umc_ray.specialists.predictions`. Higher `priority` comes first.
+    `hide_prediction` keeps the model's prediction off the page. `gold` is the known label of a
+    quality check: every annotator gets it, and it is not part of the round.
     """
 
     campaign: str
@@ -49,18 +49,19 @@ class Question:
 
     @property
     def key(self) -> SampleKey:
-        """What makes it one question: a sample is asked once per campaign and task."""
+        """Identity of the question: each sample is submitted once per campaign and task."""
         return self.campaign, self.task, self.sample_id
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person said to one question; a skip has no label and may have a reason.
+    """One person's answer to one question; a skip has no label and may have a reason.
 
-    `seconds` of active work; `submitted_at` in seconds since 1970, the store's clock if None;
-    `guideline` is the version that was shown, `seen` whether the model's suggestion was, and `bulk`
-    the group of samples that was answered as a whole. The store adds `held_s`, the seconds from
-    claim to answer, and `late`: the lease had run out or the round was closed.
+    `seconds` is the active working time. `submitted_at` is in seconds since 1970; None means now,
+    by the store's clock. `guideline` is the version of the guidelines that was shown, `seen`
+    whether the model's suggestion was shown, and `bulk` the group that was answered as a whole.
+    The store sets `held_s`, the seconds from claim to answer, and `late`: the lease had expired or
+    the round was closed.
     """
 
     campaign: str
@@ -81,12 +82,12 @@ class Answer:
 
     @property
     def key(self) -> SampleKey:
-        """The question it answers."""
+        """Key of the question."""
         return self.campaign, self.task, self.sample_id
 
 
 class AnnotationStore:
-    """Questions and answers of campaigns; any number of processes may open the same database."""
+    """Questions and answers of campaigns; several processes can share one database."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         """Open an SQLAlchemy URL such as sqlite:////runs/tickets/labels.db.
@@ -97,27 +98,29 @@ class AnnotationStore:
         self.engine: Engine = open_database(url)
         self.clock = clock
         is_sqlite = self.engine.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = threading.Lock() if is_sqlite else nullcontext()
+        self._write_lock: AbstractContextManager[Any] = (
+            threading.Lock() if is_sqlite else nullcontext()
+        )
         self.readers = self.engine.execution_options(reads_only=True)
 
     def close(self) -> None:
-        """Close the connections to the database."""
+        """Close all database connections."""
         self.engine.dispose()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Run one writing transaction.
+        """Run one write transaction.
 
-        Threads take turns on SQLite: its own waiting is by sleeping, ever longer.
+        On SQLite a lock serializes the threads: SQLite itself waits by sleeping ever longer.
         """
-        with self._turn, self.engine.begin() as connection:
+        with self._write_lock, self.engine.begin() as connection:
             yield connection
 
     def submit(self, questions: Sequence[Question]) -> int:
-        """Ask questions, each sample once; return how many are new.
+        """Add questions, each sample once; return how many are new.
 
         Raises:
-            StoreError: a sample was asked in another round; nothing is asked then.
+            StoreError: a sample was already submitted in another round; no question is added.
         """
         first: dict[SampleKey, Question] = {}
         for question in questions:
@@ -125,67 +128,65 @@ class AnnotationStore:
         with self.writing() as connection:
             for campaign in sorted({question.campaign for question in questions}):
                 lock_campaign(connection, campaign)
-            asked = find_questions(connection, list(first))
-            for key, row in asked.items():
+            stored = find_questions(connection, list(first))
+            for key, row in stored.items():
                 if row["round"] != first[key].round:
                     raise StoreError(
-                        f"sample {key[2]} of task {key[1]} cannot be asked in round "
-                        f"{first[key].round}: it was asked in round {row['round']} of campaign "
-                        f"{key[0]}"
+                        f"sample {key[2]} of task {key[1]} cannot be submitted in round "
+                        f"{first[key].round}: campaign {key[0]} already has it in round "
+                        f"{row['round']}"
                     )
-            new = [asdict(question) for key, question in first.items() if key not in asked]
+            new = [asdict(question) for key, question in first.items() if key not in stored]
             if new:
                 connection.execute(insert(QUESTIONS), new)
         return len(new)
 
     def record(self, answers: Sequence[Answer], client_keys: Sequence[str]) -> int:
-        """Keep answers, each client key once; return how many are new.
-
-        When it returns, they are on disk.
+        """Store answers durably, each client key once; return how many are new.
 
         Raises:
-            StoreError: an answer to what was never asked, or a client key that stands for
-                something else; nothing is kept then.
+            StoreError: an answer has no question, or its client key was used for another event;
+                no answer is stored.
         """
         return self.record_as("answer", answers, client_keys)
 
     def record_as(self, kind: str, answers: Sequence[Answer], client_keys: Sequence[str]) -> int:
-        """Keep events of another kind than answer, such as review, in the same way."""
+        """Store events of another kind, such as review, in the same way."""
         with self.writing() as connection:
-            asked = find_questions(connection, [answer.key for answer in answers], lock=True)
+            questions = find_questions(connection, [answer.key for answer in answers], lock=True)
             rows = [
-                self._event(kind, answer, client_key, asked.get(answer.key))
+                self._event(kind, answer, client_key, questions.get(answer.key))
                 for answer, client_key in zip(answers, client_keys, strict=True)
             ]
             return append_events(connection, rows)
 
     def question(self, key: SampleKey) -> Question | None:
-        """Return what was asked about a sample, gold or not; None if nothing was."""
+        """Return the question about a sample, gold or not; None if there is none."""
         campaign, task, sample_id = key
         with self.readers.connect() as connection:
-            wanted = select(QUESTIONS).where(
+            query = select(QUESTIONS).where(
                 QUESTIONS.c.campaign == campaign,
                 QUESTIONS.c.task == task,
                 QUESTIONS.c.sample_id == sample_id,
             )
-            row = connection.execute(wanted).mappings().first()
+            row = connection.execute(query).mappings().first()
         return None if row is None else question_of(row)
 
     def questions(self, campaign: str, round: int | None = None) -> list[Question]:
-        """Return all questions but gold ones, the most important first."""
-        return self._select_questions(_within(campaign, round))
+        """Return all questions except gold ones, by descending priority."""
+        return self._select_questions(_in_round(campaign, round))
 
     def open_questions(self, campaign: str, round: int | None = None) -> list[Question]:
-        """Return the questions that still miss answers, the most important first."""
-        return self._select_questions([OPEN, *_within(campaign, round)])
+        """Return the questions that still need answers, by descending priority."""
+        return self._select_questions([OPEN, *_in_round(campaign, round)])
 
     def answers(self, campaign: str, round: int | None = None) -> list[Answer]:
-        """Return the answers that count, in the order in which they came."""
-        return self._select_answers([standing(), *_within(campaign, round)])
+        """Return the effective answers, oldest first."""
+        return self._select_answers([effective(), *_in_round(campaign, round)])
 
     def gold_answers(self, campaign: str) -> list[tuple[Answer, str]]:
-        """Return the answers that count to gold questions, each with the known label."""
-        conditions = [standing(), QUESTIONS.c.campaign == campaign, QUESTIONS.c.gold.is_not(None)]
+        """Return the effective answers to gold questions, each with the known label."""
+        conditions = [effective(), QUESTIONS.c.campaign == campaign, QUESTIONS.c.gold.is_not(None)]
         with self.readers.connect() as connection:
             rows = connection.execute(
                 events_with_questions().where(*conditions).order_by(EVENTS.c.id)
@@ -193,41 +194,40 @@ class AnnotationStore:
             return [(answer_of(row), row["gold"]) for row in rows.mappings()]
 
     def events(self, kind: str, campaign: str, round: int | None = None) -> list[Answer]:
-        """Return the events of a kind, such as flag, note or review, in order."""
-        return self._select_answers([EVENTS.c.kind == kind, *_within(campaign, round)])
+        """Return all events of a kind, such as flag, note or review, oldest first."""
+        return self._select_answers([EVENTS.c.kind == kind, *_in_round(campaign, round)])
 
     def progress(self, campaign: str, round: int | None = None) -> tuple[int, int]:
-        """Return how many questions have all their answers, and how many were asked."""
+        """Return the number of fully answered questions, and of all questions."""
         done = func.count().filter(QUESTIONS.c.given >= QUESTIONS.c.votes)
-        wanted = select(done, func.count()).select_from(QUESTIONS).where(*_within(campaign, round))
+        query = select(done, func.count()).select_from(QUESTIONS).where(*_in_round(campaign, round))
         with self.readers.connect() as connection:
-            answered, asked = connection.execute(wanted).one()
-        return answered, asked
+            answered, total = connection.execute(query).one()
+        return answered, total
 
     def current_round(self, campaign: str) -> int | None:
-        """Return the oldest round with open questions, else the newest; None if none was asked."""
-        of_open, of_all = func.min(QUESTIONS.c.round).filter(OPEN), func.max(QUESTIONS.c.round)
-        wanted = select(func.coalesce(of_open, of_all)).where(*_within(campaign, None))
+        """Return the oldest round with open questions, else the newest; None if there is none."""
+        oldest_open = func.min(QUESTIONS.c.round).filter(OPEN)
+        newest = func.max(QUESTIONS.c.round)
+        query = select(func.coalesce(oldest_open, newest)).where(*_in_round(campaign, None))
         with self.readers.connect() as connection:
-            current: int | None = connection.scalar(wanted)
+            current: int | None = connection.scalar(query)
         return current
 
     def raise_votes(self, questions: Iterable[Question], votes: int) -> None:
-        """Ask for more answers to questions, where people disagree; never for fewer."""
+        """Raise the number of answers that questions need; never lower it."""
         keys = [question.key for question in questions]
         with self.writing() as connection:
-            asked = find_questions(connection, keys, lock=True)
-            for some in chunks([row["id"] for row in asked.values()]):
-                of_these = QUESTIONS.c.id.in_(some)
-                connection.execute(
-                    update(QUESTIONS).where(of_these, QUESTIONS.c.votes < votes).values(votes=votes)
-                )
+            rows = find_questions(connection, keys, lock=True).values()
+            for ids in chunks([row["id"] for row in rows]):
+                lower = QUESTIONS.c.id.in_(ids), QUESTIONS.c.votes < votes
+                connection.execute(update(QUESTIONS).where(*lower).values(votes=votes))
 
     def close_round(self, campaign: str, round: int) -> None:
-        """Ask nothing more in a round; answers that still come are kept, marked as late."""
+        """Close a round's questions; answers that still arrive are stored and marked late."""
         with self.writing() as connection:
-            of_round = update(QUESTIONS).where(*_within(campaign, round))
-            connection.execute(of_round.values(closed=True))
+            questions = update(QUESTIONS).where(*_in_round(campaign, round))
+            connection.execute(questions.values(closed=True))
 
     def _select_questions(self, conditions: Sequence[Any]) -> list[Question]:
         order = QUESTIONS.c.priority.desc(), QUESTIONS.c.id
@@ -247,10 +247,11 @@ class AnnotationStore:
     ) -> dict[str, Any]:
         if question is None or question["round"] != answer.round:
             raise StoreError(
-                f"sample {answer.sample_id} of task {answer.task} was never asked in round "
-                f"{answer.round} of campaign {answer.campaign}, but {answer.annotator} answered it"
+                f"cannot store the answer of {answer.annotator} to sample {answer.sample_id} of "
+                f"task {answer.task}: it is not in round {answer.round} of campaign "
+                f"{answer.campaign}"
             )
-        at = self.clock() if answer.submitted_at is None else answer.submitted_at
+        submitted_at = self.clock() if answer.submitted_at is None else answer.submitted_at
         return {
             "question_id": question["id"],
             "kind": kind,
@@ -264,26 +265,26 @@ class AnnotationStore:
             "bulk": answer.bulk,
             "held_s": None,
             "late": question["closed"],
-            "submitted_at": at,
+            "submitted_at": submitted_at,
         }
 
 
 def question_of(row: RowMapping) -> Question:
-    """Read a question from its row."""
+    """Convert a row to a question."""
     return Question(**{each.name: row[each.name] for each in fields(Question)})
 
 
 def answer_of(row: RowMapping) -> Answer:
-    """Read an answer from its event's row with its question."""
+    """Convert a row of `events_with_questions` to an answer."""
     return Answer(**{each.name: row[each.name] for each in fields(Answer)})
 
 
 def events_with_questions() -> Select[Any]:
-    """Select events with their questions; `id` is the question's."""
-    of_event = [column for column in EVENTS.c if column.name != "id"]
-    return select(QUESTIONS, *of_event).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
+    """Select events joined with their questions; the column `id` is the question's."""
+    event_columns = [column for column in EVENTS.c if column.name != "id"]
+    return select(QUESTIONS, *event_columns).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
 
 
-def _within(campaign: str, round: int | None) -> list[Any]:
+def _in_round(campaign: str, round: int | None) -> list[Any]:
     conditions = [QUESTIONS.c.campaign == campaign, QUESTIONS.c.gold.is_(None)]
     return conditions if round is None else [*conditions, QUESTIONS.c.round == round]

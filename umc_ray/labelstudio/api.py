@@ -1,4 +1,4 @@
-"""Label Studio's HTTP API: the calls that we need of it."""
+"""A client for the part of Label Studio's HTTP API that umc_ray uses."""
 
 import json
 import time
@@ -14,15 +14,15 @@ Document = dict[str, Any]
 TIMEOUT_S = 60.0
 PAGE = 100
 RENEW_AFTER_S = 240.0
-"""An access token is good for 300 s."""
+"""An access token expires after 300 s."""
 
 
 class LabelStudioError(UmcError):
-    """Label Studio refuses a request, or does not answer."""
+    """Label Studio rejected a request or did not respond."""
 
 
 class LabelStudio:
-    """Asks a Label Studio server; close it, or use it in a `with` block."""
+    """Client of a Label Studio server; use it in a `with` block."""
 
     def __init__(
         self,
@@ -34,107 +34,107 @@ class LabelStudio:
         """Connect with a legacy token, 40 hexadecimal digits, or a personal access token."""
         self.url, self.key, self.clock = url.rstrip("/"), key, clock
         self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, transport=transport)
-        self.access, self.renewed = "", -RENEW_AFTER_S
+        self.access_token, self.renewed_at = "", -RENEW_AFTER_S
 
     def __enter__(self) -> Self:
         """Return the client."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close its connections."""
+        """Close all connections."""
         self.http.close()
 
     def create_project(self, **settings: Any) -> Document:  # noqa: ANN401 - any JSON value
         """Create a project."""
-        created: Document = self._ask("POST", "/api/projects/", settings)
-        return created
+        project: Document = self._call("POST", "/api/projects/", settings)
+        return project
 
-    def project(self, number: int) -> Document:
+    def project(self, project_id: int) -> Document:
         """Return a project."""
-        found: Document = self._ask("GET", f"/api/projects/{number}/")
-        return found
+        project: Document = self._call("GET", f"/api/projects/{project_id}/")
+        return project
 
     def projects(self) -> Iterator[Document]:
         """Return all projects."""
         page = 1
         while True:
-            found = self._ask("GET", "/api/projects/", page=page, page_size=PAGE)
-            yield from found["results"]
-            if not found.get("next"):
+            content = self._call("GET", "/api/projects/", page=page, page_size=PAGE)
+            yield from content["results"]
+            if not content.get("next"):
                 return
             page += 1
 
-    def change_project(self, number: int, **settings: Any) -> None:  # noqa: ANN401
+    def change_project(self, project_id: int, **settings: Any) -> None:  # noqa: ANN401
         """Change settings of a project."""
-        self._ask("PATCH", f"/api/projects/{number}/", settings)
+        self._call("PATCH", f"/api/projects/{project_id}/", settings)
 
-    def import_tasks(self, number: int, tasks: Sequence[Document]) -> None:
-        """Add items to a project."""
-        self._ask("POST", f"/api/projects/{number}/import", list(tasks))
+    def import_tasks(self, project_id: int, tasks: Sequence[Document]) -> None:
+        """Add tasks to a project."""
+        self._call("POST", f"/api/projects/{project_id}/import", list(tasks))
 
-    def tasks(self, number: int, since: str | None = None) -> Iterator[Document]:
-        """Return the items of a project with their answers, those changed after a time."""
+    def tasks(self, project_id: int, since: str | None = None) -> Iterator[Document]:
+        """Return the tasks of a project with annotations; only those changed after `since`."""
         query: Document = {"ordering": ["tasks:id"]}
         if since is not None:
             changed = {"filter": "filter:tasks:updated_at", "operator": "greater"}
-            item = {**changed, "type": "Datetime", "value": since}
-            query["filters"] = {"conjunction": "and", "items": [item]}
-        parameters: Document = {"project": number, "fields": "all", "page_size": PAGE}
-        page, seen = 1, 0
+            condition = {**changed, "type": "Datetime", "value": since}
+            query["filters"] = {"conjunction": "and", "items": [condition]}
+        parameters: Document = {"project": project_id, "fields": "all", "page_size": PAGE}
+        page, count = 1, 0
         while True:
-            found = self._ask(
+            content = self._call(
                 "GET", "/api/tasks", None, **parameters, page=page, query=json.dumps(query)
             )
-            yield from found["tasks"]
-            seen += len(found["tasks"])
-            if seen >= found["total"] or not found["tasks"]:
+            yield from content["tasks"]
+            count += len(content["tasks"])
+            if count >= content["total"] or not content["tasks"]:
                 return
             page += 1
 
-    def predict(self, prediction: Document) -> None:
-        """Add a prediction to an item."""
-        self._ask("POST", "/api/predictions/", prediction)
+    def add_prediction(self, prediction: Document) -> None:
+        """Add a prediction to a task."""
+        self._call("POST", "/api/predictions/", prediction)
 
-    def versions(self, number: int) -> list[str]:
-        """Return the versions that a project's predictions are of."""
-        return list(self._ask("GET", f"/api/projects/{number}/model-versions/"))
+    def versions(self, project_id: int) -> list[str]:
+        """Return the model versions of a project's predictions."""
+        return list(self._call("GET", f"/api/projects/{project_id}/model-versions/"))
 
-    def forget_version(self, number: int, version: str) -> None:
-        """Delete the predictions of a version."""
-        path = f"/api/projects/{number}/model-versions/"
-        self._ask("DELETE", path, {"model_version": version})
+    def delete_version(self, project_id: int, version: str) -> None:
+        """Delete the predictions of a model version."""
+        path = f"/api/projects/{project_id}/model-versions/"
+        self._call("DELETE", path, {"model_version": version})
 
-    def backends(self, number: int) -> list[Document]:
+    def backends(self, project_id: int) -> list[Document]:
         """Return the ML backends of a project."""
-        return list(self._ask("GET", "/api/ml/", project=number))
+        return list(self._call("GET", "/api/ml/", project=project_id))
 
     def add_backend(self, **settings: Any) -> None:  # noqa: ANN401
-        """Register an ML backend; Label Studio asks it at once."""
-        self._ask("POST", "/api/ml/", settings)
+        """Register an ML backend; Label Studio calls it immediately."""
+        self._call("POST", "/api/ml/", settings)
 
-    def webhooks(self, number: int) -> list[Document]:
+    def webhooks(self, project_id: int) -> list[Document]:
         """Return the webhooks of a project."""
-        return list(self._ask("GET", "/api/webhooks/", project=number))
+        return list(self._call("GET", "/api/webhooks/", project=project_id))
 
     def add_webhook(self, **settings: Any) -> None:  # noqa: ANN401
         """Register a webhook."""
-        self._ask("POST", "/api/webhooks/", settings)
+        self._call("POST", "/api/webhooks/", settings)
 
-    def change_webhook(self, number: int, **settings: Any) -> None:  # noqa: ANN401
+    def change_webhook(self, webhook_id: int, **settings: Any) -> None:  # noqa: ANN401
         """Change settings of a webhook."""
-        self._ask("PATCH", f"/api/webhooks/{number}/", settings)
+        self._call("PATCH", f"/api/webhooks/{webhook_id}/", settings)
 
-    def _ask(
+    def _call(
         self,
         method: str,
         path: str,
         body: Document | list[Document] | None = None,
         **parameters: Any,  # noqa: ANN401 - any JSON value
     ) -> Any:  # noqa: ANN401 - any JSON value
-        """Ask, once more with a new access token if this one has run out."""
+        """Send a request; retry once with a new access token if this one has expired."""
         response = self._send(method, path, body, parameters)
-        if response.status_code == 401 and self.access:
-            self.access = ""
+        if response.status_code == 401 and self.access_token:
+            self.access_token = ""
             response = self._send(method, path, body, parameters)
         if not response.is_success:
             raise LabelStudioError(
@@ -149,17 +149,19 @@ class LabelStudio:
         return self._request(method, path, headers=headers, json=body, params=parameters)
 
     def _authorization(self) -> str:
-        if "." not in self.key:  # a legacy token; the other kind is a JWT
+        if "." not in self.key:  # a legacy token; personal access tokens are JWTs
             return f"Token {self.key}"
-        if not self.access or self.clock() - self.renewed > RENEW_AFTER_S:
+        if not self.access_token or self.clock() - self.renewed_at > RENEW_AFTER_S:
             response = self._request("POST", "/api/token/refresh/", json={"refresh": self.key})
             if not response.is_success:
-                raise LabelStudioError(f"{self.url} refuses the personal access token")
-            self.access, self.renewed = response.json()["access"], self.clock()
-        return f"Bearer {self.access}"
+                raise LabelStudioError(
+                    f"{self.url} rejects the personal access token: create a new one there"
+                )
+            self.access_token, self.renewed_at = response.json()["access"], self.clock()
+        return f"Bearer {self.access_token}"
 
-    def _request(self, method: str, path: str, **more: Any) -> httpx.Response:  # noqa: ANN401
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
         try:
-            return self.http.request(method, path, **more)
+            return self.http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise LabelStudioError(f"{self.url} does not answer: {error!r}") from error
+            raise LabelStudioError(f"{self.url} does not respond: {error!r}") from error

@@ -1,9 +1,9 @@
-"""What goes to Label Studio and what comes back.
+"""Synchronize a campaign with Label Studio.
 
-A task of the campaign is a project there, found again by its title. `push` brings it up to date:
-open questions are items, predictions are of the newest specialists, and the project's version is
-theirs, without which Label Studio asks in random order. `pull` takes answers into the annotation
-store. Both can be called again at any time and change nothing that is done.
+Each task of the campaign is one Label Studio project, identified by its title. `push` adds open
+questions as Label Studio tasks with predictions of the newest published ensemble, and sets the
+project's model version: without it Label Studio shows tasks in random order. `pull` imports
+annotations into the annotation store. Both are idempotent.
 """
 
 import base64
@@ -34,19 +34,22 @@ logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-IMPORT = 100
-"""Items of one request: images are in it."""
+IMPORT_BATCH = 100
+"""Tasks per import request; requests contain images."""
 
 OVERLAP_S = 60.0
-"""What changed so long before the last look is looked at again: clocks differ."""
+"""A pull also covers this time before the previous pull, because clocks differ."""
 
-NOTES_EVERY_S = 2.0
-RECONCILE_EVERY_S = 60.0
+POLL_S = 2.0
+"""How often `sync` checks for notifications."""
+
+RECONCILE_S = 60.0
+"""How often `sync` pulls without a notification."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the newest specialists think of a sample; `score` as Label Studio sorts: low first."""
+    """The ensemble's prediction for a sample; Label Studio shows low `score`s first."""
 
     label: str
     confidence: float
@@ -55,88 +58,93 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Project:
-    """A task's project in Label Studio."""
+    """The Label Studio project of a task."""
 
-    number: int
+    id: int
     task: str
     form: Form
 
-    def prediction(self, found: Prediction, version: str) -> Document:
-        """Lay a prediction out."""
-        result = self.form.result(found.label)
-        return {"model_version": version, "score": found.score, "result": result}
+    def prediction(self, prediction: Prediction, version: str) -> Document:
+        """Convert a prediction to Label Studio's format."""
+        result = self.form.result(prediction.label)
+        return {"model_version": version, "score": prediction.score, "result": result}
 
 
 def push(run: Run, studio: LabelStudio) -> int:
-    """Bring all projects up to date; returns how many items are new."""
+    """Add open questions and predictions to all projects; return the number of new tasks."""
     new = 0
     publication = _publication(run)
     for task in run.config.tasks:
         questions = [q for q in run.store.open_questions(run.config.name) if q.task == task]
         if questions:
             project = _project(run, studio, task)
-            there = {item["data"].get("umc_id"): item for item in studio.tasks(project.number)}
-            found = _predictions(run, publication, task, questions)
-            new += _add(run, studio, project, [q for q in questions if _name(q) not in there])
-            _predict(studio, project, questions, found, _version(publication))
+            existing = {item["data"].get("umc_id") for item in studio.tasks(project.id)}
+            predictions = _predictions(run, publication, task, questions)
+            new += _add(run, studio, project, [q for q in questions if _name(q) not in existing])
+            _update_predictions(studio, project, questions, predictions, _version(publication))
     return new
 
 
 def connect(run: Run, studio: LabelStudio, endpoint: str, token: str) -> None:
-    """Have Label Studio ask the endpoint for predictions, and tell it of answers, by a token."""
+    """Register the endpoint in Label Studio as ML backend and webhook, with a token."""
     for task in run.config.tasks:
         project = _project(run, studio, task)
         url = f"{endpoint.rstrip('/')}/labelstudio/{task}"
-        before = studio.project(project.number)["model_version"]
-        if url not in [each["url"] for each in studio.backends(project.number)]:
+        model_version = studio.project(project.id)["model_version"]
+        if url not in [each["url"] for each in studio.backends(project.id)]:
             studio.add_backend(
                 url=url,
-                project=project.number,
+                project=project.id,
                 title="umc_ray",
                 auth_method="BASIC_AUTH",
                 basic_auth_user="umc",
                 basic_auth_pass=token,
             )
-            # Registering makes the backend's title the version, and the order random.
-            if before:
-                studio.change_project(project.number, model_version=before)
-        _own_webhook(studio, project, f"{url}/webhook", token)
+            # Registering sets the model version to the backend's title, which makes the order
+            # random.
+            if model_version:
+                studio.change_project(project.id, model_version=model_version)
+        _register_webhook(studio, project, f"{url}/webhook", token)
 
 
 def pull(run: Run, studio: LabelStudio) -> int:
-    """Take answers that are new into the store; returns how many there are."""
+    """Import new answers into the store; return their number."""
     new = 0
     for task in run.config.tasks:
-        number = _find(run, studio, task)
-        if number is not None:
-            new += _pull(run, studio, Project(number, task, _form(run, task)))
+        project_id = _find_project(run, studio, task)
+        if project_id is not None:
+            new += _pull(run, studio, Project(project_id, task, _form(run, task)))
     return new
 
 
 def sync(
     run: Run,
     studio: LabelStudio,
-    over: Callable[[], bool] = lambda: False,
-    wait: Callable[[float], object] = time.sleep,
+    is_stopped: Callable[[], bool] = lambda: False,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[int]:
-    """Pull whenever a webhook left a note, and now and then without; gives what each pull found."""
-    last = -RECONCILE_EVERY_S
-    while not over():
-        if take_notifications(run.storage) or time.monotonic() - last >= RECONCILE_EVERY_S:
+    """Pull after each notification, and every RECONCILE_S; yield the number of new answers."""
+    last = -RECONCILE_S
+    while not is_stopped():
+        if take_notifications(run.storage) or time.monotonic() - last >= RECONCILE_S:
             last = time.monotonic()
             yield pull(run, studio)
-        wait(NOTES_EVERY_S)
+        sleep(POLL_S)
 
 
 def _title(run: Run, task: str) -> str:
     return f"{run.config.name}: {task}"
 
 
-def _find(run: Run, studio: LabelStudio, task: str) -> int | None:
-    numbers = [each["id"] for each in studio.projects() if each["title"] == _title(run, task)]
-    if len(numbers) > 1:
-        raise StoreError(f"{studio.url} has {len(numbers)} projects {_title(run, task)!r}")
-    return numbers[0] if numbers else None
+def _find_project(run: Run, studio: LabelStudio, task: str) -> int | None:
+    title = _title(run, task)
+    ids = [each["id"] for each in studio.projects() if each["title"] == title]
+    if len(ids) > 1:
+        raise StoreError(
+            f"{studio.url} has {len(ids)} projects with the title {title!r}: rename or delete all "
+            "but one"
+        )
+    return ids[0] if ids else None
 
 
 def _form(run: Run, task: str) -> Form:
@@ -145,33 +153,33 @@ def _form(run: Run, task: str) -> Form:
 
 
 def _project(run: Run, studio: LabelStudio, task: str) -> Project:
-    """Find a task's project, or create it."""
-    form, number = _form(run, task), _find(run, studio, task)
-    if number is None:
-        created = studio.create_project(
+    """Return the project of a task; create it if there is none."""
+    form, project_id = _form(run, task), _find_project(run, studio, task)
+    if project_id is None:
+        project = studio.create_project(
             title=_title(run, task),
             label_config=form_xml(form.column, form.labels),
             sampling="Uncertainty sampling",
             show_collab_predictions=True,
             maximum_annotations=run.config.annotation.votes,
         )
-        number = int(created["id"])
-    return Project(number, task, form)
+        project_id = int(project["id"])
+    return Project(project_id, task, form)
 
 
-def _own_webhook(studio: LabelStudio, project: Project, url: str, token: str) -> None:
-    """Register a webhook that says who it is from, and silence the one that does not."""
-    ours = False
-    for each in studio.webhooks(project.number):
-        if each["url"] == url:
-            signed = bool(each.get("headers"))
-            ours = ours or signed
-            if each["is_active"] != signed:
-                studio.change_webhook(each["id"], is_active=signed)
-    if not ours:
+def _register_webhook(studio: LabelStudio, project: Project, url: str, token: str) -> None:
+    """Register a webhook that sends the token; disable the one without, added by Label Studio."""
+    is_registered = False
+    for webhook in studio.webhooks(project.id):
+        if webhook["url"] == url:
+            has_token = bool(webhook.get("headers"))
+            is_registered = is_registered or has_token
+            if webhook["is_active"] != has_token:
+                studio.change_webhook(webhook["id"], is_active=has_token)
+    if not is_registered:
         studio.add_webhook(
             url=url,
-            project=project.number,
+            project=project.id,
             send_payload=True,
             send_for_all_actions=False,
             actions=["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"],
@@ -192,10 +200,10 @@ def _version(publication: Publication | None) -> str:
 def _predictions(
     run: Run, publication: Publication | None, task: str, questions: Sequence[Question]
 ) -> dict[int, Prediction]:
-    """Say what the newest specialists think of samples, by their ids; nothing without any."""
+    """Return the newest ensemble's predictions by sample id; empty if nothing is published."""
     if publication is None or task not in publication.ensembles:
         return {}
-    wanted = {question.sample_id for question in questions}
+    sample_ids = {question.sample_id for question in questions}
     columns = ["sample_id", "embedding"]
     batch = pa.concat_tables(
         run.storage.read_table(
@@ -221,21 +229,21 @@ def _predictions(
             1 - urgency(priority, name, classes, specialists),
         )
         for sample, label, prob, priority in rows
-        if sample in wanted
+        if sample in sample_ids
     }
 
 
 def _name(question: Question) -> str:
-    """Name a question for good: it comes back with all that Label Studio says of the item."""
+    """Return a permanent name of a question, stored with its Label Studio task."""
     return f"{question.campaign}/{question.task}/{question.sample_id}"
 
 
 def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Question]) -> int:
-    """Import questions as items."""
+    """Import questions as Label Studio tasks; return their number."""
     rows = sample_rows(run.storage, run.parts, questions, "pool")
     items = (_item(project, question, rows[question.key]) for question in questions)
-    while some := list(islice(items, IMPORT)):
-        studio.import_tasks(project.number, some)
+    while batch := list(islice(items, IMPORT_BATCH)):
+        studio.import_tasks(project.id, batch)
     return len(questions)
 
 
@@ -253,64 +261,70 @@ def _item(project: Project, question: Question, row: Mapping[str, Any]) -> Docum
     return {"data": data}
 
 
-def _predict(
+def _update_predictions(
     studio: LabelStudio,
     project: Project,
     questions: Sequence[Question],
-    found: Mapping[int, Prediction],
+    predictions: Mapping[int, Prediction],
     version: str,
 ) -> None:
-    """Add the predictions of the newest version, make it the project's, and forget others."""
-    if not found:  # a version without a prediction is refused
+    """Add missing predictions, set the project's model version, and delete other versions."""
+    if not predictions:  # Label Studio rejects a model version without predictions
         return
-    open_ones = {_name(question): question for question in questions}
-    for item in studio.tasks(project.number):
-        question = open_ones.get(item["data"].get("umc_id"))
-        known = {each["model_version"] for each in item.get("predictions", ())}
-        if question is None or question.sample_id not in found or version in known:
+    by_name = {_name(question): question for question in questions}
+    for item in studio.tasks(project.id):
+        question = by_name.get(item["data"].get("umc_id"))
+        versions = {each["model_version"] for each in item.get("predictions", ())}
+        if question is None or question.sample_id not in predictions or version in versions:
             continue
-        prediction = project.prediction(found[question.sample_id], version)
-        if question.hide_prediction:  # it has its place in the order, and shows no label
+        prediction = project.prediction(predictions[question.sample_id], version)
+        if question.hide_prediction:  # keep the score for the order, but show no label
             prediction["result"] = []
-        studio.predict({**prediction, "task": item["id"], "project": project.number})
-    studio.change_project(project.number, model_version=version)
-    for other in studio.versions(project.number):
+        studio.add_prediction({**prediction, "task": item["id"], "project": project.id})
+    studio.change_project(project.id, model_version=version)
+    for other in studio.versions(project.id):
         if other != version:
-            studio.forget_version(project.number, other)
+            studio.delete_version(project.id, other)
 
 
 def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
-    """Take over what changed since the last look, and a little before."""
-    key = f"labelstudio/pulled-{project.number}.json"
-    began = datetime.now(UTC).timestamp()
+    """Import annotations that changed since OVERLAP_S before the previous pull."""
+    key = f"labelstudio/pulled-{project.id}.json"
+    started = datetime.now(UTC).timestamp()
     since = None
     if run.storage.exists(key):
         since = datetime.fromtimestamp(run.storage.read_json(key)["until"] - OVERLAP_S, UTC)
-    asked = {_name(q): q for q in run.store.questions(run.config.name) if q.task == project.task}
+    questions = run.store.questions(run.config.name)
+    by_name = {_name(q): q for q in questions if q.task == project.task}
     answers: dict[str, Answer] = {}
-    for item in studio.tasks(project.number, None if since is None else _iso(since)):
-        question = asked.get(item["data"].get("umc_id"))
+    for item in studio.tasks(project.id, None if since is None else _iso(since)):
+        question = by_name.get(item["data"].get("umc_id"))
         if question is not None:
             answers |= _answers(studio, project, question, item)
     new = run.store.record(list(answers.values()), list(answers))
-    run.storage.write_json(key, {"until": began})
+    run.storage.write_json(key, {"until": started})
     return new
 
 
 def _answers(
     studio: LabelStudio, project: Project, question: Question, item: Document
 ) -> dict[str, Answer]:
-    """Return the answers of an item, by a key that changes when one is changed."""
+    """Return the answers of a Label Studio task by client key, which changes with each edit."""
     answers = {}
-    for each in sorted(item["annotations"], key=lambda each: each["updated_at"]):
+    for annotation in sorted(item["annotations"], key=lambda each: each["updated_at"]):
         try:
-            label = None if each["was_cancelled"] else project.form.label(each["result"])
+            label = None
+            if not annotation["was_cancelled"]:
+                label = project.form.label(annotation["result"])
         except DataError as error:
-            logger.warning("item %s of %s: %s", item["id"], studio.url, error)
+            logger.warning(
+                "ignoring an annotation of task %s at %s: %s", item["id"], studio.url, error
+            )
             continue
-        person = each["completed_by"]
+        person = annotation["completed_by"]
         person = person["id"] if isinstance(person, dict) else person
-        answers[f"labelstudio/{project.number}/{each['id']}/{each['updated_at']}"] = Answer(
+        client_key = f"labelstudio/{project.id}/{annotation['id']}/{annotation['updated_at']}"
+        answers[client_key] = Answer(
             campaign=question.campaign,
             task=question.task,
             domain=question.domain,
@@ -318,8 +332,8 @@ def _answers(
             annotator=f"label-studio-{person}",
             label=label,
             round=question.round,
-            seconds=each["lead_time"],
-            submitted_at=seconds_since_1970(each["updated_at"]),
+            seconds=annotation["lead_time"],
+            submitted_at=seconds_since_1970(annotation["updated_at"]),
             reason=None if label is not None else "skipped in Label Studio",
         )
     return answers

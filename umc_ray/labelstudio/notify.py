@@ -1,7 +1,7 @@
-"""A note in the run directory that something changed in a Label Studio project.
+"""Notifications in the run directory that a Label Studio project has changed.
 
-Label Studio's webhooks wait a second at most, come without proof of where they are from, and never
-again if they were lost: so a note says that there is something to look at, and nothing else.
+A notification carries no data, it only triggers a pull: Label Studio's webhooks time out after a
+second, are not signed, and are not retried.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ FOLDER = "labelstudio/changed"
 
 
 async def notify_change(storage: Storage, project: str) -> None:
-    """Leave a note.
+    """Write a notification.
 
     Raises:
         StoreError: it cannot be written.
@@ -21,7 +21,7 @@ async def notify_change(storage: Storage, project: str) -> None:
 
 
 def take_notifications(storage: Storage) -> bool:
-    """Take all notes away; says whether there were any."""
+    """Delete all notifications; return whether there were any."""
     if not storage.keys(FOLDER):
         return False
     storage.delete(FOLDER)

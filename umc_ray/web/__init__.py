@@ -1,1 +1,1 @@
-"""The page people label in, its accounts, and the REST API beside it."""
+"""The annotation page, its user accounts, and the REST API."""

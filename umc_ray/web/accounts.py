@@ -1,7 +1,7 @@
-"""Who may work on a campaign: accounts with a role, and the keys they show instead of a password.
+"""User accounts with roles, and their keys: browser sessions and API tokens.
 
-A key is a session of a browser or a token of a program. The database holds digests of keys and
-argon2 hashes of passwords: who reads it can be nobody.
+The database stores only digests of keys and argon2 hashes of passwords, so reading it does not
+allow anyone to log in.
 """
 
 import re
@@ -26,33 +26,33 @@ Role = Literal["annotator", "reviewer", "admin"]
 KeyKind = Literal["session", "token"]
 
 ROLES: tuple[Role, ...] = ("annotator", "reviewer", "admin")
-"""Each may do what those before it may."""
+"""In ascending order: each role has the permissions of those before it."""
 
 NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 SESSION_S = 12 * 3600.0
-FRESH_S = 2.0
-"""How long a key is not looked up again: so long another process's end of it goes unnoticed."""
-MAX_SEEN = 10_000
-HASHERS = 2
-"""Passwords that are hashed at a time: each takes 64 MB."""
+CACHE_S = 2.0
+"""How long a key stays cached; another process's revocation takes effect within this time."""
+MAX_CACHED = 10_000
+CONCURRENT_HASHES = 2
+"""Each password hash takes 64 MB of memory."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Whoever asks, by a key."""
+    """The user who sent a request."""
 
     name: str
     role: Role
 
     def may(self, role: Role) -> bool:
-        """Whether this person may do what a role may."""
+        """Return whether this person has the permissions of a role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account as it is shown."""
+    """An account, without its password."""
 
     name: str
     role: Role
@@ -60,28 +60,31 @@ class Account:
 
 
 class Accounts:
-    """The accounts in the database of an annotation store."""
+    """Accounts in the database of an annotation store."""
 
     def __init__(self, store: AnnotationStore) -> None:
-        """Keep accounts beside a store's questions."""
+        """Use the database of a store."""
         self._store = store
         self._hasher = PasswordHasher()
-        self._turn = threading.Semaphore(HASHERS)
-        self._seen: dict[tuple[str, KeyKind], tuple[Person, float]] = {}
+        self._hash_slots = threading.Semaphore(CONCURRENT_HASHES)
+        self._cache: dict[tuple[str, KeyKind], tuple[Person, float]] = {}
 
     @cached_property
-    def _nobody(self) -> str:
-        """The hash of a password that nobody has."""
+    def _dummy_hash(self) -> str:
+        """Hash of a random password, checked when the account does not exist."""
         return self._hash(secrets.token_urlsafe())
 
     def add(self, name: str, role: Role, password: str) -> None:
-        """Make an account.
+        """Create an account.
 
         Raises:
-            StoreError: the name is taken or is none, or the password is too short or too long.
+            StoreError: the name is taken or invalid, or the password is too short or too long.
         """
         if NAME.fullmatch(name) is None or name != name.strip():
-            raise StoreError(f"{name!r} cannot be a name: letters, digits and . @ - _ up to 64")
+            raise StoreError(
+                f"{name!r} is not a valid name: use up to 64 letters, digits, spaces and . @ - _, "
+                "starting with a letter or digit"
+            )
         row = {
             "name": name,
             "role": role,
@@ -93,105 +96,107 @@ class Accounts:
             with self._store.writing() as connection:
                 connection.execute(insert(ACCOUNTS), row)
         except IntegrityError:
-            raise StoreError(f"there is an account {name} already") from None
+            raise StoreError(f"account {name} already exists") from None
 
     def change(self, name: str, role: Role, active: bool) -> None:
-        """Give an account another role, or end it; who ends it ends its keys.
+        """Set the role of an account and whether it is active; deactivating revokes its keys.
 
         Raises:
             StoreError: there is no such account, or no active admin would be left.
         """
         with self._store.writing() as connection:
-            of_name = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
-            if not connection.execute(of_name.values(role=role, active=active)).rowcount:
+            account = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
+            if not connection.execute(account.values(role=role, active=active)).rowcount:
                 raise StoreError(f"there is no account {name}")
             admins = select(ACCOUNTS.c.name).where(ACCOUNTS.c.role == "admin", ACCOUNTS.c.active)
             if connection.execute(admins).first() is None:
-                raise StoreError(f"{name} is the last admin")
+                raise StoreError(
+                    f"{name} is the last active admin; make another account admin first"
+                )
             if not active:
                 connection.execute(delete(KEYS).where(KEYS.c.account == name))
-        self._seen.clear()
+        self._cache.clear()
 
     def set_password(self, name: str, password: str) -> None:
-        """Give an account another password, and end its keys.
+        """Set the password of an account and revoke its keys.
 
         Raises:
             StoreError: there is no such account, or the password is too short or too long.
         """
         hashed = self._hash(_checked(password))
         with self._store.writing() as connection:
-            of_name = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
-            if not connection.execute(of_name.values(password=hashed)).rowcount:
+            account = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
+            if not connection.execute(account.values(password=hashed)).rowcount:
                 raise StoreError(f"there is no account {name}")
             connection.execute(delete(KEYS).where(KEYS.c.account == name))
-        self._seen.clear()
+        self._cache.clear()
 
     def all(self) -> Sequence[Account]:
-        """Return all accounts, by name."""
-        wanted = select(ACCOUNTS.c.name, ACCOUNTS.c.role, ACCOUNTS.c.active)
+        """Return all accounts, sorted by name."""
+        query = select(ACCOUNTS.c.name, ACCOUNTS.c.role, ACCOUNTS.c.active)
         with self._store.readers.connect() as connection:
-            rows = connection.execute(wanted.order_by(ACCOUNTS.c.name)).mappings()
+            rows = connection.execute(query.order_by(ACCOUNTS.c.name)).mappings()
             return [Account(**row) for row in rows]
 
     def log_in(self, name: str, password: str) -> str | None:
-        """Return the key of a new session, or None: no such account, or another password.
+        """Return the key of a new session; None if the name or the password is wrong.
 
-        Both take as long.
+        Both failures take the same time, so timing does not reveal which names exist.
         """
-        wanted = select(ACCOUNTS.c.password).where(ACCOUNTS.c.name == name, ACCOUNTS.c.active)
-        known, nobody = None, self._nobody
+        query = select(ACCOUNTS.c.password).where(ACCOUNTS.c.name == name, ACCOUNTS.c.active)
+        stored_hash, dummy_hash = None, self._dummy_hash
         if NAME.fullmatch(name):
             with self._store.readers.connect() as connection:
-                known = connection.scalar(wanted)
-        matches = self._matches(known or nobody, password[:MAX_PASSWORD])
-        return self.open(name, "session") if known and matches else None
+                stored_hash = connection.scalar(query)
+        matches = self._matches(stored_hash or dummy_hash, password[:MAX_PASSWORD])
+        return self.create_key(name, "session") if stored_hash and matches else None
 
-    def open(self, name: str, kind: KeyKind) -> str:
-        """Make a key of an account; tokens stay valid until the account ends."""
+    def create_key(self, name: str, kind: KeyKind) -> str:
+        """Create a key for an account; tokens are valid until the account is deactivated."""
         key, now = secrets.token_urlsafe(32), self._store.clock()
-        ends = now + SESSION_S if kind == "session" else None
-        row = {"digest": _digest(key), "account": name, "kind": kind, "expires_at": ends}
+        expires_at = now + SESSION_S if kind == "session" else None
+        row = {"digest": _digest(key), "account": name, "kind": kind, "expires_at": expires_at}
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.expires_at < now))
             connection.execute(insert(KEYS), row)
         return key
 
-    def close(self, key: str) -> None:
-        """End a key."""
+    def revoke_key(self, key: str) -> None:
+        """Delete a key."""
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.digest == _digest(key)))
-        self._seen.clear()
+        self._cache.clear()
 
-    def seen(self, key: str, kind: KeyKind) -> Person | None:
-        """Return whose key it was a moment ago; None if it was not looked up."""
-        person, until = self._seen.get((_digest(key), kind), (None, 0.0))
-        return person if self._store.clock() < until else None
+    def cached_person(self, key: str, kind: KeyKind) -> Person | None:
+        """Return the owner of a key if the cache has it."""
+        person, expires_at = self._cache.get((_digest(key), kind), (None, 0.0))
+        return person if self._store.clock() < expires_at else None
 
-    def person(self, key: str, kind: KeyKind) -> Person | None:
-        """Return whose key it is; None if it is nobody's, or ran out."""
-        wanted = (
+    def find_person(self, key: str, kind: KeyKind) -> Person | None:
+        """Return the owner of a key; None if the key is unknown or expired."""
+        query = (
             select(ACCOUNTS.c.name, ACCOUNTS.c.role)
             .join(KEYS, KEYS.c.account == ACCOUNTS.c.name)
             .where(KEYS.c.digest == _digest(key), KEYS.c.kind == kind, ACCOUNTS.c.active)
             .where(or_(KEYS.c.expires_at.is_(None), KEYS.c.expires_at > self._store.clock()))
         )
         with self._store.readers.connect() as connection:
-            row = connection.execute(wanted).mappings().first()
+            row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        if len(self._seen) >= MAX_SEEN:
-            self._seen.clear()
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
         person = Person(**row)
-        self._seen[_digest(key), kind] = person, self._store.clock() + FRESH_S
+        self._cache[_digest(key), kind] = person, self._store.clock() + CACHE_S
         return person
 
     def _hash(self, password: str) -> str:
-        with self._turn:
+        with self._hash_slots:
             return self._hasher.hash(password)
 
     def _matches(self, hashed: str, password: str) -> bool:
         try:
-            with self._turn:
+            with self._hash_slots:
                 return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
@@ -199,7 +204,7 @@ class Accounts:
 
 def _checked(password: str) -> str:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise StoreError(f"a password needs {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        raise StoreError(f"a password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters")
     return password
 
 

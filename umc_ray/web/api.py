@@ -1,4 +1,4 @@
-"""The REST API of people at work: what the page does, and what a program can do in its place."""
+"""The REST API for annotation, used by the page and by other clients."""
 
 from asyncio import wrap_future
 from dataclasses import replace
@@ -12,17 +12,17 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
     AnswersIn,
-    Asked,
     DecisionIn,
     Problem,
     Progress,
     QuestionOut,
+    QuestionRef,
     RemarkIn,
     Saved,
     UndoIn,
     Undone,
 )
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 409, 413, 422)
@@ -32,82 +32,82 @@ router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 @router.get("/openapi.json", include_in_schema=False)
 def openapi(request: Request, person: Annotator) -> dict[str, Any]:
-    """Describe this API."""
-    described: dict[str, Any] = request.app.openapi()
-    return described
+    """Return the OpenAPI document."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
 
 
 @router.get("/progress")
-def progress(site: Here, queue: Queue, person: Annotator) -> Progress:
-    """Say how far people are."""
-    done, asked = site.progress(queue)
-    return Progress(done=done, asked=asked)
+def progress(site: CurrentSite, queue: Queue, person: Annotator) -> Progress:
+    """Return the progress of the current round."""
+    done, total = site.progress(queue)
+    return Progress(done=done, asked=total)
 
 
 @router.get("/questions")
 def questions(
-    site: Here, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
+    site: CurrentSite, queue: Queue, person: Annotator, n: Annotated[int, Query(ge=1, le=50)] = 10
 ) -> list[QuestionOut]:
-    """Lease questions to the account; those that it holds already come first."""
+    """Lease questions to the account; the ones it already holds come first."""
     held = site.claim(person, queue, n)
     return [
         QuestionOut(
-            sample=asked(question),
+            sample=question_ref(question),
             text=sample.text,
             image=None if sample.image is None else image_path(question),
             labels=list(site.labels(question.task)),
             why="" if question.hide_prediction else question.why,
         )
-        for question, sample in zip(held, site.samples.of(held), strict=True)
+        for question, sample in zip(held, site.samples.get(held), strict=True)
     ]
 
 
 @router.post("/answers")
-async def answers(body: AnswersIn, site: Here, queue: Queue, person: Annotator) -> Saved:
-    """Answer questions; when this returns, the answers are on disk."""
-    given = [_answer(site, body, each, queue, person) for each in body.samples]
-    keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(given))]
-    await wrap_future(site.recorder.record(given, keys))  # together with those of others
-    return Saved(saved=len(given))
+async def answers(body: AnswersIn, site: CurrentSite, queue: Queue, person: Annotator) -> Saved:
+    """Store answers; they are on disk when this returns."""
+    new = [_answer(site, body, sample, queue, person) for sample in body.samples]
+    keys = [f"{client_key(person, body.client_key)}/{i}" for i in range(len(new))]
+    await wrap_future(site.recorder.record(new, keys))
+    return Saved(saved=len(new))
 
 
 @router.post("/undo")
-def undo(body: UndoIn, site: Here, queue: Queue, person: Annotator) -> Undone:
-    """Take the last answer back."""
-    undone = site.desk(person, queue).undo(client_key(person, body.client_key))
-    return Undone(samples=[asked(each) for each in undone])
+def undo(body: UndoIn, site: CurrentSite, queue: Queue, person: Annotator) -> Undone:
+    """Undo the last answer."""
+    undone = site.leases(person, queue).undo(client_key(person, body.client_key))
+    return Undone(samples=[question_ref(each) for each in undone])
 
 
 @router.post("/remarks", status_code=204)
-def remarks(body: RemarkIn, site: Here, queue: Queue, person: Annotator) -> None:
-    """Flag a sample, or note something about it."""
+def remarks(body: RemarkIn, site: CurrentSite, queue: Queue, person: Annotator) -> None:
+    """Flag a sample or add a note."""
     remark = _event(body.sample, queue, person, None, body.text)
     site.store.record_as(body.kind, [remark], [client_key(person, body.client_key)])
 
 
 @router.post("/heartbeat", status_code=204)
-def heartbeat(site: Here, queue: Queue, person: Annotator) -> None:
-    """Keep the questions that are on the screen."""
-    site.desk(person, queue).heartbeat()
+def heartbeat(site: CurrentSite, queue: Queue, person: Annotator) -> None:
+    """Renew the leases of the questions on the screen."""
+    site.leases(person, queue).heartbeat()
 
 
 @router.post("/release", status_code=204)
-def release(site: Here, queue: Queue, person: Annotator) -> None:
-    """Give the questions on the screen back."""
-    site.desk(person, queue).release()
+def release(site: CurrentSite, queue: Queue, person: Annotator) -> None:
+    """Release the leases of the questions on the screen."""
+    site.leases(person, queue).release()
 
 
 @router.post("/decisions", status_code=204)
-def decision(body: DecisionIn, site: Here, queue: Queue, person: Reviewer) -> None:
-    """Decide where people disagree."""
+def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
+    """Store a reviewer's decision on a disputed question."""
     site.check_label(body.sample.task, body.label)
-    decided = _event(body.sample, queue, person, body.label, None)
-    decide(site.store, decided, client_key(person, body.client_key))
+    event = _event(body.sample, queue, person, body.label, None)
+    decide(site.store, event, client_key(person, body.client_key))
 
 
-def asked(question: Question) -> Asked:
-    """Name a question for a client."""
-    return Asked(
+def question_ref(question: Question) -> QuestionRef:
+    """Return how clients identify a question."""
+    return QuestionRef(
         task=question.task,
         domain=question.domain,
         sample_id=str(question.sample_id),
@@ -116,16 +116,16 @@ def asked(question: Question) -> Asked:
 
 
 def image_path(question: Question) -> str:
-    """Return where a sample's image is, from the root of the page."""
+    """Return the path of a sample's image, relative to the root of the page."""
     return f"images/{question.task}/{question.sample_id}"
 
 
 def client_key(person: Person, key: str) -> str:
-    """Make a client's key one that no other person's client can take."""
+    """Prefix a client key with the person's name, so that clients cannot collide."""
     return f"web/{person.name}/{key}"
 
 
-def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Person) -> Answer:
+def _answer(site: Site, body: AnswersIn, sample: QuestionRef, queue: str, person: Person) -> Answer:
     site.check_label(sample.task, body.label)
     return replace(
         _event(sample, queue, person, body.label, body.reason),
@@ -137,7 +137,7 @@ def _answer(site: Site, body: AnswersIn, sample: Asked, queue: str, person: Pers
 
 
 def _event(
-    sample: Asked, queue: str, person: Person, label: str | None, reason: str | None
+    sample: QuestionRef, queue: str, person: Person, label: str | None, reason: str | None
 ) -> Answer:
     return Answer(
         campaign=queue,

@@ -1,4 +1,4 @@
-"""The web application: routes, headers, and how what goes wrong becomes an answer."""
+"""The web application: routes, security headers, and error handlers."""
 
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -11,23 +11,22 @@ from starlette.responses import JSONResponse, RedirectResponse
 
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.errors import DataError, StoreError
-from umc_ray.web import api, exchange, pages
-from umc_ray.web import auth_pages as office
+from umc_ray.web import api, auth_pages, exchange, pages
 from umc_ray.web.security_headers import SecurityHeaders
 from umc_ray.web.site import Site
 
 
 def create_app(site: Site) -> FastAPI:
-    """Build the application of a campaign; it can be mounted below any path."""
+    """Build the application of a campaign; it can be mounted under any path."""
     app = FastAPI(
         title=f"umc_ray annotation: {site.name}",
-        docs_url=None,  # they load scripts from elsewhere
+        docs_url=None,  # FastAPI's documentation pages load scripts from a CDN
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.site, app.state.login_throttle = site, office.LoginThrottle()
-    for each in (api, exchange, office, pages):
-        app.include_router(each.router)
+    app.state.site, app.state.login_throttle = site, auth_pages.LoginThrottle()
+    for module in (api, exchange, auth_pages, pages):
+        app.include_router(module.router)
     app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
     app.add_middleware(SecurityHeaders)
     _handle_errors(app)
@@ -41,28 +40,28 @@ def _handle_errors(app: FastAPI) -> None:
             root, query = request.scope.get("root_path", ""), request.url.query
             target = f"{request.url.path}?{query}" if query else request.url.path
             return RedirectResponse(f"{root}/login?next={quote(target)}", 303)
-        return _refused(request, error.status_code, str(error.detail), error.headers)
+        return _error_response(request, error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _refused(request, 422, first_problem(error.errors()))
+        return _error_response(request, 422, first_problem(error.errors()))
 
     @app.exception_handler(DataError)
-    async def unusable(request: Request, error: DataError) -> Response:
-        return _refused(request, 422, str(error))
+    async def bad_data(request: Request, error: DataError) -> Response:
+        return _error_response(request, 422, str(error))
 
     @app.exception_handler(StoreError)
-    async def contradicts(request: Request, error: StoreError) -> Response:
-        return _refused(request, 409, str(error))
+    async def conflict(request: Request, error: StoreError) -> Response:
+        return _error_response(request, 409, str(error))
 
 
 def _is_page(request: Request) -> bool:
     return request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
-def _refused(
+def _error_response(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> Response:
     if _is_page(request):
-        return pages.page(request, "message.html", None, status, title="Sorry", detail=detail)
+        return pages.page(request, "message.html", None, status, title="Error", detail=detail)
     return JSONResponse({"detail": detail}, status, headers)

@@ -1,4 +1,4 @@
-"""Who asks, whether they may, and whether it is their own page that asks for them."""
+"""Authentication, role checks, CSRF protection, and login throttling."""
 
 import hmac
 import threading
@@ -17,74 +17,79 @@ from umc_ray.web.accounts import Accounts, KeyKind, Person, Role
 COOKIE = "umc_session"
 CSRF_HEADER = "x-csrf-token"
 MAX_FIELDS = 50
-SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def needs(role: Role) -> Callable[[Request], Awaitable[Person]]:
-    """Return the dependency that lets a role in, by session or by token.
+def require_role(role: Role) -> Callable[[Request], Awaitable[Person]]:
+    """Return a dependency that requires a role, by session cookie or bearer token.
 
-    A session's changes need the token that its own pages hold: other sites cannot read it. A
-    program's token cannot be sent by a page of another site.
+    A session's write requests need a CSRF token, which pages of other sites cannot read. Bearer
+    tokens need none: browsers never send them on their own.
     """
 
-    async def guard(request: Request) -> Person:
-        accounts: Accounts = request.app.state.site.accounts
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        session = request.cookies.get(COOKIE)
-        if kind.lower() == "bearer":
-            person = await _person(accounts, token.strip(), "token")
-        elif session:
-            person = await _person(accounts, session, "session")
-            if person is not None and request.method not in SAFE:
-                await _check_csrf(request, session)
-        else:
-            person = None
+    async def dependency(request: Request) -> Person:
+        person = await _authenticate(request)
         if person is None:
             raise HTTPException(
                 401, "log in, or send a valid token", {"WWW-Authenticate": "Bearer"}
             )
         if not person.may(role):
-            raise HTTPException(403, f"the role {role} is needed")
+            raise HTTPException(403, f"this needs the role {role}; {person.name} is {person.role}")
         return person
 
-    guard.__name__ = f"needs_{role}"
-    return guard
+    dependency.__name__ = f"require_{role}"
+    return dependency
+
+
+async def _authenticate(request: Request) -> Person | None:
+    accounts: Accounts = request.app.state.site.accounts
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    session = request.cookies.get(COOKIE)
+    if kind.lower() == "bearer":
+        return await _person(accounts, token.strip(), "token")
+    if not session:
+        return None
+    person = await _person(accounts, session, "session")
+    if person is not None and request.method not in SAFE_METHODS:
+        await _check_csrf(request, session)
+    return person
 
 
 async def _person(accounts: Accounts, key: str, kind: KeyKind) -> Person | None:
-    return accounts.seen(key, kind) or await run_in_threadpool(accounts.person, key, kind)
+    cached = accounts.cached_person(key, kind)
+    return cached or await run_in_threadpool(accounts.find_person, key, kind)
 
 
 def csrf_token(session: str) -> str:
-    """Return what the pages of a session send with every change."""
+    """Return the token that a session's pages send with every write request."""
     return hmac.new(session.encode(), b"csrf", sha256).hexdigest()
 
 
 async def form(request: Request) -> dict[str, str]:
-    """Read the fields of a form; of several of one name, the last.
+    """Return the fields of a form; the last value counts if a name repeats.
 
     Raises:
-        HTTPException: 400, there are too many.
+        HTTPException: 400, too many fields.
     """
     body = (await request.body()).decode(errors="replace")
     try:
         fields = parse_qs(body, max_num_fields=MAX_FIELDS)
     except ValueError as error:
-        raise HTTPException(400, f"a form may have {MAX_FIELDS} fields") from error
+        raise HTTPException(400, f"a form may have at most {MAX_FIELDS} fields") from error
     return {name: values[-1] for name, values in fields.items()}
 
 
 def check_origin(request: Request) -> None:
-    """Refuse what another site's page sends, where there is no session yet.
+    """Reject requests from pages of other sites, for forms that have no session yet.
 
     Raises:
-        HTTPException: 403.
+        HTTPException: 403, the request comes from another site.
     """
-    site = request.headers.get("sec-fetch-site", "none")
+    fetch_site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if site not in ("same-origin", "none") or foreign:
-        raise HTTPException(403, "another site asked")
+    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if fetch_site not in ("same-origin", "none") or is_foreign:
+        raise HTTPException(403, "requests from other sites are not allowed")
 
 
 async def _check_csrf(request: Request, session: str) -> None:
@@ -92,35 +97,35 @@ async def _check_csrf(request: Request, session: str) -> None:
     if sent is None and _is_form(request):
         sent = (await form(request)).get("csrf")
     if not hmac.compare_digest((sent or "").encode(), csrf_token(session).encode()):
-        raise HTTPException(403, "this page is not of your session: load it again")
+        raise HTTPException(403, "this page belongs to an old session: reload it")
 
 
 def _is_form(request: Request) -> bool:
-    kind = request.headers.get("content-type", "")
-    return kind.startswith("application/x-www-form-urlencoded")
+    content_type = request.headers.get("content-type", "")
+    return content_type.startswith("application/x-www-form-urlencoded")
 
 
 class Throttle:
-    """Counts failures by key, such as a client's address, within a window of time."""
+    """Limits failures per key, such as a client's address, within a time window."""
 
     def __init__(self, limit: int, window_s: float, keys: int = 10_000) -> None:
-        """Allow `limit` failures in `window_s` seconds; remember that many keys."""
+        """Allow `limit` failures in `window_s` seconds; track at most `keys` keys."""
         self._limit, self._window_s, self._keys = limit, window_s, keys
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def wait_s(self, key: str) -> float:
-        """Return how long a key has to wait, 0 if it need not."""
+        """Return how long a key must wait, 0 if it need not."""
         now = time.monotonic()
-        with self._guard:
+        with self._lock:
             times = self._failures.get(key, deque())
             while times and times[0] <= now - self._window_s:
                 times.popleft()
             return times[0] + self._window_s - now if len(times) >= self._limit else 0.0
 
     def failed(self, key: str) -> None:
-        """Note a failure."""
-        with self._guard:
+        """Count a failure."""
+        with self._lock:
             times = self._failures.setdefault(key, deque(maxlen=self._limit))
             times.append(time.monotonic())
             self._failures.move_to_end(key)
@@ -128,6 +133,6 @@ class Throttle:
                 self._failures.popitem(last=False)
 
 
-Annotator = Annotated[Person, Depends(needs("annotator"))]
-Reviewer = Annotated[Person, Depends(needs("reviewer"))]
-Admin = Annotated[Person, Depends(needs("admin"))]
+Annotator = Annotated[Person, Depends(require_role("annotator"))]
+Reviewer = Annotated[Person, Depends(require_role("reviewer"))]
+Admin = Annotated[Person, Depends(require_role("admin"))]

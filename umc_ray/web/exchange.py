@@ -1,4 +1,4 @@
-"""The REST API for data: batches in, labels out, and labels of other tools in."""
+"""The REST API for data: submit batches, export labels, import labels."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -16,68 +16,68 @@ from umc_ray.methods.identity import sample_ids
 from umc_ray.records import DomainKey
 from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
-from umc_ray.web.formats import Format, Labeled, media_type, read_votes, write_labels
+from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
-from umc_ray.web.site import Here, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site
 
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
 @router.post("/batches/{batch}")
-def ask_batch(
+def submit_batch(
     batch: Annotated[str, Path(pattern=NAME, max_length=100)],
     body: BatchIn,
-    site: Here,
+    site: CurrentSite,
     person: Reviewer,
 ) -> BatchOut:
-    """Ask about samples beside the campaign's rounds; a sample is asked once per batch."""
-    asking = [_new_question(site, site.queue(batch), body, each) for each in body.samples]
-    _check_pool(site, asking)
-    new = site.store.submit(asking)
-    return BatchOut(new=new, sample_ids=[str(question.sample_id) for question in asking])
+    """Submit samples to label outside the campaign's rounds; each counts once per batch."""
+    questions = [_new_question(site, site.queue(batch), body, each) for each in body.samples]
+    _check_pool(site, questions)
+    new = site.store.submit(questions)
+    return BatchOut(new=new, sample_ids=[str(question.sample_id) for question in questions])
 
 
 @router.get("/labels", response_class=Response)
 def labels(
-    site: Here, queue: Queue, person: Reviewer, format: Annotated[Format, Query()] = "jsonl"
+    site: CurrentSite, queue: Queue, person: Reviewer, format: Annotated[Format, Query()] = "jsonl"
 ) -> Response:
-    """Give all questions with their answers out, gold ones aside."""
-    content = write_labels(format, labeled(site, queue))
+    """Export all questions with their answers, except gold questions."""
+    content = write_labels(format, labeled_questions(site, queue))
     return Response(content, media_type=media_type(format))
 
 
 @router.post("/labels")
 def import_labels(
     body: Annotated[bytes, Body(media_type="application/octet-stream")],
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Admin,
     format: Annotated[Format, Query()] = "jsonl",
 ) -> Imported:
-    """Take answers in, as `GET /api/labels` gives them out; what is known already is left out."""
+    """Import answers in a format of `GET /api/labels`; known answers are skipped."""
     votes = read_votes(format, body)
-    given = [_imported(site, queue, vote) for vote in votes]
-    new = site.store.record(given, [_import_key(queue, vote) for vote in votes])
+    answers = [_answer(site, queue, vote) for vote in votes]
+    new = site.store.record(answers, [_import_key(queue, vote) for vote in votes])
     return Imported(read=len(votes), new=new)
 
 
-def labeled(site: Site, queue: str) -> list[Labeled]:
+def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     """Return the questions of a queue with their samples and answers."""
-    asked_here = site.store.questions(queue)
-    decided = decisions(site.store, queue)
-    by_sample: dict[Any, list[Answer]] = {question.key: [] for question in asked_here}
+    questions = site.store.questions(queue)
+    decision_by_key = decisions(site.store, queue)
+    answers_by_key: dict[Any, list[Answer]] = {question.key: [] for question in questions}
     for answer in site.store.answers(queue):
-        by_sample[answer.key].append(answer)
+        answers_by_key[answer.key].append(answer)
     return [
-        Labeled(
+        LabeledQuestion(
             question=question,
             text=sample.text,
             image=None if sample.image is None else image_path(question),
-            answers=tuple(by_sample[question.key]),
+            answers=tuple(answers_by_key[question.key]),
             labels=site.labels(question.task),
-            decision=decided.get(question.key),
+            decision=decision_by_key.get(question.key),
         )
-        for question, sample in zip(asked_here, site.samples.of(asked_here), strict=True)
+        for question, sample in zip(questions, site.samples.get(questions), strict=True)
     ]
 
 
@@ -85,7 +85,7 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
     for label in [*(sample.probabilities or {}), *([sample.gold] if sample.gold else [])]:
         site.check_label(body.task, label)
     if (sample.text is None) == (sample.sample_id is None):
-        raise DataError("each sample needs one of text and sample_id")
+        raise DataError("each sample needs either text or sample_id")
     payload: dict[str, Any] = {}
     if sample.probabilities:
         predicted, confidence = max(sample.probabilities.items(), key=itemgetter(1))
@@ -116,25 +116,24 @@ def _sample_id(body: BatchIn, sample: NewSample) -> int:
 
 
 def _check_pool(site: Site, questions: Sequence[Question]) -> None:
-    """Make sure that samples of the pool are there.
+    """Check that samples without a text are in the pool.
 
     Raises:
-        DataError: names the first that is not.
+        DataError: names the first sample that is missing.
     """
     by_id = [question for question in questions if "text" not in question.payload]
-    known = [
-        each for each in by_id if DomainKey(each.task, each.domain) in site.run.config.domains()
-    ]
-    found = sample_rows(site.run.storage, site.run.parts, known, "pool") if known else {}
+    domains = site.run.config.domains()
+    known = [each for each in by_id if DomainKey(each.task, each.domain) in domains]
+    rows = sample_rows(site.run.storage, site.run.parts, known, "pool") if known else {}
     for question in by_id:
-        if question.key not in found:
+        if question.key not in rows:
             raise DataError(
                 f"sample {question.sample_id} is not in the pool of "
                 f"{question.task}/{question.domain}"
             )
 
 
-def _imported(site: Site, queue: str, vote: Vote) -> Answer:
+def _answer(site: Site, queue: str, vote: Vote) -> Answer:
     site.check_label(vote.task, vote.label)
     question = site.question(queue, vote.task, int(vote.sample_id))
     return Answer(
@@ -151,6 +150,6 @@ def _imported(site: Site, queue: str, vote: Vote) -> Answer:
 
 
 def _import_key(queue: str, vote: Vote) -> str:
-    """Name an answer, so that a file that is imported again adds nothing."""
-    said = repr((queue, vote.task, vote.sample_id, vote.annotator, vote.label))
-    return f"import/{sha256(said.encode(errors='replace')).hexdigest()}"
+    """Return a client key that makes importing the same file twice a no-op."""
+    identity = repr((queue, vote.task, vote.sample_id, vote.annotator, vote.label))
+    return f"import/{sha256(identity.encode(errors='replace')).hexdigest()}"

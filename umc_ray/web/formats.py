@@ -1,4 +1,4 @@
-"""Labels as files of other tools, and back: JSON lines, CSV, Label Studio, Prodigy."""
+"""Export and import of labels: JSON lines, CSV, Label Studio, Prodigy."""
 
 import json
 from collections import Counter
@@ -16,10 +16,10 @@ Content = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """A question with its answers; one of text and image, the image's address, is None.
+class LabeledQuestion:
+    """A question with its answers; either `text` or `image`, a path, is None.
 
-    `decision` is what a reviewer said, if one did.
+    `decision` is the reviewer's, if there is one.
     """
 
     question: Question
@@ -31,38 +31,38 @@ class Labeled:
 
     @property
     def label(self) -> str | None:
-        """What the reviewer said, else most people; a tie goes to the label that comes first."""
+        """The reviewer's label, else the majority's; a tie goes to the first in the label set."""
         if self.decision is not None:
             return self.decision.label
         counts = Counter(answer.label for answer in self.answers if answer.label is not None)
         return max(self.labels, key=lambda label: counts[label]) if counts else None
 
 
-def write_labels(kind: Format, rows: Sequence[Labeled]) -> bytes:
-    """Write questions with their answers."""
+def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
+    """Write questions with their answers in a format."""
     return _FORMATS[kind].write(rows)
 
 
 def read_votes(kind: Format, data: bytes) -> list[Vote]:
-    """Read what people said from a file as `write_labels` writes it.
+    """Read answers from a file written by `write_labels`.
 
     Raises:
-        DataError: it is not of that format; says where.
+        DataError: the file does not have the format.
     """
     try:
         return _FORMATS[kind].read(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"the body is not {kind}: {error!r:.200}") from error
+        raise DataError(f"the request body is not in {kind} format: {error!r:.200}") from error
 
 
 def media_type(kind: Format) -> str:
-    """Name the type of a file."""
+    """Return the media type of a format."""
     return _FORMATS[kind].media_type
 
 
-def _write_jsonl(rows: Sequence[Labeled]) -> bytes:
+def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **_identity(row),
@@ -87,7 +87,7 @@ def _read_jsonl(data: bytes) -> list[Vote]:
 CSV = ("task", "domain", "sample_id", "sample", "label", "annotator", "reason", "seconds")
 
 
-def _write_csv(rows: Sequence[Labeled]) -> bytes:
+def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
     cells = [
         [
             row.question.task,
@@ -106,7 +106,7 @@ def _write_csv(rows: Sequence[Labeled]) -> bytes:
 
 
 def _read_csv(data: bytes) -> list[Vote]:
-    needed = ("task", "sample_id", "label", "annotator", "reason", "seconds")
+    columns = ("task", "sample_id", "label", "annotator", "reason", "seconds")
     return [
         Vote(
             task=cells["task"],
@@ -116,11 +116,11 @@ def _read_csv(data: bytes) -> list[Vote]:
             reason=cells["reason"] or None,
             seconds=float(cells["seconds"]) if cells["seconds"] else None,
         )
-        for _, cells in read_records(data, needed, "body")
+        for _, cells in read_records(data, columns, "body")
     ]
 
 
-def _write_label_studio(rows: Sequence[Labeled]) -> bytes:
+def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
     tasks = [
         {
             "data": {"text": row.text} if row.image is None else {"image": row.image},
@@ -141,13 +141,13 @@ def _write_label_studio(rows: Sequence[Labeled]) -> bytes:
     return json.dumps(tasks, ensure_ascii=False).encode()
 
 
-def _ls_result(row: Labeled, label: str | None) -> list[Content]:
+def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
     to_name = "text" if row.image is None else "image"
     value = {"from_name": "label", "to_name": to_name, "type": "choices"}
     return [] if label is None else [{**value, "value": {"choices": [label]}}]
 
 
-def _ls_predictions(row: Labeled) -> list[Content]:
+def _ls_predictions(row: LabeledQuestion) -> list[Content]:
     predicted = row.question.payload.get("predicted")
     score = row.question.payload.get("confidence")
     return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
@@ -156,7 +156,7 @@ def _ls_predictions(row: Labeled) -> list[Content]:
 def _read_label_studio(data: bytes) -> list[Vote]:
     votes, tasks = [], json.loads(data)
     if not isinstance(tasks, list):
-        raise DataError("the body is not label_studio: need a list of tasks")
+        raise DataError("the request body is not in label_studio format: it must be a task list")
     for task in tasks:
         meta = task["meta"]
         for annotation in task["annotations"]:
@@ -174,7 +174,7 @@ def _read_label_studio(data: bytes) -> list[Vote]:
     return votes
 
 
-def _write_prodigy(rows: Sequence[Labeled]) -> bytes:
+def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **({"text": row.text} if row.image is None else {"image": row.image}),
@@ -201,8 +201,8 @@ def _read_prodigy(data: bytes) -> list[Vote]:
     ]
 
 
-def _identity(row: Labeled) -> Content:
-    """Name a sample; its id as text: other tools read numbers as floats."""
+def _identity(row: LabeledQuestion) -> Content:
+    """Return what identifies a sample; its id as text, as other tools read numbers as floats."""
     question = row.question
     return {
         "task": question.task,
@@ -218,8 +218,8 @@ def _vote(answer: Answer) -> Content:
 
 
 def _from_vote(vote: Mapping[str, Any]) -> Content:
-    known = {"annotator": vote["annotator"], "label": vote["label"]}
-    return known | {name: vote[name] for name in ("reason", "seconds") if name in vote}
+    required = {"annotator": vote["annotator"], "label": vote["label"]}
+    return required | {name: vote[name] for name in ("reason", "seconds") if name in vote}
 
 
 def _lines(rows: Iterable[Content]) -> bytes:
@@ -231,16 +231,16 @@ def _read_lines(data: bytes) -> list[Content]:
 
 
 @dataclass(frozen=True)
-class _Form:
-    write: Callable[[Sequence[Labeled]], bytes]
+class _Converter:
+    write: Callable[[Sequence[LabeledQuestion]], bytes]
     read: Callable[[bytes], list[Vote]]
     media_type: str
 
 
-_FORMATS: dict[Format, _Form] = {
-    "jsonl": _Form(_write_jsonl, _read_jsonl, "application/x-ndjson"),
-    "csv": _Form(_write_csv, _read_csv, "text/csv"),
-    "label_studio": _Form(_write_label_studio, _read_label_studio, "application/json"),
-    "prodigy": _Form(_write_prodigy, _read_prodigy, "application/x-ndjson"),
+_FORMATS: dict[Format, _Converter] = {
+    "jsonl": _Converter(_write_jsonl, _read_jsonl, "application/x-ndjson"),
+    "csv": _Converter(_write_csv, _read_csv, "text/csv"),
+    "label_studio": _Converter(_write_label_studio, _read_label_studio, "application/json"),
+    "prodigy": _Converter(_write_prodigy, _read_prodigy, "application/x-ndjson"),
 }
 assert set(_FORMATS) == set(get_args(Format))

@@ -1,4 +1,4 @@
-"""Guidelines: Markdown of the campaign's owner, as HTML that holds nothing but formatting."""
+"""Annotation guidelines: a Markdown file, rendered to HTML without active content."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,17 @@ from umc_ray.methods.identity import fingerprint
 
 @dataclass(frozen=True)
 class Guidelines:
-    """What the page shows; the version is stored with each answer."""
+    """Rendered guidelines; the version is stored with each answer."""
 
     html: str
     version: str | None
 
 
 def read_guidelines(path: str | None) -> Guidelines:
-    """Read a Markdown file; HTML in it is shown as text, links with scripts are no links.
+    """Render a Markdown file; HTML in it is escaped, and javascript: links are not rendered.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read.
     """
     if path is None:
         return Guidelines("", None)
@@ -29,6 +29,6 @@ def read_guidelines(path: str | None) -> Guidelines:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read annotation.guidelines {path}: {error}") from error
-    # images would be loaded from elsewhere, which the page's policy forbids anyway
+    # no images: they would come from other sites, which the content security policy blocks
     markdown = MarkdownIt("js-default", {"html": False}).disable("image")
     return Guidelines(markdown.render(text), fingerprint(text))

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as it stands in its OpenAPI document."""
+"""Request and response models of the REST API."""
 
 from typing import Annotated, Literal
 
@@ -11,49 +11,49 @@ MAX_SAMPLES = 1000
 
 
 def _storable(text: str) -> str:
-    """Refuse what a database cannot keep.
+    """Check that a database can store a text.
 
     Raises:
-        ValueError: a NUL, or half of a character.
+        ValueError: the text has a NUL or a lone surrogate.
     """
-    if "\x00" in text or (not text.isprintable() and _halved(text)):
+    if "\x00" in text or (not text.isprintable() and _has_surrogate(text)):
         raise ValueError("must be Unicode text without NUL")
     return text
 
 
-def _halved(text: str) -> bool:
+def _has_surrogate(text: str) -> bool:
     return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _int64(digits: str) -> str:
-    """Refuse what is longer.
+    """Check that a number fits into 64 bits.
 
     Raises:
-        ValueError: it is.
+        ValueError: it does not.
     """
     if not -(2**63) <= int(digits) < 2**63:
-        raise ValueError("must be an integer of 64 bits")
+        raise ValueError("must be a 64-bit integer")
     return digits
 
 
 Line = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_storable)]
 ClientKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
-"""Made up by the client, new for each thing it does: a request that is sent again is done once."""
+"""Chosen by the client, unique per action: a retried request takes effect once."""
 SampleId = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$"), AfterValidator(_int64)]
-"""An integer of 64 bits as text: JavaScript's numbers are shorter."""
+"""A 64-bit integer as text, because JavaScript numbers have only 53 bits."""
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Message(BaseModel):
-    """Unknown keys are refused."""
+    """A model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Asked(Message):
-    """Names a question."""
+class QuestionRef(Message):
+    """Identifies a question."""
 
     task: Line
     domain: Line
@@ -62,15 +62,15 @@ class Asked(Message):
 
     @property
     def id(self) -> int:
-        """Its sample's id."""
+        """The sample id as a number."""
         return int(self.sample_id)
 
 
 class AnswersIn(Message):
-    """One label, or a skip, for one question or for a group; `seen`: with the suggestion shown."""
+    """One label, or a skip, for a question or a group; `seen`: the suggestion was shown."""
 
     client_key: ClientKey
-    samples: Annotated[list[Asked], Field(min_length=1, max_length=200)]
+    samples: Annotated[list[QuestionRef], Field(min_length=1, max_length=200)]
     label: Line | None = None
     reason: Line | None = None
     seconds: Seconds | None = None
@@ -80,51 +80,51 @@ class AnswersIn(Message):
 
 
 class Saved(Message):
-    """How many answers are on disk."""
+    """The number of answers that are on disk."""
 
     saved: int
 
 
 class RemarkIn(Message):
-    """Something to say about a sample beside its label."""
+    """A flag or a note about a sample."""
 
     client_key: ClientKey
-    sample: Asked
+    sample: QuestionRef
     kind: Literal["flag", "note"]
     text: Annotated[Line, Field(min_length=1)]
 
 
 class DecisionIn(Message):
-    """A reviewer's label; none: the sample cannot be labeled."""
+    """A reviewer's label; null means that the sample cannot be labeled."""
 
     client_key: ClientKey
-    sample: Asked
+    sample: QuestionRef
     label: Line | None = None
 
 
 class UndoIn(Message):
-    """Takes the last answer back, with the whole group if it was given to one."""
+    """Undo the last answer, or the whole group that was answered last."""
 
     client_key: ClientKey
 
 
 class Undone(Message):
-    """The questions that are open again."""
+    """The questions that are open again after an undo."""
 
-    samples: list[Asked]
+    samples: list[QuestionRef]
 
 
 class Progress(Message):
-    """How many questions have all their answers, and how many were asked."""
+    """The number of fully answered questions, and of all questions."""
 
     done: int
     asked: int
 
 
 class QuestionOut(Message):
-    """A question that a program holds; the image is an address on this server."""
+    """A leased question; `image` is a path on this server."""
 
-    sample: Asked
+    sample: QuestionRef
     text: str | None
     image: str | None
     labels: list[str]
@@ -132,23 +132,25 @@ class QuestionOut(Message):
 
 
 class NewSample(Message):
-    """A sample to label: a text, or `sample_id` of the campaign's pool."""
+    """A sample to label: either `text`, or the `sample_id` of a sample in the pool."""
 
     id: Annotated[Line, Field(min_length=1)] | None = Field(
-        None, description="names a text for good; default: the text itself"
+        None, description="permanent name of the text; default: derived from the text"
     )
     text: Text | None = None
     sample_id: SampleId | None = None
     votes: Annotated[int, Field(ge=1, le=100)] = 1
     priority: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = 0.0
     why: Line = ""
-    gold: Line | None = Field(None, description="the known label: each person is asked")
+    gold: Line | None = Field(None, description="known label: a quality check for every annotator")
     hide_prediction: bool = False
-    probabilities: dict[Line, Share] | None = Field(None, description="of labels, by a model")
+    probabilities: dict[Line, Probability] | None = Field(
+        None, description="label probabilities of a model"
+    )
 
 
 class BatchIn(Message):
-    """Samples of a task to label beside the campaign's rounds."""
+    """Samples of a task to label outside the campaign's rounds."""
 
     task: Name
     domain: Name
@@ -156,21 +158,21 @@ class BatchIn(Message):
 
 
 class BatchOut(Message):
-    """How many are new, and the ids of all, in their order."""
+    """The number of new samples, and the ids of all samples in the order of the request."""
 
     new: int
     sample_ids: list[SampleId]
 
 
 class Imported(Message):
-    """How many answers a file held, and how many of them are new."""
+    """The number of answers in a file, and how many of them are new."""
 
     read: int
     new: int
 
 
 class Vote(Message):
-    """What one person said, as read from a file; without a label it is a skip."""
+    """One person's answer, read from a file; without a label it is a skip."""
 
     task: Line
     sample_id: SampleId
@@ -181,6 +183,6 @@ class Vote(Message):
 
 
 class Problem(BaseModel):
-    """Why something is refused."""
+    """Why a request was rejected."""
 
     detail: str

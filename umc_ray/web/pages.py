@@ -1,4 +1,4 @@
-"""The pages and the pieces of them that the desk fetches."""
+"""HTML pages, and the fragments that page.js fetches."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -13,8 +13,8 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import COOKIE, Annotator, Reviewer, csrf_token
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
-from umc_ray.web.site import Here, Queue, Site
-from umc_ray.web.view_models import review_card
+from umc_ray.web.site import CurrentSite, Queue, Site
+from umc_ray.web.view_models import plain_choices, review_card
 
 PAGES = (
     ("", "Label", "annotator"),
@@ -22,8 +22,8 @@ PAGES = (
     ("review", "Review", "reviewer"),
     ("admin", "People", "admin"),
 )
-LEAST_GROUP = 2
-REVIEWS = 20
+MIN_GROUP = 2  # samples
+MAX_REVIEWS = 20  # questions per request
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("umc_ray.web"),
     autoescape=True,
@@ -40,9 +40,9 @@ def page(
     person: Person | None,
     status: int = 200,
     headers: dict[str, str] | None = None,
-    **values: Any,  # noqa: ANN401 - whatever the template shows
+    **values: Any,  # noqa: ANN401 - values for the template
 ) -> Response:
-    """Fill a template; everything in it is escaped that is not markup of ours."""
+    """Render a template; all values are escaped."""
     site: Site = request.app.state.site
     batch = request.query_params.get("batch")
     html = ENVIRONMENT.get_template(template).render(
@@ -59,41 +59,41 @@ def page(
 
 
 @router.get("/")
-def label_page(request: Request, site: Here, queue: Queue, person: Annotator) -> Response:
-    """Show the desk."""
-    return _desk(request, site, person, "label", "Label")
+def label_page(request: Request, site: CurrentSite, queue: Queue, person: Annotator) -> Response:
+    """Show the page for labeling."""
+    return _workspace(request, site, person, "label", "Label")
 
 
 @router.get("/groups")
-def groups_page(request: Request, site: Here, queue: Queue, person: Annotator) -> Response:
-    """Show the desk for groups."""
-    return _desk(request, site, person, "group", "Groups")
+def groups_page(request: Request, site: CurrentSite, queue: Queue, person: Annotator) -> Response:
+    """Show the page for labeling groups of similar samples."""
+    return _workspace(request, site, person, "group", "Groups")
 
 
 @router.get("/review")
-def review_page(request: Request, site: Here, queue: Queue, person: Reviewer) -> Response:
-    """Show the desk for what is disputed."""
-    return _desk(request, site, person, "review", "Review")
+def review_page(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
+    """Show the page for reviewing disputed questions."""
+    return _workspace(request, site, person, "review", "Review")
 
 
 @router.get("/items")
 def items(
     request: Request,
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Annotator,
     n: Annotated[int, Query(ge=1, le=50)] = 12,
 ) -> Response:
-    """Lease questions, and give them as they are shown."""
+    """Lease questions and return them as HTML."""
     cards = site.cards(site.claim(person, queue, n))
     return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
 @router.get("/items/{task}/{sample_id}")
 def item(
-    request: Request, site: Here, queue: Queue, person: Annotator, task: str, sample_id: str
+    request: Request, site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
-    """Give one question as it is shown."""
+    """Return one question as HTML."""
     cards = site.cards([_question(site, queue, task, sample_id)])
     return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
@@ -101,28 +101,25 @@ def item(
 @router.get("/groups/next")
 def next_group(
     request: Request,
-    site: Here,
+    site: CurrentSite,
     queue: Queue,
     person: Annotator,
     after: Annotated[str, Query(max_length=100_000)] = "",
 ) -> Response:
-    """Lease the tightest group that is not in `after`, and give it as it is shown."""
-    group, held = _claim_group(site, queue, person, after.split())
-    cards = site.cards(held)
-    plain = [
-        review_card(card.question, card.sample, site.labels(card.question.task), [])
-        for card in cards[:1]
-    ]
+    """Lease the tightest group that is not in `after` and return it as HTML."""
+    group, questions = _claim_group(site, queue, person, after.split())
+    cards = site.cards(questions)
+    choices = plain_choices(site.labels(group.task)) if group else ()
     mode = "show" if site.config.suggestion == "show" else "hidden"
-    values = {"group": group, "cards": cards, "plain": plain, "mode": mode}
+    values = {"group": group, "cards": cards, "choices": choices, "mode": mode}
     return _fragment(request, site, queue, "group.html", **values)
 
 
 @router.get("/review/items")
-def review_items(request: Request, site: Here, queue: Queue, person: Reviewer) -> Response:
-    """Give what is disputed, the most divided first."""
-    cases = review_queue(site.store, queue)[:REVIEWS]
-    samples = site.samples.of([case.question for case in cases])
+def review_items(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
+    """Return disputed questions as HTML, lowest agreement first."""
+    cases = review_queue(site.store, queue)[:MAX_REVIEWS]
+    samples = site.samples.get([case.question for case in cases])
     cards = [
         review_card(case.question, sample, site.labels(case.question.task), case.answers)
         for case, sample in zip(cases, samples, strict=True)
@@ -131,11 +128,13 @@ def review_items(request: Request, site: Here, queue: Queue, person: Reviewer) -
 
 
 @router.get("/images/{task}/{sample_id}")
-def image(site: Here, queue: Queue, person: Annotator, task: str, sample_id: str) -> Response:
-    """Give the image of a sample that was asked about."""
-    (sample,) = site.samples.of([_question(site, queue, task, sample_id)])
+def image(
+    site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
+) -> Response:
+    """Return the image of a sample that has a question."""
+    (sample,) = site.samples.get([_question(site, queue, task, sample_id)])
     if sample.image is None:
-        raise StoreError(f"sample {sample_id} has no image")
+        raise StoreError(f"sample {sample_id} of task {task} has no image")
     content, media_type = web_image(sample.image, site.run.config.ingest.max_image_pixels)
     headers = {
         "Cache-Control": "private, max-age=3600",
@@ -144,8 +143,9 @@ def image(site: Here, queue: Queue, person: Annotator, task: str, sample_id: str
     return Response(content, headers=headers, media_type=media_type)
 
 
-def _desk(request: Request, site: Site, person: Person, kind: str, here: str) -> Response:
-    return page(request, "desk.html", person, kind=kind, here=here, guidelines=site.guidelines)
+def _workspace(request: Request, site: Site, person: Person, kind: str, here: str) -> Response:
+    guidelines = site.guidelines
+    return page(request, "workspace.html", person, kind=kind, here=here, guidelines=guidelines)
 
 
 def _fragment(
@@ -153,10 +153,10 @@ def _fragment(
     site: Site,
     queue: str,
     template: str,
-    **values: Any,  # noqa: ANN401 - whatever the template shows
+    **values: Any,  # noqa: ANN401 - values for the template
 ) -> Response:
-    done, asked = site.progress(queue)
-    headers = {"X-Done": str(done), "X-Asked": str(asked)}
+    done, total = site.progress(queue)
+    headers = {"X-Done": str(done), "X-Asked": str(total)}
     return page(request, template, None, headers=headers, **values)
 
 
@@ -164,22 +164,22 @@ def _question(site: Site, queue: str, task: str, sample_id: str) -> Question:
     try:
         number = int(sample_id)
     except ValueError:
-        raise DataError("a sample's id is a number") from None
+        raise DataError(f"the sample id must be a number, not {sample_id!r:.100}") from None
     if not -(2**63) <= number < 2**63 or task not in site.run.classes:
-        raise DataError("there is no such sample")
+        raise DataError(f"there is no sample {sample_id:.100} of task {task:.100}")
     return site.question(queue, task, number)
 
 
 def _claim_group(
     site: Site, queue: str, person: Person, after: Sequence[str]
 ) -> tuple[Group | None, list[Question]]:
-    """Lease the next group of the round that is open; none where fewer than two are left."""
-    waiting = site.store.open_questions(queue) if queue == site.name else []
-    keys = {question.key for question in waiting}
-    for group in site.similar.groups(waiting[0].round) if waiting else []:
-        left = [key for key in group.keys if key in keys]
-        if group.name not in after and len(left) >= LEAST_GROUP:
-            held = {q.key: q for q in site.desk(person, queue).claim_these(left)}
-            if len(held) >= LEAST_GROUP:
-                return group, [held[key] for key in left if key in held]
+    """Lease the next group of the open round that still has at least two open questions."""
+    questions = site.store.open_questions(queue) if queue == site.name else []
+    open_keys = {question.key for question in questions}
+    for group in site.similar.groups(questions[0].round) if questions else []:
+        keys = [key for key in group.keys if key in open_keys]
+        if group.name not in after and len(keys) >= MIN_GROUP:
+            held = {q.key: q for q in site.leases(person, queue).claim_samples(keys)}
+            if len(held) >= MIN_GROUP:
+                return group, [held[key] for key in keys if key in held]
     return None, []

@@ -1,4 +1,4 @@
-"""How people work, and whether the model's suggestions help or lead them astray."""
+"""Annotator statistics: speed, agreement, accuracy, and the influence of suggestions."""
 
 import statistics
 from collections import Counter, defaultdict
@@ -17,50 +17,60 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class DomainBatchSpec:
-    """Of `of` things, `part` are so."""
+class Ratio:
+    """A share of a total."""
 
-    part: int
-    of: int
+    count: int
+    total: int
 
     def __str__(self) -> str:
-        """Write it as percentage with its base."""
-        return f"{self.part / self.of:.0%} of {self.of}" if self.of else "–"
+        """Return the percentage and the total, or a dash if the total is 0."""
+        return f"{self.count / self.total:.0%} of {self.total}" if self.total else "–"
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one person did; agreement is with most of the others, on samples they share."""
+class AnnotatorStats:
+    """Statistics of one annotator; `seconds` is the median time per answer.
+
+    `agreement` is with the majority of the other annotators of the same samples, `gold` the
+    accuracy on gold questions.
+    """
 
     name: str
     answers: int
     last_hour: int
     seconds: float | None
-    skips: DomainBatchSpec
-    agreement: DomainBatchSpec
-    gold: DomainBatchSpec
+    skips: Ratio
+    agreement: Ratio
+    gold: Ratio
 
 
 @dataclass(frozen=True)
 class Anchoring:
-    """Answers with the suggestion on the screen, or without it: if they differ, it leads people."""
+    """How often answers match the model, with the suggestion shown or not.
+
+    `accepted`: answers equal to the prediction; `right`: answers equal to a known label. If
+    `accepted` is much higher with the suggestion shown, people follow it too readily.
+    """
 
     shown: bool
-    accepted: DomainBatchSpec
-    right: DomainBatchSpec
+    accepted: Ratio
+    right: Ratio
 
 
 @dataclass(frozen=True)
-class People:
-    """Everybody's work in one queue."""
+class PeopleSummary:
+    """Statistics of all annotators of a queue; `alphas` is Krippendorff's alpha of each task."""
 
-    work: Sequence[Work]
+    annotators: Sequence[AnnotatorStats]
     anchoring: Sequence[Anchoring]
     alphas: Mapping[str, float]
 
 
-def people(store: AnnotationStore, queue: str, labels: Mapping[str, Sequence[str]]) -> People:
-    """Sum up a queue; `labels` is the label set of each task."""
+def people_summary(
+    store: AnnotationStore, queue: str, labels: Mapping[str, Sequence[str]]
+) -> PeopleSummary:
+    """Compute the statistics of a queue; `labels` is the label set of each task."""
     answers = store.answers(queue)
     gold = store.gold_answers(queue)
     questions = {question.key: question for question in store.questions(queue)}
@@ -69,37 +79,48 @@ def people(store: AnnotationStore, queue: str, labels: Mapping[str, Sequence[str
     for answer in answers:
         by_sample[answer.key].append(answer)
     names = sorted({answer.annotator for answer in [*answers, *(each for each, _ in gold)]})
-    return People(
-        work=[_work(name, answers, by_sample, gold, store.clock()) for name in names],
+    return PeopleSummary(
+        annotators=[_stats(name, answers, by_sample, gold, store.clock()) for name in names],
         anchoring=[_anchoring(shown, answers, gold, questions, truth) for shown in (True, False)],
         alphas={task: _alpha(answers, task, classes) for task, classes in labels.items()},
     )
 
 
-def _work(
+def _stats(
     name: str,
     answers: Sequence[Answer],
     by_sample: Mapping[SampleKey, Sequence[Answer]],
     gold: Sequence[tuple[Answer, str]],
     now: float,
-) -> Work:
-    mine = [answer for answer in answers if answer.annotator == name]
-    seconds = [answer.seconds for answer in mine if answer.seconds is not None]
-    agree = []
-    for answer in mine:
-        others = [o.label for o in by_sample[answer.key] if o.annotator != name and o.label]
-        if others and answer.label:
-            agree.append(answer.label == Counter(others).most_common(1)[0][0])
-    known = [answer.label == label for answer, label in gold if answer.annotator == name]
-    return Work(
+) -> AnnotatorStats:
+    own = [answer for answer in answers if answer.annotator == name]
+    seconds = [answer.seconds for answer in own if answer.seconds is not None]
+    return AnnotatorStats(
         name=name,
-        answers=len(mine),
-        last_hour=sum((answer.submitted_at or 0.0) > now - HOUR_S for answer in mine),
+        answers=len(own),
+        last_hour=sum((answer.submitted_at or 0.0) > now - HOUR_S for answer in own),
         seconds=statistics.median(seconds) if seconds else None,
-        skips=_share(mine, lambda answer: answer.label is None),
-        agreement=DomainBatchSpec(sum(agree), len(agree)),
-        gold=DomainBatchSpec(sum(known), len(known)),
+        skips=_ratio(own, lambda answer: answer.label is None),
+        agreement=_agreement(own, by_sample),
+        gold=_ratio(
+            [(answer.label, label) for answer, label in gold if answer.annotator == name],
+            lambda pair: pair[0] == pair[1],
+        ),
     )
+
+
+def _agreement(answers: Sequence[Answer], by_sample: Mapping[SampleKey, Sequence[Answer]]) -> Ratio:
+    """Compare one annotator's answers with the majority of the others."""
+    agree = []
+    for answer in answers:
+        labels = [
+            each.label
+            for each in by_sample[answer.key]
+            if each.annotator != answer.annotator and each.label
+        ]
+        if labels and answer.label:
+            agree.append(answer.label == Counter(labels).most_common(1)[0][0])
+    return Ratio(sum(agree), len(agree))
 
 
 def _anchoring(
@@ -109,24 +130,24 @@ def _anchoring(
     questions: Mapping[SampleKey, Question],
     truth: Mapping[SampleKey, str | None],
 ) -> Anchoring:
-    """Compare answers with what the model said, and with gold labels and reviewers' decisions."""
-    mine = [answer for answer in answers if answer.seen is shown and answer.label is not None]
-    told = [(a.label, questions[a.key].payload.get("predicted")) for a in mine]
-    known = [(a.label, truth[a.key]) for a in mine if truth.get(a.key) is not None]
+    """Compare answers with predictions, and with gold labels and reviewers' decisions."""
+    labeled = [answer for answer in answers if answer.seen is shown and answer.label is not None]
+    pairs = [(a.label, questions[a.key].payload.get("predicted")) for a in labeled]
+    predicted = [(label, prediction) for label, prediction in pairs if prediction is not None]
+    known = [(a.label, truth[a.key]) for a in labeled if truth.get(a.key) is not None]
     known += [(answer.label, label) for answer, label in gold if answer.seen is shown]
-    predicted = [(label, model) for label, model in told if model is not None]
     return Anchoring(
         shown=shown,
-        accepted=_share(predicted, lambda pair: pair[0] == pair[1]),
-        right=_share(known, lambda pair: pair[0] == pair[1]),
+        accepted=_ratio(predicted, lambda pair: pair[0] == pair[1]),
+        right=_ratio(known, lambda pair: pair[0] == pair[1]),
     )
 
 
-def _share(items: Sequence[Item], holds: Callable[[Item], bool]) -> DomainBatchSpec:
-    return DomainBatchSpec(sum(map(holds, items)), len(items))
+def _ratio(items: Sequence[Item], holds: Callable[[Item], bool]) -> Ratio:
+    return Ratio(sum(map(holds, items)), len(items))
 
 
 def _alpha(answers: Sequence[Answer], task: str, labels: Sequence[str]) -> float:
-    """Return how far people agree on a task; NaN where nothing can be said."""
-    mine = [answer for answer in answers if answer.task == task and answer.label in labels]
-    return krippendorff_alpha(*vote_arrays(mine, labels), len(labels))
+    """Return Krippendorff's alpha of a task; NaN if it is undefined."""
+    labeled = [answer for answer in answers if answer.task == task and answer.label in labels]
+    return krippendorff_alpha(*vote_arrays(labeled, labels), len(labels))

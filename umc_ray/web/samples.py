@@ -1,4 +1,4 @@
-"""What people look at: the text or image of each sample that they are asked about."""
+"""Texts and images of the samples to label, read from the pool and cached."""
 
 import io
 import threading
@@ -19,57 +19,56 @@ from umc_ray.records import DomainKey
 from umc_ray.selection.batch import gather
 
 CACHE_BYTES = 256_000_000
-PLACE = ["task", "domain", "part", "row", "sample_id"]
+LOCATION = ["task", "domain", "part", "row", "sample_id"]
 WEB_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One of text and image is None."""
+    """A text or an image; the other is None."""
 
     text: str | None
     image: bytes | None
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Approximate size in bytes."""
         return len(self.text or "") + len(self.image or b"")
 
 
 class Samples:
-    """Reads samples of a campaign, a round at a time, and keeps the last ones in memory."""
+    """Reads samples round by round and caches the most recently used ones in memory."""
 
     def __init__(self, run: Run, cache_bytes: int = CACHE_BYTES) -> None:
         """Read from a run directory."""
         self._run, self._cache_bytes = run, cache_bytes
         self._cache: OrderedDict[SampleKey, Sample] = OrderedDict()
-        self._held = 0
+        self._cached_bytes = 0
         self._rounds: set[int] = set()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
-    def of(self, questions: Sequence[Question]) -> list[Sample]:
+    def get(self, questions: Sequence[Question]) -> list[Sample]:
         """Return the samples of questions.
 
         Raises:
-            StoreError: one is not in the pool.
+            StoreError: a sample is not in the pool.
         """
-        with self._turn:
-            found = {question.key: self._known(question) for question in questions}
-            missing = [question for question in questions if found[question.key] is None]
+        with self._lock:
+            samples = {question.key: self._cached(question) for question in questions}
+            missing = [question for question in questions if samples[question.key] is None]
             for round in sorted({question.round for question in missing}):
-                found |= self._read(round, [each for each in missing if each.round == round])
-            samples = []
-            for question in questions:
-                sample = found.get(question.key)
-                if sample is None:
-                    raise StoreError(
-                        f"sample {question.sample_id} of {question.task}/{question.domain} was "
-                        f"asked but is not in the pool of {self._run.storage.root}"
-                    )
-                samples.append(sample)
-            return samples
+                samples |= self._read(round, [each for each in missing if each.round == round])
+        return [self._require(question, samples.get(question.key)) for question in questions]
 
-    def _known(self, question: Question) -> Sample | None:
+    def _require(self, question: Question, sample: Sample | None) -> Sample:
+        if sample is None:
+            raise StoreError(
+                f"sample {question.sample_id} of {question.task}/{question.domain} has a question "
+                f"but is not in the pool of {self._run.storage.root}"
+            )
+        return sample
+
+    def _cached(self, question: Question) -> Sample | None:
         if "text" in question.payload:
             return Sample(str(question.payload["text"]), None)
         sample = self._cache.get(question.key)
@@ -78,61 +77,69 @@ class Samples:
         return sample
 
     def _read(self, round: int, questions: Sequence[Question]) -> dict[SampleKey, Sample]:
-        """Read the samples of a round: all of them the first time, as they will all be asked."""
-        of_round = [q for q in questions if q.campaign == self._run.config.name]
-        others = [q for q in questions if q.campaign != self._run.config.name]
-        found = self._read_batch(round, of_round) if of_round else {}
+        """Read and cache the samples of questions in one round or in API batches."""
         run = self._run
-        for key, row in sample_rows(run.storage, run.parts, others, "pool").items():
-            found[key] = Sample(row["text"], row["image"])
-        for key, sample in found.items():
-            self._keep(key, sample)
-        return found
+        in_round = [q for q in questions if q.campaign == run.config.name]
+        in_api_batch = [q for q in questions if q.campaign != run.config.name]
+        samples = self._read_round(round, in_round) if in_round else {}
+        for key, row in sample_rows(run.storage, run.parts, in_api_batch, "pool").items():
+            samples[key] = Sample(row["text"], row["image"])
+        for key, sample in samples.items():
+            self._add_to_cache(key, sample)
+        return samples
 
-    def _read_batch(self, round: int, questions: Sequence[Question]) -> dict[SampleKey, Sample]:
-        run, name = self._run, self._run.config.name
-        batch = run.storage.read_table(f"{round_folder(round)}/batch.parquet", PLACE)
+    def _read_round(self, round: int, questions: Sequence[Question]) -> dict[SampleKey, Sample]:
+        """Read samples of a round: all of them the first time, because all will be shown."""
+        run = self._run
+        batch = run.storage.read_table(f"{round_folder(round)}/batch.parquet", LOCATION)
         if round in self._rounds:
-            wanted = {(question.task, question.sample_id) for question in questions}
+            requested = {(question.task, question.sample_id) for question in questions}
             keys = zip(batch["task"].to_pylist(), batch["sample_id"].to_pylist(), strict=True)
-            batch = batch.filter(pa.array([key in wanted for key in keys], pa.bool_()))
+            batch = batch.filter(pa.array([key in requested for key in keys], pa.bool_()))
         self._rounds.add(round)
-        domain_keys = zip(batch["task"].to_pylist(), batch["domain"].to_pylist(), strict=True)
-        of_row = [DomainKey(task, domain) for task, domain in domain_keys]
-        found = {}
-        for domain_key in sorted(set(of_row)):
-            picks = batch.filter(pa.array([each == domain_key for each in of_row], pa.bool_()))
-            columns = ["sample_id", "text", "image"]
-            for row in gather(
-                run.storage, run.pool(domain_key), "pool", picks, columns
-            ).to_pylist():
-                found[name, domain_key.task, row["sample_id"]] = Sample(row["text"], row["image"])
-        return found
+        pairs = zip(batch["task"].to_pylist(), batch["domain"].to_pylist(), strict=True)
+        domain_keys = [DomainKey(task, domain) for task, domain in pairs]
+        samples: dict[SampleKey, Sample] = {}
+        for domain_key in sorted(set(domain_keys)):
+            in_domain = pa.array([each == domain_key for each in domain_keys], pa.bool_())
+            samples |= self._gather(domain_key, batch.filter(in_domain))
+        return samples
 
-    def _keep(self, key: SampleKey, sample: Sample) -> None:
+    def _gather(self, domain_key: DomainKey, locations: pa.Table) -> dict[SampleKey, Sample]:
+        run, columns = self._run, ["sample_id", "text", "image"]
+        rows = gather(run.storage, run.pool(domain_key), "pool", locations, columns)
+        return {
+            (run.config.name, domain_key.task, row["sample_id"]): Sample(row["text"], row["image"])
+            for row in rows.to_pylist()
+        }
+
+    def _add_to_cache(self, key: SampleKey, sample: Sample) -> None:
         if key not in self._cache:
-            self._held += sample.size
+            self._cached_bytes += sample.size
         self._cache[key] = sample
-        while self._held > self._cache_bytes and len(self._cache) > 1:
-            self._held -= self._cache.popitem(last=False)[1].size
+        while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].size
 
 
 def web_image(content: bytes, max_pixels: int) -> tuple[bytes, str]:
-    """Return an image as browsers show it, and its media type; other formats are redrawn.
+    """Return an image that browsers can show, and its media type; convert other formats to PNG.
 
     Raises:
-        DataError: it is no image, or has more than `max_pixels`.
+        DataError: the content is not an image, or it has more than `max_pixels`.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > max_pixels:
-                raise DataError(f"an image of {image.width} x {image.height} is too large to show")
+                raise DataError(
+                    f"the image has {image.width} x {image.height} pixels; at most {max_pixels} "
+                    "pixels can be shown"
+                )
             if image.format in WEB_FORMATS:
                 return content, WEB_FORMATS[image.format]
-            drawn = io.BytesIO()
-            image.convert("RGBA").save(drawn, "PNG")
+            png = io.BytesIO()
+            image.convert("RGBA").save(png, "PNG")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError("the image cannot be read") from error
-    return drawn.getvalue(), "image/png"
+    return png.getvalue(), "image/png"

@@ -1,4 +1,4 @@
-"""What every answer carries so that browsers run nothing but our own, and how much may be sent."""
+"""Security headers for every response, and a size limit for request bodies."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 20_000_000
-TOO_LARGE = f"a request may have {MAX_BODY} bytes"
+TOO_LARGE = f"the request body has more than {MAX_BODY} bytes"
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -32,44 +32,44 @@ ADDED = [
     (name.encode(), value.encode())
     for name, value in {**HEADERS, "cache-control": "no-store"}.items()
 ]
-"""As servers send them; where an answer has one of its own, that counts."""
+"""Added to every response, unless it sets the header itself."""
 
 
 class SecurityHeaders:
-    """Adds headers to all answers, and refuses bodies before they fill the memory."""
+    """ASGI middleware: adds security headers, and rejects bodies above MAX_BODY while reading."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer 413."""
+        """Pass the request on, or respond with 413."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def shielded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
-                missing = [each for each in ADDED if each[0] not in given]
+                present = {name.lower() for name, _ in message["headers"]}
+                missing = [header for header in ADDED if header[0] not in present]
                 message["headers"] = [*message["headers"], *missing]
             await send(message)
 
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > MAX_BODY:
-            await JSONResponse({"detail": TOO_LARGE}, 413)(scope, receive, shielded)
+            await JSONResponse({"detail": TOO_LARGE}, 413)(scope, receive, send_with_headers)
         else:
-            await self.app(scope, _limited(receive), shielded)
+            await self.app(scope, _limit_body(receive), send_with_headers)
 
 
-def _limited(receive: Receive) -> Receive:
-    read = 0
+def _limit_body(receive: Receive) -> Receive:
+    received = 0
 
-    async def limited() -> Message:
-        nonlocal read
+    async def receive_limited() -> Message:
+        nonlocal received
         message = await receive()
-        read += len(message.get("body", b""))
-        if read > MAX_BODY:
+        received += len(message.get("body", b""))
+        if received > MAX_BODY:
             raise HTTPException(413, TOO_LARGE)
         return message
 
-    return limited
+    return receive_limited

@@ -1,4 +1,4 @@
-"""The page as a server of its own."""
+"""Run the annotation page as a standalone server."""
 
 import logging
 
@@ -16,19 +16,21 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve_page(run: Run, host: str, port: int) -> None:
-    """Answer people until interrupted.
+    """Serve the page until interrupted.
 
     Raises:
-        ConfigError: the campaign asks elsewhere, or there is no account to log in with.
+        ConfigError: the campaign uses another annotation backend, or it has no account.
     """
     site = Site(run)
     if not site.accounts.all():
         raise ConfigError(
-            f"nobody could log in to {run.config.name}: make the first account with "
+            f"campaign {run.config.name} has no account to log in with: create one with "
             "`umc account CAMPAIGN.yaml NAME --role admin`"
         )
     if host not in LOOPBACK:
-        logger.warning("%s is reached by others without encryption: put TLS in front", host)
+        logger.warning(
+            "%s accepts unencrypted connections from other machines: put a TLS proxy in front", host
+        )
     uvicorn.run(
         create_app(site),
         host=host,
@@ -41,18 +43,18 @@ def serve_page(run: Run, host: str, port: int) -> None:
 
 
 def set_account(run: Run, name: str, role: str, password: str) -> None:
-    """Make an account, or give it another password and role.
+    """Create an active account, or set its password and role.
 
     Raises:
         ConfigError: there is no such role.
-        StoreError: the name or the password cannot be one.
+        StoreError: the name or the password is invalid.
     """
-    known = next((each for each in ROLES if each == role), None)
-    if known is None:
-        raise ConfigError(f"there is no role {role}; there are {', '.join(ROLES)}")
+    valid_role = next((each for each in ROLES if each == role), None)
+    if valid_role is None:
+        raise ConfigError(f"there is no role {role}; use one of {', '.join(ROLES)}")
     accounts = Accounts(run.store)
     if any(account.name == name for account in accounts.all()):
-        accounts.change(name, known, active=True)
+        accounts.change(name, valid_role, active=True)
         accounts.set_password(name, password)
     else:
-        accounts.add(name, known, password)
+        accounts.add(name, valid_role, password)

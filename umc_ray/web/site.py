@@ -1,4 +1,4 @@
-"""What all routes share: a campaign, its store, and who looks at what."""
+"""State that all routes share: the campaign, its store, accounts and samples."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -19,19 +19,19 @@ from umc_ray.web.view_models import Card, card
 
 
 class Site:
-    """A campaign as its annotators see it."""
+    """A campaign that is annotated on the page."""
 
     def __init__(self, run: Run) -> None:
-        """Open a campaign that asks on the page.
+        """Open a campaign.
 
         Raises:
-            ConfigError: it asks elsewhere, or its guidelines cannot be read.
+            ConfigError: the campaign uses another backend, or its guidelines cannot be read.
         """
         self.run, self.config = run, run.config.annotation
         if self.config.backend != "web":
             raise ConfigError(
                 f"annotation.backend of {run.config.name} is {self.config.backend}: "
-                "only web asks on the page"
+                "set it to web to annotate on the page"
             )
         self.name = run.config.name
         self.guidelines = read_guidelines(self.config.guidelines)
@@ -42,23 +42,23 @@ class Site:
         self.similar = SimilarSamples(run)
 
     def queue(self, batch: str | None) -> str:
-        """Name what is asked: the campaign's rounds, or a batch that came over the API."""
+        """Return the name of a queue: the campaign's rounds, or a batch submitted to the API."""
         return self.name if batch is None else f"{self.name}/{batch}"
 
-    def desk(self, person: Person, queue: str) -> LeaseManager:
-        """Return a person's place."""
+    def leases(self, person: Person, queue: str) -> LeaseManager:
+        """Return a person's leases in a queue."""
         return LeaseManager(
             self.store, queue, person.name, self.config.lease_s, self.config.gold_every
         )
 
     def claim(self, person: Person, queue: str, count: int) -> list[Question]:
-        """Return the questions that a person holds, completed to `count` where there are more."""
-        desk = self.desk(person, queue)
-        held = desk.held()
-        return held if len(held) >= count else held + desk.claim(count - len(held))
+        """Return the questions that a person holds, and claim more up to `count`."""
+        leases = self.leases(person, queue)
+        held = leases.held()
+        return held if len(held) >= count else held + leases.claim(count - len(held))
 
     def progress(self, queue: str) -> tuple[int, int]:
-        """Return how many questions of the round at work have all their answers, and all of it."""
+        """Return the number of fully answered questions of the current round, and of all."""
         return self.store.progress(queue, self.store.current_round(queue))
 
     def labels(self, task: str) -> tuple[str, ...]:
@@ -68,33 +68,36 @@ class Site:
             DataError: there is no such task.
         """
         if task not in self.run.classes:
-            raise DataError(f"no task {task}; there are {', '.join(self.run.classes)}")
+            tasks = ", ".join(self.run.classes)
+            raise DataError(f"there is no task {task:.100}; use one of {tasks}")
         return self.run.classes[task]
 
     def check_label(self, task: str, label: str | None) -> None:
-        """Refuse a label that a task does not have; None is a skip.
+        """Check that a task has a label; None is a skip.
 
         Raises:
-            DataError: names those that it has.
+            DataError: the task does not have the label.
         """
-        known = self.labels(task)
-        if label is not None and label not in known:
-            raise DataError(f"{label!r:.100} is no label of task {task}: {', '.join(known)}")
+        labels = self.labels(task)
+        if label is not None and label not in labels:
+            raise DataError(
+                f"task {task} has no label {label!r:.100}; use one of {', '.join(labels)}"
+            )
 
     def question(self, queue: str, task: str, sample_id: int) -> Question:
-        """Return what was asked about a sample.
+        """Return the question about a sample.
 
         Raises:
-            StoreError: nothing.
+            StoreError: there is none.
         """
         question = self.store.question((queue, task, sample_id))
         if question is None:
-            raise StoreError(f"sample {sample_id} of task {task} was never asked in {queue}")
+            raise StoreError(f"{queue} has no question about sample {sample_id} of task {task}")
         return question
 
     def cards(self, questions: Sequence[Question]) -> list[Card]:
-        """Prepare questions for the screen."""
-        samples = self.samples.of(questions)
+        """Return the view models of questions."""
+        samples = self.samples.get(questions)
         return [
             self._card(question, sample)
             for question, sample in zip(questions, samples, strict=True)
@@ -103,27 +106,28 @@ class Site:
     def _card(self, question: Question, sample: Sample) -> Card:
         labels = self.labels(question.task)
         hidden = question.hide_prediction or self.config.suggestion == "hidden"
-        near = [] if hidden else self.similar.neighbours(question)
-        shown = self.samples.of([each.question for each in near])
-        peers = list(zip(near, shown, strict=True))
-        return card(question, sample, labels, self.config.suggestion, peers)
+        neighbors = [] if hidden else self.similar.neighbors(question)
+        samples = self.samples.get([each.question for each in neighbors])
+        similar = list(zip(neighbors, samples, strict=True))
+        return card(question, sample, labels, self.config.suggestion, similar)
 
 
-async def the_site(request: Request) -> Site:  # not for threads: each costs every request
-    """Return what an application serves."""
+async def current_site(request: Request) -> Site:  # async: a thread per request would be slower
+    """Return the application's site."""
     site: Site = request.app.state.site
     return site
 
 
-async def the_queue(
+async def current_queue(
     request: Request,
     batch: Annotated[
-        str | None, Query(pattern=NAME, max_length=100, description="default: the rounds")
+        str | None,
+        Query(pattern=NAME, max_length=100, description="name of a batch; default: the rounds"),
     ] = None,
 ) -> str:
-    """Return the name of what is asked."""
-    return (await the_site(request)).queue(batch)
+    """Return the name of the queue that a request is about."""
+    return (await current_site(request)).queue(batch)
 
 
-Here = Annotated[Site, Depends(the_site)]
-Queue = Annotated[str, Depends(the_queue)]
+CurrentSite = Annotated[Site, Depends(current_site)]
+Queue = Annotated[str, Depends(current_queue)]

@@ -1,4 +1,4 @@
-"""What the page shows of a question: prepared here, so that templates only lay it out."""
+"""View models: everything that the templates show about a question."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import Literal
 
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.web.samples import Sample
-from umc_ray.web.similar import Neighbour
+from umc_ray.web.similar import Neighbor
 
 DIGITS = "1234567890"
-SNIPPET = 160
+SNIPPET = 160  # characters
 Suggestion = Literal["show", "after_first_choice", "hidden"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A label as a button; `share` is the ensemble's probability of it, where it may be seen."""
+    """A button for a label; `share` is the ensemble's probability, None if it is hidden."""
 
     label: str
     key: str
@@ -24,8 +24,8 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class View:
-    """What one specialist thinks."""
+class SpecialistPrediction:
+    """The top label of one specialist, with its probability `share`."""
 
     name: str
     label: str
@@ -33,8 +33,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A labeled sample that resembles this one."""
+class SimilarSample:
+    """A similar labeled sample; `text` is None for an image."""
 
     label: str
     text: str | None
@@ -43,7 +43,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Vote:
-    """What somebody answered, without the name."""
+    """An answer for a reviewer; `person` is a pseudonym."""
 
     person: str
     label: str | None
@@ -59,20 +59,20 @@ class Card:
     choices: tuple[Choice, ...]
     suggestion: Suggestion
     facts: tuple[tuple[str, str], ...] = ()
-    views: tuple[View, ...] = ()
-    peers: tuple[Peer, ...] = ()
+    specialists: tuple[SpecialistPrediction, ...] = ()
+    similar: tuple[SimilarSample, ...] = ()
     votes: tuple[Vote, ...] = ()
 
     @property
     def why(self) -> str:
-        """Why people are asked; audits do not give away that they are."""
+        """Why the sample was selected; does not reveal that a sample is an audit sample."""
         return (
             "One of this round's samples." if self.question.hide_prediction else self.question.why
         )
 
     @property
     def snippet(self) -> str:
-        """The beginning of its text."""
+        """The beginning of the text."""
         return snippet(self.sample.text or "")
 
 
@@ -81,43 +81,51 @@ def card(
     sample: Sample,
     labels: Sequence[str],
     suggestion: Suggestion,
-    peers: Sequence[tuple[Neighbour, Sample]] = (),
+    similar: Sequence[tuple[Neighbor, Sample]] = (),
 ) -> Card:
-    """Prepare a question; of a blind one nothing that the models think leaves the server."""
+    """Build the view of a question; a hidden prediction never leaves the server."""
     if question.hide_prediction or suggestion == "hidden":
-        return Card(question, sample, choices(labels, {}, None), "hidden")
+        return Card(question, sample, plain_choices(labels), "hidden")
     payload = question.payload
     shares = payload.get("probabilities")
     predicted = payload.get("predicted")
     if shares is None:
         shares = {predicted: payload.get("confidence")} if predicted in labels else {}
-    views = payload.get("specialists", {})
+    specialists = payload.get("specialists", {}).items()
     return Card(
         question,
         sample,
         choices(labels, shares, predicted),
         suggestion if shares else "hidden",
         tuple(_facts(payload)),
-        tuple(View(name, label, share) for name, (label, share) in views.items()),
-        tuple(Peer(n.label, peer_text(s), n.question.sample_id) for n, s in peers),
+        tuple(SpecialistPrediction(name, label, share) for name, (label, share) in specialists),
+        tuple(
+            SimilarSample(each.label, similar_text(content), each.question.sample_id)
+            for each, content in similar
+        ),
     )
 
 
 def review_card(
     question: Question, sample: Sample, labels: Sequence[str], answers: Sequence[Answer]
 ) -> Card:
-    """Prepare a disputed question for a reviewer, with what people said."""
+    """Build the view of a disputed question for a reviewer, with the answers."""
     votes = tuple(
         Vote(f"Person {number}", answer.label, answer.reason)
         for number, answer in enumerate(answers, start=1)
     )
-    return Card(question, sample, choices(labels, {}, None), "hidden", votes=votes)
+    return Card(question, sample, plain_choices(labels), "hidden", votes=votes)
+
+
+def plain_choices(labels: Sequence[str]) -> tuple[Choice, ...]:
+    """Return the buttons of a label set, without predictions."""
+    return choices(labels, {}, None)
 
 
 def choices(
     labels: Sequence[str], shares: Mapping[str, float | None], predicted: str | None
 ) -> tuple[Choice, ...]:
-    """Give each label its key: a digit, then a digit with shift, then none."""
+    """Return the buttons of a label set; keys are the digits, then shifted digits, then none."""
     keys = [*DIGITS, *(f"⇧{digit}" for digit in DIGITS)]
     keys += [""] * (len(labels) - len(keys))
     return tuple(
@@ -127,13 +135,13 @@ def choices(
 
 
 def snippet(text: str) -> str:
-    """Cut a text to one line."""
+    """Shorten a text to one line."""
     line = " ".join(text[: 4 * SNIPPET].split())
     return line if len(line) <= SNIPPET else line[: SNIPPET - 1] + "…"
 
 
-def peer_text(sample: Sample) -> str | None:
-    """Return a line of a text, None for an image."""
+def similar_text(sample: Sample) -> str | None:
+    """Return a snippet of a text, None for an image."""
     return None if sample.image is not None else snippet(sample.text or "")
 
 
@@ -144,7 +152,7 @@ def _facts(payload: Mapping[str, float]) -> list[tuple[str, str]]:
     if "margin" in payload:
         facts.append(("margin", f"{100 * payload['margin']:.0f} points"))
     if "disagreement" in payload:
-        facts.append(("disagreement", f"{payload['disagreement']:.2f} bit"))
+        facts.append(("disagreement", f"{payload['disagreement']:.2f} bits"))
     if "score" in payload:
         facts.append(("score", f"{payload['score']:.2f}"))
     return facts

@@ -193,9 +193,9 @@ def test_a_lost_sheet_is_written_anew_with_what_is_known(backend, store, tmp_pat
         (lambda text: text.replace("s-3", "4.6E+18"), r"csv:5: sample_id .* found '4.6E\+18'"),
         (lambda text: text + text.splitlines()[-1], r"csv:6: sample s-3 .* is in line 5 already"),
         (lambda text: text[: text.index("s-3")], r"csv:4: .* without sample s-3 .* 1 of 3 rows"),
-        (lambda text: text.replace("sample_id", "id"), r"csv:1: no column sample_id"),
+        (lambda text: text.replace("sample_id", "id"), r"csv:1: missing column sample_id"),
         (lambda text: text.replace("fine", '"fine'), r"csv:5: not CSV"),
-        (lambda text: "", r"csv:1: no column"),
+        (lambda text: "", r"csv:1: missing column"),
     ],
 )
 def test_a_damaged_sheet_is_one_error_with_its_line_and_loses_nothing(

@@ -1,1 +1,1 @@
-"""The versions of the annotation store's tables, as alembic revisions."""
+"""Alembic migrations of the annotation store."""

@@ -1,9 +1,9 @@
-"""Run by alembic: migrate over the connection and in the transaction that it was handed."""
+"""Alembic environment: run migrations on the caller's connection, in one transaction."""
 
 from alembic import context
 
 connection = context.config.attributes["connection"]
-# a migration that fails half way takes everything back, on SQLite too
+# a failed migration is rolled back completely, on SQLite too
 context.configure(connection=connection, transactional_ddl=True, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

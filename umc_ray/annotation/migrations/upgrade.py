@@ -1,4 +1,4 @@
-"""Bring a database's tables to the version that this code speaks."""
+"""Migrate a database to the schema version that this code expects."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ HEAD = "0003"
 
 
 def upgrade(connection: Connection) -> None:
-    """Run the migrations that a database still misses, in the caller's transaction.
+    """Run pending migrations in the caller's transaction.
 
     Raises:
         StoreError: a newer umc_ray wrote the database.
     """
-    found = _version(connection)
-    if found == HEAD:
+    version = _version(connection)
+    if version == HEAD:
         return
-    # alembic takes a third of a second to import; most databases are up to date
+    # imported here because alembic takes 0.3 s to import and most databases are up to date
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -26,10 +26,10 @@ def upgrade(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).parent))
     known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    if found is not None and found not in known:
+    if version is not None and version not in known:
         raise StoreError(
-            f"the annotation database has version {found}, this umc_ray speaks {HEAD}: "
-            "use the umc_ray that wrote it, or a newer one"
+            f"the annotation database has schema version {version}, but this umc_ray only knows "
+            f"versions up to {HEAD}: upgrade umc_ray"
         )
     command.upgrade(config, "head")
 
@@ -37,5 +37,6 @@ def upgrade(connection: Connection) -> None:
 def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return found
+    query = text("SELECT version_num FROM alembic_version")
+    version: str | None = connection.execute(query).scalar()
+    return version

@@ -1,22 +1,22 @@
 // @ts-check
-// The desk: one key labels and shows the next item, which is there already. What was answered goes
-// into an outbox that survives reloads; the server does each entry once, however often it is sent.
+// Labeling by keyboard: one key labels an item and shows the next one, which is prefetched. Answers
+// go into an outbox in localStorage, so reloads lose nothing; the server ignores repeated requests.
 
 const { kind, root, batch, csrf, person, campaign, guideline } = document.body.dataset;
-const AHEAD = kind === "group" ? 1 : 6; // items that are fetched before they are needed
-const HISTORY = 10;
-const IDLE_MS = 30_000; // after that long without input nobody is at work
+const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
+const HISTORY = 10; // answers in the list, and undo steps without asking the server
+const IDLE_MS = 30_000; // without input for this long, time does not count as work
 const FEEDS = { label: "items", group: "groups/next", review: "review/items" };
 
 const stage = byId("stage");
 const waiting = /** @type {HTMLElement[]} */ ([]);
 const answered = /** @type {{node: HTMLElement, label: string, samples: number, seconds: number}[]} */ ([]);
-const taken = new Set(); // items that this page has had, so that none comes twice
+const fetched = new Set(); // names of all items fetched so far, so that none is shown twice
 let current = /** @type {HTMLElement | null} */ (null);
 let fetching = false;
-let count = 0; // samples answered since the page was loaded, and the time at work on them
-let total = 0;
-let spent = 0; // at work on the current item, in ms
+let answeredCount = 0; // samples answered since the page was loaded
+let answeredSeconds = 0; // working time spent on them
+let activeMs = 0; // working time on the current item
 
 /** @param {string} id */
 function byId(id) {
@@ -30,7 +30,7 @@ function url(path, extra = {}) {
 }
 
 /** @param {string} text @param {boolean} [problem] */
-function say(text, problem = false) {
+function showStatus(text, problem = false) {
   const status = byId("status");
   status.textContent = text;
   status.classList.toggle("problem", problem);
@@ -41,9 +41,9 @@ function newKey() {
 }
 
 /** @param {number} ms */
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// ---- the outbox ---------------------------------------------------------------------------------
+// ---- outbox -------------------------------------------------------------------------------------
 
 const OUTBOX = `umc_ray/${campaign}/${batch}/${person}`;
 const outbox = /** @type {{path: string, body: object}[]} */ (JSON.parse(localStorage.getItem(OUTBOX) ?? "[]"));
@@ -66,7 +66,7 @@ function post(path, body) {
   });
 }
 
-/** Send what is in the outbox, in order, until it is empty; returns the last answer. */
+/** Send the outbox in order until it is empty; returns the content of the last response. */
 function drain() {
   draining ??= sendAll().finally(() => (draining = null));
   return draining;
@@ -78,14 +78,14 @@ async function sendAll() {
     const response = await post(outbox[0].path, outbox[0].body).catch(() => null);
     if (response?.status === 401) return logIn();
     if (!response || response.status >= 500) {
-      say(`Not saved yet: ${outbox.length}. Trying again.`, true);
-      await pause(wait);
+      showStatus(`Not saved yet: ${outbox.length}. Retrying.`, true);
+      await sleep(wait);
       wait = Math.min(2 * wait, 15_000);
       continue;
     }
     const content = response.status === 204 ? null : await response.json().catch(() => null);
-    if (!response.ok) say(content?.detail ?? `Refused: ${response.status}`, true);
-    else if (byId("status").textContent?.startsWith("Not saved")) say("Everything is saved.");
+    if (!response.ok) showStatus(content?.detail ?? `The server rejected it (${response.status}).`, true);
+    else if (byId("status").textContent?.startsWith("Not saved")) showStatus("Everything is saved.");
     last = response.ok ? content : null;
     outbox.shift();
     localStorage.setItem(OUTBOX, JSON.stringify(outbox));
@@ -93,25 +93,25 @@ async function sendAll() {
   return last;
 }
 
-/** What is in the outbox stays there until the person is back. */
+/** Go to the login page; the outbox is kept until the person returns. */
 function logIn() {
   location.assign(`${root}/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   return null;
 }
 
-// ---- what comes next ----------------------------------------------------------------------------
+// ---- fetching and showing items -----------------------------------------------------------------
 
 /** @param {HTMLElement} node */
 const nameOf = (node) => node.dataset.bulk ?? `${node.dataset.task}/${node.dataset.sample}`;
 
-/** Fetch items, and have their images decoded before they are needed. @param {string} path */
+/** Fetch items and decode their images ahead of time. @param {string} path */
 async function fetchItems(path, extra = {}) {
   const response = await fetch(url(path, extra));
   if (response.status === 401) logIn();
   if (!response.ok) throw new Error(`${response.status}`);
   showProgress(Number(response.headers.get("x-done")), Number(response.headers.get("x-asked")));
   const template = document.createElement("template");
-  template.innerHTML = await response.text(); // the server's own markup: samples are escaped there
+  template.innerHTML = await response.text(); // safe: the server escapes all samples
   const nodes = [...template.content.querySelectorAll("article")].map((node) => document.importNode(node, true));
   await Promise.all(nodes.flatMap((node) => [...node.querySelectorAll("img")].map((img) => img.decode().catch(() => {}))));
   return nodes;
@@ -121,15 +121,15 @@ async function refill() {
   if (fetching || waiting.length >= AHEAD) return;
   fetching = true;
   try {
-    const extra = kind === "group" ? { after: [...taken].join(" ") } : { n: String(2 * AHEAD) };
-    const nodes = (await fetchItems(FEEDS[/** @type {keyof FEEDS} */ (kind)], extra)).filter((node) => !taken.has(nameOf(node)));
+    const extra = kind === "group" ? { after: [...fetched].join(" ") } : { n: String(2 * AHEAD) };
+    const nodes = (await fetchItems(FEEDS[/** @type {keyof FEEDS} */ (kind)], extra)).filter((node) => !fetched.has(nameOf(node)));
     for (const node of nodes) {
-      taken.add(nameOf(node));
+      fetched.add(nameOf(node));
       waiting.push(node);
     }
     if (!current && waiting.length) next();
   } catch {
-    say("The server does not answer. Trying again.", true);
+    showStatus("The server does not respond. Retrying.", true);
   }
   fetching = false;
   byId("empty").hidden = current !== null;
@@ -143,38 +143,38 @@ function next() {
 /** @param {HTMLElement | null} node */
 function show(node) {
   current = node;
-  spent = 0;
+  activeMs = 0;
   stage.className = "";
   stage.replaceChildren(...(node ? [node] : []));
   document.body.classList.toggle("with-image", node?.querySelector(".picture") != null);
   if (!node) return;
   byId("empty").hidden = true;
-  node.classList.toggle("veiled", node.dataset.mode === "after_first_choice");
+  node.classList.toggle("concealed", node.dataset.mode === "after_first_choice");
   node.querySelectorAll("[aria-pressed]").forEach((button) => button.removeAttribute("aria-pressed"));
-  // Whoever walks through the page's links stays there: an item that arrives late takes no focus.
+  // An item that arrives late must not take the focus from a link or button.
   if (document.activeElement === document.body) node.querySelector("h1")?.focus({ preventScroll: true });
 }
 
-/** @param {number} done @param {number} asked */
-function showProgress(done, asked) {
+/** @param {number} done @param {number} total */
+function showProgress(done, total) {
   const bar = /** @type {HTMLProgressElement} */ (byId("progress"));
-  bar.max = asked || 1;
+  bar.max = total || 1;
   bar.value = done;
-  byId("counts").textContent = `${done} of ${asked}`;
+  byId("counts").textContent = `${done} of ${total}`;
 }
 
 // ---- answers ------------------------------------------------------------------------------------
 
 /** @param {HTMLElement} node */
-function asked(node) {
+function questionRef(node) {
   const { task, domain, sample, round } = node.dataset;
-  return { task, domain, sample_id: sample, round }; // ids are too large for numbers here
+  return { task, domain, sample_id: sample, round }; // ids exceed the precision of JS numbers
 }
 
 /** @param {HTMLElement} node */
 function samplesOf(node) {
   const boxes = /** @type {HTMLElement[]} */ ([...node.querySelectorAll("input:checked")]);
-  return node.dataset.bulk ? boxes.map((box) => asked({ ...box, dataset: { task: node.dataset.task, ...box.dataset } })) : [asked(node)];
+  return node.dataset.bulk ? boxes.map((box) => questionRef({ ...box, dataset: { task: node.dataset.task, ...box.dataset } })) : [questionRef(node)];
 }
 
 /** @param {string | null} label @param {string | null} [reason] */
@@ -182,10 +182,10 @@ function answer(label, reason = null) {
   const node = current;
   if (!node) return;
   const samples = samplesOf(node);
-  if (node.dataset.bulk && label === null) return next(); // a skipped group is asked one by one
-  if (!samples.length) return say("Nothing is selected.", true);
+  if (node.dataset.bulk && label === null) return next(); // its samples come back one by one
+  if (!samples.length) return showStatus("No sample is selected.", true);
   tick();
-  const seconds = Math.min(spent / 1000, 3600);
+  const seconds = Math.min(activeMs / 1000, 3600);
   const seen = node.dataset.mode !== "hidden";
   next();
   record(node, samples, label, reason, seconds, seen);
@@ -204,48 +204,48 @@ function record(node, samples, label, reason, seconds, seen) {
   }
   answered.push({ node, label: label ?? "skipped", samples: samples.length, seconds });
   if (answered.length > HISTORY) answered.shift();
-  showWork(samples.length, seconds);
+  addWork(samples.length, seconds);
 }
 
 /** @param {number} samples @param {number} seconds */
-function showWork(samples, seconds) {
-  count += samples;
-  total += seconds;
-  byId("speed").textContent = count > 0 ? `${count} by you, ${(total / count).toFixed(1)} s each` : "";
+function addWork(samples, seconds) {
+  answeredCount += samples;
+  answeredSeconds += seconds;
+  byId("speed").textContent = answeredCount > 0 ? `${answeredCount} by you, ${(answeredSeconds / answeredCount).toFixed(1)} s each` : "";
   showHistory();
 }
 
-/** Label, or in a veiled item first only choose. @param {HTMLElement} button */
+/** Answer with a label; while the suggestion is concealed, reveal it first. @param {HTMLElement} button */
 function choose(button) {
   const node = current;
-  if (node?.classList.contains("veiled")) {
-    node.classList.remove("veiled");
+  if (node?.classList.contains("concealed")) {
+    node.classList.remove("concealed");
     button.setAttribute("aria-pressed", "true");
-    say("Press it again, or choose another label.");
+    showStatus("Press the key again to confirm, or choose another label.");
     return;
   }
-  say("");
+  showStatus("");
   answer(button.dataset.label ?? "");
 }
 
 async function undo() {
-  const before = answered.pop();
-  if (before) {
+  const last = answered.pop();
+  if (last) {
     if (current) waiting.unshift(current);
-    show(before.node);
-    showWork(-before.samples, -before.seconds);
-    say(`Taken back: ${before.label}`);
+    show(last.node);
+    addWork(-last.samples, -last.seconds);
+    showStatus(`Undone: ${last.label}`);
     await send("undo", {});
     return;
   }
   await drain();
   const undone = await send("undo", {});
-  if (!undone?.samples?.length) return say("There is nothing to take back.");
+  if (!undone?.samples?.length) return showStatus("Nothing to undo.");
   if (kind === "group") return location.reload();
   const { task, sample_id } = undone.samples[0];
   const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${sample_id}`);
   if (current) waiting.unshift(current);
-  taken.add(nameOf(node));
+  fetched.add(nameOf(node));
   show(node);
 }
 
@@ -264,12 +264,12 @@ function showHistory() {
 
 // ---- dialogs and keys ---------------------------------------------------------------------------
 
-/** Ask in a dialog; returns the value of the button that closed it, "" for none. @param {string} id */
-function ask(id) {
+/** Open a dialog; resolves to the value of the button that closed it, "" for none. @param {string} id */
+function openDialog(id) {
   const dialog = /** @type {HTMLDialogElement} */ (byId(id));
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
 /** @param {"flag" | "note"} id */
@@ -277,15 +277,15 @@ async function remark(id) {
   const node = current;
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
   text.value = "";
-  if ((await ask(id)) && node && text.value.trim()) {
-    void send("remarks", { sample: asked(node), kind: id, text: text.value.trim() });
-    say(id === "flag" ? "Flagged." : "Noted.");
+  if ((await openDialog(id)) && node && text.value.trim()) {
+    void send("remarks", { sample: questionRef(node), kind: id, text: text.value.trim() });
+    showStatus(id === "flag" ? "Flagged." : "Note saved.");
   }
 }
 
 async function skip() {
   if (kind === "group") return answer(null);
-  const reason = await ask("skip");
+  const reason = await openDialog("skip");
   if (reason) answer(null, reason === "none" ? null : reason);
 }
 
@@ -303,17 +303,17 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   note: () => remark("note"),
   zoom: () => cycle(["zoom-2", "zoom-4"]),
   contrast: () => cycle(["contrast-1", "contrast-2"]),
-  guidelines: () => ask("guidelines"),
-  help: () => ask("help"),
+  guidelines: () => openDialog("guidelines"),
+  help: () => openDialog("help"),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
   s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", c: "contrast", g: "guidelines", "?": "help",
 });
 
-/** @param {KeyboardEvent} event */
-function digit(event) {
-  const found = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  return found ? ((Number(found[1]) + 9) % 10) + (event.shiftKey ? 10 : 0) : -1;
+/** Return the index of the label for a digit key, -1 for other keys. @param {KeyboardEvent} event */
+function labelIndex(event) {
+  const match = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
+  return match ? ((Number(match[1]) + 9) % 10) + (event.shiftKey ? 10 : 0) : -1;
 }
 
 /** @param {KeyboardEvent} event */
@@ -323,7 +323,8 @@ function onKey(event) {
   if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
   const buttons = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".choice") ?? [])]);
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (buttons[digit(event)]) choose(buttons[digit(event)]);
+  const button = buttons[labelIndex(event)];
+  if (button) choose(button);
   else if (event.key === "Enter" && !target.matches("button, a, summary, input")) accept();
   else if (action && document.querySelector(`[data-do="${action}"]`)) void ACTIONS[action]();
   else if (!move(event)) return;
@@ -332,10 +333,10 @@ function onKey(event) {
 
 function accept() {
   const button = /** @type {HTMLElement | null | undefined} */ (current?.querySelector(".choice.suggested"));
-  if (button && !current?.classList.contains("veiled") && current?.dataset.mode !== "hidden") choose(button);
+  if (button && !current?.classList.contains("concealed") && current?.dataset.mode !== "hidden") choose(button);
 }
 
-/** Move between the samples of a group. @param {KeyboardEvent} event */
+/** Move the focus between the samples of a group. @param {KeyboardEvent} event */
 function move(event) {
   const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
   const boxes = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".grid input") ?? [])]);
@@ -354,17 +355,17 @@ document.addEventListener("click", (event) => {
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("keydown", (event) => {
     const typing = /** @type {HTMLElement} */ (event.target).matches("textarea");
-    const by = typing ? (event.ctrlKey && event.key === "Enter" ? '[value="save"]' : null) : `[data-key="${CSS.escape(event.key)}"]`;
-    const button = by && /** @type {HTMLElement | null} */ (dialog.querySelector(by));
+    const selector = typing ? (event.ctrlKey && event.key === "Enter" ? '[value="save"]' : null) : `[data-key="${CSS.escape(event.key)}"]`;
+    const button = selector && /** @type {HTMLElement | null} */ (dialog.querySelector(selector));
     if (button) {
       event.preventDefault();
-      event.stopPropagation(); // the dialog closes now: the key must not label what is behind it
+      event.stopPropagation(); // the dialog closes now: the key must not label the item behind it
       button.click();
     }
   });
 }
 
-// ---- time at work, leases -----------------------------------------------------------------------
+// ---- working time, leases -----------------------------------------------------------------------
 
 let lastInput = performance.now();
 for (const type of ["keydown", "pointerdown", "pointermove", "scroll"]) {
@@ -373,8 +374,8 @@ for (const type of ["keydown", "pointerdown", "pointermove", "scroll"]) {
 let lastTick = performance.now();
 function tick() {
   const now = performance.now();
-  const atWork = document.visibilityState === "visible" && document.hasFocus() && now - lastInput < IDLE_MS;
-  if (atWork) spent += now - lastTick;
+  const isActive = document.visibilityState === "visible" && document.hasFocus() && now - lastInput < IDLE_MS;
+  if (isActive) activeMs += now - lastTick;
   lastTick = now;
 }
 setInterval(tick, 1000);

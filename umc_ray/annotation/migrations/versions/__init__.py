@@ -1,1 +1,1 @@
-"""One module per version; new ones are added, old ones never change."""
+"""One module per schema version; add new ones, never change old ones."""

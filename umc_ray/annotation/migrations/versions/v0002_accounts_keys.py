@@ -1,4 +1,4 @@
-"""Accounts, their keys, and what an answer says of the suggestion and of its group."""
+"""Accounts and keys; `seen` and `bulk` of an answer."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Create the tables, and add the columns."""
+    """Create the tables and add the columns."""
     op.add_column("events", sa.Column("seen", sa.Boolean))
     op.add_column("events", sa.Column("bulk", sa.Text))
     op.create_table(

@@ -1,4 +1,4 @@
-"""A question says whether the page hides the prediction."""
+"""Rename `blind` of a question to `hide_prediction`."""
 
 from alembic import op
 
@@ -7,5 +7,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Rename a column; answers stay as they are."""
+    """Rename the column."""
     op.alter_column("questions", "blind", new_column_name="hide_prediction")
