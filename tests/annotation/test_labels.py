@@ -71,7 +71,9 @@ def test_what_a_reviewer_decided_counts_and_votes_are_still_paid():
     votes = [answer("mood/news", i, name, label) for i in (7, 8) for name, label in VOTES.items()]
     decided = [answer("mood/news", 7, "rev", "bad"), answer("mood/news", 8, "rev", None)]
     found = label_table(votes, KINDS, COSTS, 2, PLACES, {each.key: each for each in decided})
-    expected = row("mood", "news", 7, label="bad", votes=3, agreement=pytest.approx(1 / 3), cost=12.0)
+    expected = row(
+        "mood", "news", 7, label="bad", votes=3, agreement=pytest.approx(1 / 3), cost=12.0
+    )
     assert found.to_pylist() == [expected]
 
 

@@ -166,7 +166,11 @@ def test_a_file_of_version_0_1_is_read_with_a_warning_per_old_key(tmp_path, capl
         ("tasks", ["topics"], "tasks: Input should be"),
         ("tasks.topics", "none", "tasks.topics: Input should be"),
         ("tasks.topics.specialists", {"a": {"head": "tree"}}, "specialists"),
-        ("tasks.topics.specialists", {"a": {"head": "mlp", "kind": "linear"}}, "unknown key 'head'"),
+        (
+            "tasks.topics.specialists",
+            {"a": {"head": "mlp", "kind": "linear"}},
+            "unknown key 'head'",
+        ),
     ],
 )
 def test_renaming_old_keys_leaves_mistakes_to_be_told(tmp_path, path, value, said):

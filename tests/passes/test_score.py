@@ -146,9 +146,7 @@ def test_scores_of_several_labels_hold_those_above_their_thresholds(storage):
     calibration = {"scales": [1.0] * 3, "shifts": [0.0] * 3}
     heads, decision = {"one": (head("linear", 1), calibration)}, {"thresholds": [0.5, 0.2, 0.8]}
     part = write_part(storage, list(range(n)), X_ND)
-    worker = worker_of(
-        storage, write_ensemble(storage, heads, decision=decision), top=2, kind=kind
-    )
+    worker = worker_of(storage, write_ensemble(storage, heads, decision=decision), top=2, kind=kind)
     summary = run_item(worker, part)
     table = storage.read_table(part.key("rounds/0001/scores"))
     assert table.schema.remove_metadata() == score_schema(kind)
@@ -212,7 +210,8 @@ def test_a_domain_of_which_all_was_asked_has_no_uncertainty(storage, monkeypatch
     part = write_part(storage, list(range(7)), X_ND)
     worker = worker_of(storage, write_ensemble(storage, HEADS), asked=range(7))
     monkeypatch.setattr(
-        "umc_ray.passes.score.stream", lambda worker, items, *_: [run_item(worker, i) for i in items]
+        "umc_ray.passes.score.stream",
+        lambda worker, items, *_: [run_item(worker, i) for i in items],
     )
     found = score_parts(worker, [part]).domains[str(DomainKey("mood", "posts"))]
     assert (found.rows, found.open, found.uncertainty) == (7, 0, 0.0)

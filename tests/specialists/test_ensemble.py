@@ -99,7 +99,9 @@ def test_several_labels_are_scaled_shifted_and_have_thresholds(storage):
     found = models.measures({ENCODER: X_ND})
     torch.testing.assert_close(found.mean_NC, scaled_NC.sigmoid())
     picked_NC = scaled_NC.sigmoid() >= torch.tensor([0.3, 0.5, 0.9])
-    expected = [kind.form().text([kind.labels[i] for i in row.nonzero()[:, 0]]) for row in picked_NC]
+    expected = [
+        kind.form().text([kind.labels[i] for i in row.nonzero()[:, 0]]) for row in picked_NC
+    ]
     assert kind.predict(found.mean_NC, models.decision) == expected
 
 
@@ -115,8 +117,6 @@ def test_a_file_of_an_ensemble_that_is_missing_is_an_error_that_names_it(storage
         with pytest.raises(StoreError, match=f"cannot read {key}"):
             load_ensemble(storage, missing, KIND)
         storage.write_bytes(key, kept)
-
-
 
 
 def test_a_stored_specialist_is_what_was_saved(storage):
