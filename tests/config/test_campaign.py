@@ -26,6 +26,8 @@ VALUES = {
     "budget": {"labels": 80, "per_round": 40},
 }
 
+TRANSFORMER = {"kind": "transformers", "path": "large"}
+
 
 def changed(path, value):
     """The values with one of them changed; its path has dots."""
@@ -64,9 +66,17 @@ def load(folder, values):
         ("tasks.topics.specialists", {"a": {"domain": "x"}}, 3, "names domain x, the task has"),
         ("budget.labels", 0, 21, "budget.labels: Input should be greater than 0"),
         ("budget", {"labels": 3}, 20, "budget: 'per_round' is missing"),
-        ("annotation.backend", "replay", 1, "replay needs label or ratings: a column of domain"),
+        ("annotation.backend", "replay", 1, "replay needs label or ratings: a column of topics/"),
         ("annotation", {"backend": "web", "max_votes": 3}, 23, "max_votes 3 needs votes from 2"),
-        ("annotation", {"votes": 2, "max_votes": 3}, 23, "a sheet has a fixed number of votes"),
+        ("annotation", {"votes": 2, "max_votes": 3}, 23, "backend sheet has a fixed number of"),
+        ("annotation.backend", "fax", 23, "unknown backend 'fax'; known: replay, sheet, web, lab"),
+        ("tasks.topics.kind", "ranking", 3, "unknown kind 'ranking'; known: classification, mul"),
+        ("tasks.topics.input", "image", 3, "encoder static_text of kind static_text reads text, "),
+        ("tasks.topics.encoder", {"kind": "gradients"}, 3, "reads image, the samples of this task"),
+        ("tasks.topics.encoders", {"b": TRANSFORMER}, 3, "needs encoder or, for several, encoders"),
+        ("tasks.topics.encoder", None, 3, "a task needs encoder or, for several, encoders"),
+        ("tasks.topics.selection_encoder", "x", 3, "names encoder x, the task has static_text"),
+        ("tasks.topics.specialists", {"a": {"encoder": "x"}}, 3, "specialist a names encoder x, "),
         ("storage", "s3://bucket/runs", 1, "annotation.database must name where answers are kept"),
     ],
 )

@@ -41,6 +41,10 @@ def without_ray(monkeypatch):
     monkeypatch.setattr(ingest_module, "stream", backwards)
 
 
+TEXT = {"kind": "static_text", "path": "not read here"}
+IMAGE = {"kind": "pixels"}
+
+
 def campaign(domain, kind="classification", backend="replay", **limits):
     return CampaignConfig.model_validate(
         {
@@ -52,7 +56,7 @@ def campaign(domain, kind="classification", backend="replay", **limits):
                 "task": {
                     "kind": kind,
                     "labels": ["no", "yes"],
-                    "encoder": {"kind": "pixels"},
+                    "encoder": TEXT if "text" in domain else IMAGE,
                     "domains": {"domain": domain},
                 }
             },
@@ -297,7 +301,19 @@ def test_ratings_are_stored_in_the_oracle(tmp_path):
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_the_pool_needs_no_label_column_but_the_test_split_does(tmp_path):
+def test_several_labels_reach_the_oracle_as_text_and_equal_ones_are_no_conflict(tmp_path):
+    source = tmp_path / "a.parquet"
+    labels = [["yes", "no"], [], None, ["no", "yes"], ["no"]]
+    pq.write_table(pa.table({"text": ["x", "y", "z", "x", "y"], "label": labels}), source)
+    storage = Storage(str(tmp_path / "run"))
+    manifest = ingest(campaign(texts(source), "multi_label"), DOMAIN, "pool", storage)
+    known = [row["label"] for row in oracle_of(storage, manifest)]
+    assert known == ["no | yes", "(none)", None]
+    assert (manifest.labeled, manifest.duplicates, manifest.conflicts) == (2, 2, 1)
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_people_label_a_pool_without_a_label_column_and_are_tested_on_one_with_it(tmp_path):
     source, held_out = tmp_path / "pool.csv", tmp_path / "test.csv"
     source.write_text("text\nfirst\nshared\n")
     held_out.write_text("text,label\nshared,no\nother,yes\nunknown,maybe\nnone,\n")
@@ -340,9 +356,7 @@ def test_an_image_folder_with_three_percent_of_broken_files_is_usable(tmp_path, 
     (images / "yes/copy.png").write_bytes((images / "no/000.png").read_bytes())
     domain = {"source": str(images), "label": "folder"}
     storage = Storage(str(tmp_path / "run"))
-    manifest = ingest(
-        campaign(domain, "classification", max_bad_share=0.03), DOMAIN, "pool", storage
-    )
+    manifest = ingest(campaign(domain, max_bad_share=0.03), DOMAIN, "pool", storage)
     assert (manifest.rows, manifest.bad, manifest.duplicates, manifest.conflicts) == (97, 3, 1, 1)
     assert manifest.reasons == {"undecodable image": 3}
     pool = pool_of(storage, manifest)
@@ -365,7 +379,7 @@ def test_a_table_may_list_image_files(tmp_path):
     )
     domain = {"source": str(table), "image": "file", "label": "label"}
     storage = Storage(str(tmp_path / "run"))
-    manifest = ingest(campaign(domain, "classification"), DOMAIN, "pool", storage)
+    manifest = ingest(campaign(domain), DOMAIN, "pool", storage)
     pool = pool_of(storage, manifest)
     assert [row["key"] for row in pool] == ["list.csv#1", "list.csv#2"]
     assert pool[1]["image"] == (tmp_path / "images/yes/001.png").read_bytes()
@@ -422,26 +436,16 @@ def test_a_domain_without_a_usable_row_is_an_error(tmp_path, rows, message):
 
 
 @pytest.mark.parametrize(
-    ("domain", "kind", "split", "message"),
+    ("domain", "split", "message"),
     [
-        ({"source": "/x", "label": "y"}, "classification", "pool", "have no columns"),
-        ({"source": "/x", "key": "y"}, "classification", "pool", "have no columns"),
-        (
-            {"source": "/x", "text": "y", "test": "/y"},
-            "classification",
-            "test",
-            "needs label",
-        ),
-        (
-            {"source": "/x", "text": "y", "label": "z"},
-            "classification",
-            "test",
-            "has no test split",
-        ),
+        ({"source": "/x", "label": "y"}, "pool", "have no columns"),
+        ({"source": "/x", "key": "y"}, "pool", "have no columns"),
+        ({"source": "/x", "text": "y", "test": "/y"}, "test", "needs label"),
+        ({"source": "/x", "text": "y", "label": "z"}, "test", "has no test split"),
     ],
 )
-def test_an_impossible_configuration_is_an_error(tmp_path, domain, kind, split, message):
-    config = campaign(domain, kind, backend="sheet")
+def test_a_campaign_that_asks_for_what_cannot_be_is_refused(tmp_path, domain, split, message):
+    config = campaign(domain, backend="sheet")
     with pytest.raises(ConfigError, match=f"task/domain.* {message}"):
         ingest(config, DOMAIN, split, Storage(str(tmp_path)))
 
@@ -547,9 +551,7 @@ def test_sources_and_results_may_be_on_s3(tmp_path, bucket):
     (images / "list [1]%20.csv").write_text("file,label\nno/000.png,no\nyes/001.png,yes\ngone,no\n")
     pafs.copy_files(str(images), "umc-ingest/in", destination_filesystem=bucket)
     storage = Storage("s3://umc-ingest/run")
-    folder = campaign(
-        {"source": "s3://umc-ingest/in/*/0*.png", "label": "folder"}, "classification"
-    )
+    folder = campaign({"source": "s3://umc-ingest/in/*/0*.png", "label": "folder"})
     manifest = ingest(folder, DOMAIN, "pool", storage)
     pool = pool_of(storage, manifest)
     assert [row["key"] for row in pool][:2] == ["no/000.png", "no/002.png"]
@@ -559,8 +561,8 @@ def test_sources_and_results_may_be_on_s3(tmp_path, bucket):
     assert ingest(folder, DOMAIN, "pool", storage) == manifest
     table = {"source": "s3://umc-ingest/in/list [1]%20.csv", "image": "file", "label": "label"}
     listed = Storage("s3://umc-ingest/listed")
-    manifest = ingest(campaign(table, "classification"), DOMAIN, "pool", listed)
-    assert (manifest.rows, manifest.reasons) == (2, {"unreadable image": 1})
+    found = ingest(campaign(table), DOMAIN, "pool", listed)
+    assert (found.rows, found.reasons) == (2, {"unreadable image": 1})
     with pytest.raises(DataError, match=r"s3://umc-ingest/none\.csv does not exist"):
         ingest(campaign(texts("s3://umc-ingest/none.csv")), DOMAIN, "pool", Storage(str(tmp_path)))
 

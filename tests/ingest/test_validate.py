@@ -8,8 +8,10 @@ import pytest
 
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, check_image
-from umc_ray.methods.identity import UNKNOWN, content_hash
+from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
 
@@ -23,8 +25,8 @@ def rules(**changes):
         "key": "id",
         "label": "y",
         "ratings": "votes",
-        "labels": ("no", "yes", "1", "true"),
-        "is_replay": True,
+        "kind": Classification(("no", "yes", "1", "true")),
+        "knows_answers": True,
         "max_image_pixels": 108,
         "max_text_chars": 10,
         "are_images": False,
@@ -41,7 +43,7 @@ def outcome(values, **changes):
 def test_a_good_row_keeps_everything():
     values = {"body": "good", "id": 7, "y": "yes", "votes": [1, -1], "other": object()}
     assert outcome(values) == Row(
-        "/data/table.csv", "3", "7", "good", None, 1, [1, -1], content_hash(b"good")
+        "/data/table.csv", "3", "7", "good", None, "yes", [1, -1], content_hash(b"good")
     )
     assert outcome(values, key=None).key == "table.csv#3"
 
@@ -84,14 +86,14 @@ def test_a_key_must_name_the_row(key, reason):
 @pytest.mark.parametrize(
     ("value", "label"),
     [
-        ("no", 0),
-        ("yes", 1),
-        (1, 2),
-        (1.0, 2),
-        (True, 3),
-        (None, UNKNOWN),
-        ("", UNKNOWN),
-        (float("nan"), UNKNOWN),
+        ("no", "no"),
+        ("yes", "yes"),
+        (1, "1"),
+        (1.0, "1"),
+        (True, "true"),
+        (None, None),
+        ("", None),
+        (float("nan"), None),
     ],
 )
 def test_labels_are_found_however_a_table_stores_them(value, label):
@@ -100,9 +102,35 @@ def test_labels_are_found_however_a_table_stores_them(value, label):
 
 def test_an_unknown_label_matters_only_where_it_is_read():
     values = {"body": "x", "id": "k", "y": "maybe"}
-    assert outcome(values) == "unknown label: 'maybe'"
-    assert outcome(values, split="test", is_replay=False) == "unknown label: 'maybe'"
-    assert outcome(values, is_replay=False).label == UNKNOWN
+    reason = "unknown label: label 'maybe' is not one of no, yes, 1, true"
+    assert outcome(values) == reason
+    assert outcome(values, split="test", knows_answers=False) == reason
+    assert outcome(values, knows_answers=False).label is None
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (["c", "a"], "a | c"),
+        (["b"], "b"),
+        ("c|a", "a | c"),
+        ([], "(none)"),
+        ("(none)", "(none)"),
+        (None, None),
+        ("", None),
+        (float("nan"), None),
+    ],
+)
+def test_several_labels_are_found_as_a_list_or_as_text(value, label):
+    values = {"body": "x", "id": "k", "y": value}
+    assert outcome(values, kind=MultiLabel(("a", "b", "c"))).label == label
+
+
+def test_one_unknown_label_of_several_makes_a_bad_row():
+    values = {"body": "x", "id": "k", "y": ["a", "z"]}
+    reason = "unknown label: label 'z' is not one of a, b"
+    assert outcome(values, kind=MultiLabel(("a", "b"))) == reason
+    assert outcome(values, kind=MultiLabel(("a", "b")), knows_answers=False).label is None
 
 
 def test_a_test_row_needs_a_label():
@@ -113,7 +141,7 @@ def test_a_test_row_needs_a_label():
 def test_ratings_must_be_small_whole_numbers_where_they_are_read(votes):
     values = {"body": "x", "id": "k", "votes": votes}
     assert outcome(values).startswith("wrong type: ratings are not a list of small whole numbers")
-    assert outcome(values, is_replay=False).ratings is None
+    assert outcome(values, knows_answers=False).ratings is None
 
 
 def encoded(kind, pixels=PIXELS, **options):

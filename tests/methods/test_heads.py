@@ -6,6 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from umc_ray.methods import heads
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
+
+LOSS = Classification(("a", "b", "c")).loss
 
 
 def blobs(n=80, d=5, classes=3, seed=0):
@@ -22,7 +26,7 @@ def fitted(x_ND, labels_N, kind="linear", weights_N=None, folds=4, seed=0):
     weights_N = np.ones(len(x_ND), np.float32) if weights_N is None else weights_N
     folds_N = np.arange(len(x_ND)) % folds
     first = heads.start(kind, 1, x_ND.shape[1], int(labels_N.max()) + 1, 8, seed)
-    return heads.fit(x_ND, labels_N, weights_N, folds_N, first)
+    return heads.fit(x_ND, labels_N, weights_N, folds_N, first, LOSS)
 
 
 def logits(parameters, x_ND):
@@ -60,6 +64,24 @@ def test_a_linear_head_is_logistic_regression_on_standardised_embeddings(weighte
     np.testing.assert_allclose(
         centered_NC, expected_NC - expected_NC.mean(1, keepdims=True), atol=0.02
     )
+
+
+@pytest.mark.usefixtures("one_penalty")
+def test_a_head_of_several_labels_is_a_logistic_regression_per_label():
+    x_ND, classes_N = blobs()
+    targets_NC = np.stack([classes_N == 1, classes_N > 0], axis=1).astype(np.float32)
+    first, loss = heads.start("linear", 1, 5, 2, 8, 0), MultiLabel(("a", "b")).loss
+    fit = heads.fit(x_ND, targets_NC, np.ones(80, np.float32), np.arange(80) % 4, first, loss)
+    z_ND, ours_NC = standardised(x_ND, x_ND), logits(fit.parameters, x_ND)
+    for label in range(2):
+        expected_N = scikit(z_ND, targets_NC[:, label], 30.0).decision_function(z_ND)
+        np.testing.assert_allclose(ours_NC[:, label], expected_N, atol=0.02)
+    assert fit.held_out_NC.shape == (80, 2)
+    logits_NC = torch.from_numpy(fit.held_out_NC)
+    logs_NC = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits_NC, torch.from_numpy(targets_NC), reduction="none"
+    )
+    assert fit.loss == pytest.approx(float(logs_NC.sum(1).mean()), abs=1e-5)
 
 
 @pytest.mark.usefixtures("one_penalty")
@@ -120,7 +142,8 @@ def test_a_fit_is_the_same_again_and_learns(kind):
 def test_a_head_that_starts_where_it_ended_stays_there():
     x_ND, labels_N = blobs()
     cold = fitted(x_ND, labels_N)
-    warm = heads.fit(x_ND, labels_N, np.ones(80, np.float32), np.arange(80) % 4, cold.parameters)
+    ones_N, folds_N = np.ones(80, np.float32), np.arange(80) % 4
+    warm = heads.fit(x_ND, labels_N, ones_N, folds_N, cold.parameters, LOSS)
     np.testing.assert_allclose(
         logits(warm.parameters, x_ND), logits(cold.parameters, x_ND), atol=0.02
     )
@@ -142,6 +165,7 @@ def test_one_class_and_few_samples_are_enough():
         np.ones(3, np.float32),
         np.arange(3),
         heads.start("linear", 1, 5, 2, 8, 0),
+        LOSS,
     )
     assert logits(fit.parameters, x_ND).argmax(1).tolist() == [0, 0, 0]
 

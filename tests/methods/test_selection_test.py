@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from umc_ray.methods.selection_test import FOLDS, LEVEL, Labels, compare, judge
+from umc_ray.methods.selection_test import FOLDS, LEVEL, Labels, judge
+from umc_ray.methods.selection_test import compare as compare_by
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
+
+KIND = Classification(("no", "yes"))
+
+
+def compare(labels, kind=KIND):
+    return compare_by(labels, kind.outputs, kind.loss, kind.raw_utility)
 
 
 def bought_by_margin(noisy, seed=0):
@@ -32,7 +41,7 @@ def bought_by_margin(noisy, seed=0):
     rows = np.concatenate([first, margin, drawn])
     return Labels(
         embeddings_ND=x_ND[rows].astype(np.float32),
-        labels_N=y_N[rows],
+        targets=y_N[rows],
         domains_N=np.full(390, "all"),
         rounds_N=np.repeat([1, 2, 3, 4, 5], [30, 60, 100, 100, 100]),
         random_N=np.arange(390) >= 90,
@@ -42,7 +51,7 @@ def bought_by_margin(noisy, seed=0):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_margins_are_worse_where_people_say_anything_close_to_the_boundary(seed):
-    found = compare(bought_by_margin(noisy=True, seed=seed), classes=2)
+    found = compare(bought_by_margin(noisy=True, seed=seed))
     verdict = judge(found.selected_U, found.random_U)
     assert verdict.n == 300
     assert verdict.p <= LEVEL
@@ -51,7 +60,7 @@ def test_margins_are_worse_where_people_say_anything_close_to_the_boundary(seed)
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_margins_are_better_where_they_tell_how_the_boundary_runs(seed):
-    found = compare(bought_by_margin(noisy=False, seed=seed), classes=2)
+    found = compare(bought_by_margin(noisy=False, seed=seed))
     verdict = judge(found.selected_U, found.random_U)
     assert verdict.selected > verdict.random
     assert verdict.p > 0.5
@@ -76,7 +85,7 @@ def one_domain(domain, first, selected, drawn):
     rng = np.random.default_rng(n)
     return Labels(
         embeddings_ND=rng.normal(size=(n, 4)).astype(np.float32),
-        labels_N=rng.integers(2, size=n),
+        targets=rng.integers(2, size=n),
         domains_N=np.full(n, domain),
         rounds_N=rounds_N,
         random_N=random_N,
@@ -90,16 +99,16 @@ def one_domain(domain, first, selected, drawn):
     ids=["nothing selected after the first batch", "nothing drawn", "nothing drawn later"],
 )
 def test_nothing_is_said_before_there_is_something_to_compare(selected, drawn):
-    assert compare(one_domain("a", 6, selected, drawn), classes=2) is None
+    assert compare(one_domain("a", 6, selected, drawn)) is None
 
 
 def test_only_what_was_bought_before_the_draws_is_compared_and_each_sample_once():
     labels = one_domain("a", 6, [9, 9, 9], [5, 5, 5, 20, 20])
-    base = compare(labels, classes=2)
+    base = compare(labels)
     assert len(base.random_U) == 55
     later = ~labels.random_N & (labels.rounds_N == 4)  # too late to be matched by later draws
-    changed = replace(labels, labels_N=np.where(later, 1 - labels.labels_N, labels.labels_N))
-    again = compare(changed, classes=2)
+    changed = replace(labels, targets=np.where(later, 1 - labels.targets, labels.targets))
+    again = compare(changed)
     np.testing.assert_array_equal(again.selected_U, base.selected_U)
     np.testing.assert_array_equal(again.random_U, base.random_U)
 
@@ -108,12 +117,24 @@ def test_a_domain_is_compared_by_its_own_labels():
     labels = [one_domain("a", 6, [9], [5, 5, 9]), one_domain("b", 6, [], [7])]
     pairs = zip(*(vars(each).values() for each in labels), strict=True)
     both = Labels(*(np.concatenate(pair) for pair in pairs))
-    found = compare(both, classes=2)
+    found = compare(both)
     assert found.domains_U.tolist() == ["a"] * 19 + ["b"] * 7
+
+
+def test_several_labels_are_compared_by_the_utility_of_their_sets():
+    labels = one_domain("a", 6, [9, 9, 9], [5, 5, 5, 20, 20])
+    first_N, second_N = labels.targets, np.roll(labels.targets, 1)
+    targets_NC = np.stack([first_N, second_N], axis=1).astype(np.float32)
+    found = compare(replace(labels, targets=targets_NC), MultiLabel(("a", "b")))
+    assert len(found.selected_U) == len(found.random_U) == 55
+    assert set(np.unique(found.selected_U)) <= {0.0, 0.5, 1.0}
+    verdict = judge(found.selected_U, found.random_U)
+    assert verdict.selected == pytest.approx(found.selected_U.sum())
+    assert 0 <= verdict.p <= 1
 
 
 def test_the_same_labels_give_the_same_verdict():
     labels = bought_by_margin(noisy=True)
-    first, second = (compare(labels, classes=2) for _ in range(2))
+    first, second = (compare(labels) for _ in range(2))
     np.testing.assert_array_equal(first.selected_U, second.selected_U)
     np.testing.assert_array_equal(first.random_U, second.random_U)

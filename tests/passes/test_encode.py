@@ -12,12 +12,13 @@ from umc_ray.cluster.stream import run_item
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import StageError
-from umc_ray.passes.encode import EncodeWorker, encode, encode_rows, features_table
+from umc_ray.passes.encode import EncodeItem, EncodeWorker, encode, encode_rows, features_table
 from umc_ray.records import POOL, DomainKey, Part, embeddings_array
 from umc_ray.storage import Storage
 
 DOMAIN = DomainKey("shapes", "scans")
 CONFIG = EncoderConfig(kind="pixels", image_px=8, batch_size=4, workers=1)
+FINE = EncoderConfig(kind="pixels", image_px=16, batch_size=4, workers=1)
 
 
 @dataclass
@@ -87,14 +88,15 @@ def storage(tmp_path):
 
 
 def worker_of(storage):
-    return EncodeWorker(storage, {"shapes": CONFIG}, {"shapes": features_table(CONFIG)})
+    name = ("shapes", "pixels")
+    return EncodeWorker(storage, {name: CONFIG}, {name: features_table(CONFIG)})
 
 
 def test_a_part_becomes_features_in_its_order(storage):
     images = [png(i + 1) for i in range(9)]
-    part, worker = write_images(storage, images), worker_of(storage)
-    assert run_item(worker, part) == {"rows": 9, "rejected": []}
-    table = storage.read_table(worker.output_key(part))
+    item, worker = EncodeItem(write_images(storage, images), "pixels"), worker_of(storage)
+    assert run_item(worker, item) == {"rows": 9, "rejected": []}
+    table = storage.read_table(worker.output_key(item))
     assert table["sample_id"].to_pylist() == list(range(9))
     encoder = load_encoder(CONFIG)
     expected_ND = encoder.encode([encoder.prepare(image) for image in images])
@@ -103,8 +105,8 @@ def test_a_part_becomes_features_in_its_order(storage):
 
 def test_what_cannot_be_encoded_goes_to_quarantine(storage):
     part = write_images(storage, [png(1), b"no image", png(3)])
-    assert run_item(worker_of(storage), part) == {"rows": 3, "rejected": [1]}
-    (bad,) = storage.read_table(part.key("quarantine/encode")).to_pylist()
+    assert run_item(worker_of(storage), EncodeItem(part, "pixels")) == {"rows": 3, "rejected": [1]}
+    (bad,) = storage.read_table(part.key("quarantine/encode/pixels")).to_pylist()
     assert (bad["source"], bad["row"]) == ("in", "1.png")
     assert bad["reason"].startswith("cannot be decoded: UnidentifiedImageError")
 
@@ -112,7 +114,37 @@ def test_what_cannot_be_encoded_goes_to_quarantine(storage):
 def test_a_part_of_which_nothing_can_be_encoded_stops_the_stage(storage):
     part = write_images(storage, [b"no image", b"neither"])
     with pytest.raises(StageError, match="no sample of shapes/scans can be encoded: cannot be"):
-        run_item(worker_of(storage), part)
+        run_item(worker_of(storage), EncodeItem(part, "pixels"))
+
+
+def test_each_encoder_of_a_task_has_a_table_of_its_own(storage):
+    configs = {("shapes", "rough"): CONFIG, ("shapes", "fine"): FINE}
+    tables = {name: features_table(config) for name, config in configs.items()}
+    worker = EncodeWorker(storage, configs, tables)
+    part = write_images(storage, [png(i + 1) for i in range(3)])
+    rough, fine = EncodeItem(part, "rough"), EncodeItem(part, "fine")
+    for item in (rough, fine):
+        assert run_item(worker, item) == {"rows": 3, "rejected": []}
+    assert worker.output_key(rough) == part.key(features_table(CONFIG))
+    assert worker.output_key(fine) == part.key(features_table(FINE)) != worker.output_key(rough)
+    dimensions = [
+        embeddings_array(storage.read_table(worker.output_key(item))["embedding"]).shape
+        for item in (rough, fine)
+    ]
+    assert dimensions == [(3, 8 * 8), (3, 16 * 16)]
+
+
+@pytest.mark.ray
+def test_a_pass_of_two_encoders_counts_each_and_unites_what_they_rejected(storage, ray_cluster):
+    part = write_images(storage, [png(1), b"no image", png(3)])
+    finished = []
+    encoders = {"shapes": {"rough": CONFIG, "fine": FINE}, "other": {"unused": CONFIG}}
+    assert encode(encoders, [part], storage, finished.append) == {"shapes/scans": [1]}
+    assert sum(finished) == 6
+    for config in (CONFIG, FINE):
+        assert storage.read_table(part.key(features_table(config))).num_rows == 3
+    for name in ("rough", "fine"):
+        assert storage.read_table(part.key(f"quarantine/encode/{name}")).num_rows == 1
 
 
 @pytest.mark.ray
@@ -122,6 +154,7 @@ def test_the_pass_encodes_what_is_missing_and_tells_what_it_could_not(storage, r
         write_images(storage, [png(3)], "part-00001"),
     ]
     finished = []
+    encoders = {"shapes": {"pixels": CONFIG}}
     for _ in range(2):
-        assert encode({"shapes": CONFIG}, parts, storage, finished.append) == {"shapes/scans": [1]}
+        assert encode(encoders, parts, storage, finished.append) == {"shapes/scans": [1]}
     assert sum(finished) == 3

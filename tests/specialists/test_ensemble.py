@@ -1,19 +1,23 @@
 """Suffixes: S specialists, N samples, D embedding dimension, C classes."""
 
+import os
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
-from tests.pools import DOMAIN, FEATURES, write_ensemble, write_part, write_pool
-from umc_ray.cluster.stream import run_item
+from tests.pools import ENCODER, specialist_config, write_ensemble
 from umc_ray.errors import StoreError
 from umc_ray.methods import heads
-from umc_ray.methods.scoring import acquisition, score, top_m
-from umc_ray.passes import score as score_pass
-from umc_ray.passes.score import ScoreWorker, score_table
-from umc_ray.records import SCORES, embeddings_array
-from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble
+from umc_ray.specialists import ensemble
+from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble, load_specialist
+from umc_ray.specialists.heads import Head
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
+
+KIND = Classification(("a", "b", "c"))
 
 
 def head(kind, seed, d=4, classes=3):
@@ -27,7 +31,9 @@ HEADS = {
     "inner": (head("mlp", 2), 0.5),
     "generalist": (head("linear", 3), 2.0),
 }
+WIDE = {"wide": (head("linear", 4, d=6), 0.8), "last": (head("linear", 5), 1.5)}
 X_ND = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float16)
+WIDE_ND = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float16)
 
 
 @pytest.fixture
@@ -35,101 +41,127 @@ def storage(tmp_path):
     return Storage(str(tmp_path))
 
 
+def alone(parameters, temperature, x_ND):
+    """A specialist computed by hand."""
+    x = torch.from_numpy(x_ND.astype(np.float32))
+    return (heads.forward(parameters, x)[0] / temperature).softmax(-1)
+
+
 def probabilities(x_ND):
     """Each specialist computed alone."""
-    x = torch.from_numpy(x_ND.astype(np.float32))
-    return torch.stack([(heads.forward(h, x)[0] / t).softmax(-1) for h, t in HEADS.values()])
+    return torch.stack([alone(*each, x_ND) for each in HEADS.values()])
 
 
 def test_an_ensemble_is_its_specialists_one_by_one(storage):
-    models = Ensemble([h for h, _ in HEADS.values()], [t for _, t in HEADS.values()])
-    torch.testing.assert_close(models.probabilities(X_ND), probabilities(X_ND))
-    stored = load_ensemble(storage, write_ensemble(storage, HEADS))
-    torch.testing.assert_close(stored.probabilities(X_ND), probabilities(X_ND))
+    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    calibrations = [{"temperature": temperature} for _, temperature in HEADS.values()]
+    models = Ensemble(KIND, members, calibrations, {})
+    torch.testing.assert_close(models.probabilities({ENCODER: X_ND}), probabilities(X_ND))
+    stored = load_ensemble(storage, write_ensemble(storage, HEADS), KIND)
+    torch.testing.assert_close(stored.probabilities({ENCODER: X_ND}), probabilities(X_ND))
+    assert (stored.reads, stored.dimensions, stored.decision) == ((ENCODER,), {ENCODER: 4}, {})
 
 
-def test_an_ensemble_that_is_missing_is_an_error(storage):
-    with pytest.raises(StoreError, match=r"cannot read models/none/a/model\.safetensors"):
-        load_ensemble(storage, EnsembleRef("models/none", ("a",), "v1"))
+def test_specialists_of_one_shape_and_encoder_are_one_product():
+    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    models = Ensemble(KIND, members, [{"temperature": 1.0}] * 3, {})
+    assert len(models.groups) == 2  # two linear heads and one with a hidden layer
+    alike = Ensemble(KIND, members[::2], [{"temperature": 1.0}] * 2, {})
+    assert len(alike.groups) == 1
 
 
-def test_a_reference_survives_json():
-    ref = EnsembleRef("models/mood/0001", ("a", "b"), "v1")
-    assert EnsembleRef.from_json(ref.to_json()) == ref
+def test_specialists_of_two_encoders_each_read_their_own_in_their_order(storage):
+    ref = write_ensemble(storage, {**HEADS, **WIDE}, encoders={"wide": "large"})
+    models = load_ensemble(storage, ref, KIND)
+    assert models.dimensions == {ENCODER: 4, "large": 6}
+    found = models.probabilities({"large": WIDE_ND, ENCODER: X_ND})
+    wide, last = WIDE.values()
+    expected = [*probabilities(X_ND), alone(*wide, WIDE_ND), alone(*last, X_ND)]
+    torch.testing.assert_close(found, torch.stack(expected))
 
 
-def scored(storage, parts, asked=(), top=0, name="margin"):
+def test_encoders_of_one_dimension_are_not_mistaken_for_each_other(storage):
+    other_ND = X_ND[::-1].copy()
+    ref = write_ensemble(storage, HEADS, encoders={"generalist": "other"})
+    found = load_ensemble(storage, ref, KIND).probabilities({ENCODER: X_ND, "other": other_ND})
+    expected = [*probabilities(X_ND)[:2], probabilities(other_ND)[2]]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_several_labels_are_scaled_shifted_and_have_thresholds(storage):
+    kind = MultiLabel(("a", "b", "c"))
+    calibration = {"scales": [2.0, 1.0, 0.5], "shifts": [0.5, 0.0, -1.0]}
+    stored = {"one": (head("linear", 1), calibration)}
+    decision = {"thresholds": [0.3, 0.5, 0.9]}
+    models = load_ensemble(storage, write_ensemble(storage, stored, decision=decision), kind)
+    logits_NC = heads.forward(stored["one"][0], torch.from_numpy(X_ND.astype(np.float32)))[0]
+    scaled_NC = logits_NC * torch.tensor([2.0, 1.0, 0.5]) + torch.tensor([0.5, 0.0, -1.0])
+    found = models.measures({ENCODER: X_ND})
+    torch.testing.assert_close(found.mean_NC, scaled_NC.sigmoid())
+    picked_NC = scaled_NC.sigmoid() >= torch.tensor([0.3, 0.5, 0.9])
+    expected = [
+        kind.form().text([kind.labels[i] for i in row.nonzero()[:, 0]]) for row in picked_NC
+    ]
+    assert kind.predict(found.mean_NC, models.decision) == expected
+
+
+def test_a_file_of_an_ensemble_that_is_missing_is_an_error_that_names_it(storage):
+    with pytest.raises(StoreError, match=r"cannot read models/none/a/config\.json"):
+        load_ensemble(storage, EnsembleRef("models/none", ("a",), "v1"), KIND)
     ref = write_ensemble(storage, HEADS)
-    worker = ScoreWorker(
-        storage=storage,
-        table="rounds/0001",
-        ensembles={"mood": ref},
-        features={"mood": FEATURES},
-        excluded={DOMAIN: np.sort(np.array(asked, dtype=np.int64))},
-        acquisition=name,
-        top=top,
-    )
-    return [run_item(worker, part) for part in parts]
+    for number, file in enumerate(("decision.json", "inner/calibration.json", "inner/model.safe")):
+        (key,) = [each for each in storage.keys(ref.folder) if file in each]
+        kept = storage.read_bytes(key)
+        os.unlink(storage.path(key))
+        missing = EnsembleRef(ref.folder, ref.specialists, f"without {number}")
+        with pytest.raises(StoreError, match=f"cannot read {key}"):
+            load_ensemble(storage, missing, KIND)
+        storage.write_bytes(key, kept)
 
 
-@pytest.mark.parametrize("name", ["margin", "score"])
-def test_the_best_of_all_parts_are_the_best_of_the_pool(storage, name):
-    parts = write_pool(storage, [40, 3, 25])
-    tables = [storage.read_table(part.key(FEATURES)) for part in parts]
-    ids_N = np.concatenate([table["sample_id"].to_numpy() for table in tables])
-    x_ND = np.concatenate([embeddings_array(table["embedding"]) for table in tables])
-    asked = ids_N[::5]
-    scored(storage, parts, asked, top=6, name=name)
-
-    tops = [storage.read_table(part.key("rounds/0001/top")).to_pylist() for part in parts]
-    assert [len(top) for top in tops] == [6, 2, 6]
-    rows = [row for top in tops for row in top]
-    found = sorted(rows, key=lambda row: (-row["acquisition"], row["sample_id"]))[:6]
-    values_N = acquisition(score(probabilities(x_ND)), name).numpy()
-    open_N = ~np.isin(ids_N, asked)
-    best = top_m(values_N[open_N], ids_N[open_N], 6)
-    assert [row["sample_id"] for row in found] == ids_N[open_N][best].tolist()
-    for row in found:
-        table = tables[int(row["part"][-1])]
-        assert table["sample_id"][row["row"]].as_py() == row["sample_id"]
-        assert (row["task"], row["domain"]) == ("mood", "posts")
+def test_a_stored_specialist_is_what_was_saved(storage):
+    for name, (parameters, _) in HEADS.items():
+        folder = f"somewhere/{name}"
+        config = specialist_config(parameters, "large")
+        storage.write_json(f"{folder}/config.json", config.model_dump())
+        Head("large", parameters).save(storage, folder)
+        found = load_specialist(storage, folder)
+        assert (found.reads, found.dimension, found.group) == (
+            "large",
+            4,
+            Head("large", parameters).group,
+        )
+        for key, value in parameters.items():
+            torch.testing.assert_close(found.parameters[key], value)
 
 
-def test_a_summary_counts_what_is_open_and_how_unsure_it_is(storage):
-    part = write_part(storage, list(range(7)), X_ND)
-    (summary,) = scored(storage, [part], asked=[2, 4, 99])
-    open_N = [0, 1, 3, 5, 6]
-    unsure_N = 1 - probabilities(X_ND).mean(0).amax(1)[open_N]
-    assert (summary["rows"], summary["open"]) == (7, 5)
-    assert summary["uncertainty"] == pytest.approx(float(unsure_N.sum()), abs=1e-5)
+@pytest.mark.parametrize("kind", [KIND, MultiLabel(("a", "b", "c"))])
+def test_blocks_do_not_change_measures(kind, monkeypatch):
+    same = {"temperature": 1.0, "scales": [1.0] * 3, "shifts": [0.0] * 3}
+    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    models = Ensemble(kind, members, [same] * 3, {})
+    whole = models.measures({ENCODER: X_ND})
+    monkeypatch.setattr(ensemble, "BLOCK_ROWS", 3)
+    pieces = models.measures({ENCODER: X_ND})
+    for name in ("mean_NC", "expected_utility_N", "certainty_N"):
+        torch.testing.assert_close(getattr(whole, name), getattr(pieces, name))
+    assert whole.columns.keys() == pieces.columns.keys() == kind.measures_about.keys()
+    for name, values_N in whole.columns.items():
+        torch.testing.assert_close(values_N, pieces.columns[name])
 
 
-def test_tests_have_scores_and_no_candidates(storage):
-    part = write_part(storage, list(range(7)), X_ND, split="test")
-    scored(storage, [part], top=3)
-    assert storage.exists(part.key("rounds/0001/scores"))
-    assert not storage.exists(part.key("rounds/0001/top"))
+def test_no_rows_have_no_measures():
+    models = Ensemble(KIND, [Head(ENCODER, HEADS["posts"][0])], [{"temperature": 1.0}], {})
+    assert models.measures({ENCODER: X_ND[:0]}).mean_NC.shape == (0, 3)
 
 
-def test_blocks_do_not_change_scores(storage, monkeypatch):
-    part = write_part(storage, list(range(7)), X_ND)
-    scored(storage, [part])
-    whole = storage.read_table(part.key("rounds/0001/scores"))
-    monkeypatch.setattr(score_pass, "BLOCK_ROWS", 3)
-    scored(storage, [part])
-    pieces = storage.read_table(part.key("rounds/0001/scores"))
-    for name in SCORES.names:
-        np.testing.assert_allclose(whole[name].to_numpy(), pieces[name].to_numpy(), atol=1e-6)
+def test_a_reference_is_a_key_that_survives_its_way_to_a_worker():
+    ref = EnsembleRef("models/mood/0001", ("a", "b"), "v1")
+    assert pickle.loads(pickle.dumps(ref)) == ref
+    assert len({ref, pickle.loads(pickle.dumps(ref))}) == 1
 
 
-def test_a_score_table_names_the_best_two_classes():
-    probs_SNC = torch.tensor([[[0.2, 0.5, 0.3], [0.9, 0.0, 0.1]], [[0.4, 0.1, 0.5], [0.9, 0, 0.1]]])
-    table = score_table(np.array([5, 3]), score(probs_SNC))
-    assert table.schema == SCORES
-    first, second = table.to_pylist()
-    assert (first["sample_id"], first["label_1"], first["label_2"]) == (5, 2, 0)
-    assert (first["prob_1"], first["prob_2"]) == (pytest.approx(0.4), pytest.approx(0.3))
-    assert first["margin"] == pytest.approx(0.1)
-    assert first["confidence"] == pytest.approx(0.5)
-    assert (second["label_1"], second["label_2"]) == (0, 2)
-    assert (second["disagreement"], second["mutual_information"]) == (0, 0)
+def test_a_reference_survives_json(storage):
+    ref = EnsembleRef("models/mood/0001", ("a", "b"), "v1")
+    storage.write_record("ref.json", ref)
+    assert storage.read_record("ref.json", EnsembleRef) == ref

@@ -11,13 +11,9 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.task import SpecialistConfig, TaskConfig
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
-from umc_ray.specialists.training import (
-    EnsembleJob,
-    SpecialistJob,
-    TrainingSet,
-    _sample_weights,
-    train_ensembles,
-)
+from umc_ray.specialists.ensemble import load_ensemble
+from umc_ray.specialists.specialist import Examples, FitJob
+from umc_ray.specialists.training import EnsembleJob, _sample_weights, train_ensembles
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
@@ -30,11 +26,14 @@ TASK = TaskConfig.model_validate(
         "domains": {"near": {"source": "x"}, "far": {"source": "y"}},
         "specialists": {
             "near": {"domain": "near"},
-            "deep": {"head": "mlp", "hidden": 4},
+            "deep": {"kind": "mlp", "hidden": 4},
             "general": {},
         },
     }
 )
+
+
+KIND, PIXELS = TASK.task_kind(), "pixels"
 
 
 def samples(n=60, d=6, seed=0):
@@ -43,9 +42,10 @@ def samples(n=60, d=6, seed=0):
     labels_N, far_N = rng.integers(3, size=n), rng.random(n) < 0.5
     x_ND = rng.normal(size=(n, d))
     x_ND[np.arange(n), labels_N + 3 * far_N] += 2
-    return TrainingSet(
-        embeddings_ND=x_ND.astype(np.float32),
-        labels_N=labels_N.astype(np.int64),
+    return labeled(
+        KIND,
+        [KIND.labels[i] for i in labels_N],
+        features={PIXELS: x_ND.astype(np.float32)},
         domains_N=np.where(far_N, "far", "near"),
         ids_N=rng.permutation(10 * n)[:n],
         audit_N=np.arange(n) < 12,
@@ -53,6 +53,15 @@ def samples(n=60, d=6, seed=0):
         rounds_N=np.ones(n, np.int64),
         agreement_N=np.ones(n, np.float32),
     )
+
+
+def labeled(kind, texts, **values):
+    """Make examples of labels as text."""
+    return Examples(texts_N=tuple(texts), targets=kind.encode(texts), **values)
+
+
+def relabeled(data, kind, texts):
+    return replace(data, texts_N=tuple(texts), targets=kind.encode(texts))
 
 
 def train(storage, folder="models/mood/0001", before=None, data=None, task=TASK, **settings):
@@ -66,7 +75,15 @@ def weights(storage, folder, name):
 
 
 def held_out(storage, folder, name):
-    return load(storage.read_bytes(f"{folder}/{name}/held_out.safetensors"))["logits_NC"]
+    return load(storage.read_bytes(f"{folder}/{name}/held_out.safetensors"))["outputs_NC"]
+
+
+def held_out_mean(storage, trained, kind=KIND):
+    """The mean of the specialists' calibrated held-out outputs."""
+    names = trained.ref.specialists
+    outputs_SNC = torch.stack([held_out(storage, trained.ref.folder, name) for name in names])
+    calibrations = [trained.specialists[name].calibration for name in names]
+    return kind.activation(calibrations)(outputs_SNC).mean(0).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +101,9 @@ def test_every_specialist_is_stored_with_its_configuration_and_temperature(store
         assert set(weights(storage, "models/mood/0001", name)) >= {"weight", "bias"}
         assert storage.read_json(f"{folder}/config.json") == TASK.ensemble()[name].model_dump()
         found = storage.read_json(f"{folder}/calibration.json")["temperature"]
-        assert trained.specialists[name]["temperature"] == found
-        assert trained.specialists[name]["rows"] == 60
+        assert trained.specialists[name].calibration == {"temperature": found}
+        assert trained.specialists[name].rows == 60
+    assert storage.read_json("models/mood/0001/decision.json") == {}
 
 
 def test_labels_weigh_by_agreement_and_domain_and_alike_where_people_are_one():
@@ -94,7 +112,8 @@ def test_labels_weigh_by_agreement_and_domain_and_alike_where_people_are_one():
 
     def weigh(domain, data):
         specialist = SpecialistConfig(domain=domain)
-        job = SpecialistJob(specialist, 3, TrainingConfig(outside_weight=0.5), "f", None, 0)
+        settings = TrainingConfig(outside_weight=0.5)
+        job = FitJob(specialist, KIND, Storage("none"), "f", None, 0, settings)
         return _sample_weights(job, data).tolist()
 
     assert weigh(None, data) == [1.0] * 4
@@ -107,12 +126,16 @@ def test_temperatures_are_fitted_on_held_out_logits_mostly_of_audits(stored):
     data = samples()
     weights_N = np.where(data.audit_N, 1.0, 10 / 48)
     predictions = []
-    for name, manifest in trained.specialists.items():
+    for name, report in trained.specialists.items():
         logits_NC = held_out(storage, "models/mood/0001", name)
-        expected = fit_temperature(logits_NC.numpy(), data.labels_N, weights_N)
-        assert manifest["temperature"] == pytest.approx(expected, rel=1e-3)
-        predictions.append(torch.softmax(logits_NC / manifest["temperature"], -1).numpy())
-    np.testing.assert_allclose(trained.held_out_NC, np.mean(predictions, axis=0), atol=1e-6)
+        expected = fit_temperature(logits_NC.numpy(), data.targets, weights_N)
+        temperature = report.calibration["temperature"]
+        assert temperature == pytest.approx(expected, rel=1e-3)
+        predictions.append(torch.softmax(logits_NC / temperature, -1).numpy())
+    mean_NC = np.mean(predictions, axis=0)
+    np.testing.assert_allclose(held_out_mean(storage, trained), mean_NC, atol=1e-6)
+    np.testing.assert_allclose(trained.certainty_N, mean_NC.max(1), atol=1e-6)
+    assert list(trained.predicted_N) == [KIND.labels[i] for i in mean_NC.argmax(1)]
 
 
 def test_a_specialist_is_the_head_of_its_weighted_samples(stored):
@@ -122,9 +145,10 @@ def test_a_specialist_is_the_head_of_its_weighted_samples(stored):
     near, general = (weights(storage, "models/mood/0001", name) for name in ("near", "general"))
     first = heads.start("linear", 1, 6, 3, 64, 0)
     for parameters, weights_N in ((near, own_N / own_N.mean()), (general, np.ones(60))):
-        x_ND = data.embeddings_ND
+        x_ND = data.features[PIXELS]
         folds_N = np.arange(60) % 5  # only the penalty depends on the folds
-        fit = heads.fit(x_ND, data.labels_N, weights_N.astype(np.float32), folds_N, first)
+        weights_N = weights_N.astype(np.float32)
+        fit = heads.fit(x_ND, data.targets, weights_N, folds_N, first, KIND.loss)
         ours_NC = heads.forward(parameters, torch.from_numpy(x_ND))[0]
         expected_NC = heads.forward(fit.parameters, torch.from_numpy(x_ND))[0]
         torch.testing.assert_close(ours_NC, expected_NC, atol=0.05, rtol=0)
@@ -135,19 +159,36 @@ def test_the_same_samples_give_the_same_ensemble_whatever_their_order(stored):
     storage, trained = stored
     data = samples()
     order = np.random.default_rng(1).permutation(60)
-    shuffled = TrainingSet(*(values[order] for values in vars(data).values()))
-    again = train(storage, "models/again", data=shuffled)
-    np.testing.assert_allclose(again.held_out_NC, trained.held_out_NC[order], atol=0.02)
+    again = train(storage, "models/again", data=shuffled(data, order))
+    again_NC, mean_NC = held_out_mean(storage, again), held_out_mean(storage, trained)
+    np.testing.assert_allclose(again_NC, mean_NC[order], atol=0.02)
+    np.testing.assert_allclose(again.certainty_N, trained.certainty_N[order], atol=0.02)
     same = train(storage, "models/same")
     assert same.ref.version == trained.ref.version
-    np.testing.assert_array_equal(same.held_out_NC, trained.held_out_NC)
+    np.testing.assert_array_equal(held_out_mean(storage, same), mean_NC)
+    assert same.predicted_N == trained.predicted_N
+
+
+def shuffled(data, order):
+    moved = {
+        name: values[order]
+        for name, values in vars(data).items()
+        if name not in ("texts_N", "features")
+    }
+    texts = tuple(data.texts_N[row] for row in order)
+    features = {name: x_ND[order] for name, x_ND in data.features.items()}
+    return Examples(texts_N=texts, features=features, **moved)
 
 
 def test_other_labels_give_an_ensemble_of_another_version(stored):
     storage, trained = stored
     data = samples()
-    other = replace(data, labels_N=(data.labels_N + (data.ids_N == data.ids_N[0])) % 3)
+    other = relabeled(data, KIND, [follower(data.texts_N[0]), *data.texts_N[1:]])
     assert train(storage, "models/other", data=other).ref.version != trained.ref.version
+
+
+def follower(label):
+    return KIND.labels[(KIND.labels.index(label) + 1) % 3]
 
 
 def test_a_warm_start_begins_where_the_last_round_ended(stored):
@@ -156,7 +197,8 @@ def test_a_warm_start_begins_where_the_last_round_ended(stored):
     warm = train(storage, "models/warm", before=trained.ref, start="warm")
     assert cold.ref.version == trained.ref.version  # as if there had been no round before
     assert warm.ref.version != trained.ref.version
-    np.testing.assert_allclose(warm.held_out_NC, trained.held_out_NC, atol=0.15)
+    warm_NC, mean_NC = held_out_mean(storage, warm), held_out_mean(storage, trained)
+    np.testing.assert_allclose(warm_NC, mean_NC, atol=0.15)
 
 
 @pytest.mark.slow
@@ -164,7 +206,7 @@ def test_a_group_of_workers_trains_the_same_specialist(stored):
     storage, trained = stored
     group = train(storage, "models/group", task=only("near"), workers=2)
     folders = ("models/group", "models/mood/0001")
-    x_ND = torch.from_numpy(samples().embeddings_ND)
+    x_ND = torch.from_numpy(samples().features[PIXELS])
     ours_NC, expected_NC = (
         heads.forward(weights(storage, folder, "near"), x_ND)[0] for folder in folders
     )
@@ -172,8 +214,63 @@ def test_a_group_of_workers_trains_the_same_specialist(stored):
     ours_NC, expected_NC = (held_out(storage, folder, "near") for folder in folders)
     torch.testing.assert_close(ours_NC, expected_NC, atol=0.05, rtol=0)
     alone, among = group.specialists["near"], trained.specialists["near"]
-    assert (alone["penalty"], alone["rows"]) == (among["penalty"], 60)
-    assert alone["loss"] == pytest.approx(among["loss"], abs=1e-3)
+    assert (alone.penalty, alone.rows) == (among.penalty, 60)
+    assert alone.loss == pytest.approx(among.loss, abs=1e-3)
+
+
+def test_each_specialist_learns_from_the_embeddings_of_its_own_encoder(stored):
+    storage, trained = stored
+    small, large = {"kind": "pixels"}, {"kind": "pixels", "image_px": 16}
+    specialists = {
+        "general": {"encoder": "pixels"},
+        "wide": {"encoder": "wide"},
+    }
+    task = TaskConfig.model_validate(
+        {
+            **TASK.model_dump(exclude={"encoder"}),
+            "encoders": {"pixels": small, "wide": large},
+            "specialists": specialists,
+        }
+    )
+    data = samples()
+    wide_ND = np.concatenate([data.features[PIXELS], np.ones((60, 2), np.float32)], axis=1)
+    both = replace(data, features={**data.features, "wide": wide_ND[:, ::-1].copy()})
+    found = train(storage, "models/two", data=both, task=task)
+    assert weights(storage, "models/two", "wide")["weight"].shape == (1, 8, 3)
+    general = weights(storage, "models/two", "general")
+    for name, value in weights(storage, "models/mood/0001", "general").items():
+        torch.testing.assert_close(general[name], value)
+    assert found.specialists["general"] == trained.specialists["general"]
+    models = load_ensemble(storage, found.ref, KIND)
+    assert models.dimensions == {"pixels": 6, "wide": 8}
+
+
+def test_an_ensemble_for_several_labels_is_trained_with_thresholds(stored):
+    storage, _ = stored
+    task = TASK.model_copy(update={"kind": "multi_label"})
+    data, kind = samples(200), task.task_kind()
+    x_ND = data.features[PIXELS]
+    near_C = x_ND[:, :3] + x_ND[:, 3:] > np.array([0.5, 0.5, 2.5])
+    texts = [kind.form().text([kind.labels[i] for i in np.flatnonzero(row)]) for row in near_C]
+    found = train(storage, "models/several", data=relabeled(data, kind, texts), task=task)
+    decision = storage.read_json("models/several/decision.json")
+    assert len(decision["thresholds"]) == 3
+    assert all(0 < each < 1 for each in decision["thresholds"])
+    for report in found.specialists.values():
+        assert report.calibration.keys() == {"scales", "shifts"}
+    mean_NC = held_out_mean(storage, found, kind)
+    assert kind.utility(found.predicted_N, texts).mean() > 0.6
+    # A decision by the other folds is nearly the decision by all.
+    same = [
+        a == b
+        for a, b in zip(
+            found.predicted_N, kind.predict(torch.from_numpy(mean_NC), decision), strict=True
+        )
+    ]
+    assert np.mean(same) > 0.85
+    assert ((found.certainty_N > 0) & (found.certainty_N <= 1)).all()
+    stored_measures = load_ensemble(storage, found.ref, kind).measures({PIXELS: x_ND})
+    assert stored_measures.mean_NC.shape == (200, 3)
 
 
 def only(name):

@@ -53,15 +53,14 @@ def rename_old_keys(values: dict[str, Any], root: yaml.Node) -> list[tuple[int, 
     for name, task in tasks.items() if isinstance(tasks, dict) else ():
         if not isinstance(task, dict):
             continue
-        if task.get("kind") in RENAMED_KINDS:
-            old = task["kind"]
+        if (old := str(task.get("kind"))) in RENAMED_KINDS:
             task["kind"], task["input"] = RENAMED_KINDS[old]
             line = _line_of(root, ["tasks", str(name), "kind"])
             new = f"kind: {task['kind']} and input: {task['input']}"
             warnings.append((line, f"kind: {old} is now {new}; the old name ends with version 0.3"))
         specialists = task.get("specialists")
         for key, each in specialists.items() if isinstance(specialists, dict) else ():
-            if isinstance(each, dict) and "head" in each:
+            if isinstance(each, dict) and "head" in each and "kind" not in each:
                 each["kind"] = each.pop("head")
                 line = _line_of(root, ["tasks", str(name), "specialists", str(key), "head"])
                 warnings.append((line, "head: is now kind:; the old key ends with version 0.3"))

@@ -96,7 +96,8 @@ class MultiLabel:
             given = [plain_text(each).strip() for each in raw]
         else:
             text = plain_text(raw).strip()
-            given = [] if text == NONE else [each.strip() for each in text.split("|")]
+            none = text == NONE or (ignore_case and text.casefold() == NONE)
+            given = [] if none else [each.strip() for each in text.split("|")]
         return self.form().text([find_label(each, self.labels, ignore_case) for each in given])
 
     def value(self, text: str) -> object:

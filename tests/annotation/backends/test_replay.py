@@ -7,11 +7,13 @@ import pytest
 from umc_ray.annotation.backends.backend import AnnotationBackend, collect_all, sample_rows
 from umc_ray.annotation.backends.replay import COMMIT, ReplayAnnotator, recorded_answers
 from umc_ray.annotation.store import AnnotationStore, Question
-from umc_ray.errors import AwaitingAnnotations
+from umc_ray.errors import AwaitingAnnotations, DataError
 from umc_ray.records import ORACLE, DomainKey, Part
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
 
-LABELS = ["negative", "neutral", "positive"]
+KIND = Classification(("negative", "neutral", "positive"))
 SAMPLES = 130
 
 
@@ -46,7 +48,7 @@ def said(answers):
 
 def test_the_kth_vote_is_the_kth_rating_and_its_sign_the_label():
     known = {"label": "positive", "ratings": [-1, 0, 3]}
-    assert said(recorded_answers(question(1, votes=4), known, LABELS)) == [
+    assert said(recorded_answers(question(1, votes=4), known, KIND)) == [
         ("rater-1", "negative", None),
         ("rater-2", None, "rated neutral"),
         ("rater-3", "positive", None),
@@ -57,17 +59,25 @@ def test_the_kth_vote_is_the_kth_rating_and_its_sign_the_label():
 def test_without_ratings_the_known_label_answers_every_vote():
     known = {"label": "neutral", "ratings": None}
     expected = [("gold", "neutral", None), ("gold-2", "neutral", None)]
-    assert said(recorded_answers(question(1, votes=2), known, LABELS)) == expected
+    assert said(recorded_answers(question(1, votes=2), known, KIND)) == expected
+
+
+def test_several_known_labels_answer_and_ratings_cannot():
+    kind = MultiLabel(("art", "law"))
+    known = {"label": "art | law", "ratings": None}
+    assert said(recorded_answers(question(1), known, kind)) == [("gold", "art | law", None)]
+    with pytest.raises(DataError, match="cannot use recorded ratings such as -1"):
+        recorded_answers(question(1), {"label": "art", "ratings": [-1]}, kind)
 
 
 @pytest.mark.parametrize("known", [None, {"label": None, "ratings": None}])
 def test_a_sample_nobody_knows_is_a_skip_with_a_reason(known):
     expected = [("gold", None, "no known answer")]
-    assert said(recorded_answers(question(1), known, LABELS)) == expected
+    assert said(recorded_answers(question(1), known, KIND)) == expected
 
 
 def test_the_replay_answers_what_is_asked_across_parts(store, storage, parts):
-    replay = ReplayAnnotator(store, "camp", storage, parts, {"tone": LABELS})
+    replay = ReplayAnnotator(store, "camp", storage, parts, {"tone": KIND})
     replay.submit([question(i, votes=2) for i in (3, 64, 65, 129)])
     answers = collect_all(replay, 1)
     firsts = {given.sample_id: given.label for given in answers if given.annotator == "rater-1"}
@@ -77,7 +87,7 @@ def test_the_replay_answers_what_is_asked_across_parts(store, storage, parts):
 
 def test_a_replay_killed_half_way_ends_with_the_same_answers(store, storage, parts, tmp_path):
     questions = [question(i, votes=2) for i in range(SAMPLES)]
-    replay = ReplayAnnotator(store, "camp", storage, parts, {"tone": LABELS})
+    replay = ReplayAnnotator(store, "camp", storage, parts, {"tone": KIND})
     replay.submit(questions)
     undisturbed = replay.collect(1)
 
@@ -94,7 +104,7 @@ def test_a_replay_killed_half_way_ends_with_the_same_answers(store, storage, par
             return super().record(answers, client_keys)
 
     with closing(DyingStore(f"sqlite:///{tmp_path}/other.db", store.clock)) as other:
-        again = ReplayAnnotator(other, "camp", storage, parts, {"tone": LABELS})
+        again = ReplayAnnotator(other, "camp", storage, parts, {"tone": KIND})
         again.submit(questions)
         with pytest.raises(Killed):
             again.collect(1)
@@ -115,7 +125,7 @@ def test_waiting_says_how_much_is_missing_and_what_to_do(store):
         def hint(self, round):
             return "ring the bell"
 
-    silent = NullListener(store, "camp", None, (), {"tone": LABELS})
+    silent = NullListener(store, "camp", None, (), {"tone": KIND})
     silent.submit([question(1)])
     with pytest.raises(AwaitingAnnotations, match=r"round 1: 0 of 1 .*ring the bell"):
         collect_all(silent, 1)

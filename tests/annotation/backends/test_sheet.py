@@ -1,6 +1,7 @@
 import csv
 import io
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,11 +13,13 @@ from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.errors import AwaitingAnnotations, DataError, StoreError
 from umc_ray.records import POOL, DomainKey, Part
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
 
 BIG = 2**62 + 1  # spreadsheet programs round numbers of more than 15 digits
 PNG = b"\x89PNG\r\n\x1a\nrest"
 TEXTS = {1: 'She said "no",\nthen left', BIG: "=HYPERLINK(1)", -3: "fine"}
-LABELS = {"tone": ["-1", "Good"], "digit": ["0", "1"]}
+KINDS = {"tone": Classification(("-1", "Good")), "digit": Classification(("0", "1"))}
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def backend(store, tmp_path):
     storage.write_table(mail.key("pool"), pa.Table.from_pylist(texts, schema=POOL))
     images = [{"sample_id": 1, "key": "1", "image": PNG}]
     storage.write_table(scans.key("pool"), pa.Table.from_pylist(images, schema=POOL))
-    return SheetBackend(store, "camp", storage, [mail, scans], LABELS)
+    return SheetBackend(store, "camp", storage, [mail, scans], KINDS)
 
 
 @pytest.fixture
@@ -99,6 +102,52 @@ def test_the_sheet_shows_sample_suggestion_reason_and_choices(backend, tmp_path)
             "annotator": "",
         }
     ]
+
+
+def one_kind(backend, kind):
+    """The same sheet for another kind of task, asking for one mail."""
+    asking = replace(backend, kinds={"tone": kind})
+    asking.submit([question(1)])
+    assert asking.collect(1) == []
+    return asking
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("law|art", "art | law"),
+        ("Law", "law"),
+        ("(none)", "(none)"),
+        ("(None)", "(none)"),
+        ("skip", None),
+    ],
+)
+def test_several_labels_can_be_written_in_any_order(backend, tmp_path, written, label):
+    asking = one_kind(backend, MultiLabel(("art", "law", "war")))
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    (row,) = rows_of(sheet)
+    assert row["choices"] == "any of: art | law | war | (none) | skip"
+    fill_in(sheet, written)
+    assert labels_of(asking.collect(1)) == {1: label}
+
+
+@pytest.mark.parametrize(
+    ("labels", "choices", "written", "label"),
+    [
+        (("go", "skip"), "go | skip", "skip", "skip"),
+        (("go", "skip"), "go | skip", "SKIP", "skip"),
+        (("go", "Skip"), "go | Skip | skip", "Skip", "Skip"),
+        (("go", "Skip"), "go | Skip | skip", "skip", None),
+    ],
+)
+def test_a_label_that_is_spelled_like_a_skip_is_a_label(
+    backend, tmp_path, labels, choices, written, label
+):
+    asking = one_kind(backend, Classification(labels))
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    assert rows_of(sheet)[0]["choices"] == choices
+    fill_in(sheet, written)
+    assert labels_of(asking.collect(1)) == {1: label}
 
 
 def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):

@@ -5,11 +5,12 @@ from umc_ray.annotation.backends.web import WebBackend
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import AwaitingAnnotations
+from umc_ray.tasks.classification import Classification
 
 
 @pytest.fixture
 def asked(store, tmp_path):
-    backend = WebBackend(store, "camp", None, (), {"tone": ("good", "bad")})
+    backend = WebBackend(store, "camp", None, (), {"tone": Classification(("good", "bad"))})
     backend.submit([Question("camp", 1, "tone", "mail", i, votes=2) for i in range(2)])
     return backend
 

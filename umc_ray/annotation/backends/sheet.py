@@ -200,7 +200,7 @@ def _nobody(vote: int) -> str:
 
 def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
     """Return the label that a row holds, in any case; None for a skip."""
-    if row.label.casefold() == SKIP and SKIP not in kind.labels:
+    if row.label.casefold() == SKIP and not {SKIP, row.label} & {*kind.labels}:
         return None
     try:
         return kind.parse(row.label, ignore_case=True)

@@ -1,0 +1,208 @@
+"""A task of a campaign file: its encoders, its specialists, and how it was once written."""
+
+import copy
+import logging
+
+import pytest
+import yaml
+
+from tests.config.test_campaign import TRANSFORMER, VALUES, changed, load
+from umc_ray.annotation.backends.registry import BACKENDS as CLASSES
+from umc_ray.config.backends import BACKENDS
+from umc_ray.config.campaign import AnnotationConfig
+from umc_ray.errors import ConfigError
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
+
+SMALL = {"kind": "static_text", "path": "weights"}
+
+
+def two_encoders(**changes):
+    values = changed("tasks.topics.encoders", {"small": SMALL, "large": TRANSFORMER})
+    del values["tasks"]["topics"]["encoder"]
+    values["tasks"]["topics"].update(changes)
+    return values
+
+
+def topics(folder, values):
+    return load(folder, values).tasks["topics"]
+
+
+def test_a_single_encoder_is_named_after_its_kind(tmp_path):
+    task = topics(tmp_path, VALUES)
+    assert task.named_encoders == {"static_text": task.encoder}
+    assert (task.default_encoder, task.default_encoder_config) == ("static_text", task.encoder)
+    assert {each.encoder for each in task.ensemble().values()} == {"static_text"}
+
+
+def test_several_encoders_have_names_and_selection_goes_by_the_first(tmp_path):
+    task = topics(tmp_path, two_encoders())
+    assert list(task.named_encoders) == ["small", "large"]
+    assert task.default_encoder == "small"
+    assert task.named_encoders["large"].path == f"{tmp_path}/large"
+    assert task.default_encoder_config.path == f"{tmp_path}/weights"
+
+
+def test_selection_goes_by_the_encoder_that_is_named_for_it(tmp_path):
+    task = topics(tmp_path, two_encoders(selection_encoder="large"))
+    assert task.default_encoder == "large"
+    assert task.default_encoder_config.kind == "transformers"
+    # what specialists read by default does not change with it
+    assert task.ensemble()["generalist"].encoder == "small"
+
+
+def test_each_encoder_has_a_specialist_per_domain_and_a_generalist(tmp_path):
+    found = topics(tmp_path, two_encoders()).ensemble()
+    assert {name: (each.encoder, each.domain) for name, each in found.items()} == {
+        "news": ("small", "news"),
+        "forum": ("small", "forum"),
+        "generalist": ("small", None),
+        "large-news": ("large", "news"),
+        "large-forum": ("large", "forum"),
+        "large-generalist": ("large", None),
+    }
+
+
+def test_a_specialist_reads_the_encoder_it_names_or_the_first(tmp_path):
+    specialists = {"a": {"encoder": "large", "kind": "mlp", "hidden": 8}, "b": {"domain": "news"}}
+    found = topics(tmp_path, two_encoders(specialists=specialists)).ensemble()
+    assert [each.encoder for each in found.values()] == ["large", "small"]
+    assert (found["a"].kind, found["a"].hidden, found["b"].kind) == ("mlp", 8, "linear")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"selection_encoder": "medium"}, "selection_encoder names encoder medium, the task has"),
+        ({"specialists": {"a": {"encoder": "medium"}}}, "names encoder medium, the task has small"),
+        ({"encoders": {"small": SMALL, "eye": {"kind": "pixels"}}}, "encoder eye of kind pixels "),
+        ({"encoders": {"a/b": SMALL}}, "String should match pattern"),
+        ({"encoders": {}}, "a task needs encoder or, for several, encoders"),
+    ],
+)
+def test_encoders_that_do_not_fit_are_told_with_a_line(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=rf"campaign\.yaml:\d+: .*{said}"):
+        load(tmp_path, two_encoders(**changes))
+
+
+def test_the_input_is_text_where_a_domain_names_its_column_and_else_images(tmp_path):
+    assert topics(tmp_path, VALUES).payload == "text"
+    values = changed("tasks.topics.encoder", {"kind": "gradients"})
+    values["tasks"]["topics"]["domains"] = {"scans": {"source": "scans"}}
+    assert topics(tmp_path, values).payload == "image"
+    values["tasks"]["topics"]["encoder"] = SMALL
+    with pytest.raises(ConfigError, match="reads text, the samples of this task are image"):
+        load(tmp_path, values)
+
+
+def test_the_kind_of_a_task_has_its_labels(tmp_path):
+    labels = ("sport", "science")
+    assert topics(tmp_path, VALUES).task_kind() == Classification(labels)
+    values = changed("tasks.topics.kind", "multi_label")
+    assert topics(tmp_path, values).task_kind() == MultiLabel(labels)
+
+
+def test_labels_that_a_kind_cannot_have_are_told_with_a_line(tmp_path):
+    values = changed("tasks.topics.kind", "multi_label")
+    values["tasks"]["topics"]["labels"] = ["a", "b|c"]
+    with pytest.raises(ConfigError, match=r"campaign\.yaml:3: tasks\.topics: label 'b\|c' of a"):
+        load(tmp_path, values)
+
+
+OLD_TEXT = """\
+name: first
+tasks:
+  topics:
+    kind: text_classification
+    labels: [sport, science]
+    encoder: {kind: static_text, path: weights}
+    specialists:
+      deep:
+        head: mlp
+        hidden: 8
+      plain: {}
+    domains:
+      news: {source: news.csv, text: body}
+  shapes:
+    kind: image_classification
+    labels: [circle, square]
+    encoder: {kind: pixels}
+    domains:
+      scans: {source: scans}
+budget: {labels: 80, per_round: 40}
+"""
+
+
+def test_a_file_of_version_0_1_is_read_with_a_warning_per_old_key(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        config = load(tmp_path, OLD_TEXT)
+    file = f"{tmp_path}/campaign.yaml"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file}:4: kind: text_classification is now kind: classification and input: text; "
+        "the old name ends with version 0.3",
+        f"{file}:9: head: is now kind:; the old key ends with version 0.3",
+        f"{file}:15: kind: image_classification is now kind: classification and input: image; "
+        "the old name ends with version 0.3",
+    ]
+    new = OLD_TEXT.replace("text_classification", "classification").replace("head:", "kind:")
+    new = new.replace("image_classification", "classification")
+    caplog.clear()
+    again = load(tmp_path, new)
+    assert not caplog.records
+    for name, task in config.tasks.items():
+        assert (task.task_kind(), task.payload) == (
+            again.tasks[name].task_kind(),
+            again.tasks[name].payload,
+        )
+        assert task.ensemble() == again.tasks[name].ensemble()
+    assert config.tasks["topics"].ensemble()["deep"].kind == "mlp"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("tasks.topics.kind", ["text_classification"], "tasks.topics.kind: Input should be"),
+        ("tasks.topics.kind", {"a": 1}, "tasks.topics.kind: Input should be"),
+        ("tasks", ["topics"], "tasks: Input should be"),
+        ("tasks.topics", "none", "tasks.topics: Input should be"),
+        ("tasks.topics.specialists", {"a": {"head": "tree"}}, "specialists"),
+        (
+            "tasks.topics.specialists",
+            {"a": {"head": "mlp", "kind": "linear"}},
+            "unknown key 'head'",
+        ),
+    ],
+)
+def test_renaming_old_keys_leaves_mistakes_to_be_told(tmp_path, path, value, said):
+    with pytest.raises(ConfigError, match=rf"campaign\.yaml:\d+: .*{said}") as raised:
+        load(tmp_path, changed(path, value))
+    assert "\n" not in str(raised.value)
+
+
+def test_every_backend_has_traits_and_a_class():
+    assert BACKENDS.keys() == CLASSES.keys()
+
+
+@pytest.mark.parametrize(
+    ("backend", "knows_answers", "shows_predictions", "votes_can_grow"),
+    [
+        ("replay", True, False, True),
+        ("sheet", False, False, False),
+        ("web", False, True, True),
+        ("label_studio", False, False, True),
+    ],
+)
+def test_what_each_backend_can_do(backend, knows_answers, shows_predictions, votes_can_grow):
+    traits = AnnotationConfig(backend=backend).traits
+    assert traits.knows_answers == knows_answers
+    assert traits.shows_predictions == shows_predictions
+    assert traits.votes_can_grow == votes_can_grow
+
+
+def test_labels_must_be_readable_where_the_backend_knows_answers(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["annotation"] = {"backend": "replay"}
+    for domain in values["tasks"]["topics"]["domains"].values():
+        domain["label"] = "y"
+    assert load(tmp_path, values).annotation.traits.knows_answers
+    assert yaml.safe_load((tmp_path / "campaign.yaml").read_text())["annotation"]
