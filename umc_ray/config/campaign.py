@@ -160,7 +160,7 @@ class TrainingConfig(Section):
     workers: int = Field(
         0, ge=0, description="Ray Train workers per specialist; 0: in one task, starts 100x faster"
     )
-    use_gpu: bool = False
+    use_gpu: bool = Field(False, description="train on a GPU")
     folds: int = Field(5, ge=2, description="folds of the cross-validation that calibrates")
 
 
@@ -189,8 +189,10 @@ class PlacementConfig(Section):
 class StopConfig(Section):
     """When the campaign ends before its budget is spent."""
 
-    when: Literal["any", "all"] = "any"
-    labels: int | None = Field(None, gt=0)
+    when: Literal["any", "all"] = Field(
+        "any", description="stop when any of the rules below holds, or when all of them do"
+    )
+    labels: int | None = Field(None, gt=0, description="labels people gave so far")
     accuracy: float | None = Field(
         None, gt=0, le=1, description="macro accuracy on the audit samples"
     )
@@ -202,9 +204,9 @@ class StopConfig(Section):
 class CampaignConfig(Section):
     """One curation project."""
 
-    name: Name
+    name: Name = Field(description="name of the campaign and of its run directory")
     storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
-    seed: int = 0
+    seed: int = Field(0, description="seed of everything random: same seed, same campaign")
     tasks: dict[Name, TaskConfig] = Field(min_length=1)
     budget: BudgetConfig
     allocation: AllocationConfig = AllocationConfig()
