@@ -59,8 +59,8 @@ def postgres() -> Iterator[str | None]:
 def write_campaign(folder: Path, url: str) -> Path:
     """Write a campaign of images and of texts that asks on the page."""
     encoder = {"kind": "pixels", "image_px": 8}
-    digits = {"kind": "image_classification", "labels": LABELS, "encoder": encoder}
-    mood = {"kind": "text_classification", "labels": ["bad", "good"], "encoder": encoder}
+    digits = {"kind": "classification", "labels": LABELS, "encoder": encoder}
+    mood = {"kind": "classification", "labels": ["bad", "good"], "encoder": encoder}
     values = {
         "name": "crowd",
         "storage": str(folder),

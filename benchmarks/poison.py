@@ -125,7 +125,7 @@ def configure(folder: Path, encoder: str) -> CampaignConfig:
     """Describe a campaign over the files of a folder, with static vectors for its texts."""
     tasks = {
         TEXTS.task: {
-            "kind": "text_classification",
+            "kind": "classification",
             "labels": ["bad", "good"],
             "encoder": {
                 "kind": "static_text",
@@ -136,7 +136,7 @@ def configure(folder: Path, encoder: str) -> CampaignConfig:
             "domains": {TEXTS.domain: {"source": str(folder / "posts.jsonl"), "text": "text"}},
         },
         IMAGES.task: {
-            "kind": "image_classification",
+            "kind": "classification",
             "labels": ["round", "square"],
             "encoder": {"kind": "pixels", "image_px": 8, "workers": 1},
             "domains": {IMAGES.domain: {"source": str(folder / "scans.parquet"), "image": "image"}},

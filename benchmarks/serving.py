@@ -34,7 +34,7 @@ from benchmarks.cost import PlainProcess, cpu_seconds, memory_mb
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from benchmarks.load import Load, closed_loop, open_loop
 from umc_ray.campaign.publish import publish_round
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
@@ -113,7 +113,7 @@ def write_campaign(folder: Path) -> Path:
     encoder = next(each for each in MODELS if each.folder == "all-minilm-l6-v2")
     weights = str(prepare_model(encoder, cache_dir()))
     task = {
-        "kind": "text_classification",
+        "kind": "classification",
         "labels": [f"label{i}" for i in range(CLASSES)],
         "encoder": {"kind": "transformers", "path": weights},
         "domains": {"domain": {"source": "none.csv", "text": "text"}},

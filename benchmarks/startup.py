@@ -25,7 +25,8 @@ from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.round import score_pool, train
 from umc_ray.campaign.stages import NullListener
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.loading import load_campaign

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.annotator import Server, write_campaign
 from umc_ray.annotation.store import AnnotationStore
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.records import POOL, DomainKey, Part
 from umc_ray.web.accounts import Accounts

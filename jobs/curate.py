@@ -15,7 +15,7 @@ from pathlib import Path
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.signals import StopOnSignal
 from umc_ray.campaign.stages import NULL_LISTENER
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations, UmcError
 

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import UmcError
 from umc_ray.report.report import write_report

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from umc_ray.bulk_scoring import score_new
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.cluster.connect import connect
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import UmcError

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from umc_ray.campaign.evaluation import summary, test_metrics
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.records import (
     BATCH,

@@ -6,7 +6,7 @@ import pytest
 from tests.tiny import campaign, write_campaign
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.heartbeat import KEY
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.console import at_work
 

@@ -15,7 +15,7 @@ import yaml
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 
@@ -88,7 +88,7 @@ def campaign(folder, **changes):
         "storage": "runs",
         "tasks": {
             "mood": {
-                "kind": "text_classification",
+                "kind": "classification",
                 "labels": ["bad", "good"],
                 "encoder": {"kind": "static_text", "path": "encoder", "workers": 1},
                 "domains": {

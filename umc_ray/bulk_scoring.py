@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.client import Client, VersionedScore
 from umc_ray.cluster.stream import OnRows
 from umc_ray.config.campaign import CampaignConfig

@@ -15,8 +15,8 @@ import typer
 from umc_ray.bulk_scoring import score_by_endpoint, score_new
 from umc_ray.campaign.campaign import republish, run_campaign
 from umc_ray.campaign.discover import discover
+from umc_ray.campaign.run import Run
 from umc_ray.campaign.signals import StopOnSignal, wait_for_signal
-from umc_ray.campaign.state import Run
 from umc_ray.client import Client
 from umc_ray.cluster.connect import connect
 from umc_ray.config.loading import load_campaign

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from umc_ray.campaign.campaign import finished_rounds, round_metrics
 from umc_ray.campaign.heartbeat import running_stage
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.cluster.stream import OnRows
 
 console = Console()

@@ -18,10 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 POOL = pa.schema(
     [
         ("sample_id", pa.int64()),
-        (
-            "key",
-            pa.string(),
-        ),  # its name in its source: a file, a row number, an id
+        ("key", pa.string()),  # its name in its source: a file, a row number, an id
         ("source", pa.string()),
         ("text", pa.string()),  # one of text and image is null
         ("image", pa.binary()),
@@ -48,23 +45,6 @@ RANDOM_ORDERS = pa.schema(
 )
 """random_orders/<size>/<task>/<domain>: the first samples of fixed random orders."""
 
-SCORES = pa.schema(
-    [
-        ("sample_id", pa.int64()),
-        ("confidence", pa.float32()),
-        ("disagreement", pa.float32()),
-        ("score", pa.float32()),
-        ("margin", pa.float32()),
-        ("entropy", pa.float32()),
-        ("mutual_information", pa.float32()),
-        ("label_1", pa.int16()),  # the ensemble mean's most likely classes, best first
-        ("prob_1", pa.float32()),
-        ("label_2", pa.int16()),
-        ("prob_2", pa.float32()),
-    ]
-)
-"""rounds/<n>/scores/<task>/<domain>/<part>: one row per sample, in the part's order."""
-
 CANDIDATES = pa.schema(
     [
         ("task", pa.string()),
@@ -81,8 +61,7 @@ BATCH = pa.schema(
     [
         *CANDIDATES,
         ("audit", pa.bool_()),  # drawn at random, not chosen: pays for honest estimates
-        ("embedding", pa.binary()),  # float16, so that training never goes back to the pool
-        ("predicted", pa.int16()),  # what the ensemble thought before asking; -1: no model yet
+        ("predicted", pa.string()),  # by the ensemble before people were asked; null: no model yet
         ("confidence", pa.float32()),
         ("why", pa.string()),
     ]
@@ -93,8 +72,10 @@ LABELS = pa.schema(
     [
         ("task", pa.string()),
         ("domain", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int32()),
         ("sample_id", pa.int64()),
-        ("label", pa.int16()),  # index into the task's label set
+        ("label", pa.string()),  # as the task's kind writes a target
         ("votes", pa.int16()),
         ("agreement", pa.float32()),
         ("round", pa.int32()),
@@ -110,7 +91,7 @@ NEAR_DUPLICATES = pa.schema(
         ("part", pa.string()),
         ("row", pa.int32()),
         ("sample_id", pa.int64()),
-        ("label", pa.int16()),
+        ("label", pa.string()),
         ("label_of", pa.int64()),  # the labeled sample whose label it is
         ("similarity", pa.float32()),  # cosine of the two embeddings
     ]

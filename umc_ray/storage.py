@@ -21,6 +21,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+import pydantic
 from tenacity import (
     Retrying,
     before_sleep_log,
@@ -65,6 +66,7 @@ RETRY = Retrying(
 )
 
 P = ParamSpec("P")
+Record = TypeVar("Record")
 Result = TypeVar("Result")
 Method = Callable[Concatenate["Storage", str, P], Result]
 
@@ -102,6 +104,17 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"cannot open storage {root!r}: {error}") from error
     return filesystem, path
+
+
+def _dumped(value: object) -> Any:  # noqa: ANN401 - any JSON value
+    kind: Any = type(value)
+    return _adapter(kind).dump_python(value, mode="json")
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401 - a dataclass
+    """Return what turns a dataclass into JSON values and back."""
+    return pydantic.TypeAdapter(kind)
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,26 @@ class Storage:
     def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
         """Write a JSON document."""
         self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
+
+    def read_record(self, key: str, kind: type[Record]) -> Record:
+        """Read a document that `write_record` wrote, as the dataclass that it was.
+
+        Raises:
+            StoreError: the file is missing, or does not hold such a record.
+        """
+        try:
+            record: Record = _adapter(kind).validate_python(self.read_json(key))  # type: ignore[arg-type]
+            return record
+        except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(step) for step in problem["loc"])
+            raise StoreError(
+                f"{key} of {self.root} is not a {kind.__name__}: {where}: {problem['msg']}"
+            ) from error
+
+    def write_record(self, key: str, value: object) -> None:
+        """Write a dataclass, with all that is in it, as a JSON document."""
+        self.write_json(key, _dumped(value))
 
     @_reliably("read")
     def read_table(

@@ -5,7 +5,7 @@ import pytest
 from tests.tiny import campaign, write_campaign, write_encoder
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.campaign import finished_rounds, freeze, stop_reason
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError
 

@@ -14,7 +14,7 @@ VALUES = {
     "name": "first",
     "tasks": {
         "topics": {
-            "kind": "text_classification",
+            "kind": "classification",
             "labels": ["sport", "science"],
             "encoder": {"kind": "static_text", "path": "weights"},
             "domains": {

@@ -41,7 +41,7 @@ def without_ray(monkeypatch):
     monkeypatch.setattr(ingest_module, "stream", backwards)
 
 
-def campaign(domain, kind="text_classification", backend="replay", **limits):
+def campaign(domain, kind="classification", backend="replay", **limits):
     return CampaignConfig.model_validate(
         {
             "name": "test",
@@ -338,7 +338,7 @@ def test_an_image_folder_with_three_percent_of_broken_files_is_usable(tmp_path, 
     domain = {"source": str(images), "label": "folder"}
     storage = Storage(str(tmp_path / "run"))
     manifest = ingest(
-        campaign(domain, "image_classification", max_bad_share=0.03), DOMAIN, "pool", storage
+        campaign(domain, "classification", max_bad_share=0.03), DOMAIN, "pool", storage
     )
     assert (manifest.rows, manifest.bad, manifest.duplicates, manifest.conflicts) == (97, 3, 1, 1)
     assert manifest.reasons == {"undecodable image": 3}
@@ -362,7 +362,7 @@ def test_a_table_may_list_image_files(tmp_path):
     )
     domain = {"source": str(table), "image": "file", "label": "label"}
     storage = Storage(str(tmp_path / "run"))
-    manifest = ingest(campaign(domain, "image_classification"), DOMAIN, "pool", storage)
+    manifest = ingest(campaign(domain, "classification"), DOMAIN, "pool", storage)
     pool = pool_of(storage, manifest)
     assert [row["key"] for row in pool] == ["list.csv#1", "list.csv#2"]
     assert pool[1]["image"] == (tmp_path / "images/yes/001.png").read_bytes()
@@ -421,17 +421,17 @@ def test_a_domain_without_a_usable_row_is_an_error(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("domain", "kind", "split", "message"),
     [
-        ({"source": "/x", "label": "y"}, "image_classification", "pool", "have no columns"),
-        ({"source": "/x", "key": "y"}, "image_classification", "pool", "have no columns"),
+        ({"source": "/x", "label": "y"}, "classification", "pool", "have no columns"),
+        ({"source": "/x", "key": "y"}, "classification", "pool", "have no columns"),
         (
             {"source": "/x", "text": "y", "test": "/y"},
-            "text_classification",
+            "classification",
             "test",
             "needs label",
         ),
         (
             {"source": "/x", "text": "y", "label": "z"},
-            "text_classification",
+            "classification",
             "test",
             "names no test split",
         ),
@@ -545,7 +545,7 @@ def test_sources_and_results_may_lie_on_s3(tmp_path, bucket):
     pafs.copy_files(str(images), "umc-ingest/in", destination_filesystem=bucket)
     storage = Storage("s3://umc-ingest/run")
     folder = campaign(
-        {"source": "s3://umc-ingest/in/*/0*.png", "label": "folder"}, "image_classification"
+        {"source": "s3://umc-ingest/in/*/0*.png", "label": "folder"}, "classification"
     )
     manifest = ingest(folder, DOMAIN, "pool", storage)
     pool = pool_of(storage, manifest)
@@ -556,7 +556,7 @@ def test_sources_and_results_may_lie_on_s3(tmp_path, bucket):
     assert ingest(folder, DOMAIN, "pool", storage) == manifest
     table = {"source": "s3://umc-ingest/in/list [1]%20.csv", "image": "file", "label": "label"}
     listed = Storage("s3://umc-ingest/listed")
-    found = ingest(campaign(table, "image_classification"), DOMAIN, "pool", listed)
+    found = ingest(campaign(table, "classification"), DOMAIN, "pool", listed)
     assert (found.rows, found.reasons) == (2, {"unreadable image": 1})
     with pytest.raises(DataError, match=r"s3://umc-ingest/none\.csv does not exist"):
         ingest(campaign(texts("s3://umc-ingest/none.csv")), DOMAIN, "pool", Storage(str(tmp_path)))

@@ -8,7 +8,7 @@ import pytest
 from tests.tiny import campaign, end, start_umc, write_campaign
 from umc_ray import cli
 from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 
 

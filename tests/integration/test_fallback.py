@@ -5,7 +5,7 @@ import yaml
 
 from tests.tiny import DOMAINS
 from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 
 pytestmark = pytest.mark.ray

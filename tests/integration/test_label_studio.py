@@ -19,7 +19,7 @@ from tests import tiny
 from tests.serving.conftest import free_port
 from umc_ray.campaign.campaign import republish, run_campaign
 from umc_ray.campaign.publish import read_published
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
@@ -104,7 +104,7 @@ def run(ray_cluster, tmp_path):
     tiny.write_jsonl(tmp_path / "movies.jsonl", reviews())
     weights = str(prepare_model(model, cache_dir()))
     task = {
-        "kind": "text_classification",
+        "kind": "classification",
         "labels": list(LABELS),
         "encoder": {"kind": "static_text", "path": weights, "workers": 1},
         "domains": {"movies": {"source": "movies.jsonl", "text": "text", "key": "key"}},

@@ -4,7 +4,7 @@ import pytest
 
 from tests.tiny import campaign, texts, write_campaign, write_csv
 from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 
 pytestmark = pytest.mark.ray

@@ -6,7 +6,7 @@ import pytest
 from tests.report.test_report import read
 from tests.tiny import BAD, GOOD, PLAIN, campaign, texts, write_campaign, write_jsonl
 from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.report.report import write_report
 

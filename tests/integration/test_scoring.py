@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny import campaign, texts, write_campaign, write_csv
 from umc_ray.bulk_scoring import score_new
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.registry import load_encoder

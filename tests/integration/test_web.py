@@ -14,7 +14,7 @@ from tests.tiny import DOMAINS, campaign, results, write_campaign
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.store import Answer
 from umc_ray.campaign.campaign import finished_rounds, run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.selection.batch import NO_MODEL

@@ -6,7 +6,7 @@ import pytest
 
 from tests.finished import ATTACK, build_run
 from umc_ray.campaign.history import History
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail

@@ -79,7 +79,7 @@ def pictures(tmp_path_factory):
     """An endpoint of a task of images, in this process."""
     folder = tmp_path_factory.mktemp("pictures")
     task = {
-        "kind": "image_classification",
+        "kind": "classification",
         "labels": ["cat", "dog"],
         "encoder": {"kind": "pixels", "image_px": 8},
         "domains": {"web": {"source": "images"}},

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ray
 
 TASK = TaskConfig.model_validate(
     {
-        "kind": "image_classification",
+        "kind": "classification",
         "labels": ["a", "b", "c"],
         "encoder": {"kind": "pixels"},
         "domains": {"near": {"source": "x"}, "far": {"source": "y"}},

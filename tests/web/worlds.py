@@ -8,7 +8,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.digits import draw_scan
 from umc_ray.records import BATCH, LABELS, POOL, DomainKey, Part
@@ -29,13 +29,13 @@ def write_world(folder, **annotation):
         "tasks": {
             "mood": {
                 **task,
-                "kind": "text_classification",
+                "kind": "classification",
                 "labels": CLASSES["mood"],
                 "domains": {"posts": {"source": "posts.csv", "text": "text"}},
             },
             "digits": {
                 **task,
-                "kind": "image_classification",
+                "kind": "classification",
                 "labels": CLASSES["digits"],
                 "domains": {"scans": {"source": "scans"}},
             },

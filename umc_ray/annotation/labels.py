@@ -3,77 +3,62 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Answer
-from umc_ray.annotation.votes import vote_arrays
-from umc_ray.methods.consensus import majority
+from umc_ray.annotation.votes import votes_of
 from umc_ray.records import LABELS, DomainKey
+from umc_ray.tasks.task import TaskKind, agreement
+
+Places = Mapping[tuple[str, int], tuple[str, int]]
+"""Part and row of the samples of a batch, by task and sample id."""
 
 
 def label_table(
     answers: Sequence[Answer],
-    classes: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, TaskKind],
     costs: Mapping[DomainKey, float],
     number: int,
+    places: Places,
     decisions: Mapping[SampleKey, Answer] | None = None,
 ) -> pa.Table:
-    """Give each sample of a round the label most people gave; what all skipped has none.
+    """Give each sample of a round its consensus label; what all skipped has none.
 
     Args:
         answers: of one round.
-        classes: the label set of each task.
+        kinds: of the tasks.
         costs: of one answer, by domain.
         number: of the round.
+        places: where the samples are.
         decisions: what reviewers decided: their label counts, and without one the sample has none.
     """
-    tables = [
-        _task_labels(
-            [a for a in answers if a.task == task],
-            {key[2]: decision.label for key, decision in (decisions or {}).items()},
-            task,
-            labels,
-            costs,
-            number,
-        )
-        for task, labels in classes.items()
-    ]
-    return pa.concat_tables(tables)
+    rows: list[tuple[object, ...]] = []
+    for task, kind in kinds.items():
+        own = [answer for answer in answers if answer.task == task]
+        decided = {key[2]: each.label for key, each in (decisions or {}).items() if key[1] == task}
+        asked = Counter(answer.sample_id for answer in own)  # a skip costs as much as a label
+        given = [a for a in own if a.label is not None and decided.get(a.sample_id, "") is not None]
+        domains = {answer.sample_id: answer.domain for answer in given}
+        votes: dict[int, list[str]] = {}
+        for answer in given:
+            votes.setdefault(answer.sample_id, []).append(str(answer.label))
+        for sample_id, majority in kind.consensus(votes_of(given)).items():
+            label, domain = decided.get(sample_id) or majority, domains[sample_id]
+            rows.append(
+                (
+                    *(task, domain, *places[task, sample_id], sample_id, label),
+                    *(len(votes[sample_id]), agreement(kind, label, votes[sample_id]), number),
+                    asked[sample_id] * costs[DomainKey(task, domain)],
+                )
+            )
+    columns = zip(*rows, strict=True) if rows else ([] for _ in LABELS)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, LABELS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=LABELS)
 
 
-def _task_labels(
-    answers: Sequence[Answer],
-    decided: Mapping[int, str | None],
-    task: str,
-    labels: Sequence[str],
-    costs: Mapping[DomainKey, float],
-    number: int,
-) -> pa.Table:
-    given = [
-        answer
-        for answer in answers
-        if answer.label is not None and decided.get(answer.sample_id, "") is not None
-    ]
-    found = majority(*vote_arrays(given, labels), len(labels))
-    domains = {answer.sample_id: answer.domain for answer in given}
-    votes = Counter(answer.sample_id for answer in given)
-    asked = Counter(answer.sample_id for answer in answers)  # a skip costs as much as a label
-    ids = found.item_N.tolist()
-    label_N, agreement_N = found.label_N.copy(), found.agreement_N.copy()
-    for row, sample_id in enumerate(ids):
-        if sample_id in decided:
-            label_N[row] = labels.index(str(decided[sample_id]))
-            agreement_N[row] = found.soft_NC[row, label_N[row]]
-    columns = [
-        pa.array([task] * len(ids), pa.string()),
-        pa.array([domains[i] for i in ids], pa.string()),
-        pa.array(ids, pa.int64()),
-        pa.array(label_N.astype(np.int16)),
-        pa.array([votes[i] for i in ids], pa.int16()),
-        pa.array(agreement_N.astype(np.float32)),
-        pa.array([number] * len(ids), pa.int32()),
-        pa.array([asked[i] * costs[DomainKey(task, domains[i])] for i in ids], pa.float64()),
-    ]
-    return pa.Table.from_arrays(columns, schema=LABELS)
+def places_of(batch: pa.Table) -> Places:
+    """Return where the samples of a batch are."""
+    names = ("task", "sample_id", "part", "row")
+    rows = zip(*(batch[name].to_pylist() for name in names), strict=True)
+    return {(task, sample_id): (part, row) for task, sample_id, part, row in rows}

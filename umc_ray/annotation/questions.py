@@ -1,62 +1,75 @@
 """From a round's batch to the questions that people are asked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from umc_ray.annotation.store import Question
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.selection.batch import NO_MODEL
-from umc_ray.specialists.ensemble import EnsembleRef
-from umc_ray.specialists.predictions import PREDICTION_FIELDS, batch_predictions
-from umc_ray.storage import Storage
+from umc_ray.tasks.task import Prediction
+
+SHOWN_MEASURES = ("score", "margin", "disagreement")
+"""Of those that a task's kind has, the measures that the page shows."""
 
 
 def batch_questions(
     config: CampaignConfig,
     number: int,
     batch: pa.Table,
-    storage: Storage,
-    ensembles: Mapping[str, Mapping[str, Any]],
+    predictions: Sequence[Prediction | None],
 ) -> list[Question]:
     """Make a question of each row of a round's batch, most important first.
 
     Args:
-        config: whose people are asked.
+        config: of the campaign.
         number: of the round.
         batch: a table of the BATCH schema.
-        storage: the run directory.
-        ensembles: as JSON, of the tasks that have one: the page shows what they think.
+        predictions: for each row, what the page shows of the models; None: nothing.
     """
-    refs = {name: EnsembleRef.from_json(each) for name, each in ensembles.items()}
-    shown = refs if config.annotation.backend == "web" else {}
-    classes = {name: task.labels for name, task in config.tasks.items()}
-    predictions = batch_predictions(storage, shown, batch, classes)
-    rows = batch.drop_columns(["embedding"]).to_pylist()
+    rows = batch.to_pylist()
     return [
-        _question(config, number, position, {**row, **prediction})
-        for position, (row, prediction) in enumerate(zip(rows, predictions, strict=True))
+        Question(
+            campaign=config.name,
+            round=number,
+            task=row["task"],
+            domain=row["domain"],
+            sample_id=row["sample_id"],
+            votes=config.annotation.votes,
+            priority=-(number + position / (position + 1)),  # this round before the next one
+            why=row["why"],
+            hide_prediction=row["audit"],
+            payload={
+                "predicted": row["predicted"],
+                "confidence": row["confidence"],
+                **({} if prediction is None else _shown(prediction) | rank),
+            },
+        )
+        for position, (row, prediction, rank) in enumerate(
+            zip(rows, predictions, _ranks(rows), strict=True)
+        )
     ]
 
 
-def _question(
-    config: CampaignConfig, number: int, position: int, row: Mapping[str, Any]
-) -> Question:
-    known = row["predicted"] != NO_MODEL
-    return Question(
-        campaign=config.name,
-        round=number,
-        task=row["task"],
-        domain=row["domain"],
-        sample_id=row["sample_id"],
-        votes=config.annotation.votes,
-        priority=-(number + position / (position + 1)),  # all of a round before the next one's
-        why=row["why"],
-        hide_prediction=row["audit"],
-        payload={
-            "predicted": config.tasks[row["task"]].labels[row["predicted"]] if known else None,
-            "confidence": row["confidence"],
-            **{name: row[name] for name in PREDICTION_FIELDS if name in row},
-        },
-    )
+def _shown(prediction: Prediction) -> dict[str, Any]:
+    """Lay a prediction out as JSON values for the page."""
+    measures = prediction.measures
+    return {
+        "probabilities": dict(prediction.shares),
+        "specialists": {name: list(each) for name, each in prediction.specialists.items()},
+        **{name: measures[name] for name in SHOWN_MEASURES if name in measures},
+    }
+
+
+def _ranks(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """Rank the selected samples of each domain by acquisition; audits have no rank."""
+    domains: dict[tuple[str, str], list[int]] = {}
+    for i, row in enumerate(rows):
+        if not row["audit"]:
+            domains.setdefault((row["task"], row["domain"]), []).append(i)
+    ranks: list[dict[str, int]] = [{} for _ in rows]
+    for selected in domains.values():
+        ranked = sorted(selected, key=lambda i: -rows[i]["acquisition"])
+        for rank, i in enumerate(ranked, start=1):
+            ranks[i] = {"rank": rank, "ranked": len(selected)}
+    return ranks

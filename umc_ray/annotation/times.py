@@ -2,14 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from umc_ray.annotation.store import Answer
 from umc_ray.methods.costs import expected_seconds
 from umc_ray.records import DomainKey
 
 
-def answer_times(answers: Sequence[Answer], costs: Mapping[DomainKey, float]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class AnswerTime:
+    """How long an answer of a domain takes: `timed` answers, expected seconds, cost by them."""
+
+    timed: int
+    seconds: float
+    cost: float
+
+
+def answer_times(
+    answers: Sequence[Answer], costs: Mapping[DomainKey, float]
+) -> dict[str, AnswerTime]:
     """Return by domain `timed` answers, expected `seconds`, and the `cost` of an answer by them.
 
     The measured costs of all timed answers add up to their configured ones: seconds decide how
@@ -39,10 +50,8 @@ def answer_times(answers: Sequence[Answer], costs: Mapping[DomainKey, float]) ->
     configured = sum(counts[i] * costs[domain_key] for domain_key, i in domain_keys.items())
     per_second = configured / sum(counts[i] * float(expected[i]) for i in counts)
     return {
-        str(domain_key): {
-            "timed": counts[i],
-            "seconds": float(expected[i]),
-            "cost": float(expected[i]) * per_second,
-        }
+        str(domain_key): AnswerTime(
+            timed=counts[i], seconds=float(expected[i]), cost=float(expected[i]) * per_second
+        )
         for domain_key, i in domain_keys.items()
     }

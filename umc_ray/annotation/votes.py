@@ -1,12 +1,11 @@
-"""Votes one by one: another is asked for where those that were given leave a label open."""
+"""The answers to a task as votes, and where another vote is needed."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
-from umc_ray.methods.consensus import one_rate
-from umc_ray.records import IntArray
+from umc_ray.tasks.task import TaskKind, Votes
 
 SURE = 0.95
 """How probable a label must be to stand; benchmarks/consensus.py tells what that costs."""
@@ -16,38 +15,31 @@ def ask_again(
     store: AnnotationStore,
     campaign: str,
     round: int,
-    labels: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, TaskKind],
     max_votes: int,
 ) -> int:
-    """Ask for another answer, up to `max_votes`, where a label is open; return for how many."""
-    questions, answers = store.questions(campaign, round), store.answers(campaign, round)
-    asked: list[Question] = []
-    for task, classes in labels.items():
-        settled = _settled([a for a in answers if a.task == task], classes)
-        asked += [q for q in questions if q.task == task and q.sample_id not in settled]
-    asked = [question for question in asked if question.votes < max_votes]
-    for votes in {question.votes for question in asked}:
-        store.raise_votes([each for each in asked if each.votes == votes], votes + 1)
-    return len(asked)
+    """Ask for one more answer where votes leave a label open; returns for how many samples.
 
-
-def _settled(answers: Sequence[Answer], classes: Sequence[str]) -> set[int]:
-    """Return the samples whose label is sure; what all skipped has none."""
-    found = one_rate(*vote_arrays(answers, classes), len(classes))
-    return set(found.item_N[found.agreement_N >= SURE].tolist())
-
-
-def vote_arrays(
-    answers: Sequence[Answer], classes: Sequence[str]
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Return sample, person and class of each answer to a task, as consensus.py takes them.
-
-    Skips are no votes. Persons are numbered by name.
+    A sample never gets more than `max_votes` answers.
     """
-    given = [(each, each.label) for each in answers if each.label is not None]
-    people = {name: i for i, name in enumerate(sorted({each.annotator for each, _ in given}))}
-    return (
-        np.array([each.sample_id for each, _ in given], dtype=np.int64),
-        np.array([people[each.annotator] for each, _ in given], dtype=np.int64),
-        np.array([classes.index(label) for _, label in given], dtype=np.int64),
+    questions, answers = store.questions(campaign, round), store.answers(campaign, round)
+    unsettled: list[Question] = []
+    for task, kind in kinds.items():
+        settled = kind.settled(votes_of([a for a in answers if a.task == task]), SURE)
+        unsettled += [q for q in questions if q.task == task and q.sample_id not in settled]
+    unsettled = [question for question in unsettled if question.votes < max_votes]
+    for votes in {question.votes for question in unsettled}:
+        store.raise_votes([each for each in unsettled if each.votes == votes], votes + 1)
+    return len(unsettled)
+
+
+def votes_of(answers: Sequence[Answer]) -> Votes:
+    """Return the votes in answers to one task; skips are no votes, people are numbered by name."""
+    given = [(answer, answer.label) for answer in answers if answer.label is not None]
+    names = sorted({answer.annotator for answer, _ in given})
+    people = {name: number for number, name in enumerate(names)}
+    return Votes(
+        sample_V=np.array([answer.sample_id for answer, _ in given], dtype=np.int64),
+        person_V=np.array([people[answer.annotator] for answer, _ in given], dtype=np.int64),
+        text_V=tuple(label for _, label in given),
     )

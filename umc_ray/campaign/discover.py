@@ -24,7 +24,7 @@ import ray
 import torch
 import yaml
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import DomainConfig, TaskConfig
@@ -40,7 +40,7 @@ from umc_ray.passes.assign_domains import DomainWorker, nearest
 from umc_ray.passes.cluster import cluster_features
 from umc_ray.passes.encode import encode, features_table
 from umc_ray.records import DomainKey, Part, embeddings_array
-from umc_ray.selection.batch import gather
+from umc_ray.selection.labeled import gather
 from umc_ray.selection.random_orders import RANDOM, make_random_orders, order_of, random_orders_key
 from umc_ray.storage import Storage
 
@@ -131,7 +131,10 @@ def _check_known(
 ) -> None:
     """Refuse what would mix two discoveries."""
     before = Domains.from_json(home.read_json("domains.json"))
-    k, encoder = len(before.names), encoder_hash(config.tasks[domain_key.task].encoder)
+    k, encoder = (
+        len(before.names),
+        encoder_hash(config.tasks[domain_key.task].default_encoder_config),
+    )
     if clusters not in (None, k) or encoder != before.encoder:
         what = "with another encoder" if encoder != before.encoder else f"into {k} domains"
         raise ConfigError(
@@ -159,11 +162,11 @@ class _Pool:
 
     @property
     def payload(self) -> str:
-        return "text" if self.task.kind == "text_classification" else "image"
+        return self.task.payload
 
     @cached_property
     def features(self) -> str:
-        return features_table(self.task.encoder)
+        return features_table(self.task.default_encoder_config)
 
     @cached_property
     def sample(self) -> pa.Table:
@@ -184,11 +187,14 @@ def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
             home.delete(folder)
         home.write_json("files.json", files)
     manifest = ingest(config, domain_key, "pool", home, run.stages.follow("ingest", None))
-    on_rows, encoder = (
+    task = config.tasks[domain_key.task]
+    encode(
+        {domain_key.task: {task.default_encoder: task.default_encoder_config}},
+        manifest.parts,
+        home,
         run.stages.follow("encode", manifest.rows),
-        config.tasks[domain_key.task].encoder,
+        config.placement.scoring,
     )
-    encode({domain_key.task: encoder}, manifest.parts, home, on_rows, config.placement.scoring)
     return _Pool(run, domain_key, home, manifest.parts)
 
 
@@ -205,13 +211,13 @@ def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     sources = [source] if isinstance(source, str) else source
     files = list_files(sources, IMAGES if rules.are_images else TABLES, without=home.root)
     listed = [asdict(file) for found in files.values() for file in found]
-    encoder = encoder_hash(config.tasks[domain_key.task].encoder)
+    encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
 
 
 def _find(pool: _Pool, clusters: int | None) -> Domains:
     """Cluster the pool, the largest domain first."""
-    encoder, seed = pool.task.encoder, pool.run.config.seed
+    encoder, seed = pool.task.default_encoder_config, pool.run.config.seed
     strengths: dict[int, float] = {}
     if clusters is None:
         sample_ND = embeddings_array(pool.sample["embedding"])

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.campaign.campaign import finished_rounds, round_metrics
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
+from umc_ray.campaign.freeze import check_format
+from umc_ray.campaign.state import RunState, round_folders
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import labels_so_far
-from umc_ray.selection.near_duplicates import Check, check, standing
+from umc_ray.selection.near_duplicates import Check, check, effective
 from umc_ray.selection.random_orders import audit_prefix, random_orders_key
+
+Document = TypeVar("Document")
 
 ANSWERS = ("label", "votes", "agreement", "cost")
 
@@ -23,54 +26,56 @@ ANSWERS = ("label", "votes", "agreement", "cost")
 class History:
     """What the finished rounds of a run left in its directory; one at least."""
 
-    run: Run
+    run: RunState
     rounds: int
 
     @classmethod
-    def of(cls, run: Run) -> "History":
+    def of(cls, run: RunState) -> "History":
         """Find the finished rounds.
 
         Raises:
-            StoreError: there are none.
+            StoreError: there are none, or another version of umc_ray wrote them.
         """
-        rounds = finished_rounds(run.storage)
+        rounds = run.finished_rounds
         if not rounds:
             raise StoreError(f"no round of {run.storage.root} is finished: nothing to show yet")
+        check_format(run, run.storage.read_json("campaign.json"))
         return cls(run, rounds)
 
     @property
     def folders(self) -> list[str]:
         """The folders of the rounds, oldest first."""
-        return [round_folder(number) for number in range(1, self.rounds + 1)]
+        return round_folders(self.rounds)
 
     @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[RoundMetrics]:
         """The metrics of each round, oldest first."""
-        return round_metrics(self.run.storage, self.rounds)
+        return self.run.round_metrics(self.rounds)
 
     @cached_property
-    def domain_keys(self) -> dict[DomainKey, dict[str, Any]]:
-        """What the last round found out about each domain that was there, in the file's order."""
-        known = self.metrics[-1]["domains"]
-        return {
-            domain_key: known[str(domain_key)]
-            for domain_key in self.run.config.domains()
-            if str(domain_key) in known
-        }
+    def domains(self) -> dict[DomainKey, DomainMetrics]:
+        """The last round's metrics of each domain that was there, in the file's order."""
+        known = self.metrics[-1].domains
+        return {key: known[str(key)] for key in self.run.config.domains() if str(key) in known}
 
     @property
     def names(self) -> list[str]:
         """The names of these domains."""
-        return [str(domain_key) for domain_key in self.domain_keys]
+        return [str(domain_key) for domain_key in self.domains]
 
-    def documents(self, name: str) -> list[dict[str, Any]]:
+    def documents(self, name: str, kind: type[Document]) -> list[Document]:
         """Read a document of each round, oldest first."""
-        return [self.run.storage.read_json(f"{folder}/{name}.json") for folder in self.folders]
+        storage = self.run.storage
+        return [storage.read_record(f"{folder}/{name}.json", kind) for folder in self.folders]
 
     def features(self, task: str) -> str:
-        """Name the table of a task's features; unlike the run, without reading the encoder."""
+        """Name the table of the features that selection goes by.
+
+        Unlike the run, without reading the encoder's weights.
+        """
         frozen = self.run.storage.read_json("campaign.json")
-        return f"features/{frozen[f'tasks.{task}.encoder']}"
+        encoder = self.run.config.tasks[task].default_encoder
+        return f"features/{frozen[f'tasks.{task}.encoders.{encoder}']}"
 
     @cached_property
     def batches(self) -> pa.Table:
@@ -99,7 +104,7 @@ class History:
     @cached_property
     def near_duplicates(self) -> pa.Table:
         """The samples with a label that was taken over and stands; nobody was asked about them."""
-        found = standing(self.run.storage, self.folders, self.run.config.near_duplicates)
+        found = effective(self.run.storage, self.folders, self.run.config.near_duplicates)
         asked = np.isin(found["sample_id"].to_numpy(), self.batches["sample_id"].to_numpy())
         return found.filter(pa.array(~asked))
 

@@ -6,12 +6,12 @@ set for 20 seconds, so a run repeats what still holds.
 """
 
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from ray.util.metrics import Counter, Gauge
 
+from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.cluster.stream import OnRows
 from umc_ray.records import DomainKey
 
@@ -22,7 +22,11 @@ METRICS: dict[str, tuple[type[Counter] | type[Gauge], str, tuple[str, ...]]] = {
     "umc_quarantined_rows": (Gauge, "rows of a source set apart as bad", ("campaign", "domain")),
     "umc_labels": (Gauge, "labels bought so far", ("campaign", "domain")),
     "umc_cost": (Gauge, "budget spent so far, in the campaign's unit", ("campaign", "domain")),
-    "umc_accuracy": (Gauge, "accuracy, 0 to 1", ("campaign", "domain", "measured_on")),
+    "umc_accuracy": (
+        Gauge,
+        "mean utility of predictions, 0 to 1: accuracy for classification",
+        ("campaign", "domain", "measured_on"),
+    ),
     "umc_round": (Gauge, "last finished round: the version of the specialists", ("campaign",)),
 }
 """Kind, description and tags of each metric."""
@@ -61,15 +65,15 @@ class RunMetrics:
         """Record how many rows of a domain's sources are bad."""
         self._set("umc_quarantined_rows", rows, domain=str(domain_key))
 
-    def round(self, number: int, metrics: Mapping[str, Any]) -> None:
+    def round(self, number: int, metrics: RoundMetrics) -> None:
         """Record the results of a finished round, as in its metrics.json."""
-        for domain_key, found in metrics["domains"].items():
-            self._set("umc_labels", found["labels"], domain=domain_key)
-            self._set("umc_cost", found["cost"], domain=domain_key)
-            for measured_on in ("audit", "test"):
-                if found[measured_on] is not None:
-                    accuracy = found[measured_on]["accuracy"]
-                    self._set("umc_accuracy", accuracy, domain=domain_key, measured_on=measured_on)
+        for name, domain in metrics.domains.items():
+            self._set("umc_labels", domain.labels, domain=name)
+            self._set("umc_cost", domain.cost, domain=name)
+            for measured_on, quality in (("audit", domain.audit), ("test", domain.test)):
+                if quality is not None:
+                    value = quality.utility.value
+                    self._set("umc_accuracy", value, domain=name, measured_on=measured_on)
         self._set("umc_round", number)
 
     def repeat(self) -> None:

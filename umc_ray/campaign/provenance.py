@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from umc_ray.campaign.documents import Training
 from umc_ray.campaign.history import History
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.ingest.ingest import load_manifest
@@ -35,18 +36,18 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 def provenance(history: History) -> dict[str, Any]:
     """Tell everything that decided the content of a release."""
     config = public_config(history.run.config)
-    training = history.documents("training")
+    training = history.documents("training", Training)
     return {
         "campaign": history.run.config.name,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "config": config,
         "config_hash": fingerprint(config),
         "rounds": history.rounds,
-        "labels": history.metrics[-1]["labels"],
-        "cost": history.metrics[-1]["cost"],
+        "labels": history.metrics[-1].labels,
+        "cost": history.metrics[-1].cost,
         "near_duplicates": {name: asdict(each) for name, each in history.checks.items()},
         "models": [
-            {task: ensemble["version"] for task, ensemble in each["ensembles"].items()}
+            {task: ensemble.version for task, ensemble in each.ensembles.items()}
             for each in training
         ],
         "pools": _pools(history),

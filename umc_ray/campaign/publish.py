@@ -1,10 +1,10 @@
 """What is published: which round's specialists score new data, and how to tell that they are whole.
 
-published.json names the ensemble of each task with a hash of its files, its label set, its encoder
-and what it says of a few fixed embeddings, the canaries. Whoever loads it holds the files against
-all of that, so that a half-copied or foreign model never answers.
+published.json names the ensemble of each task with a hash of its files, its kind and labels, its
+encoders, and its outputs for a few fixed embeddings, the canaries. Whoever loads it compares the
+files with all of that, so that a half-copied or foreign model never answers.
 
-Suffixes: N canaries, C classes, D embedding dimension.
+Suffixes: N canaries, C outputs, D embedding dimension.
 """
 
 import hashlib
@@ -12,12 +12,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pydantic
 from pydantic import Field
-from safetensors.torch import load
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.section import Section
@@ -25,14 +23,16 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.errors import DataError, StoreError
 from umc_ray.methods.certificates import Certificate
-from umc_ray.methods.heads import Parameters
-from umc_ray.specialists.ensemble import Ensemble, EnsembleRef
+from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble
 from umc_ray.storage import Storage
 
 PUBLISHED = "published.json"
 
+NOT_LOADED = ("held_out.safetensors", "report.json")
+"""Files of a specialist that say how it was trained."""
+
 CANARIES = 4
-CANARY_CLASSES = 16
+CANARY_OUTPUTS = 16
 CANARY_TOLERANCE = 1e-3
 """Other processors round differently, by less than a hundredth of this."""
 
@@ -44,8 +44,9 @@ class PublishedEnsemble(Section):
     specialists: tuple[str, ...]
     version: str
     hash: str
+    kind: str
     labels: list[str]
-    encoder: str
+    encoders: dict[str, str] = Field(description="hash of each encoder, by name")
     canaries: list[list[float]]
     certificate: Certificate | None = None
 
@@ -77,26 +78,24 @@ def publish_round(
     config: CampaignConfig,
     number: int,
     refs: Mapping[str, EnsembleRef],
-    certificates: Mapping[str, dict[str, Any] | None] = MappingProxyType({}),
+    certificates: Mapping[str, Certificate | None] = MappingProxyType({}),
     chosen: bool = False,
 ) -> None:
-    """Name a round's ensembles as those that score new data, with the certificates of some.
+    """Publish a round's ensembles as those that score new data, with the certificates of some.
 
     Raises:
         StoreError: a file is missing.
         DataError: the weights are broken; what was published before stays.
     """
-    tasks = {
-        name: {
-            **_described(storage, config.tasks[name], ref),
-            "certificate": certificates.get(name),
-        }
+    ensembles = {
+        name: _described(storage, config.tasks[name], ref, certificates.get(name))
         for name, ref in refs.items()
     }
-    digest = hashlib.blake2b(json.dumps(tasks, sort_keys=True).encode(), digest_size=4)
+    described = {name: each.model_dump(mode="json") for name, each in ensembles.items()}
+    digest = hashlib.blake2b(json.dumps(described, sort_keys=True).encode(), digest_size=4)
     version = f"{number}-{digest.hexdigest()}"
-    manifest = {"round": number, "version": version, "ensembles": tasks, "chosen": chosen}
-    storage.write_json(PUBLISHED, manifest)
+    manifest = Published(round=number, version=version, ensembles=ensembles, chosen=chosen)
+    storage.write_json(PUBLISHED, manifest.model_dump(mode="json"))
 
 
 def read_published(storage: Storage) -> Published:
@@ -135,72 +134,63 @@ def load_published(storage: Storage, config: CampaignConfig, manifest: Published
     return Publication(manifest, ensembles)
 
 
-def _verified(storage: Storage, task: TaskConfig, manifest: PublishedEnsemble) -> Ensemble:
-    if manifest.labels != task.labels:
-        raise DataError(f"{manifest.folder} has the labels {manifest.labels}, asked: {task.labels}")
-    if manifest.encoder != encoder_hash(task.encoder):
-        raise DataError(f"{manifest.folder} was trained on the features of another encoder")
-    files = _files(storage, manifest.ref)
-    if manifest.hash != _hash(files):
-        raise DataError(f"the files of {manifest.folder} are not those that were published")
-    heads = _heads(files)
-    ensemble = _ensemble(heads, files)
-    found_NC = _canaries(ensemble, heads)
-    if np.shape(found_NC) != np.shape(manifest.canaries) or not np.allclose(
-        found_NC, manifest.canaries, atol=CANARY_TOLERANCE
+def _verified(storage: Storage, task: TaskConfig, published: PublishedEnsemble) -> Ensemble:
+    asked = (task.kind, task.labels)
+    if (published.kind, published.labels) != asked:
+        found = f"{published.kind} with the labels {published.labels}"
+        raise DataError(f"{published.folder} is a {found}, asked: {task.kind}, {task.labels}")
+    if published.encoders != _encoder_hashes(task):
+        raise DataError(f"{published.folder} was trained on the features of another encoder")
+    if published.hash != _hash(storage, published.ref):
+        raise DataError(f"the files of {published.folder} are not those that were published")
+    ensemble = load_ensemble(storage, published.ref, task.task_kind())
+    found_NC = _canaries(ensemble)
+    if np.shape(found_NC) != np.shape(published.canaries) or not np.allclose(
+        found_NC, published.canaries, atol=CANARY_TOLERANCE
     ):
-        raise DataError(
-            f"{manifest.folder} computes other probabilities than where it was published"
-        )
+        raise DataError(f"{published.folder} computes other outputs than where it was published")
     return ensemble
 
 
-def _described(storage: Storage, task: TaskConfig, ref: EnsembleRef) -> dict[str, Any]:
-    files = _files(storage, ref)
-    heads = _heads(files)
-    return {
-        **ref.to_json(),
-        "hash": _hash(files),
-        "labels": task.labels,
-        "encoder": encoder_hash(task.encoder),
-        "canaries": _canaries(_ensemble(heads, files), heads),
-    }
+def _described(
+    storage: Storage, task: TaskConfig, ref: EnsembleRef, certificate: Certificate | None
+) -> PublishedEnsemble:
+    return PublishedEnsemble(
+        folder=ref.folder,
+        specialists=ref.specialists,
+        version=ref.version,
+        hash=_hash(storage, ref),
+        kind=task.kind,
+        labels=task.labels,
+        encoders=_encoder_hashes(task),
+        canaries=_canaries(load_ensemble(storage, ref, task.task_kind())),
+        certificate=certificate,
+    )
 
 
-def _files(storage: Storage, ref: EnsembleRef) -> list[tuple[bytes, bytes]]:
-    """Read the weights and the calibration of each specialist."""
-    folders = [f"{ref.folder}/{name}" for name in ref.specialists]
-    return [
-        (
-            storage.read_bytes(f"{folder}/model.safetensors"),
-            storage.read_bytes(f"{folder}/calibration.json"),
-        )
-        for folder in folders
-    ]
+def _encoder_hashes(task: TaskConfig) -> dict[str, str]:
+    return {name: encoder_hash(config) for name, config in task.named_encoders.items()}
 
 
-def _hash(files: list[tuple[bytes, bytes]]) -> str:
-    digests = [hashlib.blake2b(data).digest() for pair in files for data in pair]
-    return hashlib.blake2b(b"".join(digests), digest_size=16).hexdigest()
+def _hash(storage: Storage, ref: EnsembleRef) -> str:
+    """Hash all files that an ensemble is loaded from."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in storage.keys(ref.folder):
+        if key.rsplit("/", 1)[-1] not in NOT_LOADED:
+            digest.update(hashlib.blake2b(key.encode() + storage.read_bytes(key)).digest())
+    return digest.hexdigest()
 
 
-def _heads(files: list[tuple[bytes, bytes]]) -> list[Parameters]:
-    return [load(weights) for weights, _ in files]
-
-
-def _ensemble(heads: list[Parameters], files: list[tuple[bytes, bytes]]) -> Ensemble:
-    return Ensemble(heads, [json.loads(each)["temperature"] for _, each in files])
-
-
-def _canaries(ensemble: Ensemble, heads: list[Parameters]) -> list[list[float]]:
-    """Say what an ensemble thinks of fixed embeddings: the first classes of its mean."""
-    dimension = heads[0].get("hidden_weight", heads[0]["weight"]).shape[1]
+def _canaries(ensemble: Ensemble) -> list[list[float]]:
+    """Return an ensemble's mean outputs, the first of them, for fixed embeddings."""
     rng = np.random.default_rng(0)
-    x_ND = rng.standard_normal((CANARIES, dimension), dtype=np.float32)
-    x_ND /= np.linalg.norm(x_ND, axis=1, keepdims=True)
-    mean_NC = ensemble.probabilities(x_ND).mean(0)[:, :CANARY_CLASSES]
+    rows = {}
+    for name, dimension in ensemble.dimensions.items():
+        x_ND = rng.standard_normal((CANARIES, dimension), dtype=np.float32)
+        rows[name] = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+    mean_NC = ensemble.probabilities(rows).mean(0)[:, :CANARY_OUTPUTS]
     if not bool(mean_NC.isfinite().all()):
-        raise DataError("the probabilities of an ensemble are not numbers: its weights are broken")
+        raise DataError("the outputs of an ensemble are not numbers: its weights are broken")
     values: list[list[float]] = mean_NC.tolist()
     return values
 

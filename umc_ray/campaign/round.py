@@ -1,96 +1,104 @@
-"""ONE round, top to bottom: choose, ask, learn, look again, credit.
+"""ONE round, top to bottom: select, annotate, train, score, evaluate, update the bandit.
 
-Each slow or paid step is a stage: its output is stored once, and a round that is run again goes on
-behind the last stage that was stored. People are never asked twice; nothing is computed twice.
+Each slow or paid step is a stage: its output is stored once, and a round that is run again resumes
+after the last completed stage. People are never asked twice; nothing is computed twice.
 """
 
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import ray
 
 from umc_ray.annotation.backends.backend import collect_all
-from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.labels import label_table, places_of
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.times import answer_times
-from umc_ray.campaign.evaluation import held_out_metrics, summary, test_metrics
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.documents import (
+    Allocation,
+    Audit,
+    BanditUpdate,
+    DomainBudget,
+    RoundMetrics,
+    Training,
+)
+from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder, round_folders
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
-from umc_ray.passes.score import ScoreWorker, score_parts
+from umc_ray.passes.score import PoolScores, ScoreWorker, score_parts
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.allocator import batch_rewards
 from umc_ray.selection.batch import DomainBatchSpec, choose
-from umc_ray.selection.labeled import labels_so_far, training_sets
-from umc_ray.selection.near_duplicates import (
-    near_duplicate_metrics,
-    propagate_labels,
-    with_near_duplicates,
-)
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.selection.labeled import examples_by_task, labels_so_far
+from umc_ray.selection.near_duplicates import check, propagate_labels, with_near_duplicates
+from umc_ray.selection.predictions import batch_predictions
+from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.training import EnsembleJob, train_ensembles
 
-Document = dict[str, Any]
 
-
-def run_round(run: Run, number: int) -> Document:
+def run_round(run: Run, number: int) -> RoundMetrics:
     """Run one round, from 1; returns its metrics.
 
     Raises:
-        Waiting: people have not answered everything yet.
+        AwaitingAnnotations: people have not answered everything yet.
         PoolExhausted: there is nothing left to ask.
     """
-    folder = round_folder(number)
-    parts = run.parts
+    folder, stages = round_folder(number), run.stages
 
-    # Choose and ask: people answer in their own time, and need not wait for machines either.
+    # Select and annotate: people answer in their own time.
     batch = open_round(run, number)
     if run.config.annotation.overlap:
         open_ahead(run, number + 1)
-    labels = run.stages.run(f"{folder}/labels.parquet", lambda _: collect(run, number))
+    labels = stages.run(f"{folder}/labels.parquet", pa.Table, lambda _: collect(run, number, batch))
 
-    # Spread: what is nearly the same takes over the label, where the campaign wants that.
+    # Propagate: near-duplicates take over a label, where the campaign wants that.
     if run.config.near_duplicates.similarity is not None:
-        run.stages.run(
-            f"{folder}/near_duplicates.parquet", lambda done: propagate(run, number, done)
+        stages.run(
+            f"{folder}/near_duplicates.parquet",
+            pa.Table,
+            lambda on_rows: propagate(run, number, on_rows),
         )
 
-    # Learn: all specialists are retrained on all labels so far.
-    training = run.stages.run(f"{folder}/training.json", lambda _: train(run, number))
+    # Train: all specialists, on all labels so far.
+    training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
 
-    # Look again: the new specialists score the pool and the tests.
-    scores = run.stages.run(
+    # Score the pool and the tests with the new specialists, and evaluate them.
+    scores = stages.run(
         f"{folder}/scores.json",
+        PoolScores,
         lambda on_rows: score_pool(run, number, training, on_rows),
-        rows=sum(part.rows for part in parts),
+        rows=sum(part.rows for part in run.parts),
     )
-    metrics = run.stages.run(
-        f"{folder}/metrics.json", lambda _: evaluate(run, number, training, scores)
+    metrics = stages.run(
+        f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
 
-    # Credit: the bandit learns where labels helped.
-    run.stages.run(f"{folder}/bandit.json", lambda _: update_bandit(run, number, batch, labels))
+    # Update the bandit: it learns where labels helped.
+    stages.run(
+        f"{folder}/bandit.json",
+        BanditUpdate,
+        lambda _: update_bandit(run, number, batch, labels),
+    )
     return metrics
 
 
 def open_round(run: Run, number: int) -> pa.Table:
-    """Choose a round's batch and ask about it, once; returns the batch."""
+    """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
-
-    # Choose: a bandit splits the budget over the domains; each picks hard and diverse samples.
-    plan = run.stages.run(f"{folder}/allocation.json", lambda _: split_budget(run, number))
-    batch = run.stages.run(f"{folder}/batch.parquet", lambda _: choose_batch(run, number, plan))
-
-    # Ask: with what the newest specialists think of each sample.
+    allocation = run.stages.run(
+        f"{folder}/allocation.json", Allocation, lambda _: split_budget(run, number)
+    )
+    batch = run.stages.run(
+        f"{folder}/batch.parquet", pa.Table, lambda _: choose_batch(run, number, allocation)
+    )
     if run.store.progress(run.config.name, number)[1] < len(batch):
-        trained = run.last(number, "training").get("ensembles", {})
-        run.backend.submit(batch_questions(run.config, number, batch, run.storage, trained))
+        ask(run, number, batch)
     return batch
 
 
@@ -101,160 +109,189 @@ def open_ahead(run: Run, number: int) -> None:
         run.backend.collect(number)  # a sheet is written then
 
 
-def _rounds(number: int) -> list[str]:
-    return [round_folder(each) for each in range(1, number + 1)]
-
-
-def split_budget(run: Run, number: int) -> Document:
+def split_budget(run: Run, number: int) -> Allocation:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
     excluded = _excluded(run, run.newest(number))
-    scores, metrics = run.last(number, "scores"), run.last(number, "metrics")
-    domain_keys = [
-        _context(run, domain_key, len(ids), scores, metrics) for domain_key, ids in excluded.items()
-    ]
+    scores, metrics = run.scores(number), run.metrics(number)
+    arms = [_context(run, key, len(ids), scores, metrics) for key, ids in excluded.items()]
     spent = sum(len(ids) for ids in run.queried().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
-    if budget <= 0 or not any(domain_key.remaining for domain_key in domain_keys):
+    if budget <= 0 or not any(arm.remaining for arm in arms):
         raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about")
-    labels = ray.get(run.allocator.plan.remote(number, domain_keys, budget))
-    counts_A = np.array([labels[domain_key.name] for domain_key in domain_keys])
+    labels = ray.get(run.allocator.plan.remote(number, arms, budget))
+    counts_A = np.array([labels[arm.name] for arm in arms])
     audits = round(run.config.budget.audit * int(counts_A.sum()))
     audits_A = allocate(counts_A / counts_A.sum(), audits, floor=0.0, remaining_A=counts_A)
-    return {
-        domain_key.name: {"labels": int(n), "audits": int(a), "context": asdict(domain_key)}
-        for domain_key, n, a in zip(domain_keys, counts_A, audits_A, strict=True)
-    }
+    return Allocation(
+        {
+            arm.name: DomainBudget(labels=int(n), audits=int(a), context=arm)
+            for arm, n, a in zip(arms, counts_A, audits_A, strict=True)
+        }
+    )
 
 
 def _context(
-    run: Run, domain_key: DomainKey, excluded: int, scores: Document, metrics: Document
+    run: Run,
+    domain_key: DomainKey,
+    excluded: int,
+    scores: PoolScores | None,
+    metrics: RoundMetrics | None,
 ) -> ArmContext:
-    """Tell what the newest round found out about a domain; nothing for a new one."""
+    """Return what the newest round says about a domain; for a new one, only its size and cost."""
+    name = str(domain_key)
     rows = sum(part.rows for part in run.pool(domain_key))
-    audit = metrics.get("domains", {}).get(str(domain_key), {}).get("audit")
-    times = metrics.get("times", {}) if run.config.allocation.costs == "measured" else {}
+    scored = None if scores is None else scores.domains.get(name)
+    known = None if metrics is None else metrics.domains.get(name)
+    cost = run.config.domains()[domain_key].cost_per_label
+    if run.config.allocation.costs == "measured" and metrics is not None and name in metrics.times:
+        cost = metrics.times[name].cost
     return ArmContext(
-        name=str(domain_key),
-        uncertainty=scores.get("domains", {}).get(str(domain_key), {}).get("uncertainty"),
+        name=name,
+        uncertainty=None if scored is None else scored.uncertainty,
         remaining=rows - excluded,
         pool=rows,
-        cost=times.get(str(domain_key), {}).get(
-            "cost", run.config.domains()[domain_key].cost_per_label
-        ),
-        accuracy=None if audit is None else audit["accuracy"],
+        cost=cost,
+        accuracy=None if known is None or known.audit is None else known.audit.utility.value,
     )
 
 
 def _excluded(run: Run, rounds: int) -> dict[DomainKey, IntArray]:
     """Return all samples that are not to be chosen after some rounds, by domain."""
     rules = run.config.near_duplicates
-    return with_near_duplicates(run.storage, _rounds(rounds), run.excluded(), rules)
+    return with_near_duplicates(run.storage, round_folders(rounds), run.excluded(), rules)
 
 
-def choose_batch(run: Run, number: int, plan: Document) -> pa.Table:
-    """Choose each domain's share of the batch."""
-    newest = run.newest(number)
+def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
+    """Choose each domain's part of the batch."""
+    newest, training, scores = run.newest(number), run.training(number), run.scores(number)
     queried, excluded = run.excluded(), _excluded(run, newest)
-    scored = run.last(number, "scores").get("domains", {})
-    selection_test = run.last(number, "training").get("selection_test", {})
-    shares = [
+    specs = [
         DomainBatchSpec(
-            domain_key=domain_key,
-            labels=plan[str(domain_key)]["labels"],
-            audits=plan[str(domain_key)]["audits"],
-            parts=run.pool(domain_key),
-            features=run.features[domain_key.task],
+            domain_key=key,
+            kind=run.kinds[key.task],
+            labels=allocation.domains[str(key)].labels,
+            audits=allocation.domains[str(key)].audits,
+            parts=run.pool(key),
+            features=run.selection_features[key.task],
             order_size=run.order_size,
-            queried=queried[domain_key],
-            propagated=excluded[domain_key],
-            scores=round_folder(newest) if str(domain_key) in scored else None,
-            classes=run.classes[domain_key.task],
+            queried=queried[key],
+            propagated=excluded[key],
+            scores=round_folder(newest) if scores and str(key) in scores.domains else None,
             seed=run.config.seed * 100_003 + number,
-            rounds=tuple(_rounds(number - 1)),
-            selection_test=selection_test.get(str(domain_key)),
+            rounds=tuple(round_folders(number - 1)),
+            selection_test=None if training is None else training.selection_tests.get(str(key)),
         )
-        for domain_key in run.config.domains()
+        for key in run.config.domains()
     ]
-    return choose(shares, run.config.selection, run.storage)
+    return choose(specs, run.config.selection, run.storage)
 
 
-def collect(run: Run, number: int) -> pa.Table:
+def ask(run: Run, number: int, batch: pa.Table) -> None:
+    """Ask people about a batch, with what the newest specialists predict."""
+    training = run.training(number)
+    ensembles = {} if training is None else training.ensembles
+    shown = ensembles if run.config.annotation.traits.shows_predictions else {}
+    predictions = batch_predictions(run.storage, shown, run.kinds, run.features, run.pools, batch)
+    run.backend.submit(batch_questions(run.config, number, batch, predictions))
+
+
+def collect(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Make the answers labels when all are there."""
     rules, name = run.config.annotation, run.config.name
     answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
     decided = decisions(run.store, name, number)
-    return label_table(answers, run.classes, run.config.costs(), number, decided)
+    costs = run.config.costs()
+    return label_table(answers, run.kinds, costs, number, places_of(batch), decided)
 
 
 def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
-    """Have open samples take over the labels of those that they are nearly the same as."""
-    rounds, excluded, rules = _rounds(number), _excluded(run, number), run.config.near_duplicates
-    return propagate_labels(run.storage, rounds, run.parts, run.features, excluded, rules, on_rows)
+    """Have open samples take over the labels of those that they nearly equal."""
+    rounds, excluded = round_folders(number), _excluded(run, number)
+    features, rules = run.selection_features, run.config.near_duplicates
+    return propagate_labels(run.storage, rounds, run.parts, features, excluded, rules, on_rows)
 
 
-def train(run: Run, number: int) -> Document:
-    """Retrain the specialists of all tasks that have labels, and measure them on the audits."""
-    samples = training_sets(run.storage, _rounds(number), run.excluded(number), run.order_size)
-    before = run.last(number, "training").get("ensembles", {})
+def train(run: Run, number: int) -> Training:
+    """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
+    examples = examples_by_task(
+        run.storage,
+        round_folders(number),
+        run.excluded(number),
+        run.order_size,
+        run.pools,
+        run.features,
+        run.kinds,
+    )
+    before = run.training(number)
+    ensembles = {} if before is None else before.ensembles
     jobs = [
         EnsembleJob(
-            task=run.config.tasks[name],
-            samples=labeled,
-            folder=f"models/{name}/{number:04d}",
-            before=EnsembleRef.from_json(before[name]) if name in before else None,
+            run.config.tasks[name], each, f"models/{name}/{number:04d}", ensembles.get(name)
         )
-        for name, labeled in samples.items()
+        for name, each in examples.items()
     ]
-    trained = train_ensembles(
-        jobs, run.config.training, run.storage, run.config.seed, run.config.placement.training
+    placement = run.config.placement.training
+    fits = train_ensembles(jobs, run.config.training, run.storage, run.config.seed, placement)
+    trained = dict(zip(examples, fits, strict=True))
+    audits: dict[str, Audit] = {}
+    selection_tests: dict[str, SelectionVerdict] = {}
+    for name, each in examples.items():
+        kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
+        audits |= audit_metrics(trained[name], each, name, kind)
+        selection_tests |= compare_selection(each, each.features[encoder], name, kind)
+    rules = run.config.certificate
+    return Training(
+        rows=sum(len(each) for each in examples.values()),
+        ensembles={name: each.ref for name, each in trained.items()},
+        specialists={name: each.specialists for name, each in trained.items()},
+        audits=audits,
+        selection_tests=selection_tests,
+        certificates={
+            name: certificate(trained[name], each, run.kinds[name], rules)
+            for name, each in examples.items()
+        },
     )
-    return {
-        "rows": sum(len(each.labels_N) for each in samples.values()),
-        "ensembles": {k: v.ref.to_json() for k, v in zip(samples, trained, strict=True)},
-        "specialists": {k: v.specialists for k, v in zip(samples, trained, strict=True)},
-        **held_out_metrics(samples, trained, run.config.certificate),
-    }
 
 
-def score_pool(run: Run, number: int, training: Document, on_rows: OnRows) -> Document:
+def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
     """Score all pools and tests with the newest specialists."""
-    ensembles = {k: EnsembleRef.from_json(v) for k, v in training["ensembles"].items()}
     worker = ScoreWorker(
         storage=run.storage,
         table=round_folder(number),
-        ensembles=ensembles,
+        ensembles=training.ensembles,
+        kinds=run.kinds,
         features=run.features,
         excluded=_excluded(run, number),
         acquisition=run.config.selection.acquisition,
         top=run.config.selection.candidates_per_label * run.config.budget.per_round,
     )
-    parts = [part for part in run.parts if part.domain_key.task in ensembles]
+    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
     return score_parts(worker, parts, on_rows, run.config.placement.scoring)
 
 
-def evaluate(run: Run, number: int, training: Document, scores: Document) -> Document:
-    """Sum up the round: labels, cost and accuracy, by domain and over all domains."""
-    parts = [part for part in run.parts if part.domain_key.task in training["ensembles"]]
-    found = summary(
-        labels=labels_so_far(run.storage, _rounds(number)),
+def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> RoundMetrics:
+    """Sum up the round: labels, cost and quality, by domain and over all domains."""
+    rounds = round_folders(number)
+    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
+    metrics = summary(
+        labels=labels_so_far(run.storage, rounds),
         domain_keys=list(run.config.domains()),
-        uncertainty={
-            domain_key: found["uncertainty"] for domain_key, found in scores["domains"].items()
-        },
-        audits=training["audits"],
-        tests=test_metrics(run.storage, round_folder(number), parts, run.classes),
-        selection_test=training.get("selection_test", {}),
+        uncertainty={name: each.uncertainty for name, each in scores.domains.items()},
+        audits=training.audits,
+        tests=test_metrics(run.storage, round_folder(number), parts, run.kinds),
+        selection_tests=training.selection_tests,
     )
     answers = [each for each in run.store.answers(run.config.name) if each.round <= number]
-    return found | {
-        "near_duplicates": near_duplicate_metrics(run.storage, _rounds(number)),
-        "times": answer_times(answers, run.config.costs()),
-    }
+    return replace(
+        metrics,
+        near_duplicates=check(run.storage, rounds),
+        times=answer_times(answers, run.config.costs()),
+    )
 
 
-def update_bandit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> Document:
+def update_bandit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> BanditUpdate:
     """Tell the bandit how often the ensemble had the bought labels wrong, before it saw them."""
-    rewards = batch_rewards(batch, labels, list(run.config.domains()))
-    ray.get(run.allocator.credit.remote(number, rewards))
-    return {"rewards": [asdict(reward) for reward in rewards]}
+    rewards = batch_rewards(batch, labels, list(run.config.domains()), run.kinds)
+    ray.get(run.allocator.update.remote(number, rewards))
+    return BanditUpdate(rewards)

@@ -16,7 +16,7 @@ from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-Output = TypeVar("Output", pa.Table, dict[str, Any])
+Output = TypeVar("Output")
 Result = TypeVar("Result")
 
 
@@ -60,26 +60,35 @@ class Stages:
     def run(
         self,
         key: str,
+        kind: type[Output],
         compute: Callable[[OnRows], Output],
         rows: int | None = None,
     ) -> Output:
         """Return a stage's stored output, or compute and store it.
 
         Args:
-            key: the output's file; a table (.parquet) or a document (.json).
-            compute: is given what to call with each number of rows done.
+            key: where the output is stored.
+            kind: pa.Table, or the dataclass of a document.
+            compute: called with the function to report each number of rows done to.
             rows: how many rows there will be, if known.
 
         Raises:
             StageError: the stage failed for a reason that is no UmcError of its own.
         """
-        is_table = key.endswith(".parquet")
         if self.storage.exists(key):
-            stored: Output = (self.storage.read_table if is_table else self.storage.read_json)(key)
-            return stored
+            return self._read(key, kind)
         output = self.step(key.rsplit(".", 1)[0], compute, rows)
-        (self.storage.write_table if is_table else self.storage.write_json)(key, output)
+        if isinstance(output, pa.Table):
+            self.storage.write_table(key, output)
+        else:
+            self.storage.write_record(key, output)
         return output
+
+    def _read(self, key: str, kind: type[Output]) -> Output:
+        if kind is pa.Table:
+            table: Output = self.storage.read_table(key)
+            return table
+        return self.storage.read_record(key, kind)
 
     def step(
         self, name: str, compute: Callable[[OnRows], Result], rows: int | None = None
@@ -119,6 +128,5 @@ class Stages:
 def _row_count(result: object) -> int | None:
     if isinstance(result, pa.Table):
         return int(result.num_rows)
-    if isinstance(result, dict):
-        return result.get("rows")
-    return result if isinstance(result, int) else None
+    rows = result if isinstance(result, int) else getattr(result, "rows", None)
+    return rows if isinstance(rows, int) else None

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from umc_ray.config.backends import BACKENDS, BackendTraits
 from umc_ray.config.section import Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
 from umc_ray.records import DomainKey
@@ -97,7 +98,7 @@ class NearDuplicatesConfig(Section):
 class AnnotationConfig(Section):
     """Who answers."""
 
-    backend: Literal["replay", "sheet", "web", "label_studio"] = Field(
+    backend: str = Field(
         "sheet",
         description="sheet: a CSV file per round to fill in; web: `umc annotate`; "
         "label_studio: `umc labelstudio`; replay: known labels",
@@ -128,12 +129,22 @@ class AnnotationConfig(Section):
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
     )
 
+    @property
+    def traits(self) -> BackendTraits:
+        """What the backend can do."""
+        return BACKENDS[self.backend]
+
     @model_validator(mode="after")
-    def _votes_can_grow(self) -> Self:
+    def _is_possible(self) -> Self:
+        if self.backend not in BACKENDS:
+            raise ValueError(f"unknown backend {self.backend!r}; known: {', '.join(BACKENDS)}")
         if self.max_votes is not None and not 2 <= self.votes <= self.max_votes:
             raise ValueError(f"max_votes {self.max_votes} needs votes from 2, found {self.votes}")
-        if self.max_votes is not None and self.backend == "sheet":
-            raise ValueError("a sheet has a fixed number of votes: max_votes needs another backend")
+        if self.max_votes is not None and not self.traits.votes_can_grow:
+            raise ValueError(
+                f"backend {self.backend} has a fixed number of votes: "
+                "max_votes needs another backend"
+            )
         return self
 
 
@@ -222,8 +233,10 @@ class CampaignConfig(Section):
     @model_validator(mode="after")
     def _answers_exist(self) -> Self:
         for domain_key, domain in self.domains().items():
-            if self.annotation.backend == "replay" and not (domain.label or domain.ratings):
-                raise ValueError(f"replay needs label or ratings: a column of domain {domain_key}")
+            if self.annotation.traits.knows_answers and not (domain.label or domain.ratings):
+                raise ValueError(
+                    f"{self.annotation.backend} needs label or ratings: a column of {domain_key}"
+                )
         if "://" in self.storage and self.annotation.database is None:
             raise ValueError(
                 f"storage {self.storage} is not a disk: "

@@ -1,13 +1,17 @@
 """Read a campaign file; every mistake is reported with its file and line."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import pydantic
 import yaml
 
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import TaskConfig
+from umc_ray.config.task import EncoderConfig, TaskConfig
 from umc_ray.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def load_campaign(path: Path) -> CampaignConfig:
@@ -26,11 +30,42 @@ def load_campaign(path: Path) -> CampaignConfig:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if root is None or not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys such as name and tasks, found {values!r:.40}")
+    for line, message in rename_old_keys(values, root):
+        logger.warning("%s:%d: %s", path, line, message)
     try:
         config = CampaignConfig.model_validate(values)
     except pydantic.ValidationError as error:
         raise ConfigError(_first_problem(path, root, error)) from error
     return _with_absolute_paths(config, path.parent.resolve())
+
+
+RENAMED_KINDS = {
+    "text_classification": ("classification", "text"),
+    "image_classification": ("classification", "image"),
+}
+"""Kinds of version 0.1, with the kind and the input that they are now."""
+
+
+def rename_old_keys(values: dict[str, Any], root: yaml.Node) -> list[tuple[int, str]]:
+    """Rename the keys and values of version 0.1 in place; returns line and message of each."""
+    warnings = []
+    tasks = values.get("tasks")
+    for name, task in tasks.items() if isinstance(tasks, dict) else ():
+        if not isinstance(task, dict):
+            continue
+        if task.get("kind") in RENAMED_KINDS:
+            old = task["kind"]
+            task["kind"], task["input"] = RENAMED_KINDS[old]
+            line = _line_of(root, ["tasks", str(name), "kind"])
+            new = f"kind: {task['kind']} and input: {task['input']}"
+            warnings.append((line, f"kind: {old} is now {new}; the old name ends with version 0.3"))
+        specialists = task.get("specialists")
+        for key, each in specialists.items() if isinstance(specialists, dict) else ():
+            if isinstance(each, dict) and "head" in each:
+                each["kind"] = each.pop("head")
+                line = _line_of(root, ["tasks", str(name), "specialists", str(key), "head"])
+                warnings.append((line, "head: is now kind:; the old key ends with version 0.3"))
+    return warnings
 
 
 def _first_problem(path: Path, root: yaml.Node, error: pydantic.ValidationError) -> str:
@@ -71,6 +106,10 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
     def all_absolute(value: str | list[str]) -> str | list[str]:
         return absolute(value) if isinstance(value, str) else [absolute(each) for each in value]
 
+    def encoder(value: EncoderConfig) -> EncoderConfig:
+        path = None if value.path is None else absolute(value.path)
+        return value.model_copy(update={"path": path})
+
     def task(value: TaskConfig) -> TaskConfig:
         domains = {
             name: domain.model_copy(
@@ -81,9 +120,10 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
             )
             for name, domain in value.domains.items()
         }
-        weights = None if value.encoder.path is None else absolute(value.encoder.path)
-        encoder = value.encoder.model_copy(update={"path": weights})
-        return value.model_copy(update={"domains": domains, "encoder": encoder})
+        encoders = {name: encoder(config) for name, config in value.encoders.items()}
+        single = None if value.encoder is None else encoder(value.encoder)
+        changes = {"domains": domains, "encoder": single, "encoders": encoders}
+        return value.model_copy(update=changes)
 
     tasks = {name: task(value) for name, value in config.tasks.items()}
     guidelines = config.annotation.guidelines

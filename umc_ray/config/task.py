@@ -1,16 +1,31 @@
-"""A task of a campaign: its label space, its encoder, its specialists and its domains."""
+"""A task of a campaign: its label space, its encoders, its specialists and its domains."""
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from umc_ray.config.section import Name, Section
 
+if TYPE_CHECKING:
+    from umc_ray.tasks.task import TaskKind
+
+Input = Literal["text", "image"]
+
+EncoderKind = Literal["static_text", "transformers", "gradients", "pixels"]
+
+READS: dict[EncoderKind, Input] = {
+    "static_text": "text",
+    "transformers": "text",
+    "gradients": "image",
+    "pixels": "image",
+}
+"""What each kind of encoder reads."""
+
 
 class EncoderConfig(Section):
     """The frozen model that turns a sample into an embedding, once."""
 
-    kind: Literal["static_text", "transformers", "gradients", "pixels"]
+    kind: EncoderKind
     path: str | None = Field(None, description="folder of the weights (static_text, transformers)")
     batch_size: int = Field(64, gt=0, description="samples per forward pass")
     workers: int | None = Field(
@@ -57,43 +72,111 @@ class DomainConfig(Section):
 
 
 class SpecialistConfig(Section):
-    """A model of the ensemble: a head over the embeddings."""
+    """A member of the ensemble: a head over the embeddings of one encoder."""
 
+    kind: Literal["linear", "mlp"] = "linear"
+    encoder: str | None = Field(
+        None, description="name of the encoder whose embeddings it reads; default: the first"
+    )
     domain: str | None = Field(None, description="its domain of expertise; none: a generalist")
-    head: Literal["linear", "mlp"] = "linear"
     hidden: int = Field(64, gt=0, description="width of the hidden layer of an mlp")
 
 
 class TaskConfig(Section):
-    """A label space, the model that sees its samples, and where they come from."""
+    """A label space, the models that see its samples, and where they come from."""
 
-    kind: Literal["text_classification", "image_classification"]
-    labels: list[str] = Field(description="the label set, at least two")
-    encoder: EncoderConfig
+    kind: str = Field(description="what an answer is: classification, multi_label")
+    input: Input | None = Field(
+        None, description="what a sample is; default: text if a domain names its text column"
+    )
+    labels: list[str] = Field(description="the label set")
+    encoder: EncoderConfig | None = Field(None, description="the only encoder")
+    encoders: dict[Name, EncoderConfig] = Field({}, description="instead: several, by name")
+    selection_encoder: str | None = Field(
+        None, description="encoder whose embeddings selection goes by; default: the first"
+    )
     domains: dict[Name, DomainConfig] = Field(min_length=1)
-    specialists: Literal["per_domain"] | dict[str, SpecialistConfig] = Field(
-        "per_domain", description="per_domain: one for each domain and a generalist"
+    specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(
+        "per_domain",
+        description="per_domain: for each encoder, one for each domain and a generalist",
     )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if len(set(self.labels)) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels must be at least two different names, found {self.labels}")
-        field = "text" if self.kind == "text_classification" else "image"
+        self.task_kind()
+        if (self.encoder is None) == (not self.encoders):
+            raise ValueError("a task needs encoder or, for several, encoders")
         for name, domain in self.domains.items():
-            if field == "text" and domain.text is None:
+            if self.payload == "text" and domain.text is None:
                 raise ValueError(f"domain {name} of a text task needs text: the column's name")
+        self._check_encoder("selection_encoder", self.selection_encoder)
         for name, specialist in self.ensemble().items():
+            self._check_encoder(f"specialist {name}", specialist.encoder)
             if specialist.domain is not None and specialist.domain not in self.domains:
                 raise ValueError(
                     f"specialist {name} names domain {specialist.domain}, "
                     f"the task has {', '.join(self.domains)}"
                 )
+        for name, config in self.named_encoders.items():
+            if READS[config.kind] != self.payload:
+                raise ValueError(
+                    f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
+                    f"the samples of this task are {self.payload}"
+                )
         return self
 
+    def _check_encoder(self, where: str, name: str | None) -> None:
+        if name is not None and name not in self.named_encoders:
+            known = ", ".join(self.named_encoders)
+            raise ValueError(f"{where} names encoder {name}, the task has {known}")
+
+    @property
+    def payload(self) -> Input:
+        """The column of the pool that holds a sample."""
+        if self.input is not None:
+            return self.input
+        return "text" if any(domain.text for domain in self.domains.values()) else "image"
+
+    @property
+    def named_encoders(self) -> dict[str, EncoderConfig]:
+        """The encoders by name; a single one is named after its kind."""
+        return self.encoders if self.encoder is None else {self.encoder.kind: self.encoder}
+
+    def task_kind(self) -> "TaskKind":
+        """Return the task's kind with its label space.
+
+        Raises:
+            ConfigError: there is no such kind.
+            ValueError: the labels do not fit it.
+        """
+        # Kinds compute with torch, which takes seconds to import; a command line should not wait.
+        from umc_ray.tasks.registry import task_kind
+
+        return task_kind(self.kind, tuple(self.labels))
+
+    @property
+    def default_encoder(self) -> str:
+        """The name of the encoder that selection goes by."""
+        return self.selection_encoder or next(iter(self.named_encoders))
+
+    @property
+    def default_encoder_config(self) -> EncoderConfig:
+        """The encoder that selection goes by."""
+        return self.named_encoders[self.default_encoder]
+
     def ensemble(self) -> dict[str, SpecialistConfig]:
-        """Return the specialists by name."""
+        """Return the specialists by name, each with the encoder that it reads."""
+        first = next(iter(self.named_encoders))
         if self.specialists != "per_domain":
-            return self.specialists
-        own = {name: SpecialistConfig(domain=name) for name in self.domains}
-        return {**own, "generalist": SpecialistConfig(domain=None)}
+            return {
+                name: each.model_copy(update={"encoder": each.encoder or first})
+                for name, each in self.specialists.items()
+            }
+        experts = [*((name, name) for name in self.domains), ("generalist", None)]
+        return {
+            name if encoder == first else f"{encoder}-{name}": SpecialistConfig(
+                encoder=encoder, domain=domain
+            )
+            for encoder in self.named_encoders
+            for name, domain in experts
+        }

@@ -15,7 +15,7 @@ storage: ./runs
 
 tasks:
   topics:                                 # a label space
-    kind: text_classification             # or image_classification
+    kind: classification                  # or multi_label: any number of labels
     labels: [sport, politics, science]
     encoder: {kind: static_text, path: models/wordllama-256}
     # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better

@@ -8,7 +8,7 @@ import yaml
 from rich.table import Table
 
 from umc_ray.campaign.campaign import finished_rounds, round_metrics, run_campaign
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.console import ProgressDisplay, console
 from umc_ray.demo.prepare import prepare

@@ -100,7 +100,7 @@ def ingest(
     bad.check(rules, len(staged.found.kept_R), config.ingest.max_bad_share)
     parts = plan_parts(staged, reader, config.ingest.rows_per_part)
     has_answers = bool(rules.label or rules.ratings)
-    stream(PartWriter(storage, reader.staging, rules.labels, has_answers), parts, Compute())
+    stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
     manifest = _sum_up(staged, parts, bad, files)
     _finish(manifest, rules, staged, storage)
     return manifest
@@ -160,7 +160,7 @@ def _begin(rules: Rules, storage: Storage, files: Files, asked: list[Any]) -> Re
     """Store the work to do, unless it is there; what was left of any other work goes first."""
     listed = [asdict(file) for found in files.values() for file in found]
     within = f"{rules.split}/{rules.domain_key}"
-    staging = f"staging/{within}/{fingerprint([asdict(rules), listed, asked])}"
+    staging = f"staging/{within}/{fingerprint([rules.kind.name, asdict(rules), listed, asked])}"
     if not storage.exists(f"{staging}/begun.json"):
         for table in ("staging", "quarantine", "pool", "oracle"):
             storage.delete(f"{table}/{within}")

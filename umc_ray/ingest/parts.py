@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
 from umc_ray.ingest.stage import ROWS, Reader, chunk_name
-from umc_ray.methods.identity import Duplicates, deduplicate
+from umc_ray.methods.identity import UNKNOWN, Duplicates, deduplicate
 from umc_ray.records import ORACLE, POOL, Part
 from umc_ray.storage import Storage
 
@@ -89,6 +89,7 @@ class StagedIndex:
     ids_N: npt.NDArray[np.int64]
     contents_N2: npt.NDArray[np.uint64]
     sizes_N: npt.NDArray[np.int32]
+    labels: pa.StringArray  # the known labels that occur, by number
     chunks: Chunks
     found: Duplicates
 
@@ -115,9 +116,16 @@ def read_staged_index(
         tables = list(pool.map(reader.storage.read_table, keys))
     index = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     ids_N, contents_N2 = index["sample_id"].to_numpy(), content_words(index)
-    found = deduplicate(ids_N, contents_N2, index["label"].to_numpy(), hidden_F2)
-    chunks = Chunks.of(reader, summaries)
-    return StagedIndex(ids_N, contents_N2, index["size"].to_numpy(), chunks, found)
+    labels = index["label"].combine_chunks().dictionary_encode()
+    numbers_N = labels.indices.fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    return StagedIndex(
+        ids_N=ids_N,
+        contents_N2=contents_N2,
+        sizes_N=index["size"].to_numpy(),
+        labels=labels.dictionary,
+        chunks=Chunks.of(reader, summaries),
+        found=deduplicate(ids_N, contents_N2, numbers_N, hidden_F2),
+    )
 
 
 def content_words(table: pa.Table) -> npt.NDArray[np.uint64]:
@@ -134,7 +142,9 @@ def plan_parts(staged: StagedIndex, reader: Reader, rows_per_part: int) -> list[
             reader.rules.split, reader.rules.domain_key, f"part-{len(parts):05d}", stop - start
         )
         chunks_P, rows_P = staged.chunks.find(found.kept_R[start:stop])
-        columns = [ids_R[start:stop], chunks_P, rows_P, found.labels_R[start:stop]]
+        numbers_P = found.labels_R[start:stop]
+        labels_P = staged.labels.take(pa.array(numbers_P, mask=numbers_P == UNKNOWN))
+        columns = [ids_R[start:stop], chunks_P, rows_P, labels_P]
         arrays = [pa.array(c, t) for c, t in zip(columns, PLAN.types[:-1], strict=True)]
         table = pa.table([*arrays, aliases_R.slice(start, stop - start)], PLAN)
         reader.storage.write_table(f"{reader.staging}/plan/{part.name}.parquet", table)
@@ -173,7 +183,6 @@ class PartWriter:
 
     storage: Storage
     staging: str
-    labels: tuple[str, ...]
     has_answers: bool  # known labels or ratings
 
     def output_key(self, part: Part) -> str:
@@ -187,9 +196,8 @@ class PartWriter:
         chunks_P, rows_P = plan["chunk"].to_pylist(), plan["row"].to_numpy()
         rows = _take_rows(self.storage, chunks_P, rows_P, columns)
         if self.has_answers:
-            names = np.array([*self.labels, None], dtype=object)[plan["label"].to_numpy()]
-            answers = {"sample_id": plan["sample_id"], "label": names, "ratings": rows["ratings"]}
-            self.storage.write_table(part.key("oracle"), pa.table(answers, ORACLE))
+            columns = [plan["sample_id"], plan["label"], rows["ratings"]]
+            self.storage.write_table(part.key("oracle"), pa.table(columns, schema=ORACLE))
         kept = rows.append_column("sample_id", plan["sample_id"])
         kept = kept.append_column("aliases", plan["aliases"])
         return kept.select(POOL.names).cast(POOL), {"rows": part.rows}

@@ -47,7 +47,7 @@ INDEX = pa.schema(
         ("sample_id", pa.int64()),
         ("content_1", pa.uint64()),
         ("content_2", pa.uint64()),
-        ("label", pa.int16()),
+        ("label", pa.string()),
         ("size", pa.int32()),
     ]
 )

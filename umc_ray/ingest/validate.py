@@ -8,11 +8,12 @@ from typing import Any
 import PIL.Image
 
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.errors import ConfigError
+from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.readers import Values
 from umc_ray.ingest.sources import BadRow, beside, read_image
-from umc_ray.methods.identity import UNKNOWN, content_hash
+from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey, Split
+from umc_ray.tasks.task import TaskKind
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
@@ -40,7 +41,7 @@ class Row:
     key: str
     text: str | None
     image: bytes | None
-    label: int  # index into the task's labels, or UNKNOWN
+    label: str | None  # as the task's kind writes it; None: not known
     ratings: list[int] | None
     content: bytes  # hash
 
@@ -74,8 +75,8 @@ class Rules:
     key: str | None
     label: str | None
     ratings: str | None
-    labels: tuple[str, ...]
-    is_replay: bool
+    kind: TaskKind
+    knows_answers: bool  # the annotation backend answers from known labels
     max_image_pixels: int
     max_text_chars: int
     are_images: bool  # the sources are image files, not tables
@@ -83,7 +84,7 @@ class Rules:
     @property
     def needs_answers(self) -> bool:
         """Whether somebody reads the known labels, so that wrong ones are bad rows."""
-        return self.split == "test" or self.is_replay
+        return self.split == "test" or self.knows_answers
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         ConfigError: image files are asked for what only tables have, or a test split has no labels.
     """
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
-    is_text = task.kind == "text_classification"
+    is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
     if are_images and (domain.key or domain.ratings or domain.label not in (None, FOLDER)):
         raise ConfigError(
@@ -125,8 +126,8 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         key=domain.key,
         label=domain.label,
         ratings=domain.ratings,
-        labels=tuple(task.labels),
-        is_replay=config.annotation.backend == "replay",
+        kind=task.task_kind(),
+        knows_answers=config.annotation.traits.knows_answers,
         max_image_pixels=config.ingest.max_image_pixels,
         max_text_chars=config.ingest.max_text_chars,
         are_images=are_images,
@@ -159,7 +160,7 @@ def _checked(rules: Rules, found: Found) -> Row:
         key=found.key if rules.key is None else _key(values.get(rules.key)),
         text=text,
         image=image,
-        label=UNKNOWN if rules.label is None else _label(rules, values.get(rules.label)),
+        label=None if rules.label is None else _label(rules, values.get(rules.label)),
         ratings=None if rules.ratings is None else _ratings(rules, values.get(rules.ratings)),
         content=content_hash(content),
     )
@@ -196,29 +197,18 @@ def _key(value: object) -> str:
     return _clean(str(value), "key")
 
 
-def _label(rules: Rules, value: object) -> int:
-    """Return the label's index; nobody reads a pool's labels unless they are replayed."""
-    name = _label_name(value)
-    if name is None:
+def _label(rules: Rules, value: object) -> str | None:
+    """Return a known label; nobody reads a pool's labels unless the backend knows answers."""
+    if value is None or value == "" or value != value:
         if rules.split == "test":
             raise BadRow("missing label")
-        return UNKNOWN
-    if name in rules.labels:
-        return rules.labels.index(name)
-    if rules.needs_answers:
-        raise BadRow("unknown label", f"{name!r}")
-    return UNKNOWN
-
-
-def _label_name(value: object) -> str | None:
-    """Return a label as the campaign file spells it; None if there is none."""
-    if value is None or value == "" or value != value:
         return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():  # an int column with nulls, by pandas
-        return str(int(value))
-    return str(value)
+    try:
+        return rules.kind.parse(value)
+    except DataError as error:
+        if rules.needs_answers:
+            raise BadRow("unknown label", str(error)) from error
+        return None
 
 
 def _ratings(rules: Rules, value: object) -> list[int] | None:

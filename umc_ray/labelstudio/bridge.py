@@ -20,7 +20,8 @@ import pyarrow as pa
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.labelstudio.api import LabelStudio

@@ -64,7 +64,7 @@ class Reward:
     """What the labels bought for one arm in one round taught."""
 
     arm: str
-    errors: int  # bought labels that the model from before they were bought got wrong
+    errors: float  # of bought labels, how many the model from before they were bought had wrong
     trials: int  # bought labels that this model had an answer for
 
 

@@ -1,14 +1,14 @@
-"""Classification heads over embeddings: what a specialist is, and how it learns.
+"""Heads over embeddings: linear or with a hidden layer, and how they are fitted.
 
 Many heads are fitted as one: the folds of a cross-validation and the strengths of the penalty are
 a leading axis M of every parameter, so that a whole grid costs a few matrix products instead of
 a hundred small fits.
 
 Suffixes: M heads fitted together, N samples, D embedding dimension, H hidden units, C classes,
-X outputs of a layer, P those of all heads.
+X outputs of a layer, P those of all heads. C is the number of outputs, whatever they mean.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,10 +21,13 @@ from torch import Tensor
 Parameters = dict[str, Tensor]
 """linear: weight MDC, bias MC; mlp: also hidden_weight MDH, hidden_bias MH, and weight is MHC."""
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From outputs MNC and targets, N first, to losses MN."""
+
 Kind = Literal["linear", "mlp"]
 
 PENALTIES = (3.0, 30.0, 300.0)
-"""Strengths of the L2 penalty to choose from, in samples: on standardised embeddings."""
+"""Strengths of the L2 penalty to choose from, in samples: on standardized embeddings."""
 
 MAX_ITERATIONS = 60
 """Of L-BFGS: more, or smaller tolerances, cost four times as much and change no prediction."""
@@ -34,7 +37,7 @@ MAX_ITERATIONS = 60
 class Fit:
     """A trained head and what its cross-validation said.
 
-    `parameters` take raw embeddings: the standardisation is folded into them. `held_out_NC` are
+    `parameters` take raw embeddings: the standardization is folded into them. `held_out_NC` are
     the logits of every training sample by a head that did not see it.
     """
 
@@ -65,47 +68,49 @@ def _affine(x_ND: Tensor, weight_MDX: Tensor, bias_MX: Tensor) -> Tensor:
     return flat_PN.view(m, x, len(x_ND)).transpose(1, 2)
 
 
-def start(kind: Kind, n: int, d: int, classes: int, hidden: int, seed: int) -> Parameters:
+def start(kind: Kind, n: int, d: int, outputs: int, hidden: int, seed: int) -> Parameters:
     """Draw the first parameters of n equal heads; a linear head starts at zero."""
     if kind == "linear":
-        return {"weight": torch.zeros(n, d, classes), "bias": torch.zeros(n, classes)}
+        return {"weight": torch.zeros(n, d, outputs), "bias": torch.zeros(n, outputs)}
     generator = torch.Generator().manual_seed(seed)
     inner = torch.randn(1, d, hidden, generator=generator) * (2.0 / d) ** 0.5
-    outer = torch.randn(1, hidden, classes, generator=generator) * (1.0 / hidden) ** 0.5
+    outer = torch.randn(1, hidden, outputs, generator=generator) * (1.0 / hidden) ** 0.5
     return {
         "hidden_weight": inner.repeat(n, 1, 1),
         "hidden_bias": torch.zeros(n, hidden),
         "weight": outer.repeat(n, 1, 1),
-        "bias": torch.zeros(n, classes),
+        "bias": torch.zeros(n, outputs),
     }
 
 
 def fit(
     embeddings_ND: npt.NDArray[np.float32],
-    labels_N: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.generic],
     weights_N: npt.NDArray[np.float32],
     folds_N: npt.NDArray[np.int64],
     first: Parameters,
+    loss: Loss,
     device: str = "cpu",
 ) -> Fit:
-    """Train a head, its penalty chosen by cross-validated log-loss.
+    """Train a head, its penalty chosen by cross-validated loss.
 
     Args:
         embeddings_ND: raw embeddings; in a process group, this process's share of them.
-        labels_N: classes from 0.
+        targets: as `loss` takes them, N first.
         weights_N: importance of each sample, > 0.
         folds_N: fold of each sample, from 0; the same sample has the same fold in every head of
             an ensemble, so that held-out predictions of an ensemble can be averaged.
         first: starting parameters of one head (M = 1), for raw embeddings.
+        loss: of outputs against targets.
         device: where to compute.
     """
     x_ND = torch.from_numpy(embeddings_ND).to(device)
-    y_N = torch.from_numpy(labels_N).to(device)
+    y = torch.from_numpy(targets).to(device)
     w_N = torch.from_numpy(weights_N).to(device)
     f_N = torch.from_numpy(folds_N).to(device)
     mean_D, scale_D = _moments(x_ND)
     x_ND = (x_ND - mean_D) / scale_D
-    first = _standardised({k: v.to(device) for k, v in first.items()}, mean_D, scale_D)
+    first = _standardized({k: v.to(device) for k, v in first.items()}, mean_D, scale_D)
 
     n_folds = int(_all_max(f_N))
     grid = len(PENALTIES)
@@ -114,14 +119,14 @@ def fit(
         (f_N[None, :] != torch.arange(n_folds, device=device)[:, None]).float().repeat(grid, 1)
     )
     penalty_M = torch.tensor(PENALTIES, device=device).repeat_interleave(n_folds)
-    folded = _minimise(_repeated(first, grid * n_folds), x_ND, y_N, w_N * seen_MN, penalty_M)
+    folded = _minimize(_repeated(first, grid * n_folds), x_ND, y, w_N * seen_MN, penalty_M, loss)
     logits = forward(folded, x_ND).view(grid, n_folds, len(x_ND), -1)
     held_out_PNC = logits[:, f_N, torch.arange(len(f_N), device=device)]
-    losses_P = _loss_MN(held_out_PNC, y_N) @ w_N
+    losses_P = loss(held_out_PNC, y) @ w_N
     losses_P, total = _all_sum(losses_P), _all_sum(w_N.sum())
     best = int(losses_P.argmin())
 
-    full = _minimise(first, x_ND, y_N, w_N[None, :], penalty_M.new_tensor([PENALTIES[best]]))
+    full = _minimize(first, x_ND, y, w_N[None, :], penalty_M.new_tensor([PENALTIES[best]]), loss)
     return Fit(
         parameters={k: v.cpu() for k, v in _raw(full, mean_D, scale_D).items()},
         held_out_NC=held_out_PNC[best].cpu().numpy(),
@@ -132,9 +137,10 @@ def fit(
 
 def fit_alike(
     embeddings_ND: npt.NDArray[np.float32],
-    labels_N: npt.NDArray[np.int64],
+    targets: npt.NDArray[np.generic],
     weights_MN: npt.NDArray[np.float32],
-    classes: int,
+    outputs: int,
+    loss: Loss,
 ) -> npt.NDArray[np.float32]:
     """Train one linear head per row of weights, all under the middle penalty.
 
@@ -147,21 +153,27 @@ def fit_alike(
     mean_D, scale_D = _moments(x_ND)
     x_ND = (x_ND - mean_D) / scale_D
     m, middle = len(weights_MN), PENALTIES[len(PENALTIES) // 2]
-    fitted = _minimise(
-        start("linear", m, x_ND.shape[1], classes, 0, 0),
+    fitted = _minimize(
+        start("linear", m, x_ND.shape[1], outputs, 0, 0),
         x_ND,
-        torch.from_numpy(labels_N),
+        torch.from_numpy(targets),
         torch.from_numpy(weights_MN),
         torch.full((m,), middle),
+        loss,
     )
     logits_MNC: npt.NDArray[np.float32] = forward(fitted, x_ND).numpy()
     return logits_MNC
 
 
-def _minimise(
-    first: Parameters, x_ND: Tensor, y_N: Tensor, weights_MN: Tensor, penalty_M: Tensor
+def _minimize(
+    first: Parameters,
+    x_ND: Tensor,
+    y: Tensor,
+    weights_MN: Tensor,
+    penalty_M: Tensor,
+    loss: Loss,
 ) -> Parameters:
-    """Minimise the weighted log-loss plus penalty of all heads by L-BFGS, full batch.
+    """Minimize the weighted loss plus penalty of all heads by L-BFGS, full batch.
 
     The heads share no parameter, so the sum of their losses has each one's minimum in it. In a
     process group loss and gradient are summed over the processes, which then take the same step.
@@ -179,10 +191,10 @@ def _minimise(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss_MN = _loss_MN(forward(parameters, x_ND), y_N) * weights_MN
-        loss = (loss_MN.sum(1) / scale_M).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = _all_sum(loss.detach())
+        loss_MN = loss(forward(parameters, x_ND), y) * weights_MN
+        summed = (loss_MN.sum(1) / scale_M).sum()
+        summed.backward()  # type: ignore[no-untyped-call]
+        total = _all_sum(summed.detach())
         for name, value in parameters.items():
             assert value.grad is not None
             value.grad.copy_(_all_sum(value.grad))
@@ -196,16 +208,11 @@ def _minimise(
     return {k: v.detach() for k, v in parameters.items()}
 
 
-def _loss_MN(logits_MNC: Tensor, y_N: Tensor) -> Tensor:
-    logits_MCN, y_MN = logits_MNC.transpose(1, 2), y_N.expand(len(logits_MNC), -1)
-    return torch.nn.functional.cross_entropy(logits_MCN, y_MN, reduction="none")
-
-
 def _repeated(parameters: Parameters, n: int) -> Parameters:
     return {k: v.expand(n, *v.shape[1:]).clone() for k, v in parameters.items()}
 
 
-def _standardised(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Parameters:
+def _standardized(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Parameters:
     """Turn parameters for raw embeddings into ones for (x - mean) / scale."""
     inner, bias = _inner(parameters)
     weight_MDX = parameters[inner] * scale_D[None, :, None]
@@ -214,7 +221,7 @@ def _standardised(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Pa
 
 
 def _raw(parameters: Parameters, mean_D: Tensor, scale_D: Tensor) -> Parameters:
-    """Undo `_standardised`."""
+    """Undo `_standardized`."""
     inner, bias = _inner(parameters)
     weight_MDX = parameters[inner] / scale_D[None, :, None]
     shift_MX = torch.einsum("d,mdx->mx", mean_D, weight_MDX)

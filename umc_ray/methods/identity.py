@@ -78,12 +78,12 @@ class Duplicates:
     repeated_N: Bools  # an earlier row has the id
     leaked_N: Bools  # the content is one of those that must not be here
     kept_R: Ints
-    labels_R: npt.NDArray[np.int16]  # the first known label among the rows with this content
+    labels_R: npt.NDArray[np.int32]  # number of the first known label of rows with this content
     conflicts: int  # contents whose rows disagree on the label
 
 
 def deduplicate(
-    ids_N: Ints, contents_N2: Words, labels_N: npt.NDArray[np.int16], forbidden_F2: Words
+    ids_N: Ints, contents_N2: Words, labels_N: npt.NDArray[np.int32], forbidden_F2: Words
 ) -> Duplicates:
     """Keep the first row of each id and of each content, and none with a forbidden content.
 
@@ -135,15 +135,15 @@ def _starts_run(contents_N2: Words) -> Bools:
 
 
 def _labels_of_runs(
-    labels_N: npt.NDArray[np.int16], starts: npt.NDArray[np.intp]
-) -> tuple[npt.NDArray[np.int16], int]:
+    labels_N: npt.NDArray[np.int32], starts: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.int32], int]:
     """Return the first known label of each run, and how many runs have two different ones."""
     if not len(starts):
         return labels_N[:0], 0
     rows_N = np.arange(len(labels_N))
     known_N = labels_N != UNKNOWN
     first = np.minimum.reduceat(np.where(known_N, rows_N, len(labels_N)), starts)
-    chosen = np.append(labels_N, np.int16(UNKNOWN))[first]
+    chosen = np.append(labels_N, np.int32(UNKNOWN))[first]
     sizes = np.diff(starts, append=len(labels_N))
     differs_N = known_N & (labels_N != np.repeat(chosen, sizes))
     return chosen, int(np.logical_or.reduceat(differs_N, starts).sum())

@@ -9,17 +9,21 @@ them seem worse than they are: they complement each other.
 Suffixes: N labeled samples, U of them drawn at random, D embedding dimension, M models, C classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from umc_ray.methods.heads import fit_alike
+from umc_ray.methods.heads import Loss, fit_alike
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+
+Utility = Callable[[FloatArray, npt.NDArray[np.generic]], FloatArray]
+"""From outputs MNC and targets to utilities MN, 0 to 1."""
 
 FOLDS = 5
 LEVEL = 0.01
@@ -31,7 +35,7 @@ class Labels:
     """The labels of a task: where each is from, in which round it was bought, and how."""
 
     embeddings_ND: FloatArray
-    labels_N: IntArray
+    targets: npt.NDArray[np.generic]  # N first
     domains_N: npt.NDArray[np.str_]
     rounds_N: IntArray
     random_N: Bools  # drawn at random from its domain; the others were selected
@@ -40,43 +44,44 @@ class Labels:
 
 @dataclass(frozen=True)
 class Compared:
-    """What the two models had right of the samples drawn at random."""
+    """The utility, 0 to 1, of the two models on the samples drawn at random."""
 
     domains_U: npt.NDArray[np.str_]
-    selected_U: Bools
-    random_U: Bools
+    selected_U: FloatArray
+    random_U: FloatArray
 
 
 @dataclass(frozen=True)
 class SelectionTest:
-    """How many of n samples the models had right, and the chance of that if they are as good."""
+    """What the models had right of n samples in all, and the chance of that if they are equal."""
 
     n: int
-    selected: int
-    random: int
+    selected: float
+    random: float
     p: float
 
 
-def compare(labels: Labels, classes: int) -> Compared | None:
+def compare(labels: Labels, outputs: int, loss: Loss, utility: Utility) -> Compared | None:
     """Train both models without each fold, and judge them on it; None if they would not differ."""
     weights_MN = np.concatenate([_weights(labels, fold) for fold in range(FOLDS)])
     if np.array_equal(weights_MN[::2], weights_MN[1::2]):
         return None
     rows = np.flatnonzero(weights_MN.any(0) | labels.random_N)
-    x_ND, y_N, folds_N = labels.embeddings_ND[rows], labels.labels_N[rows], labels.folds_N[rows]
-    right_MN = fit_alike(x_ND, y_N, weights_MN[:, rows], classes).argmax(2) == y_N
+    x_ND, targets, folds_N = labels.embeddings_ND[rows], labels.targets[rows], labels.folds_N[rows]
+    outputs_MNC = fit_alike(x_ND, targets, weights_MN[:, rows], outputs, loss)
+    utility_MN = utility(outputs_MNC, targets)
     columns = np.arange(len(rows))
     judged = labels.random_N[rows]
     return Compared(
         domains_U=labels.domains_N[rows][judged],
-        selected_U=right_MN[2 * folds_N, columns][judged],
-        random_U=right_MN[2 * folds_N + 1, columns][judged],
+        selected_U=utility_MN[2 * folds_N, columns][judged],
+        random_U=utility_MN[2 * folds_N + 1, columns][judged],
     )
 
 
 def _weights(labels: Labels, fold: int) -> FloatArray:
     """Say which samples teach the two models that are judged on a fold, M = 2."""
-    weights_MN = np.zeros((2, len(labels.labels_N)), np.float32)
+    weights_MN = np.zeros((2, len(labels.targets)), np.float32)
     for domain in np.unique(labels.domains_N):
         mine_N = labels.domains_N == domain
         first_N = labels.rounds_N == labels.rounds_N[mine_N].min()
@@ -111,13 +116,13 @@ def _split(bought_rounds: IntArray, drawn_rounds: IntArray) -> tuple[int, int]:
     return int(matched[best]), int(late[best])
 
 
-def judge(selected_U: Bools, random_U: Bools) -> SelectionTest:
-    """Test whether the random labels' model is better, by the samples that only one had right.
+def judge(selected_U: FloatArray, random_U: FloatArray) -> SelectionTest:
+    """Test whether the random labels' model is better, by the samples that one had more right.
 
     Source: McNemar 1947, Note on the sampling error of the difference between correlated
     proportions; exact and one-sided.
     """
-    only_random = int((random_U & ~selected_U).sum())
+    only_random = int((random_U > selected_U).sum())
     differ = int((random_U != selected_U).sum())
     p = float(binom.sf(only_random - 1, differ, 0.5))
-    return SelectionTest(len(random_U), int(selected_U.sum()), int(random_U.sum()), p)
+    return SelectionTest(len(random_U), float(selected_U.sum()), float(random_U.sum()), p)

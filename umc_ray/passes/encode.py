@@ -30,27 +30,36 @@ def features_table(config: EncoderConfig) -> str:
 
 
 @dataclass(frozen=True)
+class EncodeItem:
+    """A part, and the encoder of its task that encodes it."""
+
+    part: Part
+    encoder: str
+
+
+@dataclass(frozen=True)
 class EncodeWorker:
-    """Encodes the parts of all tasks, each with its task's encoder."""
+    """Encodes parts with the encoders of their tasks; encoders are named by task and name."""
 
     storage: Storage
-    encoders: Mapping[str, EncoderConfig]
-    tables: Mapping[str, str]
+    encoders: Mapping[tuple[str, str], EncoderConfig]
+    tables: Mapping[tuple[str, str], str]
 
-    def output_key(self, item: Part) -> str:
+    def output_key(self, item: EncodeItem) -> str:
         """Name the part's features."""
-        return item.key(self.tables[item.domain_key.task])
+        return item.part.key(self.tables[item.part.domain_key.task, item.encoder])
 
-    def process(self, item: Part) -> tuple[pa.Table, Summary]:
-        """Encode a part; an embedding column of float16 rows, not a number where none could be."""
-        config = self.encoders[item.domain_key.task]
+    def process(self, item: EncodeItem) -> tuple[pa.Table, Summary]:
+        """Encode a part; an embedding column of float16 rows, NaN where a sample is rejected."""
+        part = item.part
+        config = self.encoders[part.domain_key.task, item.encoder]
         encoder = load_encoder(config)
         columns = ["sample_id", "key", "source", encoder.column]
-        table = self.storage.read_table(item.key("pool"), columns)
+        table = self.storage.read_table(part.key("pool"), columns)
         payloads = table.column(encoder.column).to_pylist()
         embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
         if len(rejected) == len(payloads):
-            raise StageError(f"no sample of {item.domain_key} can be encoded: {rejected[0]}")
+            raise StageError(f"no sample of {part.domain_key} can be encoded: {rejected[0]}")
         self._quarantine(item, table, rejected)
         ids = table["sample_id"]
         features = pa.table({"sample_id": ids, "embedding": embeddings_column(embeddings_ND)})
@@ -59,12 +68,12 @@ class EncodeWorker:
             "rejected": ids.take(pa.array(list(rejected), pa.int64())).to_pylist(),
         }
 
-    def _quarantine(self, item: Part, table: pa.Table, rejected: Mapping[int, str]) -> None:
+    def _quarantine(self, item: EncodeItem, table: pa.Table, rejected: Mapping[int, str]) -> None:
         if rejected:
             rows = table.take(pa.array(list(rejected)))
             columns = [rows["source"], rows["key"], pa.array(rejected.values(), pa.string())]
             bad = pa.Table.from_arrays(columns, schema=QUARANTINE)
-            self.storage.write_table(item.key("quarantine/encode"), bad)
+            self.storage.write_table(item.part.key(f"quarantine/encode/{item.encoder}"), bad)
 
 
 def encode_rows(
@@ -143,26 +152,41 @@ def _ahead(
 
 
 def encode(
-    encoders: Mapping[str, EncoderConfig],
+    encoders: Mapping[str, Mapping[str, EncoderConfig]],
     parts: Sequence[Part],
     storage: Storage,
     on_rows: OnRows | None = None,
     labels: Labels = ANY_NODE,
 ) -> dict[str, list[int]]:
-    """Encode all parts of all tasks that are not encoded yet, on the nodes with the labels.
+    """Encode all parts with all encoders of their tasks, on the nodes with the labels.
+
+    Args:
+        encoders: by task, then by name.
+        parts: of any tasks; what is encoded already is not encoded again.
+        storage: the run directory.
+        on_rows: called with each number of rows done.
+        labels: of the nodes that take part.
 
     Returns:
-        By domain, the ids of the samples that cannot be encoded.
+        By domain, the ids of the samples that an encoder cannot encode.
     """
-    rejected: dict[str, list[int]] = {}
-    for gpus in sorted({config.num_gpus for config in encoders.values()}):
-        alike = {task: config for task, config in encoders.items() if config.num_gpus == gpus}
-        worker = EncodeWorker(storage, alike, {k: features_table(v) for k, v in alike.items()})
-        mine = [part for part in parts if part.domain_key.task in alike]
-        summaries = stream(worker, mine, _compute(list(alike.values()), gpus, labels), on_rows)
-        for part, summary in zip(mine, summaries, strict=True):
-            rejected.setdefault(str(part.domain_key), []).extend(summary["rejected"])
-    return rejected
+    configs = {
+        (task, name): config for task, named in encoders.items() for name, config in named.items()
+    }
+    rejected: dict[str, set[int]] = {}
+    for gpus in sorted({config.num_gpus for config in configs.values()}):
+        group = {key: config for key, config in configs.items() if config.num_gpus == gpus}
+        worker = EncodeWorker(storage, group, {k: features_table(v) for k, v in group.items()})
+        items = [
+            EncodeItem(part, name)
+            for task, name in group
+            for part in parts
+            if part.domain_key.task == task
+        ]
+        summaries = stream(worker, items, _compute(list(group.values()), gpus, labels), on_rows)
+        for item, summary in zip(items, summaries, strict=True):
+            rejected.setdefault(str(item.part.domain_key), set()).update(summary["rejected"])
+    return {name: sorted(ids) for name, ids in rejected.items()}
 
 
 def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.history import ANSWERS, History, of_domains
 from umc_ray.campaign.provenance import provenance
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.records import DomainKey, Part

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.ingest.ingest import Manifest, load_manifest
 from umc_ray.records import DomainKey, Split
 

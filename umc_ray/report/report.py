@@ -14,7 +14,7 @@ import yaml
 
 from umc_ray.campaign.history import History
 from umc_ray.campaign.provenance import public_config
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.report import plots
 from umc_ray.report.comparison import (
     Estimate,

@@ -6,7 +6,7 @@ back as it was, and a round that is asked for again gets the answer it got befor
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -15,10 +15,11 @@ import ray
 from ray.actor import ActorProxy
 
 from umc_ray.errors import StoreError
+from umc_ray.methods import bandit
 from umc_ray.methods.allocation import allocate
-from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares, update
+from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares
 from umc_ray.records import DomainKey
-from umc_ray.selection.batch import NO_MODEL
+from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class BudgetAllocator:
         return dict(self._plans[str(round)]["labels"])
 
     @ray.method
-    def credit(self, round: int, rewards: Sequence[Reward]) -> None:
+    def update(self, round: int, rewards: Sequence[Reward]) -> None:
         """Learn from a round's labels; a round credited before is not counted again.
 
         Raises:
@@ -97,7 +98,7 @@ class BudgetAllocator:
         if str(round) not in self._plans:
             raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
         found = [asdict(reward) for reward in rewards]
-        state = update(self._state, rewards)
+        state = bandit.update(self._state, rewards)
         self._remember(state, self._plans, {**self._credits, str(round): found})
 
     @ray.method
@@ -112,15 +113,31 @@ class BudgetAllocator:
         self._state, self._plans, self._credits = state, plans, credits
 
 
-def batch_rewards(batch: pa.Table, labels: pa.Table, arms: Sequence[DomainKey]) -> list[Reward]:
-    """Count how often the ensemble had a batch's labels wrong, before it saw them, by domain."""
-    answers = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
-    right: dict[DomainKey, list[bool]] = {arm: [] for arm in arms}
-    for row in batch.drop_columns(["embedding"]).to_pylist():
-        if row["predicted"] != NO_MODEL and row["sample_id"] in answers:
-            is_right = row["predicted"] == answers[row["sample_id"]]
-            right[DomainKey(row["task"], row["domain"])].append(is_right)
-    return [Reward(str(arm), each.count(False), len(each)) for arm, each in right.items()]
+def batch_rewards(
+    batch: pa.Table,
+    labels: pa.Table,
+    domain_keys: Sequence[DomainKey],
+    kinds: Mapping[str, TaskKind],
+) -> list[Reward]:
+    """Add up, by domain, how wrong the ensemble was about a batch before it saw the labels."""
+    columns = (labels[name].to_pylist() for name in ("task", "sample_id", "label"))
+    answers = {(task, sample): label for task, sample, label in zip(*columns, strict=True)}
+    pairs: dict[DomainKey, list[tuple[str, str]]] = {key: [] for key in domain_keys}
+    for row in batch.to_pylist():
+        label = answers.get((row["task"], row["sample_id"]))
+        if row["predicted"] is not None and label is not None:
+            pairs[DomainKey(row["task"], row["domain"])].append((row["predicted"], label))
+    return [
+        Reward(str(key), _errors(each, kinds[key.task]), len(each)) for key, each in pairs.items()
+    ]
+
+
+def _errors(pairs: Sequence[tuple[str, str]], kind: TaskKind) -> float:
+    """Return the utility that predictions lack, added up."""
+    if not pairs:
+        return 0.0
+    predicted, labels = zip(*pairs, strict=True)
+    return float((1 - kind.utility(predicted, labels)).sum())
 
 
 def start_allocator(
@@ -136,10 +153,10 @@ def start_allocator(
 ) -> ActorProxy[BudgetAllocator]:
     """Put the campaign's allocator on the cluster, or find the one that is there.
 
-    One actor per campaign and configuration. It holds no CPU, is started again wherever and
+    One actor per campaign, configuration and key. It holds no CPU, is started again wherever and
     whenever it dies, and ends with the driver; its state stays in `storage`.
     """
-    name = f"allocator-{campaign}-{config_hash}"
+    name = f"allocator-{campaign}-{config_hash}-{key}"
     actor = ray.remote(BudgetAllocator).options(
         name=name,
         namespace=f"umc-{campaign}-{config_hash}",

@@ -15,15 +15,14 @@ from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import INFORMED, Candidates, select
 from umc_ray.records import BATCH, CANDIDATES, DomainKey, IntArray, Part, embeddings_array
-from umc_ray.selection.labeled import labeled_so_far
+from umc_ray.selection.labeled import gather, labeled_so_far
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
-from umc_ray.selection.selection_test import say
+from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
 
 COLD_CANDIDATES = 1000
 """Samples drawn at random that at least compete for a domain's first batch."""
-
-NO_MODEL = -1
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,18 @@ class DomainBatchSpec:
     """What one domain contributes to a batch, and all that is needed to choose it."""
 
     domain_key: DomainKey
+    kind: TaskKind
     labels: int
     audits: int  # of the labels
     parts: tuple[Part, ...]
-    features: str
+    features: str  # table of the encoder that selection goes by
     order_size: int  # of the stored random orders
     queried: IntArray
     scores: str | None  # rounds/<n> of the scores to go by; None: no model yet
-    classes: tuple[str, ...]
     seed: int
-    rounds: tuple[str, ...] = ()  # folders of the rounds that asked before
-    selection_test: Mapping[str, Any] | None = None  # whether selection paid, by the last round
-    propagated: IntArray = field(
-        default_factory=lambda: np.empty(0, np.int64)
-    )  # drawn as audits only
+    rounds: tuple[str, ...] = ()  # folders of the rounds before
+    selection_test: SelectionVerdict | None = None  # whether selection paid, by the last round
+    propagated: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # audits only
 
 
 def choose(
@@ -77,12 +74,9 @@ def _at_random(spec: DomainBatchSpec, selection: SelectionConfig) -> str | None:
     """Say why the spec is drawn at random, if it is."""
     if selection.strategy == "random":
         return "drawn at random"
-    if (
-        selection.fallback == "random"
-        and spec.selection_test is not None
-        and spec.selection_test["harmful"]
-    ):
-        return f"drawn at random: {say(spec.selection_test)}"
+    verdict = spec.selection_test
+    if selection.fallback == "random" and verdict is not None and verdict.harmful:
+        return f"drawn at random: {verdict}"
     return None
 
 
@@ -123,7 +117,7 @@ def _selected(
         embeddings_array(embeddings["embedding"]).astype(np.float32),
     )
     before = spec.rounds if strategy in INFORMED else ()
-    labeled = labeled_so_far(storage, before, spec.domain_key)
+    labeled = labeled_so_far(storage, before, spec.parts, spec.features, spec.kind)
     picks = select(
         strategy,
         pool,
@@ -135,24 +129,6 @@ def _selected(
     return candidates.take(pa.array(picks))
 
 
-def gather(
-    storage: Storage, parts: Sequence[Part], table: str, picks: pa.Table, columns: list[str]
-) -> pa.Table:
-    """Read the rows of a table that belong to picks (columns part and row), in their order."""
-    names = np.asarray(picks["part"].to_pylist(), dtype=np.str_)
-    rows = picks["row"].to_numpy()
-    found, positions = [], []
-    for part in parts:
-        mine = np.flatnonzero(names == part.name)
-        if len(mine):
-            content = storage.read_table(part.key(table), columns)
-            found.append(content.take(pa.array(rows[mine])).replace_schema_metadata())
-            positions.append(mine)
-    if not found:
-        return storage.read_table(parts[0].key(table), columns)[:0]
-    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
-
-
 def _explained(
     spec: DomainBatchSpec,
     selection: SelectionConfig,
@@ -160,41 +136,32 @@ def _explained(
     picks: pa.Table,
     audits: int,
 ) -> pa.Table:
-    """Complete picks to rows of the batch: their embeddings, what the models think, and why."""
+    """Complete picks to rows of the batch: what the ensemble predicts, and why people are asked."""
     n = len(picks)
-    embeddings = gather(storage, spec.parts, spec.features, picks, ["embedding"])
+    predicted: list[str | None] = [None] * n
+    confidence = [0.0] * n
     if spec.scores is None:
-        predicted, confidence = [NO_MODEL] * n, [0.0] * n
         reasons = [f"a typical sample of {spec.domain_key.domain}: there is no model yet"] * n
     else:
-        predictions = gather(storage, spec.parts, f"{spec.scores}/scores", picks, list(PREDICTED))
-        predicted, confidence = (
-            predictions["label_1"].to_pylist(),
-            predictions["prob_1"].to_pylist(),
-        )
-        reasons = [_reason(spec, selection, row) for row in predictions.to_pylist()]
+        rows = gather(storage, spec.parts, f"{spec.scores}/scores", picks)
+        texts, confidence = spec.kind.predicted(rows)
+        predicted = list(texts)
+        reasons = [_reason(spec, selection, row) for row in rows.to_pylist()]
     if at_random := _at_random(spec, selection):
         reasons = [at_random] * n
     extra = [
         pa.array([i < audits for i in range(n)]),
-        pa.array(embeddings["embedding"].to_pylist(), pa.binary()),
-        pa.array(predicted, pa.int16()),
+        pa.array(predicted, pa.string()),
         pa.array(confidence, pa.float32()),
         pa.array(["drawn at random, to measure accuracy"] * audits + reasons[audits:]),
     ]
     return pa.Table.from_arrays([*picks.columns, *extra], schema=BATCH)
 
 
-PREDICTED = ("label_1", "prob_1", "label_2", "prob_2", "disagreement")
-
-
-def _reason(spec: DomainBatchSpec, selection: SelectionConfig, row: dict[str, float]) -> str:
+def _reason(spec: DomainBatchSpec, selection: SelectionConfig, row: Mapping[str, Any]) -> str:
     """Say in a sentence why the ensemble wants a person to look."""
-    first, second = spec.classes[int(row["label_1"])], spec.classes[int(row["label_2"])]
-    gap = 100 * (row["prob_1"] - row["prob_2"])
     return (
-        f"{first} and {second} are {gap:.0f} points apart, the specialists disagree by "
-        f"{row['disagreement']:.2f} bit; among the most informative of {spec.domain_key.domain} "
+        f"{spec.kind.explain(row)}; among the most informative of {spec.domain_key.domain} "
         f"by {selection.acquisition.replace('_', ' ')}"
     )
 

@@ -1,31 +1,67 @@
-"""The labeled samples so far, out of the batches and labels of all rounds."""
+"""The labeled samples so far, out of the batches and labels of all rounds.
+
+Embeddings are read from the features of the encoder that asks for them, by part and row.
+
+Suffixes: N samples, L labeled ones, D embedding dimension.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.methods.selection import Labeled
-from umc_ray.records import BATCH, LABELS, DomainKey, IntArray, embeddings_array
+from umc_ray.passes.score import FeatureTables
+from umc_ray.records import (
+    BATCH,
+    CANDIDATES,
+    LABELS,
+    DomainKey,
+    FloatArray,
+    IntArray,
+    Part,
+    embeddings_array,
+)
 from umc_ray.selection.random_orders import AUDIT, RANDOM, labeled_prefix, random_orders_key
-from umc_ray.specialists.training import TrainingSet
+from umc_ray.specialists.specialist import Examples
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
+
+PLACE = CANDIDATES.names[:5]
+"""The columns that say where a sample is: task, domain, part, row, sample_id."""
+
+
+def gather(
+    storage: Storage,
+    parts: Sequence[Part],
+    table: str,
+    picks: pa.Table,
+    columns: list[str] | None = None,
+) -> pa.Table:
+    """Read the rows of a table that belong to picks (columns part and row) of one domain.
+
+    The rows are in the order of the picks; columns: all, or some of them.
+    """
+    names = np.asarray(picks["part"].to_pylist(), dtype=np.str_)
+    rows = picks["row"].to_numpy()
+    found, positions = [], []
+    for part in parts:
+        mine = np.flatnonzero(names == part.name)
+        if len(mine):
+            content = storage.read_table(part.key(table), columns)
+            found.append(content.take(pa.array(rows[mine])).replace_schema_metadata())
+            positions.append(mine)
+    if not found:
+        return storage.read_table(parts[0].key(table), columns)[:0]
+    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
 
 
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first."""
-    return pa.concat_tables([storage.read_table(f"{each}/labels.parquet") for each in rounds])
-
-
-def labels_with_embeddings(storage: Storage, rounds: Sequence[str]) -> pa.Table:
-    """Return the labels of all given rounds, oldest first, with what the samples were chosen by."""
-    labels, columns = labels_so_far(storage, rounds), ["sample_id", "embedding"]
-    batch = pa.concat_tables([storage.read_table(f"{r}/batch.parquet", columns) for r in rounds])
-    ids_N = batch["sample_id"].to_numpy()
-    order = np.argsort(ids_N)
-    rows = order[np.searchsorted(ids_N, labels["sample_id"].to_numpy(), sorter=order)]
-    return labels.append_column("embedding", batch["embedding"].take(pa.array(rows)))
+    tables = [storage.read_table(f"{each}/labels.parquet") for each in rounds]
+    return pa.concat_tables([LABELS.empty_table(), *tables])
 
 
 def of_task(table: pa.Table, task: str) -> pa.Table:
@@ -33,41 +69,83 @@ def of_task(table: pa.Table, task: str) -> pa.Table:
     return table.filter(pa.array(_equal(table, "task", task)))
 
 
-def labeled_so_far(storage: Storage, rounds: Sequence[str], domain_key: DomainKey) -> Labeled:
+def of_domain(table: pa.Table, domain_key: DomainKey) -> pa.Table:
+    """Return the rows of a domain."""
+    rows = _equal(table, "task", domain_key.task) & _equal(table, "domain", domain_key.domain)
+    return table.filter(pa.array(rows))
+
+
+def read_embeddings(
+    storage: Storage, parts: Sequence[Part], features: str, places: pa.Table
+) -> FloatArray:
+    """Read the embeddings LD of samples of one task's pools, in their order."""
+    blocks, positions = [], []
+    domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
+    for domain in np.unique(domains_L).tolist():
+        rows = np.flatnonzero(domains_L == domain)
+        own = [p for p in parts if p.split == "pool" and p.domain_key.domain == domain]
+        found = gather(storage, own, features, places.take(pa.array(rows)), ["embedding"])
+        blocks.append(embeddings_array(found["embedding"]).astype(np.float32))
+        positions.append(rows)
+    if not blocks:
+        return np.empty((0, 0), np.float32)
+    embeddings_LD: FloatArray = np.concatenate(blocks)[np.argsort(np.concatenate(positions))]
+    return embeddings_LD
+
+
+def labeled_so_far(
+    storage: Storage, rounds: Sequence[str], parts: Sequence[Part], features: str, kind: TaskKind
+) -> Labeled:
     """Return a domain's samples that people were asked about, with their answers.
 
     A round that is being answered still has no answers yet.
+
+    Args:
+        storage: the run directory.
+        rounds: folders of the rounds to look at.
+        parts: of the domain's pool.
+        features: the table of the embeddings.
+        kind: of the domain's task.
     """
-    columns = ["task", "domain", "sample_id", "embedding"]
-    asked, answered = BATCH.empty_table().select(columns), LABELS.empty_table()
+    queried, answered = BATCH.empty_table().select(PLACE), LABELS.empty_table()
     for each in rounds:
-        asked = pa.concat_tables([asked, storage.read_table(f"{each}/batch.parquet", columns)])
+        queried = pa.concat_tables([queried, storage.read_table(f"{each}/batch.parquet", PLACE)])
         if storage.exists(f"{each}/labels.parquet"):
             answered = pa.concat_tables([answered, labels_so_far(storage, [each])])
-    asked = of_task(asked, domain_key.task)
-    asked = asked.filter(pa.array(_equal(asked, "domain", domain_key.domain)))
-    answers = dict(
-        zip(answered["sample_id"].to_pylist(), answered["label"].to_pylist(), strict=True)
-    )
+    if parts:
+        queried = of_domain(queried, parts[0].domain_key)
+        answered = of_domain(answered, parts[0].domain_key)
+    strata = kind.strata(answered["label"].to_pylist()).tolist()
+    answers = dict(zip(answered["sample_id"].to_pylist(), strata, strict=True))
+    ids = queried["sample_id"].to_pylist()
     return Labeled(
-        embeddings_array(asked["embedding"]).astype(np.float32),
-        np.array([answers.get(i, UNANSWERED) for i in asked["sample_id"].to_pylist()]),
+        read_embeddings(storage, parts, features, queried),
+        np.array([answers.get(i, UNANSWERED) for i in ids], dtype=np.int64),
     )
 
 
-def training_sets(
-    storage: Storage, rounds: Sequence[str], queried: Mapping[DomainKey, IntArray], order_size: int
-) -> dict[str, TrainingSet]:
-    """Return each task's labeled samples, with the embeddings they were chosen by.
+def examples_by_task(
+    storage: Storage,
+    rounds: Sequence[str],
+    queried: Mapping[DomainKey, IntArray],
+    order_size: int,
+    parts: Sequence[Part],
+    features: Mapping[str, FeatureTables],
+    kinds: Mapping[str, TaskKind],
+) -> dict[str, Examples]:
+    """Return each task's labeled samples, with their embeddings by each of its encoders.
 
     Args:
         storage: the run directory.
         rounds: the folders of the rounds to learn from.
         queried: all samples people were asked about, by domain.
         order_size: size of the stored random orders.
+        parts: of all pools.
+        features: by task, the table of each encoder's features.
+        kinds: of the tasks.
     """
-    labels = labels_with_embeddings(storage, rounds)
-    heads = {
+    labels = labels_so_far(storage, rounds)
+    prefixes = {
         purpose: {
             domain_key: labeled_prefix(
                 storage.read_table(random_orders_key(domain_key, order_size)), purpose, ids
@@ -76,25 +154,37 @@ def training_sets(
         }
         for purpose in (AUDIT, RANDOM)
     }
-    return {
-        task: _training_set(task, of_task(labels, task), heads)
-        for task in sorted(set(labels["task"].to_pylist()))
-    }
+    found = {}
+    for task in sorted(set(labels["task"].to_pylist())):
+        rows = of_task(labels, task)
+        own = [part for part in parts if part.domain_key.task == task]
+        embeddings = {
+            name: read_embeddings(storage, own, table, rows)
+            for name, table in features[task].items()
+        }
+        found[task] = _examples(task, rows, embeddings, prefixes, kinds[task])
+    return found
 
 
-def _training_set(
-    task: str, labels: pa.Table, heads: Mapping[str, Mapping[DomainKey, IntArray]]
-) -> TrainingSet:
+def _examples(
+    task: str,
+    labels: pa.Table,
+    embeddings: Mapping[str, FloatArray],
+    prefixes: Mapping[str, Mapping[DomainKey, IntArray]],
+    kind: TaskKind,
+) -> Examples:
     ids_N: IntArray = labels["sample_id"].to_numpy()
     drawn_N = {
         purpose: np.isin(
-            ids_N, np.concatenate([h for domain_key, h in by.items() if domain_key.task == task])
+            ids_N, np.concatenate([ids for key, ids in by.items() if key.task == task])
         )
-        for purpose, by in heads.items()
+        for purpose, by in prefixes.items()
     }
-    return TrainingSet(
-        embeddings_ND=embeddings_array(labels["embedding"]).astype(np.float32),
-        labels_N=labels["label"].to_numpy().astype(np.int64),
+    texts = labels["label"].to_pylist()
+    return Examples(
+        texts_N=tuple(texts),
+        targets=kind.encode(texts),
+        features=embeddings,
         domains_N=np.array(labels["domain"].to_pylist(), dtype=np.str_),
         ids_N=ids_N,
         audit_N=drawn_N[AUDIT],
@@ -104,5 +194,5 @@ def _training_set(
     )
 
 
-def _equal(table: pa.Table, column: str, value: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _equal(table: pa.Table, column: str, value: str) -> npt.NDArray[np.bool_]:
     return np.array([each == value for each in table[column].to_pylist()], dtype=np.bool_)

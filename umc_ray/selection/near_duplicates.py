@@ -7,7 +7,7 @@ Suffixes: N samples, L labeled ones, D embedding dimension.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,15 @@ from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.campaign import NearDuplicatesConfig
 from umc_ray.methods.certificates import exact_interval
 from umc_ray.methods.near_duplicates import near_duplicates
-from umc_ray.records import NEAR_DUPLICATES, DomainKey, IntArray, Part, embeddings_array
-from umc_ray.selection.labeled import labels_so_far, labels_with_embeddings
+from umc_ray.records import (
+    NEAR_DUPLICATES,
+    DomainKey,
+    FloatArray,
+    IntArray,
+    Part,
+    embeddings_array,
+)
+from umc_ray.selection.labeled import labels_so_far, of_domain, read_embeddings
 from umc_ray.storage import Storage
 
 
@@ -28,8 +35,8 @@ class Labeled:
     """Samples of a domain that people labeled, by id."""
 
     ids_L: IntArray
-    labels_L: npt.NDArray[np.int16]
-    embeddings_LD: npt.NDArray[np.float16]
+    labels_L: tuple[str, ...]
+    embeddings_LD: FloatArray
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class NearDuplicateWorker:
 
     storage: Storage
     table: str  # rounds/<n>
-    features: Mapping[str, str]
+    features: Mapping[str, str]  # table of each task's embeddings
     labeled: Mapping[DomainKey, Labeled]
     closed: Mapping[DomainKey, IntArray]
     similarity: float
@@ -58,7 +65,7 @@ class NearDuplicateWorker:
         rows = open_N[found.rows_M]
         columns = [
             *item.places(rows, ids_N[rows]),
-            pa.array(labeled.labels_L[found.nearest_M]),
+            pa.array([labeled.labels_L[i] for i in found.nearest_M], pa.string()),
             pa.array(labeled.ids_L[found.nearest_M]),
             pa.array(found.cosine_M),
         ]
@@ -77,7 +84,7 @@ def propagate_labels(
     rules: NearDuplicatesConfig,
     on_rows: OnRows | None = None,
 ) -> pa.Table:
-    """Let open samples take over labels, but in domains whose audits show that it goes wrong.
+    """Have open samples take over labels, except in domains whose audits show too many wrong.
 
     Args:
         storage: the run directory.
@@ -92,9 +99,10 @@ def propagate_labels(
         A table of the NEAR_DUPLICATES schema.
     """
     assert rules.similarity is not None
-    failed = [name for name, each in check(storage, rounds).items() if not each.stands(rules)]
+    checks = check(storage, rounds)
+    failed = [name for name, each in checks.items() if not each.stands(rules)]
     domain_keys = [domain_key for domain_key in closed if str(domain_key) not in failed]
-    labeled = _not_compared(storage, rounds, domain_keys)
+    labeled = _not_compared(storage, rounds, domain_keys, parts, features)
     worker = NearDuplicateWorker(storage, rounds[-1], features, labeled, closed, rules.similarity)
     mine = [part for part in parts if part.split == "pool" and part.domain_key in labeled]
     summaries = stream(worker, mine, Compute(), on_rows) if mine else []
@@ -107,20 +115,25 @@ def propagate_labels(
 
 
 def _not_compared(
-    storage: Storage, rounds: Sequence[str], domain_keys: Iterable[DomainKey]
+    storage: Storage,
+    rounds: Sequence[str],
+    domain_keys: Iterable[DomainKey],
+    parts: Sequence[Part],
+    features: Mapping[str, str],
 ) -> dict[DomainKey, Labeled]:
-    """Return the labeled samples of the rounds that did not hand their labels on yet, by domain."""
+    """Return the labeled samples of rounds that did not propagate their labels yet, by domain."""
     rounds = [each for each in rounds if not storage.exists(_key(each))]
-    labels = labels_with_embeddings(storage, rounds).sort_by("sample_id")
-    names_L, found = _domain_names(labels), {}
-    for domain_key in domain_keys:
-        mine = labels.filter(pa.array(names_L == str(domain_key)))
-        found[domain_key] = Labeled(
-            ids_L=mine["sample_id"].to_numpy(),
-            labels_L=mine["label"].to_numpy(),
-            embeddings_LD=embeddings_array(mine["embedding"]),
-        )
-    return {domain_key: labeled for domain_key, labeled in found.items() if len(labeled.ids_L)}
+    labels, found = labels_so_far(storage, rounds).sort_by("sample_id"), {}
+    for key in domain_keys:
+        rows = of_domain(labels, key)
+        if len(rows):
+            own = [part for part in parts if part.domain_key == key]
+            found[key] = Labeled(
+                ids_L=rows["sample_id"].to_numpy(),
+                labels_L=tuple(rows["label"].to_pylist()),
+                embeddings_LD=read_embeddings(storage, own, features[key.task], rows),
+            )
+    return found
 
 
 def propagated(storage: Storage, rounds: Sequence[str]) -> pa.Table:
@@ -157,40 +170,29 @@ class Check:
 
 
 def check(storage: Storage, rounds: Sequence[str]) -> dict[str, Check]:
-    """Compare, by domain, labels that were taken over with what people said at audits."""
-    found = propagated(storage, rounds)
-    ids_N, said_N = _audited(storage, rounds) if len(found) else (np.empty(0, np.int64),) * 2
-    mine = np.isin(found["sample_id"].to_numpy(), ids_N)
-    places = np.searchsorted(ids_N, found["sample_id"].to_numpy()[mine])
-    wrong = np.zeros(len(found), np.bool_)
-    wrong[mine] = said_N[places] != found["label"].to_numpy()[mine]
-    names = _domain_names(found)
-    checks = {}
+    """Compare, by domain, labels that were propagated with what people said at audits."""
+    rows = propagated(storage, rounds)
+    audited = _audited(storage, rounds) if len(rows) else {}
+    names, checks = _domain_names(rows), {}
     for name in np.unique(names).tolist():
-        own = names == name
-        audits, errors = int((own & mine).sum()), int((own & wrong).sum())
-        checks[name] = Check(int(own.sum()), audits, errors, *exact_interval(errors, audits))
+        own = rows.filter(pa.array(names == name))
+        pairs = zip(own["sample_id"].to_pylist(), own["label"].to_pylist(), strict=True)
+        right = [audited[sample] == label for sample, label in pairs if sample in audited]
+        wrong = right.count(False)
+        checks[name] = Check(len(own), len(right), wrong, *exact_interval(wrong, len(right)))
     return checks
 
 
-def near_duplicate_metrics(
-    storage: Storage, rounds: Sequence[str]
-) -> dict[str, dict[str, float | int]]:
-    """Give what `check` finds, by domain, as JSON values."""
-    return {name: asdict(each) for name, each in check(storage, rounds).items()}
-
-
-def _audited(storage: Storage, rounds: Sequence[str]) -> tuple[IntArray, IntArray]:
-    """Return the samples that were drawn at random and labeled, by id, and their labels."""
-    labels = labels_so_far(storage, rounds).sort_by("sample_id")
-    columns = ["sample_id", "audit"]
+def _audited(storage: Storage, rounds: Sequence[str]) -> dict[int, str]:
+    """Return the labels of the samples that were drawn at random, by sample id."""
+    labels, columns = labels_so_far(storage, rounds), ["sample_id", "audit"]
     batch = pa.concat_tables([storage.read_table(f"{r}/batch.parquet", columns) for r in rounds])
-    audits = batch["sample_id"].filter(batch["audit"]).to_numpy()
-    labels = labels.filter(pa.array(np.isin(labels["sample_id"].to_numpy(), audits)))
-    return labels["sample_id"].to_numpy(), labels["label"].to_numpy().astype(np.int64)
+    audits = set(batch["sample_id"].filter(batch["audit"]).to_pylist())
+    pairs = zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True)
+    return {sample: label for sample, label in pairs if sample in audits}
 
 
-def standing(storage: Storage, rounds: Sequence[str], rules: NearDuplicatesConfig) -> pa.Table:
+def effective(storage: Storage, rounds: Sequence[str], rules: NearDuplicatesConfig) -> pa.Table:
     """Return the samples that took over a label, but of domains where too many are wrong."""
     found = propagated(storage, rounds)
     good = [name for name, each in check(storage, rounds).items() if each.stands(rules)]
@@ -204,7 +206,7 @@ def with_near_duplicates(
     rules: NearDuplicatesConfig,
 ) -> dict[DomainKey, IntArray]:
     """Add to closed samples, by domain, those whose labels, taken over in some rounds, stand."""
-    found = standing(storage, rounds, rules)
+    found = effective(storage, rounds, rules)
     names, ids = _domain_names(found), found["sample_id"].to_numpy()
     return {
         domain_key: np.union1d(each, ids[names == str(domain_key)])

@@ -5,54 +5,71 @@ task. The test is made anew after every round, with all that was drawn at random
 as it finds selection no worse any more, selection chooses again.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.selection_test import FOLDS, LEVEL, Labels, SelectionTest, compare, judge
-from umc_ray.specialists.training import TrainingSet
+from umc_ray.records import FloatArray
+from umc_ray.specialists.specialist import Examples
+from umc_ray.tasks.task import TaskKind
 
 
-def compare_selection(samples: TrainingSet, task: str, classes: int) -> dict[str, dict[str, Any]]:
-    """Compare selected labels of a task with as many drawn at random; the verdict by arm.
+@dataclass(frozen=True)
+class SelectionVerdict:
+    """The selection test of a domain, or of its task where that one decides.
+
+    `selected` and `random`: utility of the two models on the n samples, added up.
+    """
+
+    of: str
+    n: int
+    selected: float
+    random: float
+    p: float
+    harmful: bool
+
+    def __str__(self) -> str:
+        """Say what the test found."""
+        selected, random = self.selected / self.n, self.random / self.n
+        return (
+            f"of {self.n} random samples of {self.of}, a model taught by selected ones had "
+            f"{selected:.0%} right, one taught by as many random ones {random:.0%}"
+        )
+
+
+def compare_selection(
+    examples: Examples, embeddings_ND: FloatArray, task: str, kind: TaskKind
+) -> dict[str, SelectionVerdict]:
+    """Compare selected labels of a task with as many drawn at random; a verdict by domain.
 
     A verdict holds the numbers of the domain's own test, or those of its task where that one finds
-    selection worse and the domain's does not. Empty as long as nothing can be compared.
+    selection harmful and the domain's does not. Empty as long as nothing can be compared.
     """
-    folds_N = (uniform(samples.ids_N, 0, "benefit") * FOLDS).astype(np.int64)
+    # The purpose of these random numbers is spelled as in the first release: stored runs go on.
+    folds_N = (uniform(examples.ids_N, 0, "benefit") * FOLDS).astype(np.int64)
     labels = Labels(
-        embeddings_ND=samples.embeddings_ND,
-        labels_N=samples.labels_N,
-        domains_N=samples.domains_N,
-        rounds_N=samples.rounds_N,
-        random_N=samples.random_N,
+        embeddings_ND=embeddings_ND,
+        targets=examples.targets,
+        domains_N=examples.domains_N,
+        rounds_N=examples.rounds_N,
+        random_N=examples.random_N,
         folds_N=folds_N,
     )
-    found = compare(labels, classes)
-    if found is None:
+    compared = compare(labels, kind.outputs, kind.loss, kind.raw_utility)
+    if compared is None:
         return {}
-    whole = judge(found.selected_U, found.random_U)
+    whole = judge(compared.selected_U, compared.random_U)
     verdicts = {}
-    for domain in np.unique(samples.domains_N):
-        mine_U = found.domains_U == domain
-        own = judge(found.selected_U[mine_U], found.random_U[mine_U])
+    for domain in np.unique(examples.domains_N):
+        rows_U = compared.domains_U == domain
+        own = judge(compared.selected_U[rows_U], compared.random_U[rows_U])
         verdicts[f"{task}/{domain}"] = _verdict(own, str(domain), whole, task)
     return verdicts
 
 
-def _verdict(own: SelectionTest, domain: str, whole: SelectionTest, task: str) -> dict[str, Any]:
+def _verdict(own: SelectionTest, domain: str, whole: SelectionTest, task: str) -> SelectionVerdict:
     by_task = whole.p <= LEVEL < own.p
-    found, of = (whole, task) if by_task else (own, domain)
-    return {"of": of, **asdict(found), "harmful": found.p <= LEVEL}
-
-
-def say(verdict: Mapping[str, Any]) -> str:
-    """Say what the test found."""
-    selected, random = (verdict[name] / verdict["n"] for name in ("selected", "random"))
-    return (
-        f"of {verdict['n']} random samples of {verdict['of']}, a model taught by selected ones had "
-        f"{selected:.0%} right, one taught by as many random ones {random:.0%}"
-    )
+    decisive, of = (whole, task) if by_task else (own, domain)
+    return SelectionVerdict(of=of, **asdict(decisive), harmful=decisive.p <= LEVEL)

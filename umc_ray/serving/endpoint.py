@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from umc_ray.campaign.campaign import finished_rounds, round_metrics
 from umc_ray.campaign.publish import Publication, PublishedEnsemble
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import StoreError
 from umc_ray.serving.access import Access

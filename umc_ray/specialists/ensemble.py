@@ -1,21 +1,24 @@
 """The specialists of a task as one model.
 
-Suffixes: S specialists, N samples, C classes, D embedding dimension.
+Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors.torch import load
+from torch import Tensor
 
-from umc_ray.methods.heads import Parameters, forward
-from umc_ray.methods.scoring import ensemble_probabilities
+from umc_ray.config.task import SpecialistConfig
+from umc_ray.specialists.registry import SPECIALISTS
+from umc_ray.specialists.specialist import Rows, Specialist
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import Calibration, Measures, TaskKind
+
+BLOCK_ROWS = 16_384
+"""Rows that are scored at a time: their probabilities stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -26,54 +29,97 @@ class EnsembleRef:
     specialists: tuple[str, ...]
     version: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON values."""
-        return {"folder": self.folder, "specialists": self.specialists, "version": self.version}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "EnsembleRef":
-        """Rebuild what `to_json` gave."""
-        return cls(value["folder"], tuple(value["specialists"]), value["version"])
-
 
 class Ensemble:
-    """Calibrated specialists; all linear ones are one matrix product."""
+    """Calibrated specialists; those of one group are computed together."""
 
-    def __init__(self, heads: Sequence[Parameters], temperatures_S: Sequence[float]) -> None:
-        self.temperatures_S = torch.tensor(temperatures_S, dtype=torch.float32)
-        self.groups = [
-            {name: torch.cat([head[name] for head in group]) for name in group[0]}
-            for group in _alike(heads)
-        ]
-        order = [id(head) for group in _alike(heads) for head in group]
-        self.order = torch.tensor([order.index(id(head)) for head in heads])
+    def __init__(
+        self,
+        kind: TaskKind,
+        members: Sequence[Specialist],
+        calibrations: Sequence[Calibration],
+        decision: Calibration,
+    ) -> None:
+        self.kind, self.decision = kind, decision
+        self.activate = kind.activation(calibrations)
+        groups = _grouped(members)
+        self.groups = [(each[0].reads, type(each[0]).together(each)) for each in groups]
+        order = [id(member) for group in groups for member in group]
+        self.order = torch.tensor([order.index(id(member)) for member in members])
+        self.dimensions = {member.reads: member.dimension for member in members}
 
-    def probabilities(self, x_ND: npt.NDArray[np.floating]) -> torch.Tensor:
-        """Return each specialist's calibrated probabilities, shape SNC."""
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of the encoders whose embeddings it reads."""
+        return tuple(self.dimensions)
+
+    def probabilities(self, rows: Mapping[str, Rows]) -> Tensor:
+        """Return each specialist's calibrated outputs, shape SNC, from embeddings by encoder."""
         # Converting in torch is five times as fast; it warns of arrays it must not write to.
-        x = torch.from_numpy(np.require(x_ND, requirements="W")).float()
-        by_group = [forward(group, x) for group in self.groups]
-        logits = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
-        return ensemble_probabilities(logits, self.temperatures_S)
+        x = {
+            name: torch.from_numpy(np.require(rows[name], requirements="W")).float()
+            for name in self.reads
+        }
+        by_group = [outputs(x[reads]) for reads, outputs in self.groups]
+        outputs = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
+        return self.activate(outputs)
+
+    def measures(self, rows: Mapping[str, Rows]) -> Measures:
+        """Measure samples block by block, so that memory does not grow with their number."""
+        blocks = [
+            self.kind.measures(self.probabilities(block), self.decision) for block in _blocks(rows)
+        ]
+        return blocks[0] if len(blocks) == 1 else _joined(blocks)
 
 
-def _alike(heads: Sequence[Parameters]) -> list[list[Parameters]]:
-    """Group heads whose parameters have the same shapes."""
-    groups: dict[tuple[tuple[str, torch.Size], ...], list[Parameters]] = {}
-    for head in heads:
-        # Sorted: parameters are loaded in any order.
-        groups.setdefault(tuple((k, head[k].shape) for k in sorted(head)), []).append(head)
+def _grouped(members: Sequence[Specialist]) -> list[list[Specialist]]:
+    """Group members that can be computed together."""
+    groups: dict[object, list[Specialist]] = {}
+    for member in members:
+        groups.setdefault((type(member), member.group), []).append(member)
     return list(groups.values())
 
 
+def _blocks(rows: Mapping[str, Rows]) -> Iterator[dict[str, Rows]]:
+    n = len(next(iter(rows.values())))
+    for start in range(0, max(n, 1), BLOCK_ROWS):
+        yield {name: x_ND[start : start + BLOCK_ROWS] for name, x_ND in rows.items()}
+
+
+def _joined(blocks: Sequence[Measures]) -> Measures:
+    return Measures(
+        mean_NC=torch.cat([block.mean_NC for block in blocks]),
+        columns={
+            name: torch.cat([block.columns[name] for block in blocks]) for name in blocks[0].columns
+        },
+        expected_utility_N=torch.cat([block.expected_utility_N for block in blocks]),
+        certainty_N=torch.cat([block.certainty_N for block in blocks]),
+    )
+
+
 @lru_cache(maxsize=8)
-def load_ensemble(storage: Storage, ref: EnsembleRef) -> Ensemble:
+def load_ensemble(storage: Storage, ref: EnsembleRef, kind: TaskKind) -> Ensemble:
     """Load a stored ensemble, once per process.
 
     Raises:
         StoreError: a specialist's files are missing.
     """
     folders = [f"{ref.folder}/{name}" for name in ref.specialists]
-    heads = [load(storage.read_bytes(f"{folder}/model.safetensors")) for folder in folders]
+    members = [load_specialist(storage, folder) for folder in folders]
     calibrations = [storage.read_json(f"{folder}/calibration.json") for folder in folders]
-    return Ensemble(heads, [each["temperature"] for each in calibrations])
+    return Ensemble(kind, members, calibrations, storage.read_json(decision_key(ref.folder)))
+
+
+def load_specialist(storage: Storage, folder: str) -> Specialist:
+    """Load a stored specialist of any kind.
+
+    Raises:
+        StoreError: its files are missing.
+    """
+    config = SpecialistConfig.model_validate(storage.read_json(f"{folder}/config.json"))
+    return SPECIALISTS[config.kind].load(config, storage, folder)
+
+
+def decision_key(folder: str) -> str:
+    """Name the file with what turns an ensemble's mean into predictions."""
+    return f"{folder}/decision.json"

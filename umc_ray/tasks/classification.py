@@ -15,7 +15,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.errors import DataError
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.consensus import majority, one_rate
@@ -23,7 +22,15 @@ from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
-from umc_ray.tasks.task import Calibration, Measures, Prediction, Targets, Votes, plain_text
+from umc_ray.tasks.task import (
+    Calibration,
+    Measures,
+    Prediction,
+    Targets,
+    Votes,
+    find_label,
+    plain_text,
+)
 
 SHOWN_DIGITS = 4
 
@@ -69,16 +76,13 @@ class Classification:
         """One logit for each class."""
         return len(self.labels)
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, ignore_case: bool = False) -> str:
         """Return a label.
 
         Raises:
             DataError: it is not in the label set.
         """
-        text = plain_text(raw)
-        if text not in self.labels:
-            raise DataError(f"label {text!r} is not one of {', '.join(self.labels)}")
-        return text
+        return find_label(plain_text(raw), self.labels, ignore_case)
 
     def value(self, text: str) -> object:
         """Return the label."""

@@ -23,7 +23,15 @@ from umc_ray.methods.multi_label import f1_thresholds, figures, fit_scale_and_sh
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
-from umc_ray.tasks.task import Calibration, Measures, Prediction, Targets, Votes, plain_text
+from umc_ray.tasks.task import (
+    Calibration,
+    Measures,
+    Prediction,
+    Targets,
+    Votes,
+    find_label,
+    plain_text,
+)
 
 SHOWN_DIGITS = 4
 _TINY = torch.finfo(torch.float32).tiny
@@ -78,7 +86,7 @@ class MultiLabel:
     def _number(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, ignore_case: bool = False) -> str:
         """Return the labels in the order of the label set, from a list or from `a | b`.
 
         Raises:
@@ -89,10 +97,7 @@ class MultiLabel:
         else:
             text = plain_text(raw).strip()
             given = [] if text == NONE else [each.strip() for each in text.split("|")]
-        for label in given:
-            if label not in self._number:
-                raise DataError(f"label {label!r} is not one of {', '.join(self.labels)}")
-        return self.form().text(given)
+        return self.form().text([find_label(each, self.labels, ignore_case) for each in given])
 
     def value(self, text: str) -> object:
         """Return the list of labels."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor
 
+from umc_ray.errors import DataError
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
@@ -83,6 +84,10 @@ class TaskKind(Protocol):
     prediction_fields: ClassVar[tuple[pa.Field, ...]]
     """The columns of the scores that hold the ensemble's prediction."""
 
+    def __hash__(self) -> int:
+        """Be a key of a cache."""
+        ...
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The label space; empty where the kind has none."""
@@ -93,8 +98,10 @@ class TaskKind(Protocol):
         """How many numbers a specialist gives for a sample."""
         ...
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, ignore_case: bool = False) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
+
+        People may write a label in any case; `ignore_case` accepts that where it is unambiguous.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
@@ -214,3 +221,17 @@ def plain_text(raw: object) -> str:
     if isinstance(raw, float) and raw.is_integer():  # an int column with nulls, by pandas
         return str(int(raw))
     return str(raw)
+
+
+def find_label(text: str, labels: Sequence[str], ignore_case: bool) -> str:
+    """Return the label that a text names.
+
+    Raises:
+        DataError: none, or several.
+    """
+    if text in labels:
+        return text
+    folded = [label for label in labels if label.casefold() == text.casefold()]
+    if ignore_case and len(folded) == 1:
+        return folded[0]
+    raise DataError(f"label {text!r} is not one of {', '.join(labels)}")

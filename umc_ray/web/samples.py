@@ -12,7 +12,8 @@ from PIL import Image
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Question
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.records import DomainKey
 from umc_ray.selection.batch import gather

@@ -4,7 +4,7 @@ import logging
 
 import uvicorn
 
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError
 from umc_ray.web.accounts import ROLES, Accounts
 from umc_ray.web.app import create_app

@@ -14,7 +14,8 @@ import torch
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Question
-from umc_ray.campaign.state import Run, round_folder
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.methods.clustering import kmeans
 from umc_ray.records import FloatArray, embeddings_array
 from umc_ray.selection.labeled import labels_with_embeddings, of_task

@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
 from umc_ray.annotation.store import Question
-from umc_ray.campaign.state import Run
+from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.web.accounts import Accounts, Person

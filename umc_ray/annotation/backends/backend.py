@@ -12,20 +12,21 @@ from umc_ray.annotation.votes import ask_again
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.records import DomainKey, Part
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
 
 
 @dataclass(frozen=True)
 class AnnotationBackend(ABC):
     """Where people, or recorded people, answer for a campaign.
 
-    `labels` is the label set of each task, worst first.
+    `kinds` are the kinds of the tasks, by task.
     """
 
     store: AnnotationStore
     campaign: str
     storage: Storage
     parts: Sequence[Part]
-    labels: Mapping[str, Sequence[str]]
+    kinds: Mapping[str, TaskKind]
 
     def submit(self, questions: Sequence[Question]) -> None:
         """Ask; asking the same again changes nothing."""
@@ -62,7 +63,7 @@ def collect_all(
             raise AwaitingAnnotations(
                 f"round {round}: {answered} of {asked} answered; {backend.hint(round)}"
             )
-        if not max_votes or not ask_again(store, campaign, round, backend.labels, max_votes):
+        if not max_votes or not ask_again(store, campaign, round, backend.kinds, max_votes):
             break
     disputed = len(review_queue(store, campaign, round)) if review else 0
     if disputed:

@@ -6,6 +6,7 @@ from typing import Any
 
 from umc_ray.annotation.backends.backend import AnnotationBackend, sample_rows
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.tasks.task import TaskKind
 
 COMMIT = 50  # answers per transaction: what a kill can make it say again
 
@@ -24,7 +25,7 @@ class ReplayAnnotator(AnnotationBackend):
             answer
             for question in questions
             for answer in recorded_answers(
-                question, oracle.get(question.key), self.labels[question.task]
+                question, oracle.get(question.key), self.kinds[question.task]
             )
         ]
         for start in range(0, len(answers), COMMIT):
@@ -38,11 +39,11 @@ class ReplayAnnotator(AnnotationBackend):
 
 
 def recorded_answers(
-    question: Question, known: Mapping[str, Any] | None, labels: Sequence[str]
+    question: Question, known: Mapping[str, Any] | None, kind: TaskKind
 ) -> list[Answer]:
     """Return one answer per vote: recorded ratings in their order, else the known label.
 
-    A rating below 0 means the first label, above 0 the last, and 0 is a skip.
+    The task's kind says what a rating means.
     """
     ratings: Sequence[int] | None = known["ratings"] if known else None
     gold: str | None = known["label"] if known else None
@@ -58,17 +59,15 @@ def recorded_answers(
             round=question.round,
             reason=None if gold else "no known answer",
         )
-        answers.append(_rated(answer, ratings, vote, labels) if ratings else answer)
+        answers.append(_rated(answer, ratings, vote, kind) if ratings else answer)
     return answers
 
 
-def _rated(answer: Answer, ratings: Sequence[int], vote: int, labels: Sequence[str]) -> Answer:
+def _rated(answer: Answer, ratings: Sequence[int], vote: int, kind: TaskKind) -> Answer:
     if vote > len(ratings):
         return replace(answer, label=None, reason=f"only {len(ratings)} ratings are recorded")
-    rating = ratings[vote - 1]
-    if rating == 0:
-        return replace(answer, label=None, reason="rated neutral")
-    return replace(answer, label=labels[0] if rating < 0 else labels[-1], reason=None)
+    label = kind.of_rating(ratings[vote - 1])
+    return replace(answer, label=label, reason=None if label else "rated neutral")
 
 
 def _client_key(answer: Answer) -> str:

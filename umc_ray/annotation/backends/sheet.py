@@ -14,6 +14,7 @@ from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.spreadsheet import read_records, write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
+from umc_ray.tasks.task import TaskKind
 
 Slot = tuple[str, int, int]  # task, sample_id, vote from 1
 TO_READ = ("domain", "sample", "suggestion", "why", "choices")
@@ -52,7 +53,7 @@ class SheetBackend(AnnotationBackend):
         path = self.storage.path(_key(round))
         rows = read_sheet(self.storage.read_bytes(_key(round)), path)
         check_slots(rows, slots, path)
-        new = new_answers(rows, slots, given, self.labels, path)
+        new = new_answers(rows, slots, given, self.kinds, path)
         self.store.record(list(new.values()), list(new))
         return self.store.answers(self.campaign, round)
 
@@ -70,10 +71,15 @@ class SheetBackend(AnnotationBackend):
         lines = []
         for slot, question in slots.items():
             read = [question.domain, samples[question.key], _suggestion(question), question.why]
-            read.append(" | ".join(choices(self.labels[question.task])))
+            read.append(self._choices(question.task))
             identity = [f"s{question.sample_id}", str(slot[2]), question.task]
             lines.append([*identity, *read, *filled_in.get(slot, ("", ""))])
         self.storage.write_bytes(_key(round), write_records(COLUMNS, lines))
+
+    def _choices(self, task: str) -> str:
+        """Say what people can write into the label column."""
+        kind = self.kinds[task]
+        return kind.form().hint() if SKIP in kind.labels else f"{kind.form().hint()} | {SKIP}"
 
     def _sample(self, question: Question, row: Mapping[str, Any] | None) -> str:
         """Return the text of a sample, or the path of its image after writing it."""
@@ -137,7 +143,7 @@ def new_answers(
     rows: Sequence[SheetRow],
     slots: Mapping[Slot, Question],
     given: Sequence[Answer],
-    labels: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, TaskKind],
     path: str,
 ) -> dict[str, Answer]:
     """Return what a sheet says beyond the answers given so far, by client key.
@@ -159,7 +165,7 @@ def new_answers(
                 f"{path}:{row.line}: {person[1]} labeled this sample in line {first} already; "
                 "each vote needs another annotator"
             )
-        answer = _answer(question, person[1], _label(row, labels[question.task], path))
+        answer = _answer(question, person[1], _label(row, kinds[question.task], path))
         last = before.get(person)
         if last is None or last.label != answer.label:
             new[_client_key(answer, last)] = answer
@@ -173,11 +179,6 @@ def slots_of(questions: Sequence[Question]) -> dict[Slot, Question]:
         for question in questions
         for vote in range(1, question.votes + 1)
     }
-
-
-def choices(labels: Sequence[str]) -> list[str]:
-    """Return what people can write into the label column."""
-    return [*labels] if SKIP in labels else [*labels, SKIP]
 
 
 def _folder(round: int) -> str:
@@ -197,15 +198,14 @@ def _nobody(vote: int) -> str:
     return "sheet" if vote == 1 else f"sheet-{vote}"
 
 
-def _label(row: SheetRow, labels: Sequence[str], path: str) -> str | None:
-    """Return the label that was meant, in any case; None for a skip."""
-    allowed = choices(labels)
-    meant = [label for label in allowed if label == row.label] or [
-        label for label in allowed if label.casefold() == row.label.casefold()
-    ]
-    if len(meant) != 1:
-        raise DataError(f"{path}:{row.line}: label {row.label!r} is not one of {allowed}")
-    return None if meant[0] == SKIP and SKIP not in labels else meant[0]
+def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
+    """Return the label that a row holds, in any case; None for a skip."""
+    if row.label.casefold() == SKIP and SKIP not in kind.labels:
+        return None
+    try:
+        return kind.parse(row.label, ignore_case=True)
+    except DataError as error:
+        raise DataError(f"{path}:{row.line}: {error}, or {SKIP}") from error
 
 
 def _answer(question: Question, annotator: str, label: str | None) -> Answer:

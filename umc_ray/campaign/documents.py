@@ -1,0 +1,83 @@
+"""The documents that the stages of a round hand to each other, stored as JSON in rounds/<n>."""
+
+from dataclasses import dataclass, field
+
+from umc_ray.annotation.times import AnswerTime
+from umc_ray.methods.bandit import ArmContext, Reward
+from umc_ray.methods.certificates import Certificate
+from umc_ray.selection.near_duplicates import Check
+from umc_ray.selection.selection_test import SelectionVerdict
+from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.training import SpecialistReport
+from umc_ray.tasks.quality import Estimate, Quality
+
+
+@dataclass(frozen=True)
+class DomainBudget:
+    """The labels of a domain in a round, the audits among them, and what the bandit knew."""
+
+    labels: int
+    audits: int
+    context: ArmContext
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """allocation.json: the budget of each domain, by name."""
+
+    domains: dict[str, DomainBudget]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The mean utility of held-out predictions on n audit samples."""
+
+    n: int
+    utility: Estimate
+
+
+@dataclass(frozen=True)
+class Training:
+    """training.json: the ensembles by task, and what held-out predictions say of them.
+
+    `audits` and `selection_tests` are by domain, the others by task.
+    """
+
+    rows: int
+    ensembles: dict[str, EnsembleRef]
+    specialists: dict[str, dict[str, SpecialistReport]]
+    audits: dict[str, Audit]
+    selection_tests: dict[str, SelectionVerdict]
+    certificates: dict[str, Certificate | None]
+
+
+@dataclass(frozen=True)
+class DomainMetrics:
+    """What a round found out about a domain."""
+
+    labels: int
+    cost: float
+    uncertainty: float | None
+    audit: Audit | None
+    test: Quality | None
+    selection_test: SelectionVerdict | None
+
+
+@dataclass(frozen=True)
+class RoundMetrics:
+    """metrics.json: labels, cost and quality after a round, in all and by domain."""
+
+    labels: int
+    cost: float
+    domains: dict[str, DomainMetrics]
+    audit_utility: float | None
+    test_utility: float | None
+    near_duplicates: dict[str, Check] = field(default_factory=dict)
+    times: dict[str, AnswerTime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BanditUpdate:
+    """bandit.json: what the bandit was told about a round."""
+
+    rewards: list[Reward]

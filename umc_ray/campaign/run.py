@@ -1,0 +1,80 @@
+"""A campaign at work: its state, and the services that its stages use."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ray.actor import ActorProxy
+
+from umc_ray.annotation.backends.backend import AnnotationBackend
+from umc_ray.annotation.backends.registry import BACKENDS
+from umc_ray.annotation.store import AnnotationStore
+from umc_ray.campaign.prometheus import RunMetrics
+from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
+from umc_ray.campaign.state import UNUSABLE, RunState
+from umc_ray.methods.identity import fingerprint
+from umc_ray.records import DomainKey, IntArray
+from umc_ray.selection.allocator import BudgetAllocator, start_allocator
+
+
+@dataclass(frozen=True)
+class Run(RunState):
+    """A run directory with what works on it; each service starts when it is first used."""
+
+    listener: ProgressListener = NULL_LISTENER
+
+    @cached_property
+    def exporter(self) -> RunMetrics:
+        """The campaign's numbers on the cluster's metrics endpoint."""
+        return RunMetrics(self.config.name)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """The stage engine."""
+        return Stages(self.storage, (self.listener, self.exporter), self.exporter.repeat)
+
+    @cached_property
+    def store(self) -> AnnotationStore:
+        """The store of questions and answers."""
+        url = self.config.annotation.database or f"sqlite:///{self.storage.path('labels.db')}"
+        return AnnotationStore(url)
+
+    @cached_property
+    def backend(self) -> AnnotationBackend:
+        """Where people answer."""
+        backend = BACKENDS[self.config.annotation.backend]
+        return backend(self.store, self.config.name, self.storage, self.parts, self.kinds)
+
+    @cached_property
+    def allocator(self) -> ActorProxy[BudgetAllocator]:
+        """The bandit that splits the budget, an actor of the cluster."""
+        allocation = self.config.allocation
+        return start_allocator(
+            self.config.name,
+            fingerprint(self.storage.root),
+            policy=allocation.policy,
+            objective=allocation.objective,
+            floor=allocation.floor,
+            seed=self.config.seed,
+            storage=self.storage,
+        )
+
+    def queried(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
+        """Return the ids of all samples that people were asked about, sorted, by domain.
+
+        Args:
+            rounds: only in so many first ones; default: in all.
+        """
+        ids: dict[DomainKey, list[int]] = {domain_key: [] for domain_key in self.config.domains()}
+        for question in self.store.questions(self.config.name):
+            if rounds is None or question.round <= rounds:
+                ids[DomainKey(question.task, question.domain)].append(question.sample_id)
+        return {key: np.sort(np.array(values, dtype=np.int64)) for key, values in ids.items()}
+
+    def excluded(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
+        """Return the ids of all samples that cannot be chosen any more: queried, or unusable."""
+        unusable = self.storage.read_json(UNUSABLE)
+        return {
+            key: np.union1d(ids, np.array(unusable.get(str(key), []), dtype=np.int64))
+            for key, ids in self.queried(rounds).items()
+        }

@@ -1,0 +1,10 @@
+"""The kinds of specialists. A new kind is a file beside this one and a line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from umc_ray.specialists.heads import Head
+from umc_ray.specialists.specialist import Specialist
+
+SPECIALISTS: Mapping[str, type[Specialist]] = MappingProxyType({"linear": Head, "mlp": Head})
+"""By the name that a campaign file gives it."""

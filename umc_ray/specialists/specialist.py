@@ -1,0 +1,124 @@
+"""What a specialist is: a member of the ensemble, and what it learns from.
+
+Suffixes: S specialists, N samples, C outputs, D embedding dimension.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.task import SpecialistConfig
+from umc_ray.records import FloatArray, IntArray
+from umc_ray.storage import Storage
+from umc_ray.tasks.task import Targets, TaskKind
+
+Rows = npt.NDArray[np.floating]
+"""What a specialist reads of N samples: embeddings ND of its encoder."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The labeled samples of a task."""
+
+    texts_N: tuple[str, ...]  # labels as the task's kind writes them
+    targets: Targets  # the same as models see them
+    features: Mapping[str, FloatArray]  # embeddings ND by encoder
+    domains_N: npt.NDArray[np.str_]
+    ids_N: IntArray
+    audit_N: npt.NDArray[np.bool_]
+    random_N: npt.NDArray[np.bool_]  # drawn at random: audits, and batches without selection
+    rounds_N: IntArray  # in which they were labeled
+    agreement_N: FloatArray  # share of the people who gave this label
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ids_N)
+
+    def rows(self, rows: slice) -> "Examples":
+        """Return some of the examples."""
+        return Examples(
+            texts_N=self.texts_N[rows],
+            targets=self.targets[rows],
+            features={name: x_ND[rows] for name, x_ND in self.features.items()},
+            domains_N=self.domains_N[rows],
+            ids_N=self.ids_N[rows],
+            audit_N=self.audit_N[rows],
+            random_N=self.random_N[rows],
+            rounds_N=self.rounds_N[rows],
+            agreement_N=self.agreement_N[rows],
+        )
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """What fitting a specialist needs to know beside the examples."""
+
+    specialist: SpecialistConfig
+    kind: TaskKind
+    storage: Storage
+    folder: str  # where it is stored
+    before: str | None  # folder of the one that it starts from; None: from scratch
+    seed: int
+    training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit says of itself; `weights` changes when the model does."""
+
+    loss: float
+    penalty: float
+    weights: str
+
+
+class Specialist(Protocol):
+    """A fitted model. Members with equal `group` are computed together."""
+
+    @property
+    def reads(self) -> str:
+        """The name of the encoder whose embeddings it reads."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """D of these embeddings."""
+        ...
+
+    @property
+    def group(self) -> object:
+        """Equal for members that `together` can take."""
+        ...
+
+    @classmethod
+    def fit(
+        cls, job: FitJob, examples: Examples, weights_N: FloatArray, folds_N: IntArray, device: str
+    ) -> tuple[Self, FloatArray, FitReport]:
+        """Fit to this process's share of the examples.
+
+        Returns:
+            The model, its held-out outputs NC for these examples, and the report.
+        """
+        ...
+
+    @classmethod
+    def load(cls, config: SpecialistConfig, storage: Storage, folder: str) -> Self:
+        """Load a stored one.
+
+        Raises:
+            StoreError: its files are missing.
+        """
+        ...
+
+    def save(self, storage: Storage, folder: str) -> None:
+        """Store it, as safetensors."""
+        ...
+
+    @staticmethod
+    def together(members: Sequence[Any]) -> Callable[[Tensor], Tensor]:
+        """Return the function from rows to the outputs SNC of some members of one group."""
+        ...
