@@ -131,9 +131,7 @@ class AnnotationConfig(Section):
         300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
     )
     gold_every: int | None = Field(
-        None,
-        gt=1,
-        description="in a batch with gold labels, one question in this many is gold (web)",
+        None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
     )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
