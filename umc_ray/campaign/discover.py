@@ -1,13 +1,13 @@
-"""Domains for a pool that has none: clusters of its embeddings, which keep their names for good.
+"""Split a mixed pool into domains: clusters of its embeddings that keep their names.
 
     <storage>/<campaign>-domains/<task>/<domain>/
-      domains.json                names, centers and encoder: written once, read ever after
-      domains/<name>/             a source of each domain, for campaign files
-      domains.yaml                what to put into a campaign file
-      files.json                  hash of the pool's files; when they are others, all else is anew
+      domains.json                names, centers and encoder: written once, then only read
+      domains/<name>/             a source for each domain, for campaign files
+      domains.yaml                lines for a campaign file
+      files.json                  hash of the pool's files; if it changes, all else is made anew
       pool/, features/, ...       as in a run directory
 
-It lies beside the run directory: what lies in that is no source of a campaign.
+The folder is beside the run directory, because nothing in a run directory can be a source.
 
 Suffixes: N samples, D embedding dimension, K domains.
 """
@@ -45,22 +45,22 @@ from umc_ray.selection.random_orders import RANDOM, make_random_orders, order_of
 from umc_ray.storage import Storage
 
 SAMPLE = 3000
-"""Samples, drawn at random, that decide on the number of domains and describe each."""
+"""Random samples that decide on the number of domains and describe each."""
 
-MOST = 12
-"""Domains that are looked for at most, where nobody says how many."""
+MAX_DOMAINS = 12
+"""The largest number of domains, where the user names none."""
 
 WORDS, TYPICAL, TEXT_CHARS = 8, 3, 80
 
 
 @dataclass(frozen=True)
 class Domains:
-    """What was discovered once: it decides where every sample goes, also later ones."""
+    """The discovered domains; new samples go to the nearest center."""
 
     names: tuple[str, ...]
     centers_KD: npt.NDArray[np.float32]
     encoder: str
-    strengths: Mapping[str, float]  # of each number of domains that was tried
+    strengths: Mapping[str, float]  # by the number of domains that was tried
 
     def to_json(self) -> dict[str, Any]:
         """Give it as plain JSON values."""
@@ -75,7 +75,7 @@ class Domains:
 
 @dataclass(frozen=True)
 class Discovered:
-    """A domain: how many samples it has, and what they are like."""
+    """A discovered domain with a description of its samples."""
 
     name: str
     source: str
@@ -86,7 +86,7 @@ class Discovered:
 
 @dataclass(frozen=True)
 class Discovery:
-    """All domains, whether they were known before, and the lines that name them."""
+    """All domains, whether they were known before, and the lines for a campaign file."""
 
     domains: tuple[Discovered, ...]
     known: bool
@@ -96,16 +96,16 @@ class Discovery:
 
 
 def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Discovery:
-    """Deal a domain's pool out to domains; to those of the first time, if there was one.
+    """Split a domain's pool into domains; a second call keeps the domains of the first.
 
     Args:
-        run: of a campaign that names the mixed pool as a domain.
+        run: of a campaign that has the mixed pool as a domain.
         domain_key: that domain.
-        clusters: how many domains; by default as many as are clearly there, up to MOST.
+        clusters: the number of domains; default: what the data shows, up to MAX_DOMAINS.
 
     Raises:
-        ConfigError: there is no such domain, its samples are all alike, or what was discovered
-            before does not fit what is asked now.
+        ConfigError: there is no such domain, its samples form one cluster, or an earlier
+            discovery used another encoder or number of domains.
         DataError: the pool cannot be read.
     """
     if domain_key not in run.config.domains():
@@ -119,7 +119,7 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
     if not known:
         home.write_json("domains.json", _find(pool, clusters).to_json())
     domains = Domains.from_json(home.read_json("domains.json"))
-    counts_K = _deal_out(pool, domains)
+    counts_K = _split(pool, domains)
     found = _describe(pool, domains, counts_K)
     lines = _yaml(pool, found)
     home.write_bytes("domains.yaml", lines.encode())
@@ -129,23 +129,23 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
 def _check_known(
     config: CampaignConfig, domain_key: DomainKey, clusters: int | None, home: Storage
 ) -> None:
-    """Refuse what would mix two discoveries."""
+    """Refuse to mix two discoveries."""
     before = Domains.from_json(home.read_json("domains.json"))
     k, encoder = (
         len(before.names),
         encoder_hash(config.tasks[domain_key.task].default_encoder_config),
     )
     if clusters not in (None, k) or encoder != before.encoder:
-        what = "with another encoder" if encoder != before.encoder else f"into {k} domains"
+        how = "with another encoder" if encoder != before.encoder else f"into {k} domains"
         raise ConfigError(
-            f"{domain_key} was dealt out {what} before, and domains keep their names: "
-            f"delete {home.root} to begin anew"
+            f"{domain_key} was split {how} before, and domains keep their names: "
+            f"delete {home.root} to start over"
         )
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """The mixed pool as it is now, ingested and encoded."""
+    """The mixed pool, ingested and encoded."""
 
     run: Run
     domain_key: DomainKey
@@ -170,7 +170,7 @@ class _Pool:
 
     @cached_property
     def sample(self) -> pa.Table:
-        """Some samples, drawn at random: key, text and embedding."""
+        """Random samples: key, text and embedding."""
         make_random_orders(self.home, self.parts, SAMPLE, self.run.config.seed)
         drawn = order_of(self.home.read_table(random_orders_key(self.domain_key, SAMPLE)), RANDOM)
         named = gather(self.home, self.parts, "pool", drawn, ["key", "text"])
@@ -179,7 +179,7 @@ class _Pool:
 
 
 def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
-    """Ingest and encode the pool as it is now, once for the same files."""
+    """Ingest and encode the pool, once for the same files."""
     config = _only(run.config, domain_key)
     files = {"hash": _files(config, domain_key, home)}
     if not home.exists("files.json") or home.read_json("files.json") != files:
@@ -206,7 +206,7 @@ def _only(config: CampaignConfig, domain_key: DomainKey) -> CampaignConfig:
 
 
 def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
-    """Return a hash of the pool's files, as they are now, and of how they are read."""
+    """Return a hash of the pool's files and of how they are read."""
     rules, source = rules_of(config, domain_key, "pool"), config.domains()[domain_key].source
     sources = [source] if isinstance(source, str) else source
     files = list_files(sources, IMAGES if rules.are_images else TABLES, without=home.root)
@@ -222,12 +222,12 @@ def _find(pool: _Pool, clusters: int | None) -> Domains:
     if clusters is None:
         sample_ND = embeddings_array(pool.sample["embedding"])
         sample_ND = sample_ND[np.isfinite(sample_ND).all(1)].astype(np.float32)
-        # On a worker: products so small are faster in one thread, and that is what a task has.
+        # On a worker, which has one thread: that is faster for products this small.
         clusters, strengths = ray.get(_count.remote(torch.from_numpy(sample_ND), seed))
         if clusters == 1:
             raise ConfigError(
-                f"{pool.domain_key} has no domains that another half of its samples confirms: "
-                "say how many with --clusters, or leave it one domain"
+                f"{pool.domain_key} has no clusters that hold on two halves of its samples: "
+                "give their number with --clusters, or keep it as one domain"
             )
     found = cluster_features(
         pool.home, pool.features, pool.parts, clusters, seed=seed, num_gpus=encoder.num_gpus
@@ -243,11 +243,11 @@ def _find(pool: _Pool, clusters: int | None) -> Domains:
 
 @ray.remote
 def _count(sample_ND: torch.Tensor, seed: int) -> tuple[int, dict[int, float]]:
-    return cluster_count(sample_ND, MOST, seed=seed)
+    return cluster_count(sample_ND, MAX_DOMAINS, seed=seed)
 
 
-def _deal_out(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
-    """Write the sources of all domains; returns how many samples each has."""
+def _split(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
+    """Write the sources of all domains; returns the number of samples of each."""
     worker = DomainWorker(
         storage=pool.home,
         features=pool.features,
@@ -267,13 +267,13 @@ def _deal_out(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
 def _describe(
     pool: _Pool, domains: Domains, counts_K: npt.NDArray[np.int64]
 ) -> tuple[Discovered, ...]:
-    """Say what the samples of each domain are like, by a sample of the pool."""
+    """Describe the samples of each domain, by a random sample of the pool."""
     embeddings_ND = embeddings_array(pool.sample["embedding"])
     labels_N, distance_N = nearest(embeddings_ND, domains.centers_KD)
-    shown = "text" if pool.payload == "text" else "key"
-    said_N = pool.sample[shown].to_pylist()
+    column = "text" if pool.payload == "text" else "key"
+    shown_N = pool.sample[column].to_pylist()
     rows_K = [np.flatnonzero(labels_N == number) for number in range(len(domains.names))]
-    texts = [[said_N[row] for row in rows if shown == "text"] for rows in rows_K]
+    texts = [[shown_N[row] for row in rows if column == "text"] for rows in rows_K]
     words = distinguishing_words(texts, WORDS)
     typical = [rows[np.argsort(distance_N[rows], kind="stable")][:TYPICAL] for rows in rows_K]
     return tuple(
@@ -282,7 +282,7 @@ def _describe(
             source=f"{pool.home.root}/domains/{name}",
             samples=int(counts_K[number]),
             words=tuple(words[number]),
-            typical=tuple(_short(said_N[row]) for row in typical[number]),
+            typical=tuple(_short(shown_N[row]) for row in typical[number]),
         )
         for number, name in enumerate(domains.names)
     )

@@ -1,8 +1,8 @@
-"""A campaign's numbers for Prometheus: each node of a Ray cluster exports what processes record.
+"""A campaign's metrics for Prometheus: each node of a Ray cluster exports what processes record.
 
-Ray puts `ray_` before a name and `_total` behind that of a counter. It drops what is recorded
-while it is not up, so a run without Ray needs no other code; and it forgets a gauge that was not
-set for 20 seconds, so a run repeats what still holds.
+Ray adds the prefix `ray_` to names and the suffix `_total` to those of counters. It drops what is
+recorded while it is not running, so a run without Ray needs no other code. It forgets a gauge that
+was not set for 20 seconds, so a run repeats the values that still hold.
 """
 
 import time

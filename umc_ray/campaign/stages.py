@@ -21,26 +21,26 @@ Result = TypeVar("Result")
 
 
 class ProgressListener(Protocol):
-    """Whoever follows a run: a progress bar, a log."""
+    """What follows the progress of a run, such as a progress bar."""
 
     def begin(self, stage: str, rows: int | None) -> OnRows:
-        """Hear that a stage begins; returns what is called with each number of rows done."""
+        """Start a stage; returns the function that takes each number of rows done."""
         ...
 
     def end(self, stage: str, seconds: float) -> None:
-        """Hear that a stage is done."""
+        """End a stage."""
         ...
 
 
 class NullListener:
-    """Nobody follows."""
+    """Ignores all progress."""
 
     def begin(self, stage: str, rows: int | None) -> OnRows:
-        """Say nothing."""
+        """Ignore the stage."""
         return lambda rows: None
 
     def end(self, stage: str, seconds: float) -> None:
-        """Say nothing."""
+        """Ignore the end."""
 
 
 NULL_LISTENER = NullListener()
@@ -50,7 +50,7 @@ NULL_LISTENER = NullListener()
 class Stages:
     """Runs the stages of a campaign.
 
-    `beat` is called now and then while a stage runs.
+    `beat` is called every few seconds while a stage runs.
     """
 
     storage: Storage
@@ -93,7 +93,7 @@ class Stages:
     def step(
         self, name: str, compute: Callable[[OnRows], Result], rows: int | None = None
     ) -> Result:
-        """Do work that knows by itself what is done already; log it and say how it goes."""
+        """Do work that skips by itself what is done already; log it and report its progress."""
         began = time.monotonic()
         try:
             with heartbeat(self.storage, name, self.beat):
@@ -110,12 +110,12 @@ class Stages:
         return result
 
     def follow(self, stage: str, rows: int | None) -> OnRows:
-        """Tell all who follow that a stage begins; returns what is called with rows done."""
-        heard = [listener.begin(stage, rows) for listener in self.listeners]
+        """Start a stage for all listeners; returns the function that takes rows done."""
+        reports = [listener.begin(stage, rows) for listener in self.listeners]
 
         def on_rows(done: int) -> None:
-            for hear in heard:
-                hear(done)
+            for report in reports:
+                report(done)
 
         return on_rows
 

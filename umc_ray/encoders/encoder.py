@@ -26,7 +26,7 @@ class Encoder(Protocol):
     """The pool's column it reads: text or image."""
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Do the part of the work that needs no model, such as decoding an image."""
+        """Do the work that needs no model, such as decoding an image."""
         ...
 
     def encode(self, prepared: Sequence[Any]) -> Half:
@@ -48,7 +48,7 @@ def weights_folder(config: EncoderConfig, *files: str) -> Path:
 
 
 def to_device(device: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Copy to a GPU out of pinned memory, so that the host goes on meanwhile."""
+    """Copy to a GPU from pinned memory, so that the host continues meanwhile."""
     return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 

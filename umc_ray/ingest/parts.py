@@ -28,7 +28,7 @@ PLAN = pa.schema(
         ("sample_id", pa.int64()),
         ("chunk", pa.string()),
         ("row", pa.int32()),
-        ("label", pa.int16()),
+        ("label", pa.string()),
         ("aliases", pa.list_(pa.string())),
     ]
 )

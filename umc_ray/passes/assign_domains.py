@@ -1,6 +1,6 @@
-"""The pass that deals a pool out to domains: each sample to the nearest center.
+"""The pass that splits a pool into domains: each sample goes to the nearest center.
 
-    <target>/<name>/<part>   a source of the domain, as campaign files name sources
+    <target>/<name>/<part>   a source of the domain, for campaign files
 
 Suffixes: N samples of a part, D embedding dimension, K domains.
 """
@@ -25,7 +25,7 @@ ASSIGNED = pa.schema(
 
 @dataclass(frozen=True)
 class DomainWorker:
-    """Deals the samples of stored parts out to the sources of domains."""
+    """Copies the samples of stored parts into the sources of their domains."""
 
     storage: Storage
     features: str
@@ -36,7 +36,7 @@ class DomainWorker:
     has_answers: bool
 
     def output_key(self, item: Part) -> str:
-        """Name what is known of the part's samples."""
+        """Name the file with the domains of the part's samples."""
         return item.key("assigned")
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:

@@ -1,4 +1,4 @@
-"""k-means of stored features on the cluster: actors hold them, one share each, and add up."""
+"""k-means of stored features on the cluster: each actor holds a share of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

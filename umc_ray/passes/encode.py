@@ -1,4 +1,4 @@
-"""Encode every sample once: the pass that makes all later passes cheap."""
+"""The pass that encodes every sample once; all later passes read the embeddings."""
 
 import os
 from collections import deque
@@ -86,7 +86,7 @@ def encode_rows(
     """
     rejected: dict[int, str] = {}
     done: list[tuple[list[int], Half]] = []
-    # A batch of texts is padded to its longest: alike in length, they take two thirds of the time.
+    # Texts are padded to the longest of their batch: sorted by length, they take 2/3 of the time.
     order = sorted(range(len(payloads)), key=lambda row: len(payloads[row]))
     batches = (order[i : i + size] for i in range(0, len(order), size))
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -103,13 +103,13 @@ def encode_rows(
 def _encoded(
     encoder: Encoder, rows: list[int], prepared: list[Any], rejected: dict[int, str]
 ) -> list[tuple[list[int], Half]]:
-    """Encode a batch; if it fails, halve it until what is left are the rows that fail alone."""
+    """Encode a batch; if it fails, halve it until only the rows are left that fail alone."""
     try:
         return [(rows, encoder.encode(prepared))]
     except Exception as error:
         if _leaves_the_device_unusable(error):
-            # Ray starts another actor, which takes the part from its beginning. An error that is
-            # raised would be tried again in this process, whose device is gone.
+            # Ray starts another actor, which does the part again. A raised error would be retried
+            # in this process, whose device is gone.
             os._exit(1)
         if len(rows) == 1:
             rejected[rows[0]] = f"cannot be encoded: {error!r}"
@@ -120,7 +120,7 @@ def _encoded(
 
 
 def _leaves_the_device_unusable(error: Exception) -> bool:
-    """Whether a CUDA context is lost: any error of it but a lack of memory."""
+    """Whether an error destroys the CUDA context: any CUDA error but a lack of memory."""
     return "CUDA error" in str(error) and not isinstance(error, torch.OutOfMemoryError)
 
 
@@ -131,7 +131,7 @@ def _ahead(
     batches: Iterable[list[int]],
     rejected: dict[int, str],
 ) -> Iterator[dict[int, Any]]:
-    """Prepare batches, by row, in a thread, at most BATCHES_AHEAD ones that wait."""
+    """Prepare batches in a thread, at most BATCHES_AHEAD of them in advance."""
 
     def prepare(batch: list[int]) -> dict[int, Any]:
         prepared = {}
@@ -190,7 +190,7 @@ def encode(
 
 
 def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
-    """Return the actor pool of encoders that hold as much of a GPU: as configured, or all room."""
+    """Return the actor pool of encoders: as configured, or as many as fit."""
     fitting = max(1, room(num_gpus, labels))
     return Compute(
         actors=max(fitting if each.workers is None else each.workers for each in configs),

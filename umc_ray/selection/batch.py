@@ -1,4 +1,4 @@
-"""Choose what people are asked: each domain's spec, part at random and part by selection.
+"""Choose what people are asked: for each domain some audits at random, the rest by selection.
 
 Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
 """
@@ -22,12 +22,12 @@ from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
 COLD_CANDIDATES = 1000
-"""Samples drawn at random that at least compete for a domain's first batch."""
+"""Random samples that compete for a domain's first batch, at least."""
 
 
 @dataclass(frozen=True)
 class DomainBatchSpec:
-    """What one domain contributes to a batch, and all that is needed to choose it."""
+    """What is needed to choose one domain's part of a batch."""
 
     domain_key: DomainKey
     kind: TaskKind
@@ -47,18 +47,18 @@ class DomainBatchSpec:
 def choose(
     specs: Sequence[DomainBatchSpec], selection: SelectionConfig, storage: Storage
 ) -> pa.Table:
-    """Choose all domains' shares in parallel; a table of the BATCH schema."""
+    """Choose all domains' parts in parallel; returns a table of the BATCH schema."""
     choose_one = ray.remote(choose_domain)
     chosen = ray.get([choose_one.remote(spec, selection, storage) for spec in specs])
     return pa.concat_tables(chosen)
 
 
 def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage) -> pa.Table:
-    """Choose one domain's spec: first the audits, then the informative and diverse ones."""
+    """Choose one domain's part: first the audits, then informative and diverse samples."""
     orders = storage.read_table(random_orders_key(spec.domain_key, spec.order_size))
     audits = _not_in(order_of(orders, AUDIT), spec.queried)[: spec.audits]
-    closed = np.union1d(spec.queried, spec.propagated)
-    taken = np.union1d(closed, audits["sample_id"].to_numpy())
+    excluded = np.union1d(spec.queried, spec.propagated)
+    taken = np.union1d(excluded, audits["sample_id"].to_numpy())
     n = spec.labels - len(audits)
     if _at_random(spec, selection):
         chosen = _as_candidates(spec.domain_key, _not_in(order_of(orders, RANDOM), taken)[:n])
@@ -71,7 +71,7 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
 
 
 def _at_random(spec: DomainBatchSpec, selection: SelectionConfig) -> str | None:
-    """Say why the spec is drawn at random, if it is."""
+    """Return why a domain's part is drawn at random, or None if it is selected."""
     if selection.strategy == "random":
         return "drawn at random"
     verdict = spec.selection_test

@@ -1,7 +1,7 @@
-"""One label for all samples that are nearly the same: who takes a label over, and is it right?
+"""Propagate the label of a sample to its near-duplicates, and measure how many of these are wrong.
 
-A sample that took over a label is not chosen any more, but it can still be drawn as an audit. What
-people then say of it, and not of any chosen sample, measures how many of these labels are wrong.
+A sample with a propagated label is not selected any more, but it can still be drawn as an audit.
+Only such audits measure how many propagated labels are wrong.
 
 Suffixes: N samples, L labeled ones, D embedding dimension.
 """
@@ -32,7 +32,7 @@ from umc_ray.storage import Storage
 
 @dataclass(frozen=True)
 class Labeled:
-    """Samples of a domain that people labeled, by id."""
+    """Samples of a domain that people labeled, sorted by id."""
 
     ids_L: IntArray
     labels_L: tuple[str, ...]
@@ -47,7 +47,7 @@ class NearDuplicateWorker:
     table: str  # rounds/<n>
     features: Mapping[str, str]  # table of each task's embeddings
     labeled: Mapping[DomainKey, Labeled]
-    closed: Mapping[DomainKey, IntArray]
+    excluded: Mapping[DomainKey, IntArray]
     similarity: float
 
     def output_key(self, item: Part) -> str:
@@ -55,23 +55,23 @@ class NearDuplicateWorker:
         return item.key(f"{self.table}/near_duplicates")
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:
-        """Find a part's open samples that take over a label."""
+        """Find a part's open samples that are near-duplicates of a labeled one."""
         table = self.storage.read_table(item.key(self.features[item.domain_key.task]))
         ids_N = table["sample_id"].to_numpy()
         labeled = self.labeled[item.domain_key]
-        open_N = np.flatnonzero(~np.isin(ids_N, self.closed[item.domain_key]))
+        open_N = np.flatnonzero(~np.isin(ids_N, self.excluded[item.domain_key]))
         x_ND = embeddings_array(table["embedding"])[open_N]
-        found = near_duplicates(x_ND, labeled.embeddings_LD, self.similarity)
-        rows = open_N[found.rows_M]
+        near = near_duplicates(x_ND, labeled.embeddings_LD, self.similarity)
+        rows = open_N[near.rows_M]
         columns = [
             *item.places(rows, ids_N[rows]),
-            pa.array([labeled.labels_L[i] for i in found.nearest_M], pa.string()),
-            pa.array(labeled.ids_L[found.nearest_M]),
-            pa.array(found.cosine_M),
+            pa.array([labeled.labels_L[i] for i in near.nearest_M], pa.string()),
+            pa.array(labeled.ids_L[near.nearest_M]),
+            pa.array(near.cosine_M),
         ]
         return pa.Table.from_arrays(columns, schema=NEAR_DUPLICATES), {
             "rows": item.rows,
-            "found": len(rows),
+            "propagated": len(rows),
         }
 
 
@@ -80,19 +80,19 @@ def propagate_labels(
     rounds: Sequence[str],
     parts: Sequence[Part],
     features: Mapping[str, str],
-    closed: Mapping[DomainKey, IntArray],
+    excluded: Mapping[DomainKey, IntArray],
     rules: NearDuplicatesConfig,
     on_rows: OnRows | None = None,
 ) -> pa.Table:
-    """Have open samples take over labels, except in domains whose audits show too many wrong.
+    """Propagate labels to open near-duplicates, except where audits show too many wrong ones.
 
     Args:
         storage: the run directory.
-        rounds: the folders of the rounds so far; near-duplicates go to the last one's.
+        rounds: the folders of the rounds so far; the output belongs to the last one.
         parts: of pools.
         features: the table of each task's features.
-        closed: samples that take no label over, by domain.
-        rules: from which similarity on, and up to which error.
+        excluded: samples that get no propagated label, by domain.
+        rules: the least similarity, and the largest error.
         on_rows: called with each number of rows done.
 
     Returns:
@@ -100,16 +100,16 @@ def propagate_labels(
     """
     assert rules.similarity is not None
     checks = check(storage, rounds)
-    failed = [name for name, each in checks.items() if not each.stands(rules)]
-    domain_keys = [domain_key for domain_key in closed if str(domain_key) not in failed]
+    failed = [name for name, each in checks.items() if not each.passes(rules)]
+    domain_keys = [key for key in excluded if str(key) not in failed]
     labeled = _not_compared(storage, rounds, domain_keys, parts, features)
-    worker = NearDuplicateWorker(storage, rounds[-1], features, labeled, closed, rules.similarity)
+    worker = NearDuplicateWorker(storage, rounds[-1], features, labeled, excluded, rules.similarity)
     mine = [part for part in parts if part.split == "pool" and part.domain_key in labeled]
     summaries = stream(worker, mine, Compute(), on_rows) if mine else []
     tables = [
         storage.read_table(worker.output_key(part)).replace_schema_metadata()
         for part, summary in zip(mine, summaries, strict=True)
-        if summary["found"]
+        if summary["propagated"]
     ]
     return pa.concat_tables([NEAR_DUPLICATES.empty_table(), *tables])
 
@@ -137,7 +137,7 @@ def _not_compared(
 
 
 def propagated(storage: Storage, rounds: Sequence[str]) -> pa.Table:
-    """Return the samples that took over a label in some rounds, oldest first."""
+    """Return the samples whose labels were propagated in some rounds, oldest first."""
     keys = [key for each in rounds if storage.exists(key := _key(each))]
     return pa.concat_tables([NEAR_DUPLICATES.empty_table(), *map(storage.read_table, keys)])
 
@@ -153,7 +153,7 @@ def _domain_names(table: pa.Table) -> npt.NDArray[np.str_]:
 
 @dataclass(frozen=True)
 class Check:
-    """How many samples of a domain took over a label, and what audits said of some of them.
+    """How many samples of a domain have a propagated label, and the audits among them.
 
     `low` and `high`: the exact 95 % interval of the share that is wrong.
     """
@@ -164,13 +164,13 @@ class Check:
     low: float
     high: float
 
-    def stands(self, rules: NearDuplicatesConfig) -> bool:
-        """Whether the audits leave it open that no more are wrong than allowed."""
+    def passes(self, rules: NearDuplicatesConfig) -> bool:
+        """Whether the audits do not prove more errors than allowed."""
         return self.low <= rules.max_error
 
 
 def check(storage: Storage, rounds: Sequence[str]) -> dict[str, Check]:
-    """Compare, by domain, labels that were propagated with what people said at audits."""
+    """Compare, by domain, propagated labels with audits of the same samples."""
     rows = propagated(storage, rounds)
     audited = _audited(storage, rounds) if len(rows) else {}
     names, checks = _domain_names(rows), {}
@@ -193,22 +193,19 @@ def _audited(storage: Storage, rounds: Sequence[str]) -> dict[int, str]:
 
 
 def effective(storage: Storage, rounds: Sequence[str], rules: NearDuplicatesConfig) -> pa.Table:
-    """Return the samples that took over a label, but of domains where too many are wrong."""
-    found = propagated(storage, rounds)
-    good = [name for name, each in check(storage, rounds).items() if each.stands(rules)]
-    return found.filter(pa.array(np.isin(_domain_names(found), good)))
+    """Return the samples with a propagated label, without domains where too many are wrong."""
+    rows = propagated(storage, rounds)
+    good = [name for name, each in check(storage, rounds).items() if each.passes(rules)]
+    return rows.filter(pa.array(np.isin(_domain_names(rows), good)))
 
 
 def with_near_duplicates(
     storage: Storage,
     rounds: Sequence[str],
-    closed: Mapping[DomainKey, IntArray],
+    excluded: Mapping[DomainKey, IntArray],
     rules: NearDuplicatesConfig,
 ) -> dict[DomainKey, IntArray]:
-    """Add to closed samples, by domain, those whose labels, taken over in some rounds, stand."""
-    found = effective(storage, rounds, rules)
-    names, ids = _domain_names(found), found["sample_id"].to_numpy()
-    return {
-        domain_key: np.union1d(each, ids[names == str(domain_key)])
-        for domain_key, each in closed.items()
-    }
+    """Add to excluded samples, by domain, those with an effective propagated label."""
+    rows = effective(storage, rounds, rules)
+    names, ids = _domain_names(rows), rows["sample_id"].to_numpy()
+    return {key: np.union1d(each, ids[names == str(key)]) for key, each in excluded.items()}

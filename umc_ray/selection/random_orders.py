@@ -1,9 +1,8 @@
-"""Fixed random orders of each domain's samples, decided before anything is known of them.
+"""Fixed random orders of each domain's samples, drawn before anything is known about them.
 
-The audit order pays for honesty: the audit set is the longest head of it that people were asked
-about. It is a uniform sample of the pool whatever else was chosen, and a sample in it that active
-selection bought earlier costs nothing again. The other order serves random selection and the
-candidates of a cold start.
+The audit set is the longest prefix of the audit order that people were asked about. It is a uniform
+sample of the pool whatever else was selected, and a sample in it that was labeled before costs
+nothing again. The other order serves random selection and the candidates of a cold start.
 """
 
 from collections.abc import Sequence
@@ -27,24 +26,16 @@ def random_orders_key(domain_key: DomainKey, size: int) -> str:
 
 def make_random_orders(storage: Storage, parts: Sequence[Part], size: int, seed: int) -> int:
     """Store the first `size` samples of each domain's orders, domains in parallel."""
-    domain_keys = sorted({part.domain_key for part in parts})
-    todo = [
-        domain_key
-        for domain_key in domain_keys
-        if not storage.exists(random_orders_key(domain_key, size))
-    ]
+    keys = sorted({part.domain_key for part in parts})
+    missing = [key for key in keys if not storage.exists(random_orders_key(key, size))]
     draw = ray.remote(_random_orders_of_domain)
-    ray.get(
-        [
-            draw.remote(storage, [p for p in parts if p.domain_key == domain_key], size, seed)
-            for domain_key in todo
-        ]
-    )
-    return len(todo)
+    own = [[part for part in parts if part.domain_key == key] for key in missing]
+    ray.get([draw.remote(storage, each, size, seed) for each in own])
+    return len(missing)
 
 
 def _random_orders_of_domain(storage: Storage, parts: Sequence[Part], size: int, seed: int) -> None:
-    """Draw part by part: memory does not grow with the domain."""
+    """Draw both orders of a domain, part by part: memory does not grow with the domain."""
     orders = [_random_order(storage, parts, size, seed, purpose) for purpose in (AUDIT, RANDOM)]
     storage.write_table(random_orders_key(parts[0].domain_key, size), pa.concat_tables(orders))
 
@@ -78,13 +69,13 @@ def order_of(orders: pa.Table, purpose: str) -> pa.Table:
     return orders.take(pa.array(rows))
 
 
-def audit_prefix(orders: pa.Table, asked_ids: IntArray) -> IntArray:
-    """Return the ids of the audit set: the longest head of the audit order that was asked."""
-    return labeled_prefix(orders, AUDIT, asked_ids)
+def audit_prefix(orders: pa.Table, queried_ids: IntArray) -> IntArray:
+    """Return the ids of the audit set: the longest queried prefix of the audit order."""
+    return labeled_prefix(orders, AUDIT, queried_ids)
 
 
-def labeled_prefix(orders: pa.Table, purpose: str, asked_ids: IntArray) -> IntArray:
-    """Return the ids of the longest head of an order that was asked, whoever chose it."""
+def labeled_prefix(orders: pa.Table, purpose: str, queried_ids: IntArray) -> IntArray:
+    """Return the ids of the longest prefix of an order that people were asked about."""
     ids_N: IntArray = order_of(orders, purpose)["sample_id"].to_numpy()
-    missing = np.flatnonzero(~np.isin(ids_N, asked_ids))
+    missing = np.flatnonzero(~np.isin(ids_N, queried_ids))
     return ids_N[: missing[0]] if len(missing) else ids_N

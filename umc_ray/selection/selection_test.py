@@ -1,8 +1,8 @@
-"""Whether selection pays, by the samples that were drawn at random, and what follows if not.
+"""Whether selected labels teach less than random ones, tested on samples drawn at random.
 
-A domain's next batch is drawn at random where selection was significantly worse in it or in its
-task. The test is made anew after every round, with all that was drawn at random by then: as soon
-as it finds selection no worse any more, selection chooses again.
+A domain's next batch is drawn at random where selection was significantly harmful in the domain or
+in its task. The test is repeated after every round with all random samples so far; as soon as it
+no longer finds selection harmful, batches are selected again.
 """
 
 from dataclasses import asdict, dataclass
@@ -47,7 +47,7 @@ def compare_selection(
     A verdict holds the numbers of the domain's own test, or those of its task where that one finds
     selection harmful and the domain's does not. Empty as long as nothing can be compared.
     """
-    # The purpose of these random numbers is spelled as in the first release: stored runs go on.
+    # The purpose of these random numbers keeps its first name, so that results stay the same.
     folds_N = (uniform(examples.ids_N, 0, "benefit") * FOLDS).astype(np.int64)
     labels = Labels(
         embeddings_ND=embeddings_ND,
