@@ -1,6 +1,6 @@
-"""campaign.yaml: the sections of a campaign file.
+"""campaign.yaml: the sections of a campaign file, with their defaults.
 
-The description of each field is also the comment that `umc init` writes.
+The descriptions end up in the file that `umc init` writes and in docs/options.md.
 """
 
 from typing import Literal, Self
@@ -19,7 +19,7 @@ class BudgetConfig(Section):
     labels: int = Field(gt=0, description="labels of the whole campaign")
     per_round: int = Field(gt=0, description="labels of one round")
     audit: float = Field(
-        0.1, ge=0, le=1, description="share drawn at random, to measure accuracy without bias"
+        0.1, ge=0, le=1, description="share drawn at random, to measure quality without bias"
     )
 
 
@@ -27,17 +27,20 @@ class AllocationConfig(Section):
     """How a round's labels are split over the domains."""
 
     policy: Literal["gradient", "thompson", "ucb", "uniform", "proportional", "uncertainty"] = (
-        Field("ucb", description="the bandit's rule; benchmarks/allocation.py compares them")
+        Field(
+            "ucb", description="how evidence becomes shares; benchmarks/allocation.py compares them"
+        )
     )
     objective: Literal["pooled", "macro", "worst"] = Field(
-        "macro", description="what counts: all samples alike, all domains alike, the worst domain"
+        "macro",
+        description="what counts: all samples alike, all domains alike, or the worst domain",
     )
     floor: float = Field(
         0.05, ge=0, lt=1, description="least share of a round's labels for each domain"
     )
     costs: Literal["configured", "measured"] = Field(
         "configured",
-        description="what a label costs the bandit: cost_per_label, or what times at work tell",
+        description="what a label costs: cost_per_label, or by the time people take",
     )
 
 
@@ -45,7 +48,10 @@ class SelectionConfig(Section):
     """Which samples of a domain people are asked about."""
 
     acquisition: Literal["margin", "entropy", "score", "least_confidence", "mutual_information"] = (
-        Field("margin", description="how informative a sample is; score: the ensemble's")
+        Field(
+            "margin",
+            description="how to measure what is informative; score: confidence minus disagreement",
+        )
     )
     strategy: Literal[
         "adaptive",
@@ -60,43 +66,43 @@ class SelectionConfig(Section):
         "random",
     ] = Field(
         "adaptive",
-        description="how a batch is picked from the most informative candidates; "
-        "benchmarks/label_efficiency.py compares them; adaptive: uncertainty_herding for the "
-        "first 200 labels of a domain, then cluster; rare: to find more of a rare class",
+        description="how a batch is picked from the most informative candidates; adaptive: "
+        "uncertainty_herding for the first 200 labels of a domain, then cluster; rare: looks for "
+        "rare classes; benchmarks/label_efficiency.py compares them",
     )
     cold_start: Literal["random", "herding", "typical"] = Field(
         "herding", description="how a domain's first batch is picked, before there is a model"
     )
     candidates_per_label: int = Field(
-        50, gt=0, description="candidates that compete for one label of the batch"
+        50, gt=0, description="candidates that compete for each label of a batch"
     )
     fallback: Literal["random", "never"] = Field(
         "random",
-        description="random: where samples drawn at random prove to teach more than selected "
-        "ones, the next batch is drawn at random",
+        description="random: if random samples prove to teach more than selected ones, the next "
+        "batch of the domain is drawn at random",
     )
 
 
 class NearDuplicatesConfig(Section):
-    """Whether one label pays for all samples of a domain that are nearly the same."""
+    """Whether samples of a domain that are nearly the same share one label."""
 
     similarity: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="cosine from which a sample takes over a labeled one's label, such as 0.98; "
-        "default: none does",
+        description="cosine from which a sample takes over the label of another, such as 0.98; "
+        "default: off",
     )
     max_error: float = Field(
         0.05,
         gt=0,
         lt=1,
-        description="audits that show more of a domain's to be wrong make it give them back",
+        description="a domain gives these labels back if audits show more of them to be wrong",
     )
 
 
 class AnnotationConfig(Section):
-    """Who answers."""
+    """Who answers, and how."""
 
     backend: str = Field(
         "sheet",
@@ -105,25 +111,27 @@ class AnnotationConfig(Section):
     )
     votes: int = Field(1, gt=0, description="answers per sample")
     max_votes: int | None = Field(
-        None, gt=1, description="more answers, up to so many, where `votes` leave a label open"
+        None,
+        gt=1,
+        description="ask for more answers, up to this many, where `votes` leave a label open",
     )
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
-        "show", description="when the page shows what the model thinks; never on audit samples"
+        "show", description="when the page shows what the models predict; never on audit samples"
     )
     guidelines: str | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,
-        description="ask a round while the one before it is answered and trained on: people never "
-        "wait, and models that know one round less choose (benchmarks/overlap.py tells the cost)",
+        description="choose the next round while people answer this one: nobody waits, but the "
+        "models that choose know one round less (benchmarks/overlap.py measures the cost)",
     )
     review: bool = Field(
-        False, description="a round waits until reviewers decided where people disagree (web)"
+        False, description="a round waits until reviewers have decided where people disagree (web)"
     )
     lease_s: float = Field(
-        300.0, gt=0, description="how long a sample stays on the screen of who left (web)"
+        300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
     )
     gold_every: int | None = Field(
-        None, gt=1, description="every so many samples one with a known label, if there are (web)"
+        None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
     )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
@@ -149,13 +157,13 @@ class AnnotationConfig(Section):
 
 
 class CertificateConfig(Section):
-    """When the endpoint may let a machine's label stand without a person."""
+    """When a machine label may stand without a person."""
 
     max_error: float = Field(
-        0.05, gt=0, lt=1, description="share of such labels that may be wrong, at most"
+        0.05, gt=0, lt=1, description="largest share of such labels that may be wrong"
     )
     confidence: float = Field(
-        0.95, gt=0, lt=1, description="how sure the audit samples must make us of that"
+        0.95, gt=0, lt=1, description="how sure the audit samples must be of that"
     )
 
 
@@ -163,33 +171,38 @@ class TrainingConfig(Section):
     """How the specialists are trained."""
 
     start: Literal["cold", "warm"] = Field(
-        "cold", description="warm: from the weights of the round before"
+        "cold", description="warm: start from the weights of the last round"
     )
     outside_weight: float = Field(
-        0.3, gt=0, le=1, description="weight of other domains' labels for a domain's specialist"
+        0.3,
+        gt=0,
+        le=1,
+        description="weight of other domains' labels when training a domain's specialist",
     )
     workers: int = Field(
-        0, ge=0, description="Ray Train workers per specialist; 0: in one task, starts 100x faster"
+        0,
+        ge=0,
+        description="Ray Train workers per specialist; 0: one task, which starts 100x faster",
     )
-    use_gpu: bool = False
-    folds: int = Field(5, ge=2, description="folds of the cross-validation that calibrates")
+    use_gpu: bool = Field(False, description="train on a GPU")
+    folds: int = Field(5, ge=2, description="folds of the cross-validation for calibration")
 
 
 class IngestConfig(Section):
     """What is accepted into the pool."""
 
     max_bad_share: float = Field(
-        0.05, ge=0, le=1, description="more bad rows than this in a source stop the campaign"
+        0.05, ge=0, le=1, description="a larger share of bad rows in a source stops the campaign"
     )
     max_image_pixels: int = Field(50_000_000, gt=0, description="larger images are bad rows")
     max_text_chars: int = Field(100_000, gt=0, description="longer texts are bad rows")
     rows_per_part: int = Field(
-        10_000, gt=0, description="rows of a file of the pool: the unit of work and of resume"
+        10_000, gt=0, description="rows of one file of the pool, the unit of work and of resume"
     )
 
 
 class PlacementConfig(Section):
-    """Which nodes of a cluster do what, by the labels they were started with; none: any node."""
+    """Which nodes of a cluster do what, by their labels; default: any node."""
 
     scoring: dict[str, Name] = Field(
         {}, description="nodes that encode and score, such as {umc: scoring}"
@@ -198,24 +211,26 @@ class PlacementConfig(Section):
 
 
 class StopConfig(Section):
-    """When the campaign ends before its budget is spent."""
+    """When a campaign ends before its budget is spent."""
 
-    when: Literal["any", "all"] = "any"
-    labels: int | None = Field(None, gt=0)
+    when: Literal["any", "all"] = Field(
+        "any", description="stop when any of the rules below holds, or when all of them do"
+    )
+    labels: int | None = Field(None, gt=0, description="stop at this number of labels")
     accuracy: float | None = Field(
-        None, gt=0, le=1, description="macro accuracy on the audit samples"
+        None, gt=0, le=1, description="stop at this macro accuracy on the audit samples"
     )
     plateau: int | None = Field(
-        None, gt=0, description="rounds without a better macro accuracy on the audit samples"
+        None, gt=0, description="stop after this many rounds without a better macro accuracy"
     )
 
 
 class CampaignConfig(Section):
     """One curation project."""
 
-    name: Name
+    name: Name = Field(description="name of the campaign and of its run directory")
     storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
-    seed: int = 0
+    seed: int = Field(0, description="seed of everything random: same seed, same campaign")
     tasks: dict[Name, TaskConfig] = Field(min_length=1)
     budget: BudgetConfig
     allocation: AllocationConfig = AllocationConfig()

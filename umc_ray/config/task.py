@@ -25,18 +25,25 @@ READS: dict[EncoderKind, Input] = {
 class EncoderConfig(Section):
     """The frozen model that turns a sample into an embedding, once."""
 
-    kind: EncoderKind
-    path: str | None = Field(None, description="folder of the weights (static_text, transformers)")
+    kind: EncoderKind = Field(
+        description="static_text: mean of word vectors; transformers: a language model; "
+        "gradients: edges of small images; pixels: the image itself"
+    )
+    path: str | None = Field(
+        None, description="folder with the weights (static_text, transformers)"
+    )
     batch_size: int = Field(64, gt=0, description="samples per forward pass")
     workers: int | None = Field(
         None, gt=0, description="actors, each with a copy of the model; default: one per CPU or GPU"
     )
     max_workers: int | None = Field(
-        None, gt=0, description="grow to so many actors as the cluster grows; default: workers stay"
+        None, gt=0, description="grow to this many actors as the cluster grows; default: no growth"
     )
     num_gpus: float = Field(0.0, ge=0, description="GPUs per actor; 0 runs on the CPU")
-    image_px: int = Field(32, ge=8, le=1024, description="images are resized to this square")
-    max_tokens: int = Field(256, gt=0, description="longer texts are cut here")
+    image_px: int = Field(
+        32, ge=8, le=1024, description="images are resized to a square of this side"
+    )
+    max_tokens: int = Field(256, gt=0, description="longer texts are truncated")
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -58,15 +65,17 @@ class DomainConfig(Section):
         None, description="column with image bytes or file paths; not needed for an image folder"
     )
     key: str | None = Field(
-        None, description="column that names a row for good; default: the row number"
+        None, description="column that identifies a row for good; default: the row number"
     )
     label: str | None = Field(
         None,
-        description="column with known labels, read by replay and tests; for image folders: folder",
+        description="column with known labels, for replay and tests; for image folders: folder",
     )
-    ratings: str | None = Field(None, description="column with lists of recorded ratings (replay)")
+    ratings: str | None = Field(
+        None, description="column with lists of recorded ratings, for replay"
+    )
     test: str | list[str] | None = Field(
-        None, description="held-out labeled samples of the same form; never selected"
+        None, description="held-out labeled samples in the same format; never selected"
     )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
 
@@ -74,11 +83,15 @@ class DomainConfig(Section):
 class SpecialistConfig(Section):
     """A member of the ensemble: a head over the embeddings of one encoder."""
 
-    kind: Literal["linear", "mlp"] = "linear"
+    kind: Literal["linear", "mlp"] = Field(
+        "linear", description="linear, or mlp: with one hidden layer"
+    )
     encoder: str | None = Field(
         None, description="name of the encoder whose embeddings it reads; default: the first"
     )
-    domain: str | None = Field(None, description="its domain of expertise; none: a generalist")
+    domain: str | None = Field(
+        None, description="its domain of expertise; default: none, a generalist"
+    )
     hidden: int = Field(64, gt=0, description="width of the hidden layer of an mlp")
 
 
@@ -90,10 +103,12 @@ class TaskConfig(Section):
         None, description="what a sample is; default: text if a domain names its text column"
     )
     labels: list[str] = Field(description="the label set")
-    encoder: EncoderConfig | None = Field(None, description="the only encoder")
-    encoders: dict[Name, EncoderConfig] = Field({}, description="instead: several, by name")
+    encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
+    encoders: dict[Name, EncoderConfig] = Field(
+        {}, description="several encoders by name, in place of encoder"
+    )
     selection_encoder: str | None = Field(
-        None, description="encoder whose embeddings selection goes by; default: the first"
+        None, description="encoder whose embeddings tell which samples differ; default: the first"
     )
     domains: dict[Name, DomainConfig] = Field(min_length=1)
     specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(

@@ -14,7 +14,7 @@ name: my-campaign
 storage: ./runs
 
 tasks:
-  topics:                                 # a label space
+  topics:                                 # a task: one question with its label set
     kind: classification                  # or multi_label: any number of labels
     labels: [sport, politics, science]
     encoder: {kind: static_text, path: models/wordllama-256}

@@ -1,0 +1,68 @@
+"""Each campaign in examples/ runs to its end through the command line."""
+
+import csv
+import json
+import runpy
+import shutil
+
+import pytest
+
+from tests.tiny import ROOT
+from umc_ray.campaign.campaign import round_metrics
+from umc_ray.storage import Storage
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+WAITING = 3
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """A copy of examples/ with its data."""
+    folder = tmp_path_factory.mktemp("checkout") / "examples"
+    shutil.copytree(ROOT / "examples", folder, ignore=shutil.ignore_patterns("data", "runs"))
+    runpy.run_path(str(folder / "make_data.py"), run_name="__main__")
+    return folder
+
+
+def known_intents(data):
+    """The intent of each message of the pools, by its text."""
+    with (data / "mail.csv").open(newline="") as file:
+        known = {row["body"]: row["intent"] for row in csv.DictReader(file)}
+    chats = [json.loads(line) for line in (data / "chat.jsonl").read_text().splitlines()]
+    return known | {row["text"]: row["intent"] for row in chats}
+
+
+def fill_in(sheet, known):
+    with sheet.open(newline="", encoding="utf-8-sig") as file:
+        rows = [{**row, "label": known[row["sample"]]} for row in csv.DictReader(file)]
+    with sheet.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def metrics(folder, rounds):
+    return round_metrics(Storage(str(folder / f"runs/{folder.name}")), rounds)
+
+
+def test_texts_are_labeled_in_sheets(examples, umc_here):
+    folder = examples / "text"
+    known = known_intents(examples / "data")
+    for number in (1, 2):
+        code, said = umc_here("run", folder / "campaign.yaml")
+        assert code == WAITING, said
+        fill_in(folder / f"runs/text/rounds/{number:04d}/sheet.csv", known)
+    code, said = umc_here("run", folder / "campaign.yaml")
+    assert code == 0, said
+    assert "the budget of 40 labels is spent" in said
+    assert metrics(folder, 2)[-1]["test_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize(("name", "labels", "accuracy"), [("images", 120, 0.9), ("tags", 90, 0.7)])
+def test_recorded_answers_stand_in_for_people(examples, umc_here, name, labels, accuracy):
+    folder = examples / name
+    code, said = umc_here("run", folder / "campaign.yaml")
+    assert code == 0, said
+    assert f"the budget of {labels} labels is spent" in said
+    assert metrics(folder, 3)[-1]["test_accuracy"] > accuracy
