@@ -43,7 +43,7 @@ def test_most_votes_win_and_every_answer_costs():
         answer("mood/posts", 5, "bob", None),
         answer("shapes/scans", 5, "ann", "square"),
     )
-    assert found.schema == LABELS
+    assert labels.schema == LABELS
     assert labels.to_pylist() == [
         row("mood", "posts", 5, label="bad", votes=1, agreement=1.0, cost=3.0),
         row("mood", "news", 7, label="good", votes=3, agreement=pytest.approx(2 / 3), cost=12.0),
