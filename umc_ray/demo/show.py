@@ -2,12 +2,12 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.table import Table
 
-from umc_ray.campaign.campaign import finished_rounds, round_metrics, run_campaign
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.console import ProgressDisplay, console
@@ -56,16 +56,16 @@ def _run(campaign: Path) -> Run:
 def comparison_table(run: Run, control: Run) -> Table:
     """Compare the test accuracies of both runs after their last round."""
     metrics, control_metrics = _metrics(run)[-1], _metrics(control)[-1]
-    title = f"test accuracy after {metrics['labels']} labels"
+    title = f"test accuracy after {metrics.labels} labels"
     table = Table(title=title, title_justify="left")
     for name in ("domain", "umc_ray", "random", "difference"):
         table.add_column(name, justify="left" if name == "domain" else "right")
-    control_domains = control_metrics["domains"]
+    control_domains = control_metrics.domains
     rows = [
-        (name, domain["test"]["accuracy"], control_domains[name]["test"]["accuracy"])
-        for name, domain in metrics["domains"].items()
+        (name, _test_utility(domain), _test_utility(control_domains[name]))
+        for name, domain in metrics.domains.items()
     ]
-    rows.append(("macro average", metrics["test_accuracy"], control_metrics["test_accuracy"]))
+    rows.append(("macro average", metrics.test_utility or 0, control_metrics.test_utility or 0))
     for name, accuracy, of_random in rows:
         difference = f"{100 * (accuracy - of_random):+.1f} points"
         table.add_row(name, f"{accuracy:.3f}", f"{of_random:.3f}", difference)
@@ -99,8 +99,13 @@ def savings_sentence(run: Run, control: Run) -> str:
 
 def _curve(run: Run) -> Curve:
     metrics = _metrics(run)
-    return Curve([each["labels"] for each in metrics], [each["test_accuracy"] for each in metrics])
+    return Curve([m.labels for m in metrics], [m.test_utility or 0 for m in metrics])
 
 
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    return round_metrics(run.storage, finished_rounds(run.storage))
+def _metrics(run: Run) -> list[RoundMetrics]:
+    return run.round_metrics(run.finished_rounds)
+
+
+def _test_utility(domain: DomainMetrics) -> float:
+    assert domain.test is not None  # every domain of the demo has a test
+    return domain.test.utility.value

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+import pyarrow as pa
 import yaml
 
 from umc_ray.campaign.history import History
+from umc_ray.config.task import TaskConfig
 from umc_ray.release.dataset import HF_TYPES, IMAGE, Column, DataFile, Kind, columns
 from umc_ray.report.pages import render
 
@@ -48,7 +50,7 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
     Labels propagated to near-duplicates have their own configuration.
     """
     config = history.run.config
-    kinds = {config.tasks[file.domain_key.task].kind for file in files}
+    categories = {_category(config.tasks[file.domain_key.task]) for file in files}
     configurations = {
         _config_name(name, kind): (name, kind)
         for kind in get_args(Kind)
@@ -58,8 +60,8 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
     return {
         "pretty_name": f"{config.name} {version}",
         "license": "unknown",
-        "task_categories": sorted(kind.replace("_", "-") for kind in kinds),
-        "annotations_creators": ["found" if config.annotation.backend == "replay" else "other"],
+        "task_categories": sorted(categories),
+        "annotations_creators": ["found" if config.annotation.traits.knows_answers else "other"],
         "size_categories": [_size_category(sum(file.rows for file in files))],
         "tags": ["active-learning", "umc_ray"],
         "configs": [
@@ -88,7 +90,7 @@ def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) ->
     return {
         "config_name": _config_name(task, kind),
         "features": [
-            {"name": column.name, "dtype": _dtype(column)}
+            {"name": column.name, **_hub_type(column)}
             for column in columns(history.run.config.tasks[task], kind)
         ],
         "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
@@ -97,8 +99,16 @@ def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) ->
     }
 
 
-def _dtype(column: Column) -> str:
-    return "image" if column is IMAGE else HF_TYPES[column.kind]
+def _hub_type(column: Column) -> dict[str, str]:
+    if column is IMAGE:
+        return {"dtype": "image"}
+    if pa.types.is_list(column.kind):
+        return {"list": HF_TYPES[column.kind.value_type]}
+    return {"dtype": HF_TYPES[column.kind]}
+
+
+def _category(task: TaskConfig) -> str:
+    return f"{task.payload}-{task.task_kind().hub_category}"
 
 
 def _size_category(rows: int) -> str:

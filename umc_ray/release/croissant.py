@@ -65,6 +65,7 @@ def _field(mlc: Any, file: DataFile, column: Column) -> Any:  # noqa: ANN401 - m
         name=column.name,
         description=column.about,
         data_types=[getattr(mlc.DataType, _data_type(column))],
+        repeated=pa.types.is_list(column.kind),
         source=mlc.Source(file_object=file.path, extract=mlc.Extract(column=column.name)),
     )
 

@@ -23,19 +23,11 @@ class Column:
 TEXT = Column("text", pa.string(), "the sample")
 IMAGE = Column("image", pa.binary(), "the sample, as an encoded image file")
 
-SCORE_COLUMNS = (
-    Column("confidence", pa.float32(), "highest probability, mean over the specialists"),
-    Column("disagreement", pa.float32(), "mean divergence between the specialists, in bits"),
-    Column("score", pa.float32(), "confidence minus disagreement, summed over the specialists"),
-    Column("margin", pa.float32(), "gap between the ensemble's two highest probabilities"),
-    Column("entropy", pa.float32(), "entropy of the ensemble's mean, in bits"),
-    Column("mutual_information", pa.float32(), "between label and specialist, in bits"),
+SAMPLE_ID = Column(
+    "sample_id", pa.int64(), "id of the sample, independent of where its source is stored"
 )
-"""From the last round's scores, with the same names."""
 
 COLUMNS = (
-    Column("sample_id", pa.int64(), "id of the sample, independent of where its source is stored"),
-    Column("label", pa.string(), "the consensus of the annotators"),
     Column("domain", pa.string(), "the domain of the sample"),
     Column("key", pa.string(), "name of the sample in its source"),
     Column("source", pa.string(), "file that the sample was read from"),
@@ -45,15 +37,11 @@ COLUMNS = (
     Column("votes", pa.int16(), "number of answers with a label"),
     Column("agreement", pa.float32(), "share of these answers that agree with the label"),
     Column("cost", pa.float64(), "cost of all answers, in the campaign's unit"),
-    Column("predicted", pa.string(), "most likely class according to the last round's ensemble"),
-    Column("probability", pa.float32(), "probability of the predicted class"),
-    *SCORE_COLUMNS,
 )
+"""Of annotated samples, after the id, the payload and the label."""
 
 NEAR_DUPLICATE_COLUMNS = (
-    COLUMNS[0],
-    Column("label", pa.string(), "the label of a near-duplicate that was annotated"),
-    *COLUMNS[2:5],
+    *COLUMNS[:3],
     Column("origin", pa.string(), "near_duplicate: this sample was not annotated"),
     Column("label_of", pa.int64(), "sample_id of the annotated near-duplicate"),
     Column("similarity", pa.float32(), "cosine similarity of the two samples' embeddings"),
@@ -69,6 +57,8 @@ HF_TYPES = {
     pa.string(): "string",
 }
 """The names of the types in Hugging Face datasets."""
+
+Feature = dict[str, object]
 
 Kind = Literal["data", "near_duplicates"]
 """Annotated labels, or labels propagated to near-duplicates; each kind has its own folder."""
@@ -96,22 +86,47 @@ class DataFile:
 
 def payload(task: TaskConfig) -> Column:
     """Return the column with a task's samples."""
-    return TEXT if task.kind == "text_classification" else IMAGE
+    return TEXT if task.payload == "text" else IMAGE
+
+
+def score_columns(task: TaskConfig) -> list[Column]:
+    """Return the columns from the last round's scores: the prediction and the measures."""
+    kind = task.task_kind()
+    measures = [Column(name, pa.float32(), about) for name, about in kind.measures_about.items()]
+    return [
+        Column("predicted", kind.target_type, "prediction of the last round's ensemble"),
+        Column("probability", pa.float32(), "probability that the prediction is right in full"),
+        *measures,
+    ]
 
 
 def columns(task: TaskConfig, kind: Kind = "data") -> list[Column]:
     """Return the columns of a task's tables, in order."""
-    sample_id, *rest = COLUMNS if kind == "data" else NEAR_DUPLICATE_COLUMNS
-    return [sample_id, payload(task), *rest]
+    target_type = task.task_kind().target_type
+    if kind == "data":
+        label = Column("label", target_type, "the consensus of the annotators")
+        rest = [*COLUMNS, *score_columns(task)]
+    else:
+        label = Column("label", target_type, "the label of a near-duplicate that was annotated")
+        rest = list(NEAR_DUPLICATE_COLUMNS)
+    return [SAMPLE_ID, payload(task), label, *rest]
 
 
 def release_schema(task: TaskConfig, kind: Kind = "data") -> pa.Schema:
     """Return the schema of a task's tables; its metadata declares images to `datasets`."""
-    features = {
-        column.name: {"_type": "Image"}
-        if column is IMAGE
-        else {"_type": "Value", "dtype": HF_TYPES[column.kind]}
-        for column in columns(task, kind)
-    }
+    features = {column.name: hub_feature(column) for column in columns(task, kind)}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema([(column.name, column.kind) for column in columns(task, kind)], metadata)
+
+
+def hub_feature(column: Column) -> Feature:
+    """Return the type of a column as Hugging Face datasets declares it in a file."""
+    if column is IMAGE:
+        return {"_type": "Image"}
+    if pa.types.is_list(column.kind):
+        return {"_type": "List", "feature": _value(column.kind.value_type)}
+    return _value(column.kind)
+
+
+def _value(kind: pa.DataType) -> Feature:
+    return {"_type": "Value", "dtype": HF_TYPES[kind]}

@@ -23,12 +23,13 @@ from umc_ray.campaign.history import ANSWERS, History, of_domains
 from umc_ray.campaign.provenance import provenance
 from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
+from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.records import DomainKey, Part
 from umc_ray.release.card import card
 from umc_ray.release.croissant import croissant
-from umc_ray.release.dataset import SCORE_COLUMNS, DataFile, Kind, payload, release_schema
-from umc_ray.selection.batch import gather
+from umc_ray.release.dataset import DataFile, Kind, payload, release_schema
+from umc_ray.selection.labeled import gather
 from umc_ray.storage import Storage
 
 PROVENANCE = "provenance.json"
@@ -130,8 +131,14 @@ def _write(
         rows=len(table),
         audits=sum(table["audit"].to_pylist()) if is_annotated else 0,
         cost=sum(table["cost"].to_pylist()) if is_annotated else 0.0,
-        classes=Counter(table["label"].to_pylist()),
+        classes=_class_counts(table["label"]),
     )
+
+
+def _class_counts(labels: pa.ChunkedArray) -> Counter[str]:
+    """Count the rows of each label; a row counts for each of its labels."""
+    values = labels.combine_chunks()
+    return Counter((values.flatten() if pa.types.is_list(values.type) else values).to_pylist())
 
 
 def _domain_table(history: History, domain_key: DomainKey) -> pa.Table:
@@ -157,7 +164,7 @@ def _near_duplicates(history: History, domain_key: DomainKey) -> pa.Table:
         columns = {
             **{name: picks[name] for name in ("sample_id", "label_of", "similarity")},
             **_origin(history, part, picks),
-            "label": _label_names(task.labels, picks["label"]),
+            "label": _values(task, picks["label"].to_pylist()),
             "origin": pa.array(["near_duplicate"] * len(picks)),
         }
         tables.append(pa.table([columns[name] for name in schema.names], schema=schema))
@@ -184,23 +191,25 @@ def _origin(history: History, part: Part, picks: pa.Table) -> dict[str, Any]:
     return {**{name: pool[name] for name in names}, "domain": domains}
 
 
-def _label_names(labels: Sequence[str], codes: pa.ChunkedArray) -> pa.Array:
-    return pa.array(np.array(labels, dtype=object)[codes.to_numpy()], pa.string())
+def _values(task: TaskConfig, texts: Sequence[str]) -> pa.Array:
+    """Return targets as the release holds them."""
+    kind = task.task_kind()
+    return pa.array([kind.value(text) for text in texts], kind.target_type)
 
 
 def _with_all_columns(history: History, part: Part, picks: pa.Table) -> pa.Table:
     """Add payloads and the last round's predictions to labeled samples of a part."""
     task = history.run.config.tasks[part.domain_key.task]
-    names = [column.name for column in SCORE_COLUMNS]
-    scored, table = [*names, "label_1", "prob_1"], f"{history.folders[-1]}/scores"
-    scores = gather(history.run.storage, [part], table, picks, scored)
+    kind, scored = task.task_kind(), f"{history.folders[-1]}/scores"
+    scores = gather(history.run.storage, [part], scored, picks)
+    predicted, certainty = kind.predicted(scores)
     columns = {
         **{name: picks[name] for name in ("sample_id", "round", "audit", "why", *ANSWERS)},
         **_origin(history, part, picks),
-        **{name: scores[name] for name in names},
-        "label": _label_names(task.labels, picks["label"]),
-        "predicted": _label_names(task.labels, scores["label_1"]),
-        "probability": scores["prob_1"],
+        **{name: scores[name] for name in kind.measures_about},
+        "label": _values(task, picks["label"].to_pylist()),
+        "predicted": _values(task, predicted),
+        "probability": pa.array(certainty, pa.float32()),
     }
     schema = release_schema(task)
     return pa.table([columns[name] for name in schema.names], schema=schema)

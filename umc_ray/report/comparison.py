@@ -4,38 +4,30 @@ All points and differences are estimates with 95 % intervals. Domains that are n
 left out and named.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from umc_ray.campaign.evaluation import wilson_interval
+from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.methods.savings import Curve, Saving, saving
+from umc_ray.tasks.quality import Estimate
 
-Metrics = Sequence[Mapping[str, Any]]
+Metrics = Sequence[RoundMetrics]
 """The metrics of each round, oldest first."""
 
 Kind = Literal["test", "audit"]
-"""The samples that an accuracy is measured on."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An accuracy, or a difference of two, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+"""The samples that a utility, such as accuracy, is measured on."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """The accuracy after a number of labels of the whole campaign."""
+    """The mean utility after a number of labels of the whole campaign."""
 
     labels: int
-    accuracy: Estimate
+    utility: Estimate
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,13 @@ class Comparison:
     run: Estimate
     control: Estimate
     difference: Estimate
-    target: float  # the highest accuracy that the control held for two rounds
+    target: float  # the highest utility that the control held for two rounds
     saving: Saving
 
 
 def kind_of(metrics: Metrics, domain_key: str) -> Kind:
     """Return what a domain is measured on: its held-out test, or without one, audit samples."""
-    return "test" if metrics[-1]["domains"][domain_key]["test"] else "audit"
+    return "test" if metrics[-1].domains[domain_key].test else "audit"
 
 
 def count_domains(count: int) -> str:
@@ -64,51 +56,49 @@ def count_domains(count: int) -> str:
 
 def common_kind(metrics: Metrics, domain_keys: Sequence[str]) -> tuple[Kind, list[str]]:
     """Return the domains to average: those with a test, or if there are none, with audits."""
-    last = metrics[-1]["domains"]
-    tested = [domain_key for domain_key in domain_keys if last[domain_key]["test"]]
+    last = metrics[-1].domains
+    tested = [domain_key for domain_key in domain_keys if last[domain_key].test]
     if tested:
         return "test", tested
-    return "audit", [domain_key for domain_key in domain_keys if last[domain_key]["audit"]]
+    return "audit", [domain_key for domain_key in domain_keys if last[domain_key].audit]
 
 
 def domain_curve(metrics: Metrics, domain_key: str) -> list[Point]:
     """Return a domain's learning curve, without rounds in which it was not measured."""
     kind = kind_of(metrics, domain_key)
 
-    def accuracy(of_round: Mapping[str, Any]) -> Estimate | None:
-        measured = of_round["domains"].get(domain_key, {}).get(kind)
-        return estimate(measured) if measured else None
+    def utility(of_round: RoundMetrics) -> Estimate | None:
+        domain = of_round.domains.get(domain_key)
+        return None if domain is None else utility_of(domain, kind)
 
-    return _curve(metrics, accuracy)
+    return _curve(metrics, utility)
 
 
 def macro_curve(metrics: Metrics, domain_keys: Sequence[str]) -> list[Point]:
-    """Return the mean accuracy of domains, for rounds in which all of them were measured."""
+    """Return the mean utility of domains, for rounds in which all of them were measured."""
     curves = [
-        {point.labels: point.accuracy for point in domain_curve(metrics, domain_key)}
+        {point.labels: point.utility for point in domain_curve(metrics, domain_key)}
         for domain_key in domain_keys
     ]
 
-    def accuracy(of_round: Mapping[str, Any]) -> Estimate | None:
-        labels = of_round["labels"]
+    def utility(of_round: RoundMetrics) -> Estimate | None:
+        labels = of_round.labels
         estimates = [curve[labels] for curve in curves if labels in curve]
         return mean(estimates) if domain_keys and len(estimates) == len(domain_keys) else None
 
-    return _curve(metrics, accuracy)
+    return _curve(metrics, utility)
 
 
-def _curve(
-    metrics: Metrics, accuracy: Callable[[Mapping[str, Any]], Estimate | None]
-) -> list[Point]:
+def _curve(metrics: Metrics, utility: Callable[[RoundMetrics], Estimate | None]) -> list[Point]:
     """Measure each round; of rounds with the same number of labels, keep the last."""
-    by_labels = {each["labels"]: value for each in metrics if (value := accuracy(each))}
+    by_labels = {each.labels: value for each in metrics if (value := utility(each))}
     return [Point(labels, value) for labels, value in by_labels.items()]
 
 
-def estimate(measured: Mapping[str, Any]) -> Estimate:
-    """Return the accuracy of a domain's test or audit, as in metrics.json, with its interval."""
-    accuracy, n = measured["accuracy"], measured["n"]
-    return Estimate(accuracy, *wilson_interval(round(accuracy * n), n))
+def utility_of(domain: DomainMetrics, kind: Kind) -> Estimate | None:
+    """Return the mean utility of a domain on its test or its audit samples, if measured."""
+    measured = domain.test if kind == "test" else domain.audit
+    return None if measured is None else measured.utility
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -143,7 +133,7 @@ def at_labels(curve: Sequence[Point], labels: float) -> Estimate:
     """Interpolate a curve linearly at a number of labels."""
     x = [point.labels for point in curve]
     values = [
-        np.interp(labels, x, [getattr(point.accuracy, name) for point in curve])
+        np.interp(labels, x, [getattr(point.utility, name) for point in curve])
         for name in ("value", "low", "high")
     ]
     return Estimate(*(float(value) for value in values))
@@ -159,8 +149,8 @@ def compare(
     if labels < max(run[0].labels, control[0].labels):
         return None
     of_run, of_control = at_labels(run, labels), at_labels(control, labels)
-    held = [min(a.accuracy.value, b.accuracy.value) for a, b in pairwise(control)]
-    target = max(held, default=control[-1].accuracy.value)
+    held = [min(a.utility.value, b.utility.value) for a, b in pairwise(control)]
+    target = max(held, default=control[-1].utility.value)
     return Comparison(
         name=name,
         kind=kind,
@@ -175,7 +165,7 @@ def compare(
 
 def _values(curve: Sequence[Point]) -> Curve:
     """Return a curve without its intervals."""
-    return Curve([point.labels for point in curve], [point.accuracy.value for point in curve])
+    return Curve([point.labels for point in curve], [point.utility.value for point in curve])
 
 
 def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -> list[Comparison]:

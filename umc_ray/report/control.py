@@ -57,7 +57,7 @@ def _not_comparable(history: History, control: History, domain_key: DomainKey) -
     """Return why a domain cannot be compared, or None."""
     if domain_key not in control.run.config.domains():
         return "is not in the control"
-    if str(domain_key) not in control.metrics[-1]["domains"]:
+    if str(domain_key) not in control.metrics[-1].domains:
         return "was added to the control after its last round"
     kind = kind_of(history.metrics, str(domain_key))
     if kind != kind_of(control.metrics, str(domain_key)):

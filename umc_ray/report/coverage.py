@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.history import History, of_domains
 from umc_ray.records import DomainKey, Part, embeddings_array
+from umc_ray.selection.labeled import read_embeddings
 
 MAX_SAMPLES = 2000
 """How many pool samples, and how many labeled ones, a map shows at most."""
@@ -39,14 +40,15 @@ def coverage_map(history: History, task: str) -> CoverageMap | None:
     """
     from sklearn.decomposition import PCA  # takes a second to import
 
-    domain_keys = [domain_key for domain_key in history.domain_keys if domain_key.task == task]
+    domain_keys = [domain_key for domain_key in history.domains if domain_key.task == task]
     queried = of_domains(history.batches, domain_keys)
     if not len(queried):
         return None
     pool_ND = _sample_pool(history, domain_keys)
     shown = np.sort(np.random.default_rng(0).permutation(len(queried))[:MAX_SAMPLES])
     queried = queried.take(pa.array(shown))
-    labeled_ND = embeddings_array(queried["embedding"]).astype(np.float32)
+    pools = [part for key in domain_keys for part in history.run.pool(key)]
+    labeled_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
     pca = PCA(min(2, *pool_ND.shape), svd_solver="randomized", random_state=0).fit(pool_ND)
     return CoverageMap(
         pool_N2=_pad_to_2d(pca.transform(pool_ND)),

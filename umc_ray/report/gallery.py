@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from umc_ray.campaign.history import History, of_domains
 from umc_ray.records import DomainKey
-from umc_ray.selection.batch import NO_MODEL, gather
+from umc_ray.selection.labeled import gather
 
 ROUNDS = 3
 PER_TASK = 6  # samples per round and task
@@ -48,7 +48,7 @@ class Gallery:
 
 def galleries(history: History) -> list[Gallery]:
     """Return samples of the first, a middle and the last round."""
-    batches = history.batches.drop_columns(["embedding"])
+    batches = history.batches
     numbers = np.unique(np.linspace(1, history.rounds, ROUNDS).round().astype(int)).tolist()
     result = []
     for number in numbers:
@@ -76,17 +76,15 @@ def _samples(history: History, domain_keys: Sequence[DomainKey], batch: pa.Table
 def _domain_samples(history: History, domain_key: DomainKey, rows: pa.Table) -> list[Sample]:
     order = np.argsort(rows["audit"].to_numpy(zero_copy_only=False), kind="stable")
     rows = rows.take(pa.array(order[:PER_TASK]))
-    is_text = history.run.config.tasks[domain_key.task].kind.startswith("text")
-    parts, columns = history.run.pool(domain_key), ["key", "text" if is_text else "image"]
+    columns = ["key", history.run.config.tasks[domain_key.task].payload]
+    parts = history.run.pool(domain_key)
     payloads = gather(history.run.storage, parts, "pool", rows, columns).to_pylist()
-    classes = history.run.classes[domain_key.task]
     return [
-        _sample({**row, **payload}, classes)
-        for row, payload in zip(rows.to_pylist(), payloads, strict=True)
+        _sample({**row, **payload}) for row, payload in zip(rows.to_pylist(), payloads, strict=True)
     ]
 
 
-def _sample(row: dict[str, Any], classes: Sequence[str]) -> Sample:
+def _sample(row: Mapping[str, Any]) -> Sample:
     text, image = row.get("text"), row.get("image")
     return Sample(
         domain=row["domain"],
@@ -95,9 +93,9 @@ def _sample(row: dict[str, Any], classes: Sequence[str]) -> Sample:
         image=None if image is None else thumbnail(image),
         audit=row["audit"],
         why=row["why"],
-        predicted=None if row["predicted"] == NO_MODEL else classes[row["predicted"]],
+        predicted=row["predicted"],
         confidence=row["confidence"],
-        answer=None if row["label"] is None else classes[row["label"]],
+        answer=row["label"],
         votes=row["votes"],
         agreement=row["agreement"],
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import RunState
 from umc_ray.ingest.ingest import Manifest, load_manifest
 from umc_ray.records import DomainKey, Split
 
@@ -21,7 +21,7 @@ class IngestReport:
     rejected: tuple[dict[str, str], ...]
 
 
-def ingest_reports(run: Run) -> list[IngestReport]:
+def ingest_reports(run: RunState) -> list[IngestReport]:
     """Read the ingest reports of all domains."""
     reports = []
     for domain_key, domain in run.config.domains().items():
@@ -33,7 +33,7 @@ def ingest_reports(run: Run) -> list[IngestReport]:
     return reports
 
 
-def _rejected_rows(run: Run, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
+def _rejected_rows(run: RunState, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
     """Read the first rows in quarantine, and no more files than necessary."""
     rows: list[dict[str, str]] = []
     for key in run.storage.keys(f"quarantine/{split}/{domain_key}"):

@@ -5,8 +5,8 @@ from typing import Any
 
 import jinja2
 
-from umc_ray.report.comparison import Estimate
 from umc_ray.selection.near_duplicates import Check
+from umc_ray.tasks.quality import Estimate
 
 MINUS = "−"
 

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from umc_ray.report.comparison import Point
+from umc_ray.tasks.quality import Quality
 
 Table = Sequence[tuple[str, Sequence[float]]]
 Draw = Callable[[Figure], None]
@@ -147,19 +148,19 @@ def _draw_curve(
     if not points:
         return
     x = [point.labels for point in points]
-    low = [100 * point.accuracy.low for point in points]
-    high = [100 * point.accuracy.high for point in points]
+    low = [100 * point.utility.low for point in points]
+    high = [100 * point.utility.high for point in points]
     axes.fill_between(x, low, high, color=line_color, alpha=0.15, linewidth=0)
     if len(points) == 1:  # a band needs two points
         axes.vlines(x, low, high, color=line_color, alpha=0.35)
-    values = [100 * point.accuracy.value for point in points]
+    values = [100 * point.utility.value for point in points]
     axes.plot(x, values, style, color=line_color, marker="o", markersize=3.5, label=label)
 
 
 def _curve_alt(name: str, run: Sequence[Point], control: Sequence[Point]) -> str:
     curves = [
-        f"{label} from {points[0].accuracy.value:.1%} after {points[0].labels} labels "
-        f"to {points[-1].accuracy.value:.1%} after {points[-1].labels}"
+        f"{label} from {points[0].utility.value:.1%} after {points[0].labels} labels "
+        f"to {points[-1].utility.value:.1%} after {points[-1].labels}"
         for label, points in (("this campaign", run), ("control", control))
         if points
     ]
@@ -202,21 +203,21 @@ def costs(costs: Sequence[tuple[str, float]]) -> Plot:
     return _render("costs", alt, 7.5, 0.7 + 0.32 * len(costs), draw)
 
 
-def reliability(tests: Mapping[str, Mapping[str, Any]]) -> Plot:
+def reliability(tests: Mapping[str, Quality]) -> Plot:
     """Plot the accuracy of the ensemble against its confidence, by domain."""
 
     def draw(all_axes: list[Axes]) -> None:
         for axes, (name, test) in zip(all_axes, tests.items(), strict=True):
-            bins = test["reliability"]
-            share = np.asarray(bins["count_K"]) / sum(bins["count_K"])
+            bins = test.reliability
+            share = np.asarray(bins.count_K) / sum(bins.count_K)
             axes.plot([0, 1], [0, 1], "--", color=CONTROL, linewidth=1)
-            axes.plot(bins["confidence_K"], bins["accuracy_K"], color=COLORS[0], linewidth=1)
-            axes.scatter(bins["confidence_K"], bins["accuracy_K"], 8 + 160 * share, COLORS[0])
+            axes.plot(bins.confidence_K, bins.accuracy_K, color=COLORS[0], linewidth=1)
+            axes.scatter(bins.confidence_K, bins.accuracy_K, 8 + 160 * share, COLORS[0])
             axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", aspect="equal")
-            axes.set_title(f"{name}\nECE {test['ece']:.3f}")
+            axes.set_title(f"{name}\nECE {test.ece:.3f}")
         all_axes[0].set_ylabel("accuracy")
 
-    errors = ", ".join(f"{name} {test['ece']:.3f}" for name, test in tests.items())
+    errors = ", ".join(f"{name} {test.ece:.3f}" for name, test in tests.items())
     alt = f"reliability diagrams; expected calibration error: {errors}"
     return _small_multiples("reliability", alt, len(tests), 3.1, draw)
 

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import yaml
 
+from umc_ray.campaign.documents import Allocation, Audit
 from umc_ray.campaign.history import History
 from umc_ray.campaign.provenance import public_config
 from umc_ray.campaign.run import Run
 from umc_ray.report import plots
 from umc_ray.report.comparison import (
-    Estimate,
     common_kind,
     count_domains,
     domain_curve,
-    estimate,
     macro_curve,
 )
 from umc_ray.report.control import (
@@ -35,8 +34,8 @@ from umc_ray.report.gallery import galleries
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
-from umc_ray.selection.selection_test import say
 from umc_ray.storage import Storage
+from umc_ray.tasks.quality import Estimate, Quality
 
 REPORT = "report/index.html"
 
@@ -78,13 +77,13 @@ class Row:
     labels: int
     cost: float
     pool: int
-    test: Mapping[str, Any] | None
-    audit: Mapping[str, Any] | None
+    test: Quality | None
+    audit: Audit | None
 
     @property
-    def accuracies(self) -> list[Estimate | None]:
-        """On the test and on the audit samples."""
-        return [estimate(measured) if measured else None for measured in (self.test, self.audit)]
+    def utilities(self) -> list[Estimate | None]:
+        """Mean utility on the test and on the audit samples."""
+        return [each.utility if each else None for each in (self.test, self.audit)]
 
 
 def _summary(history: History) -> dict[str, Any]:
@@ -98,6 +97,7 @@ def _summary(history: History) -> dict[str, Any]:
         "rows": _rows(history),
         "end_reason": _end_reason(history.run.storage),
         "kind": kind,
+        "utility": utility_name(history),
         "curve": macro_curve(history.metrics, names),
     }
 
@@ -119,14 +119,20 @@ def _rows(history: History) -> list[Row]:
         Row(
             name=str(domain_key),
             color=plots.color(index),
-            labels=metrics["labels"],
-            cost=metrics["cost"],
+            labels=metrics.labels,
+            cost=metrics.cost,
             pool=sum(part.rows for part in history.run.pool(domain_key)),
-            test=metrics["test"],
-            audit=metrics["audit"],
+            test=metrics.test,
+            audit=metrics.audit,
         )
-        for index, (domain_key, metrics) in enumerate(history.domain_keys.items())
+        for index, (domain_key, metrics) in enumerate(history.domains.items())
     ]
+
+
+def utility_name(history: History) -> str:
+    """Return what the utility is called, such as accuracy, if all tasks call it the same."""
+    names = {history.run.kinds[domain.task].utility_name for domain in history.domains}
+    return names.pop() if len(names) == 1 else f"utility ({', '.join(sorted(names))})"
 
 
 def _end_reason(storage: Storage) -> str | None:
@@ -153,7 +159,7 @@ def _learning(
         "learning": plots.learning_curve(
             macro_curve(history.metrics, names),
             macro_curve(control_metrics, names) if shared else [],
-            f"{kind} accuracy, mean of {count_domains(len(names))}",
+            f"{kind} {utility_name(history)}, mean of {count_domains(len(names))}",
         ),
         "learning_domains": plots.domain_curves(by_domain),
         "difference_sentence": difference_sentence,
@@ -163,16 +169,17 @@ def _learning(
 
 def _spending(history: History) -> dict[str, Any]:
     """Plot the allocation and cost of labels."""
-    plans = history.documents("allocation")
+    plans = [each.domains for each in history.documents("allocation", Allocation)]
     labels = [
-        (name, [plan.get(name, {}).get("labels", 0) for plan in plans]) for name in history.names
+        (name, [plan[name].labels if name in plan else 0 for plan in plans])
+        for name in history.names
     ]
-    costs = [(str(domain), metrics["cost"]) for domain, metrics in history.domain_keys.items()]
+    costs = [(str(domain), metrics.cost) for domain, metrics in history.domains.items()]
     return {
         "selection_tests": _selection_tests(history),
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
-        "times": history.metrics[-1].get("times", {}),  # missing in runs of older releases
+        "times": history.metrics[-1].times,
         "configured_costs": {
             str(domain): cost for domain, cost in history.run.config.costs().items()
         },
@@ -181,19 +188,14 @@ def _spending(history: History) -> dict[str, Any]:
 
 def _selection_tests(history: History) -> list[str]:
     """Describe where selection did worse than random sampling, and the consequence."""
-    verdicts = {
-        str(domain): metrics.get("selection_test")
-        for domain, metrics in history.domain_keys.items()
-    }
+    verdicts = {str(domain): metrics.selection_test for domain, metrics in history.domains.items()}
     tested = {name: verdict for name, verdict in verdicts.items() if verdict}
     consequence = {
         "random": "its batches are drawn at random until that changes",
         "never": "it is still selected, because selection.fallback is never",
     }[history.run.config.selection.fallback]
     harmful = [
-        f"{name}: {say(verdict)}; {consequence}"
-        for name, verdict in tested.items()
-        if verdict["harmful"]
+        f"{name}: {verdict}; {consequence}" for name, verdict in tested.items() if verdict.harmful
     ]
     if tested and not harmful:
         return ["in no domain were random samples significantly better than selected ones"]
@@ -202,21 +204,19 @@ def _selection_tests(history: History) -> list[str]:
 
 def _trust(history: History) -> dict[str, Any]:
     """Plot the calibration and confusions of domains with a test."""
-    tests = {
-        domain: metrics["test"]
-        for domain, metrics in history.domain_keys.items()
-        if metrics["test"]
-    }
+    tests = {domain: each.test for domain, each in history.domains.items() if each.test}
     by_name = {str(domain): test for domain, test in tests.items()}
     return {
         "reliability": plots.reliability(by_name) if tests else None,
+        "figures": {name: test.figures for name, test in by_name.items() if test.figures},
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,
         "confusions": [
             plots.confusion(
-                str(domain), history.run.classes[domain.task], np.array(test["confusion"])
+                str(domain), history.run.kinds[domain.task].labels, np.array(test.confusion)
             )
             for domain, test in tests.items()
+            if test.confusion is not None
         ],
     }
 

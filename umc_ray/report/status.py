@@ -1,49 +1,46 @@
 """The output of `umc status`: the results of the last round, and what the campaign does now."""
 
 import time
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from rich.table import Table
 
-from umc_ray.campaign.campaign import finished_rounds, round_metrics
+from umc_ray.campaign.documents import DomainMetrics
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 
-COLUMNS = ("domain", "labels", "cost", "audit accuracy", "test accuracy", "uncertainty")
+COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
 
 def status_table(run: Run) -> Table:
     """Return labels, cost and accuracy of each domain after the last round."""
-    rounds = finished_rounds(run.storage)
+    rounds = run.finished_rounds
     table = Table(title=f"{run.config.name}: {rounds} rounds done", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "domain" else "right")
     if rounds:
-        domains = round_metrics(run.storage, rounds)[-1]["domains"]
-        for domain_key, metrics in domains.items():
+        for domain_key, metrics in run.round_metrics(rounds)[-1].domains.items():
             table.add_row(domain_key, *_cells(metrics))
     return table
 
 
-def _cells(metrics: Mapping[str, Any]) -> list[str]:
+def _cells(metrics: DomainMetrics) -> list[str]:
     """Format the metrics of a domain, in the order of COLUMNS; empty where not measured."""
-    audit, test, uncertainty = metrics["audit"], metrics["test"], metrics["uncertainty"]
+    audit = metrics.audit.utility if metrics.audit else None
     return [
-        str(metrics["labels"]),
-        f"{metrics['cost']:.0f}",
-        f"{audit['accuracy']:.3f} ({audit['low']:.2f}-{audit['high']:.2f})" if audit else "",
-        f"{test['accuracy']:.3f}" if test else "",
-        "" if uncertainty is None else f"{uncertainty:.3f}",
+        str(metrics.labels),
+        f"{metrics.cost:.0f}",
+        f"{audit.value:.3f} ({audit.low:.2f}-{audit.high:.2f})" if audit else "",
+        f"{metrics.test.utility.value:.3f}" if metrics.test else "",
+        "" if metrics.uncertainty is None else f"{metrics.uncertainty:.3f}",
     ]
 
 
 def activity_lines(run: Run) -> list[str]:
     """Describe what a campaign does now: annotations it waits for, and the running stage."""
     lines = []
-    number = finished_rounds(run.storage) + 1
+    number = run.finished_rounds + 1
     folder = round_folder(number)
     queried = run.storage.exists(f"{folder}/batch.parquet")
     if queried and not run.storage.exists(f"{folder}/labels.parquet"):

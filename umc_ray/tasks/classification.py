@@ -43,6 +43,7 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     utility_name: ClassVar[str] = "accuracy"
+    hub_category: ClassVar[str] = "classification"
     target_type: ClassVar[pa.DataType] = pa.string()
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {

@@ -46,6 +46,7 @@ class MultiLabel:
 
     name: ClassVar[str] = "multi_label"
     utility_name: ClassVar[str] = "Jaccard index"
+    hub_category: ClassVar[str] = "classification"
     target_type: ClassVar[pa.DataType] = pa.list_(pa.string())
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {

@@ -77,6 +77,8 @@ class TaskKind(Protocol):
     name: ClassVar[str]
     utility_name: ClassVar[str]
     """What the mean utility is called: accuracy, Jaccard index, ..."""
+    hub_category: ClassVar[str]
+    """What the Hugging Face Hub calls such tasks, after the modality."""
     target_type: ClassVar[pa.DataType]
     """Of the label column of a release."""
     measures_about: ClassVar[Mapping[str, str]]
