@@ -1,10 +1,14 @@
+import pyarrow as pa
 import pytest
 import ray
 
 from umc_ray.errors import StoreError
 from umc_ray.methods.bandit import ArmContext, Reward
-from umc_ray.selection.allocator import BudgetAllocator, start_allocator
+from umc_ray.records import BATCH, LABELS, DomainKey
+from umc_ray.selection.allocator import BudgetAllocator, batch_rewards, start_allocator
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
 
 ARMS = [
     ArmContext("t/a", 0.3, remaining=500, pool=600, cost=1.0, accuracy=None),
@@ -36,16 +40,16 @@ def test_a_round_that_was_planned_keeps_its_plan(tmp_path):
 def test_a_round_is_credited_once(tmp_path):
     first = allocator(tmp_path)
     first.plan(1, ARMS, 100)
-    first.credit(1, REWARDS)
+    first.update(1, REWARDS)
     once = first.state()
-    first.credit(1, [Reward("t/a", 0, 40)])
+    first.update(1, [Reward("t/a", 0, 40)])
     assert first.state() == once
     assert once.step == 1
 
 
 def test_a_round_that_was_never_planned_cannot_be_credited(tmp_path):
     with pytest.raises(StoreError, match="round 2"):
-        allocator(tmp_path).credit(2, REWARDS)
+        allocator(tmp_path).update(2, REWARDS)
 
 
 def test_one_that_starts_again_goes_on_where_the_last_one_stopped(tmp_path):
@@ -53,10 +57,10 @@ def test_one_that_starts_again_goes_on_where_the_last_one_stopped(tmp_path):
     labels = first.plan(1, ARMS, 100)
     second = allocator(tmp_path)
     assert second.plan(1, ARMS, 100) == labels
-    second.credit(1, REWARDS)
+    second.update(1, REWARDS)
     third = allocator(tmp_path)
     assert third.state() == second.state()
-    third.credit(1, REWARDS)
+    third.update(1, REWARDS)
     assert third.state() == second.state()
     assert third.plan(2, ARMS, 100) == second.plan(2, ARMS, 100)
 
@@ -65,8 +69,8 @@ def test_the_next_plan_follows_what_was_learned(tmp_path):
     learner, other = allocator(tmp_path / "a", "ucb"), allocator(tmp_path / "b", "ucb")
     for each in (learner, other):
         each.plan(1, ARMS, 100)
-    learner.credit(1, [Reward("t/a", 40, 40)])
-    other.credit(1, [Reward("t/a", 0, 40)])
+    learner.update(1, [Reward("t/a", 40, 40)])
+    other.update(1, [Reward("t/a", 0, 40)])
     assert learner.plan(2, ARMS, 100)["t/a"] > other.plan(2, ARMS, 100)["t/a"]
 
 
@@ -77,20 +81,49 @@ def test_what_could_not_be_stored_has_not_happened(tmp_path):
     (tmp_path / "bandit.json").unlink()
     (tmp_path / "bandit.json").mkdir()  # nothing can be written there
     with pytest.raises(StoreError):
-        first.credit(1, REWARDS)
+        first.update(1, REWARDS)
     with pytest.raises(StoreError):
         first.plan(2, ARMS, 100)
     (tmp_path / "bandit.json").rmdir()
     assert first.state() == before
-    first.credit(1, REWARDS)
+    first.update(1, REWARDS)
     assert allocator(tmp_path).state() == first.state()
+
+
+def test_a_reward_adds_up_by_domain_how_wrong_the_ensemble_was():
+    mood, tags = DomainKey("mood", "posts"), DomainKey("tags", "posts")
+    kinds = {"mood": Classification(("bad", "good")), "tags": MultiLabel(("art", "law"))}
+    asked = [
+        (mood, 1, "good", "good"),
+        (mood, 2, "good", "bad"),
+        (mood, 3, "bad", None),  # nobody could label it
+        (mood, 4, None, "bad"),  # there was no model yet
+        (tags, 1, "art | law", "art"),
+        (tags, 2, "(none)", "law"),
+        (tags, 3, "law", "law"),
+    ]
+    names = [{"task": key.task, "domain": key.domain, "sample_id": i} for key, i, _, _ in asked]
+    batch = [{**name, "predicted": row[2]} for name, row in zip(names, asked, strict=True)]
+    labels = [{**name, "label": row[3]} for name, row in zip(names, asked, strict=True) if row[3]]
+    quiet = DomainKey("mood", "quiet")
+    found = batch_rewards(
+        pa.Table.from_pylist(batch, schema=BATCH),
+        pa.Table.from_pylist(labels, schema=LABELS),
+        [mood, quiet, tags],
+        kinds,
+    )
+    assert found == [
+        Reward("mood/posts", 1.0, 2),
+        Reward("mood/quiet", 0.0, 0),
+        Reward("tags/posts", 1.5, 3),
+    ]
 
 
 @pytest.mark.ray
 def test_a_killed_actor_comes_back_as_it_was(ray_cluster, tmp_path):
     actor = _start("kept", tmp_path)
     labels = ray.get(actor.plan.remote(1, ARMS, 100))
-    ray.get(actor.credit.remote(1, REWARDS))
+    ray.get(actor.update.remote(1, REWARDS))
     before = ray.get(actor.state.remote())
     ray.kill(actor, no_restart=False)
     assert ray.get(actor.state.remote()) == before
@@ -101,12 +134,22 @@ def test_a_killed_actor_comes_back_as_it_was(ray_cluster, tmp_path):
 def test_two_campaigns_have_an_allocator_each(ray_cluster, tmp_path):
     one, other = _start("one", tmp_path / "one"), _start("other", tmp_path / "other")
     ray.get(one.plan.remote(1, ARMS, 100))
-    ray.get(one.credit.remote(1, REWARDS))
+    ray.get(one.update.remote(1, REWARDS))
     assert ray.get(one.state.remote()).step == 1
     assert ray.get(other.state.remote()).step == 0
 
 
-def _start(campaign, path):
+@pytest.mark.ray
+def test_an_allocator_is_named_by_campaign_configuration_and_key(ray_cluster, tmp_path):
+    one, other = (_start("keys", tmp_path, key=key) for key in ("a.json", "b.json"))
+    ray.get(one.plan.remote(1, ARMS, 100))
+    assert ray.get(other.state.remote()).step == 0
+    assert Storage(str(tmp_path)).exists("a.json")
+    for key in ("a.json", "b.json"):
+        assert ray.get_actor(f"allocator-keys-0a1b2c-{key}", namespace="umc-keys-0a1b2c")
+
+
+def _start(campaign, path, **options):
     return start_allocator(
         campaign,
         "0a1b2c",
@@ -115,4 +158,5 @@ def _start(campaign, path):
         floor=0.05,
         seed=7,
         storage=Storage(str(path)),
+        **options,
     )

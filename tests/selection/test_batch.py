@@ -9,16 +9,30 @@ import pytest
 from tests.pools import DOMAIN, FEATURES, write_pool
 from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.identity import uniform
+from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import Candidates, select
-from umc_ray.records import BATCH, CANDIDATES, RANDOM_ORDERS, SCORES, DomainKey, embeddings_array
+from umc_ray.passes.score import score_schema
+from umc_ray.records import (
+    BATCH,
+    CANDIDATES,
+    LABELS,
+    RANDOM_ORDERS,
+    DomainKey,
+    embeddings_array,
+)
 from umc_ray.selection import batch
-from umc_ray.selection.batch import NO_MODEL, DomainBatchSpec, choose, choose_domain, gather
+from umc_ray.selection.batch import DomainBatchSpec, choose, choose_domain
+from umc_ray.selection.labeled import gather
 from umc_ray.selection.random_orders import AUDIT, RANDOM, random_orders_key
+from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.multi_label import MultiLabel
 
 SIZES, ALL = (12, 1, 7), 20
 CLASSES = ("bad", "good", "mixed")
+KIND, SEVERAL = Classification(CLASSES), MultiLabel(CLASSES)
 
 
 class World:
@@ -49,14 +63,16 @@ class World:
         draws = pa.Table.from_pylist(rows, schema=RANDOM_ORDERS)
         self.storage.write_table(random_orders_key(self.domain_key, 100), draws)
 
-    def write_scores(self, taken=()):
+    def write_scores(self, taken=(), kind=KIND):
         """Give every sample scores and a random acquisition; returns the latter by id."""
         rng = np.random.default_rng(1)
         values = dict(zip(self.ids_N.tolist(), rng.random(ALL).astype(np.float32), strict=True))
         for part in self.parts:
             mine = [i for i in self.ids_N.tolist() if self.place[i][0] == part.name]
-            scores = [{**dict.fromkeys(SCORES.names, 0), **thought(i)} for i in mine]
-            table = pa.Table.from_pylist(scores, schema=SCORES)
+            schema = score_schema(kind)
+            measures = dict.fromkeys(kind.measures_about, 0)
+            scores = [{**measures, **thought(i, kind)} for i in mine]
+            table = pa.Table.from_pylist(scores, schema=schema)
             self.storage.write_table(part.key("rounds/0001/scores"), table)
             top = [
                 self.candidate(i, values[i])
@@ -77,9 +93,10 @@ class World:
         }
         return {**named, "sample_id": i, "acquisition": acquisition}
 
-    def share(self, labels, audits=0, asked=(), scores=None):
+    def spec(self, labels, audits=0, asked=(), scores=None, kind=KIND):
         return DomainBatchSpec(
             domain_key=self.domain_key,
+            kind=kind,
             labels=labels,
             audits=audits,
             parts=self.parts,
@@ -87,18 +104,20 @@ class World:
             order_size=100,
             queried=np.sort(np.array(asked, dtype=np.int64)),
             scores=scores,
-            classes=CLASSES,
             seed=3,
         )
 
     def choose(self, *arguments, selection=None, **named):
         selection = selection or SelectionConfig()
-        return choose_domain(self.share(*arguments, **named), selection, self.storage)
+        return choose_domain(self.spec(*arguments, **named), selection, self.storage)
 
 
-def thought(i):
+def thought(i, kind):
     """What the ensemble is made to think of a sample."""
-    best = {"label_1": i % 3, "prob_1": 0.6, "label_2": (i + 1) % 3, "prob_2": 0.25}
+    if kind == SEVERAL:
+        best = {"predicted": [0, 2], "certainty": 0.4, "nearest": i % 3, "nearest_prob": 0.45}
+    else:
+        best = {"label_1": i % 3, "prob_1": 0.6, "label_2": (i + 1) % 3, "prob_2": 0.25}
     return {"sample_id": i, **best, "disagreement": 0.125}
 
 
@@ -146,7 +165,7 @@ def test_random_selection_follows_its_order(world):
     assert set(found["why"].to_pylist()) == {"drawn at random"}
 
 
-WORSE = {"of": "posts", "n": 90, "selected": 54, "random": 63, "p": 0.004, "harmful": True}
+WORSE = SelectionVerdict(of="posts", n=90, selected=54, random=63, p=0.004, harmful=True)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +176,10 @@ def test_where_selection_was_worse_the_batch_is_drawn_at_random(
     world, harmful, fallback, is_random
 ):
     world.write_scores()
-    share = replace(
-        world.share(5, 2, scores="rounds/0001"), selection_test={**WORSE, "harmful": harmful}
+    spec = replace(
+        world.spec(5, 2, scores="rounds/0001"), selection_test=replace(WORSE, harmful=harmful)
     )
-    found = choose_domain(share, SelectionConfig(fallback=fallback), world.storage)
+    found = choose_domain(spec, SelectionConfig(fallback=fallback), world.storage)
     audits = set(world.order(AUDIT)[:2])
     drawn = [i for i in world.order(RANDOM) if i not in audits][:3]
     assert (ids(found)[2:] == drawn) == is_random
@@ -182,7 +201,7 @@ def test_a_domain_without_a_model_begins_with_typical_samples_of_a_draw(world, m
     rows = [world.ids_N.tolist().index(i) for i in drawn]
     pool = Candidates(np.array(drawn), np.zeros(8, np.float32), world.x_ND[rows].astype(np.float32))
     assert ids(found) == [drawn[row] for row in select("herding", pool, 2, seed=3)]
-    assert found["predicted"].to_pylist() == [NO_MODEL] * 2
+    assert found["predicted"].to_pylist() == [None] * 2
     assert "there is no model yet" in found["why"][0].as_py()
 
 
@@ -203,14 +222,10 @@ def test_an_active_batch_is_picked_from_the_most_informative_of_all_parts(world)
 def test_a_batch_covers_what_earlier_rounds_did_not(world):
     values = world.write_scores()
     asked = world.ids_N[:5].tolist()
-    rows = [
-        {**world.candidate(i, 0.0), "embedding": world.x_ND[row].astype(np.float16).tobytes()}
-        for row, i in enumerate(asked)
-    ]
-    earlier = pa.Table.from_pylist(rows, schema=BATCH)
+    earlier = pa.Table.from_pylist([world.candidate(i, 0.0) for i in asked], schema=BATCH)
     world.storage.write_table("rounds/0001/batch.parquet", earlier)
-    share = replace(world.share(4, asked=asked, scores="rounds/0001"), rounds=("rounds/0001",))
-    found = choose_domain(share, SelectionConfig(strategy="herding"), world.storage)
+    spec = replace(world.spec(4, asked=asked, scores="rounds/0001"), rounds=("rounds/0001",))
+    found = choose_domain(spec, SelectionConfig(strategy="herding"), world.storage)
     left_N, x_ND = world.ids_N[5:], world.x_ND.astype(np.float32)
     acquisition_N = np.array([values[i] for i in left_N.tolist()], np.float32)
     pool = Candidates(left_N, acquisition_N, x_ND[5:])
@@ -219,18 +234,58 @@ def test_a_batch_covers_what_earlier_rounds_did_not(world):
     assert picks.tolist() != select("herding", pool, 4, seed=3).tolist()
 
 
-def test_a_batch_says_what_the_ensemble_thinks_and_carries_the_embeddings(world):
+def test_a_batch_says_what_the_ensemble_thinks_and_where_the_embeddings_are(world):
     world.write_scores()
     found = world.choose(3, scores="rounds/0001", selection=SelectionConfig(strategy="top"))
     for row in found.to_pylist():
         i = row["sample_id"]
-        assert (row["predicted"], row["confidence"]) == (i % 3, pytest.approx(0.6))
+        assert (row["predicted"], row["confidence"]) == (CLASSES[i % 3], pytest.approx(0.6))
         assert row["why"] == (
             f"{CLASSES[i % 3]} and {CLASSES[(i + 1) % 3]} are 35 points apart, the specialists "
             "disagree by 0.12 bit; among the most informative of posts by margin"
         )
-        x_D = np.frombuffer(row["embedding"], np.float16)
-        np.testing.assert_array_equal(x_D, world.x_ND[world.ids_N.tolist().index(i)])
+    table = gather(world.storage, world.parts, FEATURES, found, ["sample_id", "embedding"])
+    assert table["sample_id"].to_pylist() == ids(found)
+    rows = [world.ids_N.tolist().index(i) for i in ids(found)]
+    np.testing.assert_array_equal(embeddings_array(table["embedding"]), world.x_ND[rows])
+
+
+def test_a_batch_of_several_labels_says_which_are_predicted_and_which_is_least_sure(world):
+    world.write_scores(kind=SEVERAL)
+    found = world.choose(3, audits=1, scores="rounds/0001", kind=SEVERAL)
+    assert found["predicted"].to_pylist() == ["bad | mixed"] * 3
+    assert found["confidence"].to_pylist() == [pytest.approx(0.4)] * 3
+    for row in found.to_pylist()[1:]:
+        assert row["why"] == (
+            f"{CLASSES[row['sample_id'] % 3]} is the least certain label (45 %), the specialists "
+            "disagree by 0.12 bit; among the most informative of posts by margin"
+        )
+
+
+def test_a_rare_answer_of_earlier_rounds_guides_what_comes(world):
+    values = world.write_scores(kind=SEVERAL)
+    asked = world.ids_N[:6].tolist()
+    rows = [world.candidate(i, 0.0) for i in asked]
+    labels = ["bad", "bad | good", "bad", "(none)", "bad"]
+    answered = [{**row, "label": label} for row, label in zip(rows, labels, strict=False)]
+    storage = world.storage
+    storage.write_table("rounds/0001/batch.parquet", pa.Table.from_pylist(rows, schema=BATCH))
+    storage.write_table("rounds/0001/labels.parquet", pa.Table.from_pylist(answered, schema=LABELS))
+    spec = world.spec(4, asked=asked, scores="rounds/0001", kind=SEVERAL)
+    spec = replace(spec, rounds=("rounds/0001",))
+    found = choose_domain(spec, SelectionConfig(strategy="rare"), storage)
+    left_N, x_ND = world.ids_N[6:], world.x_ND.astype(np.float32)
+    order = sorted(range(14), key=lambda row: (-values[left_N[row]], left_N[row]))
+    acquisition_N = np.array([values[i] for i in left_N[order].tolist()], np.float32)
+    picks = select(
+        "rare",
+        Candidates(left_N[order], acquisition_N, x_ND[6:][order]),
+        4,
+        seed=3,
+        labeled_embeddings=x_ND[:6],
+        labeled_answers=np.array([0, 1, 0, 3, 0, UNANSWERED]),  # 3: no label at all
+    )
+    assert ids(found) == left_N[order][picks].tolist()
 
 
 def test_a_share_of_nothing_is_an_empty_batch(world):
@@ -241,9 +296,9 @@ def test_a_share_of_nothing_is_an_empty_batch(world):
 @pytest.mark.ray
 def test_the_batch_is_all_shares_in_their_order(world, tmp_path, ray_cluster):
     other = World(tmp_path, DomainKey("mood", "news"))
-    shares = [other.share(2, 1), world.share(0), world.share(3, 1)]
-    found = choose(shares, SelectionConfig(), world.storage)
-    expected = [choose_domain(share, SelectionConfig(), world.storage) for share in shares]
+    specs = [other.spec(2, 1), world.spec(0), world.spec(3, 1)]
+    found = choose(specs, SelectionConfig(), world.storage)
+    expected = [choose_domain(spec, SelectionConfig(), world.storage) for spec in specs]
     assert found == pa.concat_tables(expected)
     assert found["domain"].to_pylist() == ["news"] * 2 + ["posts"] * 3
 

@@ -1,5 +1,7 @@
 """Embeddings are directions in the plane, given as angles in degrees."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,10 +11,11 @@ from umc_ray.config.campaign import NearDuplicatesConfig
 from umc_ray.methods.certificates import exact_interval
 from umc_ray.records import BATCH, LABELS, NEAR_DUPLICATES, DomainKey
 from umc_ray.selection.near_duplicates import (
-    near_duplicate_metrics,
+    Check,
+    check,
+    effective,
     propagate_labels,
     propagated,
-    standing,
     with_near_duplicates,
 )
 from umc_ray.storage import Storage
@@ -32,18 +35,21 @@ def directions(angles):
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float16)
 
 
-def write_round(storage, folder, asked):
-    """Store what people said: arm, id, angle, label (None: nobody could) and whether an audit."""
+def write_round(storage, folder, asked, places=MappingProxyType({})):
+    """Store what people said: arm, id, label (None: nobody could) and whether an audit.
+
+    Places: part and row of the samples whose embeddings are read, by id.
+    """
     rows = [
         {
             "task": domain_key.task,
             "domain": domain_key.domain,
+            **dict(zip(("part", "row"), places.get(i, (None, None)), strict=True)),
             "sample_id": i,
-            "embedding": directions([angle])[0].tobytes(),
             "audit": audit,
             "label": label,
         }
-        for domain_key, i, angle, label, audit in asked
+        for domain_key, i, label, audit in asked
     ]
     names = {"batch": BATCH, "labels": LABELS}
     tables = {"batch": rows, "labels": [row for row in rows if row["label"] is not None]}
@@ -69,10 +75,17 @@ def test_open_samples_take_over_the_nearest_new_label_of_their_domain(storage, r
         write_part(storage, [11, 12], directions([0, 90]), domain_key=NEWS),
         write_part(storage, [21], directions([0]), split="test"),
     ]
-    write_round(storage, ROUNDS[0], [(DOMAIN, 6, 170, 1, False), (NEWS, 12, 90, 0, False)])
+    places = {
+        int(i): (part.name, row)
+        for part in parts
+        if part.split == "pool"
+        for row, i in enumerate(storage.read_table(part.key("pool"))["sample_id"].to_pylist())
+    }
+    before = [(DOMAIN, 6, "good", False), (NEWS, 12, "bad", False)]
+    write_round(storage, ROUNDS[0], before, places)
     write_taken(storage, ROUNDS[0], {})
-    asked = [(DOMAIN, 1, 0, 0, False), (DOMAIN, 3, 20, 1, True), (DOMAIN, 4, 90, None, False)]
-    write_round(storage, ROUNDS[1], asked)
+    asked = [(DOMAIN, 1, "bad", False), (DOMAIN, 3, "good", True), (DOMAIN, 4, None, False)]
+    write_round(storage, ROUNDS[1], asked, places)
     closed = {DOMAIN: np.array([1, 3, 4, 6]), NEWS: np.array([12])}
     done = []
     for _ in range(2):  # the second time, all parts are there
@@ -82,8 +95,8 @@ def test_open_samples_take_over_the_nearest_new_label_of_their_domain(storage, r
     assert sum(done) == 7
     rows = found.select(["part", "row", "sample_id", "label", "label_of"]).to_pylist()
     assert [tuple(row.values()) for row in rows] == [
-        ("part-00000", 1, 2, 0, 1),
-        ("part-00001", 0, 5, 0, 1),
+        ("part-00000", 1, 2, "bad", 1),
+        ("part-00001", 0, 5, "bad", 1),
     ]
     expected = np.cos(np.radians([5, 8]))
     np.testing.assert_allclose(found["similarity"].to_numpy(), expected, atol=1e-3)
@@ -91,27 +104,25 @@ def test_open_samples_take_over_the_nearest_new_label_of_their_domain(storage, r
 
 def test_audits_and_no_other_answers_tell_how_many_are_wrong(storage):
     write_round(storage, ROUNDS[0], [])
-    write_taken(storage, ROUNDS[0], {1: 0, 2: 1, 3: 1, 4: 1, 5: 0})
+    write_taken(storage, ROUNDS[0], {1: "bad", 2: "good", 3: "good", 4: "good", 5: "bad"})
     asked = [
-        (DOMAIN, 1, 0, 0, True),
-        (DOMAIN, 2, 0, 0, True),
-        (DOMAIN, 3, 0, 0, False),  # chosen: harder than most
-        (DOMAIN, 4, 0, None, True),
-        (DOMAIN, 9, 0, 1, True),  # took nothing over
+        (DOMAIN, 1, "bad", True),
+        (DOMAIN, 2, "bad", True),
+        (DOMAIN, 3, "bad", False),  # chosen: harder than most
+        (DOMAIN, 4, None, True),
+        (DOMAIN, 9, "good", True),  # took nothing over
     ]
     write_round(storage, ROUNDS[1], asked)
     low, high = exact_interval(1, 2)
-    found = near_duplicate_metrics(storage, ROUNDS[:2])
-    assert found == {
-        "mood/posts": {"samples": 5, "audits": 2, "wrong": 1, "low": low, "high": high}
-    }
+    found = check(storage, ROUNDS[:2])
+    assert found == {"mood/posts": Check(samples=5, audits=2, wrong=1, low=low, high=high)}
 
 
 def test_a_domain_with_too_many_wrong_ones_gives_its_labels_back(storage):
     write_round(storage, ROUNDS[0], [])
-    write_taken(storage, ROUNDS[0], {1: 0, 2: 0, 3: 0})
-    write_taken(storage, ROUNDS[1], {11: 0, 12: 0}, NEWS)
-    write_round(storage, ROUNDS[1], [(DOMAIN, 1, 0, 1, True), (NEWS, 11, 0, 1, True)])
+    write_taken(storage, ROUNDS[0], {1: "bad", 2: "bad", 3: "bad"})
+    write_taken(storage, ROUNDS[1], {11: "bad", 12: "bad"}, NEWS)
+    write_round(storage, ROUNDS[1], [(DOMAIN, 1, "good", True), (NEWS, 11, "good", True)])
     closed = {DOMAIN: np.array([1]), NEWS: np.array([11])}
     found = with_near_duplicates(storage, ROUNDS[:2], closed, RULES)
     assert {domain_key: ids.tolist() for domain_key, ids in found.items()} == {
@@ -119,9 +130,9 @@ def test_a_domain_with_too_many_wrong_ones_gives_its_labels_back(storage):
         NEWS: [11, 12],
     }
 
-    write_round(storage, ROUNDS[2], [(DOMAIN, 2, 0, 1, True)])  # two of two: 16 % at least
+    write_round(storage, ROUNDS[2], [(DOMAIN, 2, "good", True)])  # two of two: 16 % at least
     assert propagated(storage, ROUNDS)["sample_id"].to_pylist() == [1, 2, 3, 11, 12]
-    assert standing(storage, ROUNDS, RULES)["sample_id"].to_pylist() == [11, 12]
+    assert effective(storage, ROUNDS, RULES)["sample_id"].to_pylist() == [11, 12]
     found = with_near_duplicates(storage, ROUNDS, closed, RULES)
     assert {domain_key: ids.tolist() for domain_key, ids in found.items()} == {
         DOMAIN: [1],
@@ -133,7 +144,7 @@ def test_a_domain_with_too_many_wrong_ones_gives_its_labels_back(storage):
 
 
 def test_rounds_of_an_older_release_have_none(storage):
-    write_round(storage, ROUNDS[0], [(DOMAIN, 1, 0, 1, True)])
-    assert near_duplicate_metrics(storage, ROUNDS[:1]) == {}
+    write_round(storage, ROUNDS[0], [(DOMAIN, 1, "good", True)])
+    assert check(storage, ROUNDS[:1]) == {}
     found = with_near_duplicates(storage, ROUNDS[:1], {DOMAIN: np.array([1])}, RULES)
     assert found[DOMAIN].tolist() == [1]

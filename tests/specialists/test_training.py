@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from tests.examples import relabeled, shuffled
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.task import SpecialistConfig, TaskConfig
 from umc_ray.methods import heads
@@ -31,8 +32,6 @@ TASK = TaskConfig.model_validate(
         },
     }
 )
-
-
 KIND, PIXELS = TASK.task_kind(), "pixels"
 
 
@@ -42,9 +41,9 @@ def samples(n=60, d=6, seed=0):
     labels_N, far_N = rng.integers(3, size=n), rng.random(n) < 0.5
     x_ND = rng.normal(size=(n, d))
     x_ND[np.arange(n), labels_N + 3 * far_N] += 2
-    return labeled(
-        KIND,
-        [KIND.labels[i] for i in labels_N],
+    return Examples(
+        texts_N=tuple(KIND.labels[i] for i in labels_N),
+        targets=labels_N.astype(np.int64),
         features={PIXELS: x_ND.astype(np.float32)},
         domains_N=np.where(far_N, "far", "near"),
         ids_N=rng.permutation(10 * n)[:n],
@@ -53,15 +52,6 @@ def samples(n=60, d=6, seed=0):
         rounds_N=np.ones(n, np.int64),
         agreement_N=np.ones(n, np.float32),
     )
-
-
-def labeled(kind, texts, **values):
-    """Make examples of labels as text."""
-    return Examples(texts_N=tuple(texts), targets=kind.encode(texts), **values)
-
-
-def relabeled(data, kind, texts):
-    return replace(data, texts_N=tuple(texts), targets=kind.encode(texts))
 
 
 def train(storage, folder="models/mood/0001", before=None, data=None, task=TASK, **settings):
@@ -167,17 +157,6 @@ def test_the_same_samples_give_the_same_ensemble_whatever_their_order(stored):
     assert same.ref.version == trained.ref.version
     np.testing.assert_array_equal(held_out_mean(storage, same), mean_NC)
     assert same.predicted_N == trained.predicted_N
-
-
-def shuffled(data, order):
-    moved = {
-        name: values[order]
-        for name, values in vars(data).items()
-        if name not in ("texts_N", "features")
-    }
-    texts = tuple(data.texts_N[row] for row in order)
-    features = {name: x_ND[order] for name, x_ND in data.features.items()}
-    return Examples(texts_N=texts, features=features, **moved)
 
 
 def test_other_labels_give_an_ensemble_of_another_version(stored):
