@@ -22,13 +22,13 @@ from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
-from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.labelstudio.form import Form, form_xml, seconds_since_1970, urgency
+from umc_ray.labelstudio.form import CONTROL, form_xml, seconds_since_1970
 from umc_ray.labelstudio.notify import take_notifications
-from umc_ray.methods.scoring import acquisition, score
-from umc_ray.records import embeddings_array
+from umc_ray.records import FloatArray
+from umc_ray.selection.labeled import PLACE, read_embeddings
+from umc_ray.tasks.forms import Form
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +51,22 @@ RECONCILE_S = 60.0
 class Prediction:
     """The ensemble's prediction for a sample; Label Studio shows low `score`s first."""
 
-    label: str
-    confidence: float
+    answer: str
     score: float
 
 
 @dataclass(frozen=True)
 class Project:
-    """The Label Studio project of a task."""
+    """The Label Studio project of a task; `column` is text or image."""
 
     id: int
     task: str
+    column: str
     form: Form
 
     def prediction(self, prediction: Prediction, version: str) -> Document:
         """Convert a prediction to Label Studio's format."""
-        result = self.form.result(prediction.label)
+        result = self.form.result(prediction.answer, CONTROL, self.column)
         return {"model_version": version, "score": prediction.score, "result": result}
 
 
@@ -113,7 +113,7 @@ def pull(run: Run, studio: LabelStudio) -> int:
     for task in run.config.tasks:
         project_id = _find_project(run, studio, task)
         if project_id is not None:
-            new += _pull(run, studio, Project(project_id, task, _form(run, task)))
+            new += _pull(run, studio, _opened(run, task, project_id))
     return new
 
 
@@ -147,24 +147,23 @@ def _find_project(run: Run, studio: LabelStudio, task: str) -> int | None:
     return ids[0] if ids else None
 
 
-def _form(run: Run, task: str) -> Form:
-    config = run.config.tasks[task]
-    return Form.read(form_xml(load_encoder(config.encoder).column, config.labels))
+def _opened(run: Run, task: str, project_id: int) -> Project:
+    return Project(project_id, task, run.config.tasks[task].payload, run.kinds[task].form())
 
 
 def _project(run: Run, studio: LabelStudio, task: str) -> Project:
     """Return the project of a task; create it if there is none."""
-    form, project_id = _form(run, task), _find_project(run, studio, task)
+    project_id = _find_project(run, studio, task)
     if project_id is None:
         project = studio.create_project(
             title=_title(run, task),
-            label_config=form_xml(form.column, form.labels),
+            label_config=form_xml(run.config.tasks[task].payload, run.kinds[task].form()),
             sampling="Uncertainty sampling",
             show_collab_predictions=True,
             maximum_annotations=run.config.annotation.votes,
         )
         project_id = int(project["id"])
-    return Project(project_id, task, form)
+    return _opened(run, task, project_id)
 
 
 def _register_webhook(studio: LabelStudio, project: Project, url: str, token: str) -> None:
@@ -203,33 +202,36 @@ def _predictions(
     """Return the newest ensemble's predictions by sample id; empty if nothing is published."""
     if publication is None or task not in publication.ensembles:
         return {}
-    sample_ids = {question.sample_id for question in questions}
-    columns = ["sample_id", "embedding"]
-    batch = pa.concat_tables(
-        run.storage.read_table(
-            f"{round_folder(number)}/batch.parquet", columns, [("task", "=", task)]
-        )
-        for number in sorted({question.round for question in questions})
-    )
-    probs_SNC = publication.ensembles[task].probabilities(embeddings_array(batch["embedding"]))
-    scores, name = score(probs_SNC), run.config.selection.acquisition
-    top_probs, tops = scores.mean_NC.max(1)
-    specialists, _, classes = probs_SNC.shape
-    rows = zip(
-        batch["sample_id"].to_pylist(),
-        tops.tolist(),
-        top_probs.tolist(),
-        acquisition(scores, name).tolist(),
-        strict=True,
-    )
+    ensemble, acquisition = publication.ensembles[task], run.config.selection.acquisition
+    specialists = len(publication.manifest.ensembles[task].specialists)
+    kind, places = ensemble.kind, _places(run, task, questions)
+    measures = ensemble.measures(_embeddings(run, task, ensemble.reads, places))
+    answers = kind.predict(measures.mean_NC, ensemble.decision)
+    priorities = kind.acquisition(measures, acquisition).tolist()
+    rows = zip(places["sample_id"].to_pylist(), answers, priorities, strict=True)
     return {
-        sample: Prediction(
-            run.config.tasks[task].labels[label],
-            prob,
-            1 - urgency(priority, name, classes, specialists),
-        )
-        for sample, label, prob, priority in rows
-        if sample in sample_ids
+        sample_id: Prediction(answer, 1 - kind.urgency(priority, acquisition, specialists))
+        for sample_id, answer, priority in rows
+    }
+
+
+def _places(run: Run, task: str, questions: Sequence[Question]) -> pa.Table:
+    """Return where the samples of a task's questions are."""
+    sample_ids = [question.sample_id for question in questions]
+    rounds = sorted({question.round for question in questions})
+    keys = [f"{round_folder(number)}/batch.parquet" for number in rounds]
+    filters = [("task", "=", task), ("sample_id", "in", sample_ids)]
+    return pa.concat_tables(run.storage.read_table(key, PLACE, filters) for key in keys)
+
+
+def _embeddings(
+    run: Run, task: str, encoders: Sequence[str], places: pa.Table
+) -> dict[str, FloatArray]:
+    """Read the embeddings of samples by each of some encoders of their task."""
+    parts = [part for part in run.pools if part.domain_key.task == task]
+    return {
+        name: read_embeddings(run.storage, parts, run.features[task][name], places)
+        for name in encoders
     }
 
 
@@ -249,10 +251,10 @@ def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Qu
 
 def _item(project: Project, question: Question, row: Mapping[str, Any]) -> Document:
     value = row["text"]
-    if project.form.column == "image":
+    if project.column == "image":
         value = f"data:image/png;base64,{base64.b64encode(row['image']).decode()}"
     data = {
-        project.form.key: value,
+        project.column: value,
         "umc_id": _name(question),
         "umc_domain": question.domain,
         "umc_round": question.round,
@@ -315,7 +317,7 @@ def _answers(
         try:
             label = None
             if not annotation["was_cancelled"]:
-                label = project.form.label(annotation["result"])
+                label = project.form.answer(annotation["result"], CONTROL)
         except DataError as error:
             logger.warning(
                 "ignoring an annotation of task %s at %s: %s", item["id"], studio.url, error

@@ -1,20 +1,23 @@
-"""Label Studio's labeling configuration: an XML form with one <Choices> for a <Text> or <Image>.
+"""Label Studio's labeling configuration: an XML form with one control for a <Text> or <Image>.
 
-Also converts labels to and from annotation results, and the urgency of a sample to 0..1.
+What the control is, and what its answers look like, is up to the form of a task's kind.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
+from umc_ray.tasks.forms import ChoiceForm
+from umc_ray.tasks.forms import Form as TaskForm
 
 Document = dict[str, Any]
+
+CONTROL = "label"
+"""The name of the control in the forms of `form_xml`."""
 
 MAX_FORM = 100_000
 """Characters; a form with a thousand labels needs half of them."""
@@ -22,17 +25,18 @@ MAX_FORM = 100_000
 
 @dataclass(frozen=True)
 class Form:
-    """The classification question of a labeling form."""
+    """The question of a labeling form, which a person may have written."""
 
     from_name: str
-    """Name of the <Choices> control."""
+    """Name of the control."""
     to_name: str
     """Name of the <Text> or <Image> that it labels."""
     column: str
     """text or image."""
     key: str
     """Key of the text or image in a task's data."""
-    labels: tuple[str, ...]
+    control: ChoiceForm
+    """What is filled in."""
 
     @classmethod
     def read(cls, xml: str) -> "Form":
@@ -53,63 +57,57 @@ class Form:
         for control in root.iter("Choices"):
             target = objects.get(control.get("toName"))
             if target is not None and (target.get("value") or "").startswith("$"):
-                labels = (each.get("alias") or each.get("value") for each in control.iter("Choice"))
                 return cls(
                     from_name=control.get("name") or "",
                     to_name=target.get("name") or "",
                     column=target.tag.lower(),
                     key=str(target.get("value"))[1:],
-                    labels=tuple(str(label) for label in labels),
+                    control=_choices(control),
                 )
         raise DataError("the labeling form needs <Choices> for a <Text> or <Image>")
 
-    def result(self, label: str) -> list[Document]:
-        """Return a label as the result of a Label Studio annotation.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What can be chosen."""
+        return self.control.labels
+
+    def fits(self, form: TaskForm) -> bool:
+        """Return whether it asks what a task's form asks, in any order."""
+        return set(self.labels) == set(form.labels) and self.control.multiple == form.multiple
+
+    def result(self, answer: str) -> list[Document]:
+        """Return an answer as the result of a Label Studio annotation.
 
         Raises:
-            DataError: the form has no such label; Label Studio itself does not check this.
+            DataError: the form cannot give it; Label Studio itself does not check this.
         """
-        if label not in self.labels:
-            raise DataError(f"the labeling form has no choice {label!r}, only {self.labels}")
-        names = {"from_name": self.from_name, "to_name": self.to_name}
-        return [{**names, "type": "choices", "value": {"choices": [label]}}]
+        return self.control.result(answer, self.from_name, self.to_name)
 
-    def label(self, result: Sequence[Mapping[str, Any]]) -> str | None:
-        """Return the label of an annotation result, None if it has none.
+    def answer(self, result: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return the answer in an annotation result, None if it has none.
 
         Raises:
-            DataError: several labels, or one that the form does not have.
+            DataError: the form does not have it.
         """
-        chosen = [
-            label
-            for each in result
-            if each.get("from_name") == self.from_name
-            for label in each.get("value", {}).get("choices", ())
-        ]
-        if len(chosen) > 1 or not set(chosen) <= set(self.labels):
-            raise DataError(f"expected one of the choices {self.labels}, got {chosen}")
-        return chosen[0] if chosen else None
+        return self.control.answer(result, self.from_name)
 
 
-def form_xml(column: str, labels: Sequence[str]) -> str:
-    """Return the form of a task: the sample, its labels, and why it was selected."""
-    sample = f'<{column.capitalize()} name="{column}" value="${column}"/>'
-    choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
+def _choices(control: ElementTree.Element) -> ChoiceForm:
+    labels = (each.get("alias") or each.get("value") for each in control.iter("Choice"))
+    is_multiple = control.get("choice") == "multiple"
+    return ChoiceForm(tuple(str(label) for label in labels), is_multiple)
+
+
+def form_xml(column: str, form: TaskForm) -> str:
+    """Return the labeling form of a task: the sample, what is filled in, and why it was selected.
+
+    The sample's name and key are the column, the control's name is CONTROL.
+    """
     return (
-        f"<View>{sample}"
-        f'<Choices name="label" toName="{column}" choice="single" showInLine="true">'
-        f"{choices}</Choices>"
+        f'<View><{column.capitalize()} name="{column}" value="${column}"/>'
+        f"{form.control_xml(CONTROL, column)}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
-
-
-def urgency(priority: float, acquisition: str, classes: int, specialists: int) -> float:
-    """Scale an acquisition value to 0 (certain) .. 1 (label first)."""
-    if acquisition in ("entropy", "mutual_information"):
-        priority /= math.log2(classes)
-    if acquisition == "score":
-        priority = (priority / specialists + 1) / 2
-    return min(max(priority, 0.0), 1.0)
 
 
 def seconds_since_1970(time: str) -> float:

@@ -164,25 +164,34 @@ def crowdlab(
     return Consensus(item_N.astype(np.int64), label_N, agreement_N, soft_NC), quality_A
 
 
-def krippendorff_alpha(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> float:
+def krippendorff_alpha(
+    item_M: Ints,
+    annotator_M: Ints,
+    label_M: Ints,
+    n_classes: int,
+    distance_CC: Floats | None = None,
+) -> float:
     """Return how far people agree beyond chance: 1 always, 0 as by chance, below 0 less.
 
-    NaN if no item has two votes, or all votes that could agree are the same: nothing can be said.
+    `distance_CC` says how far apart two labels are, 0 to 1; by default all different labels are
+    as far. NaN if no item has two votes, or all votes that could agree are the same: nothing can
+    be said.
 
-    Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability (nominal data).
+    Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability.
     """
+    distance_CC = 1 - np.eye(n_classes) if distance_CC is None else distance_CC
     item_M, _, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
     item_N, row_M = np.unique(item_M, return_inverse=True)
     counts_NC = _counts(row_M, label_M, (len(item_N), n_classes))
     counts_NC = counts_NC[counts_NC.sum(1) > 1]
     votes_N = counts_NC.sum(1)
     total_C = counts_NC.sum(0)
-    pairs = votes_N.sum() * (votes_N.sum() - 1) - (total_C * (total_C - 1)).sum()
-    if pairs <= 0:
+    expected = total_C @ distance_CC @ total_C
+    if expected <= 0:
         return float("nan")
-    same_N = (counts_NC * (counts_NC - 1)).sum(1)
-    observed = ((votes_N * (votes_N - 1) - same_N) / (votes_N - 1)).sum()
-    return float(1 - observed * (votes_N.sum() - 1) / pairs)
+    apart_N = (counts_NC @ distance_CC * counts_NC).sum(1)
+    observed = (apart_N / (votes_N - 1)).sum()
+    return float(1 - observed * (votes_N.sum() - 1) / expected)
 
 
 def needs_more_votes(

@@ -78,11 +78,13 @@ class Classification:
         return len(self.labels)
 
     def parse(self, raw: object, ignore_case: bool = False) -> str:
-        """Return a label.
+        """Return a label; a list of one stands for it, as in other tools' files.
 
         Raises:
             DataError: it is not in the label set.
         """
+        if isinstance(raw, list | tuple) and len(raw) == 1:
+            raw = raw[0]
         return find_label(plain_text(raw), self.labels, ignore_case)
 
     def value(self, text: str) -> object:

@@ -23,7 +23,21 @@ class Form(Protocol):
     """What people fill in."""
 
     template: ClassVar[str]
-    """How the page shows it."""
+    """How the page shows it: a file in web/templates/forms."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What can be chosen; empty where an answer is no choice."""
+        ...
+
+    @property
+    def multiple(self) -> bool:
+        """Whether an answer can be several labels."""
+        ...
+
+    def chosen(self, answer: str) -> list[str]:
+        """Return the labels of an answer."""
+        ...
 
     def hint(self) -> str:
         """Say in a sheet what can be answered."""
@@ -42,7 +56,7 @@ class Form(Protocol):
         ...
 
     def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
-        """Return the answer in a result of Label Studio; None if there is none.
+        """Return the answer in a result of Label Studio that was submitted; None if it has none.
 
         Raises:
             DataError: the result is not of this form.
@@ -81,14 +95,18 @@ class ChoiceForm:
         return [{"from_name": name, "to_name": to_name, "type": "choices", "value": value}]
 
     def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
-        """Return the chosen labels as text, in the order of the label set."""
+        """Return the chosen labels as text, in the order of the label set.
+
+        Label Studio leaves out a control in which nothing is chosen: an empty set, if several
+        labels can be.
+        """
         regions = [each for each in result if each.get("from_name") == name]
         chosen = [c for each in regions for c in each.get("value", {}).get("choices", ())]
         if not set(chosen) <= set(self.labels) or (len(chosen) > 1 and not self.multiple):
             some = "some" if self.multiple else "one"
             raise DataError(f"need {some} of the choices {self.labels}, found {chosen}")
         if self.multiple:
-            return self.text(chosen) if regions else None
+            return self.text(chosen)
         return chosen[0] if chosen else None
 
     def chosen(self, answer: str) -> list[str]:

@@ -55,7 +55,8 @@ def questions(
             sample=question_ref(question),
             text=sample.text,
             image=None if sample.image is None else image_path(question),
-            labels=list(site.labels(question.task)),
+            labels=list(site.kind(question.task).labels),
+            hint=site.kind(question.task).form().hint(),
             why="" if question.hide_prediction else question.why,
         )
         for question, sample in zip(held, site.samples.get(held), strict=True)
@@ -100,8 +101,8 @@ def release(site: CurrentSite, queue: Queue, person: Annotator) -> None:
 @router.post("/decisions", status_code=204)
 def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
     """Store a reviewer's decision on a disputed question."""
-    site.check_label(body.sample.task, body.label)
-    event = _event(body.sample, queue, person, body.label, None)
+    label = site.answer_text(body.sample.task, body.label)
+    event = _event(body.sample, queue, person, label, None)
     decide(site.store, event, client_key(person, body.client_key))
 
 
@@ -126,9 +127,9 @@ def client_key(person: Person, key: str) -> str:
 
 
 def _answer(site: Site, body: AnswersIn, sample: QuestionRef, queue: str, person: Person) -> Answer:
-    site.check_label(sample.task, body.label)
+    label = site.answer_text(sample.task, body.label)
     return replace(
-        _event(sample, queue, person, body.label, body.reason),
+        _event(sample, queue, person, label, body.reason),
         seconds=body.seconds,
         guideline=body.guideline,
         seen=body.seen,

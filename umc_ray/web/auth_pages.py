@@ -150,7 +150,7 @@ def _admin(
         here="People",
         done=done,
         total=total,
-        people=people_summary(site.store, queue, site.run.classes),
+        people=people_summary(site.store, queue, site.run.kinds),
         accounts=site.accounts.all(),
         roles=ROLES,
         notice=notice,

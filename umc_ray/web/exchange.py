@@ -1,19 +1,22 @@
 """The REST API for data: submit batches, export labels, import labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from operator import itemgetter
 from typing import Annotated, Any
 
+import torch
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from umc_ray.annotation.backends.backend import sample_rows
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
 from umc_ray.errors import DataError
 from umc_ray.methods.identity import sample_ids
 from umc_ray.records import DomainKey
+from umc_ray.tasks.task import TaskKind
 from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
 from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
@@ -55,9 +58,9 @@ def import_labels(
     format: Annotated[Format, Query()] = "jsonl",
 ) -> Imported:
     """Import answers in a format of `GET /api/labels`; known answers are skipped."""
-    votes = read_votes(format, body)
+    votes = read_votes(format, body, lambda task: site.kind(task).form())
     answers = [_answer(site, queue, vote) for vote in votes]
-    new = site.store.record(answers, [_import_key(queue, vote) for vote in votes])
+    new = site.store.record(answers, [_import_key(answer) for answer in answers])
     return Imported(read=len(votes), new=new)
 
 
@@ -65,8 +68,11 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     """Return the questions of a queue with their samples and answers."""
     questions = site.store.questions(queue)
     decision_by_key = decisions(site.store, queue)
-    answers_by_key: dict[Any, list[Answer]] = {question.key: [] for question in questions}
-    for answer in site.store.answers(queue):
+    answers = site.store.answers(queue)
+    labels = _consensus(site, answers)
+    labels |= {key: decision.label for key, decision in decision_by_key.items()}
+    answers_by_key: dict[SampleKey, list[Answer]] = {question.key: [] for question in questions}
+    for answer in answers:
         answers_by_key[answer.key].append(answer)
     return [
         LabeledQuestion(
@@ -74,23 +80,32 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
             text=sample.text,
             image=None if sample.image is None else image_path(question),
             answers=tuple(answers_by_key[question.key]),
-            labels=site.labels(question.task),
-            decision=decision_by_key.get(question.key),
+            form=site.kind(question.task).form(),
+            label=labels.get(question.key),
+            reviewed=question.key in decision_by_key,
         )
         for question, sample in zip(questions, site.samples.get(questions), strict=True)
     ]
 
 
+def _consensus(site: Site, answers: Sequence[Answer]) -> dict[SampleKey, str | None]:
+    """Return what most people answered, by sample."""
+    labels: dict[SampleKey, str | None] = {}
+    for task, kind in site.run.kinds.items():
+        own = [answer for answer in answers if answer.task == task]
+        keys = {answer.sample_id: answer.key for answer in own}
+        found = kind.consensus(votes_of(own))
+        labels |= {keys[sample_id]: label for sample_id, label in found.items()}
+    return labels
+
+
 def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Question:
-    for label in [*(sample.probabilities or {}), *([sample.gold] if sample.gold else [])]:
-        site.check_label(body.task, label)
+    gold = site.answer_text(body.task, sample.gold)
     if (sample.text is None) == (sample.sample_id is None):
         raise DataError("each sample needs either text or sample_id")
     payload: dict[str, Any] = {}
     if sample.probabilities:
-        predicted, confidence = max(sample.probabilities.items(), key=itemgetter(1))
-        payload = {"probabilities": sample.probabilities, "predicted": predicted}
-        payload["confidence"] = confidence
+        payload = _suggestion(site.kind(body.task), sample.probabilities)
     if sample.text is not None:
         payload["text"] = sample.text
     return Question(
@@ -103,9 +118,27 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
         priority=sample.priority,
         why=sample.why,
         payload=payload,
-        gold=sample.gold,
+        gold=gold,
         hide_prediction=sample.hide_prediction,
     )
+
+
+def _suggestion(kind: TaskKind, probabilities: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the page shows of a model's probabilities.
+
+    Raises:
+        DataError: a label is not of the task.
+    """
+    unknown = [label for label in probabilities if label not in kind.labels]
+    if unknown:
+        raise DataError(f"probabilities: no label {unknown[0]!r:.100} in {', '.join(kind.labels)}")
+    shares = [probabilities.get(label, 0.0) for label in kind.labels]
+    (found,) = kind.describe(torch.tensor([[shares]], dtype=torch.float64), (), {})
+    return {
+        "probabilities": dict(probabilities),
+        "predicted": found.predicted,
+        "confidence": found.confidence,
+    }
 
 
 def _sample_id(body: BatchIn, sample: NewSample) -> int:
@@ -134,7 +167,7 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
 
 
 def _answer(site: Site, queue: str, vote: Vote) -> Answer:
-    site.check_label(vote.task, vote.label)
+    label = site.answer_text(vote.task, vote.label)
     question = site.question(queue, vote.task, int(vote.sample_id))
     return Answer(
         campaign=queue,
@@ -142,14 +175,15 @@ def _answer(site: Site, queue: str, vote: Vote) -> Answer:
         domain=question.domain,
         sample_id=question.sample_id,
         annotator=vote.annotator,
-        label=vote.label,
+        label=label,
         round=question.round,
         seconds=vote.seconds,
         reason=vote.reason,
     )
 
 
-def _import_key(queue: str, vote: Vote) -> str:
-    """Return a client key that makes importing the same file twice a no-op."""
-    identity = repr((queue, vote.task, vote.sample_id, vote.annotator, vote.label))
+def _import_key(answer: Answer) -> str:
+    """Return a client key that makes importing the same answers twice a no-op."""
+    queue, task, sample_id = answer.key
+    identity = repr((queue, task, str(sample_id), answer.annotator, answer.label))
     return f"import/{sha256(identity.encode(errors='replace')).hexdigest()}"

@@ -1,7 +1,6 @@
 """Export and import of labels: JSON lines, CSV, Label Studio, Prodigy."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,33 +8,30 @@ from typing import Any, Literal, get_args
 from umc_ray.annotation.spreadsheet import read_records, write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
+from umc_ray.labelstudio.form import CONTROL
+from umc_ray.tasks.forms import Form
 from umc_ray.web.messages import Vote
 
 Format = Literal["jsonl", "csv", "label_studio", "prodigy"]
 Content = dict[str, Any]
+FormOf = Callable[[str], Form]
+"""From a task to its form."""
 
 
 @dataclass(frozen=True)
 class LabeledQuestion:
     """A question with its answers; either `text` or `image`, a path, is None.
 
-    `decision` is the reviewer's, if there is one.
+    `label` is the reviewer's if it is `reviewed`, else what most people answered.
     """
 
     question: Question
     text: str | None
     image: str | None
     answers: tuple[Answer, ...]
-    labels: tuple[str, ...]
-    decision: Answer | None = None
-
-    @property
-    def label(self) -> str | None:
-        """The reviewer's label, else the majority's; a tie goes to the first in the label set."""
-        if self.decision is not None:
-            return self.decision.label
-        counts = Counter(answer.label for answer in self.answers if answer.label is not None)
-        return max(self.labels, key=lambda label: counts[label]) if counts else None
+    form: Form
+    label: str | None
+    reviewed: bool
 
 
 def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
@@ -43,14 +39,14 @@ def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
     return _FORMATS[kind].write(rows)
 
 
-def read_votes(kind: Format, data: bytes) -> list[Vote]:
+def read_votes(kind: Format, data: bytes, form_of: FormOf) -> list[Vote]:
     """Read answers from a file written by `write_labels`.
 
     Raises:
         DataError: the file does not have the format.
     """
     try:
-        return _FORMATS[kind].read(data)
+        return _FORMATS[kind].read(data, form_of)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
@@ -69,14 +65,14 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
             "text": row.text,
             "image": row.image,
             "label": row.label,
-            "reviewed": row.decision is not None,
+            "reviewed": row.reviewed,
             "votes": [_vote(answer) for answer in row.answers],
         }
         for row in rows
     )
 
 
-def _read_jsonl(data: bytes) -> list[Vote]:
+def _read_jsonl(data: bytes, form_of: FormOf) -> list[Vote]:
     return [
         Vote(task=row["task"], sample_id=row["sample_id"], **_from_vote(vote))
         for row in _read_lines(data)
@@ -105,7 +101,7 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
     return write_records(CSV, cells)
 
 
-def _read_csv(data: bytes) -> list[Vote]:
+def _read_csv(data: bytes, form_of: FormOf) -> list[Vote]:
     columns = ("task", "sample_id", "label", "annotator", "reason", "seconds")
     return [
         Vote(
@@ -143,8 +139,7 @@ def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
 
 def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
     to_name = "text" if row.image is None else "image"
-    value = {"from_name": "label", "to_name": to_name, "type": "choices"}
-    return [] if label is None else [{**value, "value": {"choices": [label]}}]
+    return [] if label is None else row.form.result(label, CONTROL, to_name)
 
 
 def _ls_predictions(row: LabeledQuestion) -> list[Content]:
@@ -153,7 +148,7 @@ def _ls_predictions(row: LabeledQuestion) -> list[Content]:
     return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
 
 
-def _read_label_studio(data: bytes) -> list[Vote]:
+def _read_label_studio(data: bytes, form_of: FormOf) -> list[Vote]:
     votes, tasks = [], json.loads(data)
     if not isinstance(tasks, list):
         raise DataError("the request body is not in label_studio format: it must be a task list")
@@ -162,7 +157,7 @@ def _read_label_studio(data: bytes) -> list[Vote]:
         for annotation in task["annotations"]:
             label = None
             if not annotation.get("was_cancelled", False):
-                label = annotation["result"][0]["value"]["choices"][0]
+                label = _from_ls_result(form_of(meta["task"]), annotation["result"])
             vote = Vote(
                 task=meta["task"],
                 sample_id=meta["sample_id"],
@@ -174,12 +169,20 @@ def _read_label_studio(data: bytes) -> list[Vote]:
     return votes
 
 
+def _from_ls_result(form: Form, result: Sequence[Content]) -> str:
+    name = result[0]["from_name"] if result else CONTROL
+    answer = form.answer(result, name)
+    if answer is None:
+        raise DataError("the request body is not in label_studio format: a result has no choice")
+    return answer
+
+
 def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **({"text": row.text} if row.image is None else {"image": row.image}),
-            "options": [{"id": label, "text": label} for label in row.labels],
-            "accept": [] if answer.label is None else [answer.label],
+            "options": [{"id": label, "text": label} for label in row.form.labels],
+            "accept": [] if answer.label is None else row.form.chosen(answer.label),
             "answer": "ignore" if answer.label is None else "accept",
             "_annotator_id": answer.annotator,
             "meta": _identity(row),
@@ -189,13 +192,13 @@ def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     )
 
 
-def _read_prodigy(data: bytes) -> list[Vote]:
+def _read_prodigy(data: bytes, form_of: FormOf) -> list[Vote]:
     return [
         Vote(
             task=row["meta"]["task"],
             sample_id=row["meta"]["sample_id"],
             annotator=row["_annotator_id"],
-            label=row["accept"][0] if row["answer"] == "accept" else None,
+            label=row["accept"] if row["answer"] == "accept" else None,
         )
         for row in _read_lines(data)
     ]
@@ -233,7 +236,7 @@ def _read_lines(data: bytes) -> list[Content]:
 @dataclass(frozen=True)
 class _Converter:
     write: Callable[[Sequence[LabeledQuestion]], bytes]
-    read: Callable[[bytes], list[Vote]]
+    read: Callable[[bytes, FormOf], list[Vote]]
     media_type: str
 
 

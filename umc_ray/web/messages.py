@@ -38,6 +38,8 @@ def _int64(digits: str) -> str:
 
 Line = Annotated[str, Field(max_length=2000), AfterValidator(_storable)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_storable)]
+Label = Line | Annotated[list[Line], Field(max_length=1000)]
+"""An answer: the text that the task's kind writes, or the labels as a list."""
 ClientKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 """Chosen by the client, unique per action: a retried request takes effect once."""
 SampleId = Annotated[str, Field(pattern=r"^-?[0-9]{1,19}$"), AfterValidator(_int64)]
@@ -67,11 +69,11 @@ class QuestionRef(Message):
 
 
 class AnswersIn(Message):
-    """One label, or a skip, for a question or a group; `seen`: the suggestion was shown."""
+    """One answer, or a skip, for a question or a group; `seen`: the suggestion was shown."""
 
     client_key: ClientKey
     samples: Annotated[list[QuestionRef], Field(min_length=1, max_length=200)]
-    label: Line | None = None
+    label: Label | None = None
     reason: Line | None = None
     seconds: Seconds | None = None
     seen: bool | None = None
@@ -99,7 +101,7 @@ class DecisionIn(Message):
 
     client_key: ClientKey
     sample: QuestionRef
-    label: Line | None = None
+    label: Label | None = None
 
 
 class UndoIn(Message):
@@ -122,12 +124,13 @@ class Progress(Message):
 
 
 class QuestionOut(Message):
-    """A leased question; `image` is a path on this server."""
+    """A leased question; `image` is a path on this server, `hint` says what can be answered."""
 
     sample: QuestionRef
     text: str | None
     image: str | None
     labels: list[str]
+    hint: str
     why: str
 
 
@@ -142,7 +145,7 @@ class NewSample(Message):
     votes: Annotated[int, Field(ge=1, le=100)] = 1
     priority: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = 0.0
     why: Line = ""
-    gold: Line | None = Field(None, description="known label: a quality check for every annotator")
+    gold: Label | None = Field(None, description="known label: a quality check for every annotator")
     hide_prediction: bool = False
     probabilities: dict[Line, Probability] | None = Field(
         None, description="label probabilities of a model"
@@ -177,7 +180,7 @@ class Vote(Message):
     task: Line
     sample_id: SampleId
     annotator: Annotated[Line, Field(min_length=1)]
-    label: Line | None
+    label: Label | None
     reason: Line | None = None
     seconds: Seconds | None = None
 

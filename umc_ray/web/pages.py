@@ -109,9 +109,10 @@ def next_group(
     """Lease the tightest group that is not in `after` and return it as HTML."""
     group, questions = _claim_group(site, queue, person, after.split())
     cards = site.cards(questions)
-    choices = plain_choices(site.labels(group.task)) if group else ()
+    form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
-    values = {"group": group, "cards": cards, "choices": choices, "mode": mode}
+    values = {"group": group, "cards": cards, "form": form, "mode": mode}
+    values["choices"] = plain_choices(form) if form else ()
     return _fragment(request, site, queue, "group.html", **values)
 
 
@@ -121,7 +122,7 @@ def review_items(request: Request, site: CurrentSite, queue: Queue, person: Revi
     cases = review_queue(site.store, queue)[:MAX_REVIEWS]
     samples = site.samples.get([case.question for case in cases])
     cards = [
-        review_card(case.question, sample, site.labels(case.question.task), case.answers)
+        review_card(case.question, sample, site.kind(case.question.task).form(), case.answers)
         for case, sample in zip(cases, samples, strict=True)
     ]
     return _fragment(request, site, queue, "items.html", cards=cards, kind="review")
@@ -165,7 +166,7 @@ def _question(site: Site, queue: str, task: str, sample_id: str) -> Question:
         number = int(sample_id)
     except ValueError:
         raise DataError(f"the sample id must be a number, not {sample_id!r:.100}") from None
-    if not -(2**63) <= number < 2**63 or task not in site.run.classes:
+    if not -(2**63) <= number < 2**63 or task not in site.run.kinds:
         raise DataError(f"there is no sample {sample_id:.100} of task {task:.100}")
     return site.question(queue, task, number)
 

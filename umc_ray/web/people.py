@@ -1,26 +1,29 @@
 """Annotator statistics: speed, agreement, accuracy, and the influence of suggestions."""
 
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+
+import numpy as np
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
-from umc_ray.annotation.votes import vote_arrays
+from umc_ray.annotation.votes import votes_of
 from umc_ray.methods.consensus import krippendorff_alpha
+from umc_ray.tasks.task import TaskKind, Votes
 
 HOUR_S = 3600.0
-Item = TypeVar("Item")
+Pair = tuple[str, str | None, str]
+"""A task, an answer or None for a skip, and the answer to compare it with."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A share of a total."""
+    """A share of a total; what is partly right counts in part."""
 
-    count: int
+    count: float
     total: int
 
     def __str__(self) -> str:
@@ -32,8 +35,8 @@ class Ratio:
 class AnnotatorStats:
     """Statistics of one annotator; `seconds` is the median time per answer.
 
-    `agreement` is with the majority of the other annotators of the same samples, `gold` the
-    accuracy on gold questions.
+    `agreement` is with the consensus of the other annotators of the same samples, `gold` what the
+    answers to gold questions are worth: a utility of the task's kind, such as accuracy.
     """
 
     name: str
@@ -49,8 +52,8 @@ class AnnotatorStats:
 class Anchoring:
     """How often answers match the model, with the suggestion shown or not.
 
-    `accepted`: answers equal to the prediction; `right`: answers equal to a known label. If
-    `accepted` is much higher with the suggestion shown, people follow it too readily.
+    `accepted`: answers equal to the prediction; `right`: what answers are worth where the label is
+    known. If `accepted` is much higher with the suggestion shown, people follow it too readily.
     """
 
     shown: bool
@@ -68,9 +71,9 @@ class PeopleSummary:
 
 
 def people_summary(
-    store: AnnotationStore, queue: str, labels: Mapping[str, Sequence[str]]
+    store: AnnotationStore, queue: str, kinds: Mapping[str, TaskKind]
 ) -> PeopleSummary:
-    """Compute the statistics of a queue; `labels` is the label set of each task."""
+    """Compute the statistics of a queue; `kinds` are the kinds of the tasks."""
     answers = store.answers(queue)
     gold = store.gold_answers(queue)
     questions = {question.key: question for question in store.questions(queue)}
@@ -80,9 +83,14 @@ def people_summary(
         by_sample[answer.key].append(answer)
     names = sorted({answer.annotator for answer in [*answers, *(each for each, _ in gold)]})
     return PeopleSummary(
-        annotators=[_stats(name, answers, by_sample, gold, store.clock()) for name in names],
-        anchoring=[_anchoring(shown, answers, gold, questions, truth) for shown in (True, False)],
-        alphas={task: _alpha(answers, task, classes) for task, classes in labels.items()},
+        annotators=[_stats(name, answers, by_sample, gold, kinds, store.clock()) for name in names],
+        anchoring=[
+            _anchoring(shown, answers, gold, questions, truth, kinds) for shown in (True, False)
+        ],
+        alphas={
+            task: _alpha([each for each in answers if each.task == task], kind)
+            for task, kind in kinds.items()
+        },
     )
 
 
@@ -91,6 +99,7 @@ def _stats(
     answers: Sequence[Answer],
     by_sample: Mapping[SampleKey, Sequence[Answer]],
     gold: Sequence[tuple[Answer, str]],
+    kinds: Mapping[str, TaskKind],
     now: float,
 ) -> AnnotatorStats:
     own = [answer for answer in answers if answer.annotator == name]
@@ -100,27 +109,44 @@ def _stats(
         answers=len(own),
         last_hour=sum((answer.submitted_at or 0.0) > now - HOUR_S for answer in own),
         seconds=statistics.median(seconds) if seconds else None,
-        skips=_ratio(own, lambda answer: answer.label is None),
-        agreement=_agreement(own, by_sample),
-        gold=_ratio(
-            [(answer.label, label) for answer, label in gold if answer.annotator == name],
-            lambda pair: pair[0] == pair[1],
+        skips=Ratio(sum(answer.label is None for answer in own), len(own)),
+        agreement=_agreement(own, by_sample, kinds),
+        gold=_worth(
+            [(each.task, each.label, label) for each, label in gold if each.annotator == name],
+            kinds,
         ),
     )
 
 
-def _agreement(answers: Sequence[Answer], by_sample: Mapping[SampleKey, Sequence[Answer]]) -> Ratio:
-    """Compare one annotator's answers with the majority of the others."""
-    agree = []
-    for answer in answers:
-        labels = [
-            each.label
-            for each in by_sample[answer.key]
-            if each.annotator != answer.annotator and each.label
-        ]
-        if labels and answer.label:
-            agree.append(answer.label == Counter(labels).most_common(1)[0][0])
-    return Ratio(sum(agree), len(agree))
+def _agreement(
+    answers: Sequence[Answer],
+    by_sample: Mapping[SampleKey, Sequence[Answer]],
+    kinds: Mapping[str, TaskKind],
+) -> Ratio:
+    """Compare one annotator's answers with the consensus of the others."""
+    pairs: list[Pair] = []
+    for task, kind in kinds.items():
+        own = [each for each in answers if each.task == task and each.label is not None]
+        others = kind.consensus(_votes_of_others(own, by_sample))
+        pairs += [(task, own[i].label, label) for i, label in others.items()]
+    return _worth(pairs, kinds)
+
+
+def _votes_of_others(
+    answers: Sequence[Answer], by_sample: Mapping[SampleKey, Sequence[Answer]]
+) -> Votes:
+    """Return the others' votes on the samples of answers; a sample is numbered as its answer."""
+    given = [
+        (i, other.label)
+        for i, answer in enumerate(answers)
+        for other in by_sample[answer.key]
+        if other.annotator != answer.annotator and other.label is not None
+    ]
+    return Votes(
+        sample_V=np.array([i for i, _ in given], dtype=np.int64),
+        person_V=np.arange(len(given)),  # the store keeps one answer of a person
+        text_V=tuple(label for _, label in given),
+    )
 
 
 def _anchoring(
@@ -129,25 +155,36 @@ def _anchoring(
     gold: Sequence[tuple[Answer, str]],
     questions: Mapping[SampleKey, Question],
     truth: Mapping[SampleKey, str | None],
+    kinds: Mapping[str, TaskKind],
 ) -> Anchoring:
     """Compare answers with predictions, and with gold labels and reviewers' decisions."""
     labeled = [answer for answer in answers if answer.seen is shown and answer.label is not None]
     pairs = [(a.label, questions[a.key].payload.get("predicted")) for a in labeled]
     predicted = [(label, prediction) for label, prediction in pairs if prediction is not None]
-    known = [(a.label, truth[a.key]) for a in labeled if truth.get(a.key) is not None]
-    known += [(answer.label, label) for answer, label in gold if answer.seen is shown]
-    return Anchoring(
-        shown=shown,
-        accepted=_ratio(predicted, lambda pair: pair[0] == pair[1]),
-        right=_ratio(known, lambda pair: pair[0] == pair[1]),
-    )
+    known: list[Pair] = [
+        (a.task, a.label, label) for a in labeled if (label := truth.get(a.key)) is not None
+    ]
+    known += [(a.task, a.label, label) for a, label in gold if a.seen is shown]
+    accepted = sum(label == prediction for label, prediction in predicted)
+    return Anchoring(shown, Ratio(accepted, len(predicted)), _worth(known, kinds))
 
 
-def _ratio(items: Sequence[Item], holds: Callable[[Item], bool]) -> Ratio:
-    return Ratio(sum(map(holds, items)), len(items))
+def _worth(pairs: Sequence[Pair], kinds: Mapping[str, TaskKind]) -> Ratio:
+    """Return the utility of answers by what they are compared with; a skip is worth nothing."""
+    total = 0.0
+    for task, kind in kinds.items():
+        answers = [answer for name, answer, _ in pairs if name == task and answer is not None]
+        known = [label for name, answer, label in pairs if name == task and answer is not None]
+        total += float(kind.utility(answers, known).sum())
+    return Ratio(total, len(pairs))
 
 
-def _alpha(answers: Sequence[Answer], task: str, labels: Sequence[str]) -> float:
-    """Return Krippendorff's alpha of a task; NaN if it is undefined."""
-    labeled = [answer for answer in answers if answer.task == task and answer.label in labels]
-    return krippendorff_alpha(*vote_arrays(labeled, labels), len(labels))
+def _alpha(answers: Sequence[Answer], kind: TaskKind) -> float:
+    """Return Krippendorff's alpha of a task's answers; NaN if it is undefined."""
+    votes = votes_of(answers)
+    texts = sorted(set(votes.text_V))
+    number = {text: i for i, text in enumerate(texts)}
+    label_V = np.array([number[text] for text in votes.text_V], dtype=np.int64)
+    rows = [1 - kind.utility([text] * len(texts), texts) for text in texts]
+    distance_CC = np.array(rows, dtype=np.float64).reshape(len(texts), len(texts))
+    return krippendorff_alpha(votes.sample_V, votes.person_V, label_V, len(texts), distance_CC)

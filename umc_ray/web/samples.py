@@ -16,7 +16,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.records import DomainKey
-from umc_ray.selection.batch import gather
+from umc_ray.selection.labeled import gather
 
 CACHE_BYTES = 256_000_000
 LOCATION = ["task", "domain", "part", "row", "sample_id"]

@@ -18,16 +18,14 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.methods.clustering import kmeans
-from umc_ray.records import FloatArray, embeddings_array
-from umc_ray.selection.labeled import labels_with_embeddings, of_task
+from umc_ray.records import FloatArray
+from umc_ray.selection.labeled import PLACE, labels_so_far, of_task, read_embeddings
 
 GROUP_SIZE = 8
 """Average number of samples per group."""
 
-PER_CLASS = 2
-"""Neighbors shown for each of the two most probable classes."""
-
-COLUMNS = ["task", "domain", "sample_id", "audit", "embedding"]
+PER_LABEL = 2
+"""Neighbors shown for each of the two most probable labels."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A labeled sample."""
+    """A labeled sample; `label` is its answer."""
 
     question: Question
     label: str
@@ -50,9 +48,11 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class _Labeled:
+    """Labeled samples; `labels` are those that each answer gives."""
+
     x_ND: FloatArray
-    questions: tuple[Question, ...]
-    labels: tuple[str, ...]
+    neighbors: tuple[Neighbor, ...]
+    labels: tuple[frozenset[str], ...]
 
 
 class SimilarSamples:
@@ -67,7 +67,7 @@ class SimilarSamples:
         self.groups = lru_cache(maxsize=2)(self._find_groups)
 
     def neighbors(self, question: Question) -> list[Neighbor]:
-        """Return the nearest labeled samples of the two most probable classes.
+        """Return the nearest labeled samples that have one of the two most probable labels.
 
         Empty if the question is from an API batch or the first round, or has no probabilities.
         """
@@ -82,17 +82,26 @@ class SimilarSamples:
         if x_D is None or labeled is None:
             return []
         order = np.argsort(-(labeled.x_ND @ x_D), kind="stable")
-        neighbors = []
+        picked: dict[int, Neighbor] = {}  # a sample may have both labels
         for label in top_labels:
-            nearest = [i for i in order if labeled.labels[i] == label][:PER_CLASS]
-            neighbors += [Neighbor(labeled.questions[i], label) for i in nearest]
-        return neighbors
+            nearest = [i for i in order if label in labeled.labels[i]][:PER_LABEL]
+            picked |= {i: labeled.neighbors[i] for i in nearest}
+        return list(picked.values())
 
     def _read_embeddings(self, number: int) -> dict[SampleKey, FloatArray]:
-        batch, name = self._batch(number), self._run.config.name
-        keys = zip(batch["task"].to_pylist(), batch["sample_id"].to_pylist(), strict=True)
-        rows = [np.frombuffer(each, np.float16) for each in batch["embedding"].to_pylist()]
-        return {(name, *key): _unit(row[None])[0] for key, row in zip(keys, rows, strict=True)}
+        batch, embeddings = self._batch(number), {}
+        for task in self._run.config.tasks:
+            rows = of_task(batch, task)
+            x_ND = self._task_embeddings(task, rows)
+            for sample_id, x_D in zip(rows["sample_id"].to_pylist(), x_ND, strict=True):
+                embeddings[self._run.config.name, task, sample_id] = x_D
+        return embeddings
+
+    def _task_embeddings(self, task: str, places: pa.Table) -> FloatArray:
+        """Read the unit embeddings of samples of a task, in their order."""
+        run = self._run
+        parts = [part for part in run.pools if part.domain_key.task == task]
+        return _unit(read_embeddings(run.storage, parts, run.selection_features[task], places))
 
     def _read_labeled(self, task: str, before: int) -> _Labeled | None:
         """Read the labeled samples of the rounds before a round; None if there are none."""
@@ -100,36 +109,40 @@ class SimilarSamples:
         labeled = [folder for folder in folders if storage.exists(f"{folder}/labels.parquet")]
         if not labeled:
             return None
-        labels = of_task(labels_with_embeddings(storage, labeled), task)
+        labels = of_task(labels_so_far(storage, labeled), task)
         if not len(labels):
             return None
-        x_ND, rows = _unit(embeddings_array(labels["embedding"])), labels.to_pylist()
-        name, classes = self._run.config.name, self._run.classes[task]
-        questions = tuple(
-            Question(name, row["round"], task, row["domain"], row["sample_id"]) for row in rows
+        name, kind, rows = self._run.config.name, self._run.kinds[task], labels.to_pylist()
+        neighbors = tuple(
+            Neighbor(
+                Question(name, row["round"], task, row["domain"], row["sample_id"]), row["label"]
+            )
+            for row in rows
         )
-        return _Labeled(x_ND, questions, tuple(classes[row["label"]] for row in rows))
+        given = tuple(frozenset(kind.counts([row["label"]])) for row in rows)
+        return _Labeled(self._task_embeddings(task, labels), neighbors, given)
 
     def _find_groups(self, number: int) -> list[Group]:
         """Cluster a round's samples into groups, tightest first; audit samples are left out."""
         batch = self._batch(number)
         groups: list[tuple[float, Group]] = []
         for task in self._run.config.tasks:
-            pairs = zip(batch["task"].to_pylist(), batch["audit"].to_pylist(), strict=True)
-            is_included = [each == task and not is_audit for each, is_audit in pairs]
-            rows = batch.filter(pa.array(is_included, pa.bool_()))
+            rows = of_task(batch, task)
+            rows = rows.filter(pa.array([not each for each in rows["audit"].to_pylist()]))
             if len(rows) > 1:
-                groups += _cluster(rows, self._run.config.name, number, task)
+                x_ND, ids = self._task_embeddings(task, rows), rows["sample_id"].to_pylist()
+                groups += _cluster(x_ND, ids, self._run.config.name, number, task)
         return [group for _, group in sorted(groups, key=lambda pair: (pair[0], pair[1].name))]
 
     def _batch(self, number: int) -> pa.Table:
-        return self._run.storage.read_table(f"{round_folder(number)}/batch.parquet", COLUMNS)
+        columns = [*PLACE, "audit"]
+        return self._run.storage.read_table(f"{round_folder(number)}/batch.parquet", columns)
 
 
-def _cluster(rows: pa.Table, campaign: str, number: int, task: str) -> list[tuple[float, Group]]:
+def _cluster(
+    x_ND: FloatArray, ids: Sequence[int], campaign: str, number: int, task: str
+) -> list[tuple[float, Group]]:
     """Cluster a task's samples; return each group with its mean squared distance to its center."""
-    ids = rows["sample_id"].to_pylist()
-    x_ND = _unit(embeddings_array(rows["embedding"]))
     clusters = kmeans(torch.from_numpy(x_ND), max(1, len(ids) // GROUP_SIZE), seed=number)
     groups = []
     for label in range(len(clusters.centers_KD)):
@@ -151,7 +164,6 @@ def _is_outlier(distances_N: FloatArray) -> Sequence[bool]:
     return [bool(each > median + 3 * deviation + 1e-6) for each in distances_N]
 
 
-def _unit(x_ND: np.ndarray) -> FloatArray:
-    x: FloatArray = x_ND.astype(np.float32)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return x
+def _unit(x_ND: FloatArray) -> FloatArray:
+    unit_ND: FloatArray = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), 1e-12)
+    return unit_ND

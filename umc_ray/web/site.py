@@ -11,6 +11,7 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.tasks.task import TaskKind
 from umc_ray.web.accounts import Accounts, Person
 from umc_ray.web.guidelines import read_guidelines
 from umc_ray.web.samples import Sample, Samples
@@ -28,7 +29,7 @@ class Site:
             ConfigError: the campaign uses another backend, or its guidelines cannot be read.
         """
         self.run, self.config = run, run.config.annotation
-        if self.config.backend != "web":
+        if not self.config.traits.answered_on_page:
             raise ConfigError(
                 f"annotation.backend of {run.config.name} is {self.config.backend}: "
                 "set it to web to annotate on the page"
@@ -61,28 +62,28 @@ class Site:
         """Return the number of fully answered questions of the current round, and of all."""
         return self.store.progress(queue, self.store.current_round(queue))
 
-    def labels(self, task: str) -> tuple[str, ...]:
-        """Return a task's label set.
+    def kind(self, task: str) -> TaskKind:
+        """Return a task's kind.
 
         Raises:
             DataError: there is no such task.
         """
-        if task not in self.run.classes:
-            tasks = ", ".join(self.run.classes)
+        if task not in self.run.kinds:
+            tasks = ", ".join(self.run.kinds)
             raise DataError(f"there is no task {task:.100}; use one of {tasks}")
-        return self.run.classes[task]
+        return self.run.kinds[task]
 
-    def check_label(self, task: str, label: str | None) -> None:
-        """Check that a task has a label; None is a skip.
+    def answer_text(self, task: str, label: str | Sequence[str] | None) -> str | None:
+        """Return an answer as the task's kind writes it; None is a skip.
 
         Raises:
-            DataError: the task does not have the label.
+            DataError: it is no answer to this task.
         """
-        labels = self.labels(task)
-        if label is not None and label not in labels:
-            raise DataError(
-                f"task {task} has no label {label!r:.100}; use one of {', '.join(labels)}"
-            )
+        kind = self.kind(task)
+        try:
+            return None if label is None else kind.parse(label)
+        except DataError as error:
+            raise DataError(f"task {task}: {error!s:.2000}") from error
 
     def question(self, queue: str, task: str, sample_id: int) -> Question:
         """Return the question about a sample.
@@ -104,12 +105,12 @@ class Site:
         ]
 
     def _card(self, question: Question, sample: Sample) -> Card:
-        labels = self.labels(question.task)
+        form = self.kind(question.task).form()
         hidden = question.hide_prediction or self.config.suggestion == "hidden"
         neighbors = [] if hidden else self.similar.neighbors(question)
         samples = self.samples.get([each.question for each in neighbors])
         similar = list(zip(neighbors, samples, strict=True))
-        return card(question, sample, labels, self.config.suggestion, similar)
+        return card(question, sample, form, self.config.suggestion, similar)
 
 
 async def current_site(request: Request) -> Site:  # async: a thread per request would be slower

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.tasks.forms import Form
 from umc_ray.web.samples import Sample
 from umc_ray.web.similar import Neighbor
 
@@ -15,7 +16,7 @@ Suggestion = Literal["show", "after_first_choice", "hidden"]
 
 @dataclass(frozen=True)
 class Choice:
-    """A button for a label; `share` is the ensemble's probability, None if it is hidden."""
+    """A label to choose; `share` is the ensemble's probability, None if it is hidden."""
 
     label: str
     key: str
@@ -25,7 +26,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class SpecialistPrediction:
-    """The top label of one specialist, with its probability `share`."""
+    """The answer of one specialist, with its probability `share`."""
 
     name: str
     label: str
@@ -56,6 +57,7 @@ class Card:
 
     question: Question
     sample: Sample
+    form: Form
     choices: tuple[Choice, ...]
     suggestion: Suggestion
     facts: tuple[tuple[str, str], ...] = ()
@@ -79,23 +81,21 @@ class Card:
 def card(
     question: Question,
     sample: Sample,
-    labels: Sequence[str],
+    form: Form,
     suggestion: Suggestion,
     similar: Sequence[tuple[Neighbor, Sample]] = (),
 ) -> Card:
     """Build the view of a question; a hidden prediction never leaves the server."""
     if question.hide_prediction or suggestion == "hidden":
-        return Card(question, sample, plain_choices(labels), "hidden")
+        return Card(question, sample, form, plain_choices(form), "hidden")
     payload = question.payload
-    shares = payload.get("probabilities")
-    predicted = payload.get("predicted")
-    if shares is None:
-        shares = {predicted: payload.get("confidence")} if predicted in labels else {}
+    shares, predicted = payload.get("probabilities", {}), payload.get("predicted")
     specialists = payload.get("specialists", {}).items()
     return Card(
         question,
         sample,
-        choices(labels, shares, predicted),
+        form,
+        choices(form, shares, predicted),
         suggestion if shares else "hidden",
         tuple(_facts(payload)),
         tuple(SpecialistPrediction(name, label, share) for name, (label, share) in specialists),
@@ -106,31 +106,28 @@ def card(
     )
 
 
-def review_card(
-    question: Question, sample: Sample, labels: Sequence[str], answers: Sequence[Answer]
-) -> Card:
+def review_card(question: Question, sample: Sample, form: Form, answers: Sequence[Answer]) -> Card:
     """Build the view of a disputed question for a reviewer, with the answers."""
     votes = tuple(
         Vote(f"Person {number}", answer.label, answer.reason)
         for number, answer in enumerate(answers, start=1)
     )
-    return Card(question, sample, plain_choices(labels), "hidden", votes=votes)
+    return Card(question, sample, form, plain_choices(form), "hidden", votes=votes)
 
 
-def plain_choices(labels: Sequence[str]) -> tuple[Choice, ...]:
-    """Return the buttons of a label set, without predictions."""
-    return choices(labels, {}, None)
+def plain_choices(form: Form) -> tuple[Choice, ...]:
+    """Return the labels of a form, without predictions."""
+    return choices(form, {}, None)
 
 
-def choices(
-    labels: Sequence[str], shares: Mapping[str, float | None], predicted: str | None
-) -> tuple[Choice, ...]:
-    """Return the buttons of a label set; keys are the digits, then shifted digits, then none."""
+def choices(form: Form, shares: Mapping[str, float], predicted: str | None) -> tuple[Choice, ...]:
+    """Return the labels of a form; keys are the digits, then shifted digits, then none."""
     keys = [*DIGITS, *(f"⇧{digit}" for digit in DIGITS)]
-    keys += [""] * (len(labels) - len(keys))
+    keys += [""] * (len(form.labels) - len(keys))
+    suggested = () if predicted is None else form.chosen(predicted)
     return tuple(
-        Choice(label, key, shares.get(label), label == predicted)
-        for label, key in zip(labels, keys, strict=False)
+        Choice(label, key, shares.get(label), label in suggested)
+        for label, key in zip(form.labels, keys, strict=False)
     )
 
 

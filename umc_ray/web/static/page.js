@@ -6,6 +6,8 @@ const { kind, root, batch, csrf, person, campaign, guideline } = document.body.d
 const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
 const HISTORY = 10; // answers in the list, and undo steps without asking the server
 const IDLE_MS = 30_000; // without input for this long, time does not count as work
+/** @typedef {string | string[] | null} Label a label, several, or null for a skip */
+
 const FEEDS = { label: "items", group: "groups/next", review: "review/items" };
 
 const stage = byId("stage");
@@ -173,11 +175,14 @@ function questionRef(node) {
 
 /** @param {HTMLElement} node */
 function samplesOf(node) {
-  const boxes = /** @type {HTMLElement[]} */ ([...node.querySelectorAll("input:checked")]);
+  const boxes = /** @type {HTMLElement[]} */ ([...node.querySelectorAll(".grid input:checked")]);
   return node.dataset.bulk ? boxes.map((box) => questionRef({ ...box, dataset: { task: node.dataset.task, ...box.dataset } })) : [questionRef(node)];
 }
 
-/** @param {string | null} label @param {string | null} [reason] */
+/** What an answer is called on the page. @param {Label} label */
+const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().join(", ") || "no label");
+
+/** @param {Label} label @param {string | null} [reason] */
 function answer(label, reason = null) {
   const node = current;
   if (!node) return;
@@ -192,7 +197,7 @@ function answer(label, reason = null) {
 }
 
 /**
- * @param {HTMLElement} node @param {object[]} samples @param {string | null} label
+ * @param {HTMLElement} node @param {object[]} samples @param {Label} label
  * @param {string | null} reason @param {number} seconds @param {boolean} seen
  */
 function record(node, samples, label, reason, seconds, seen) {
@@ -202,7 +207,7 @@ function record(node, samples, label, reason, seconds, seen) {
     const bulk = node.dataset.bulk ?? null;
     void send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
   }
-  answered.push({ node, label: label ?? "skipped", samples: samples.length, seconds });
+  answered.push({ node, label: nameOfLabel(label), samples: samples.length, seconds });
   if (answered.length > HISTORY) answered.shift();
   addWork(samples.length, seconds);
 }
@@ -215,17 +220,28 @@ function addWork(samples, seconds) {
   showHistory();
 }
 
-/** Answer with a label; while the suggestion is concealed, reveal it first. @param {HTMLElement} button */
-function choose(button) {
-  const node = current;
-  if (node?.classList.contains("concealed")) {
-    node.classList.remove("concealed");
-    button.setAttribute("aria-pressed", "true");
-    showStatus("Press the key again to confirm, or choose another label.");
-    return;
-  }
-  showStatus("");
-  answer(button.dataset.label ?? "");
+/** Answer with a label, or check its box. @param {HTMLElement} choice */
+function choose(choice) {
+  const box = choice.querySelector("input");
+  if (box) return box.click();
+  if (reveal("Press the key again to confirm, or choose another label.")) choice.setAttribute("aria-pressed", "true");
+  else answer(choice.dataset.label ?? "");
+}
+
+/** Show the suggestion if it is concealed until the first choice; returns whether it was. @param {string} next */
+function reveal(next) {
+  const concealed = current?.classList.contains("concealed") ?? false;
+  current?.classList.remove("concealed");
+  showStatus(concealed ? next : "");
+  return concealed;
+}
+
+/** @param {HTMLElement | null} node */
+const checkedLabels = (node) => [...(node?.querySelectorAll(".choices input:checked") ?? [])].map((box) => /** @type {HTMLInputElement} */ (box).value);
+
+/** Answer with the labels whose boxes are checked, of which there may be none. */
+function confirmLabels() {
+  if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
 }
 
 async function undo() {
@@ -305,6 +321,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   contrast: () => cycle(["contrast-1", "contrast-2"]),
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
+  confirm: confirmLabels,
 });
 const KEYS = /** @type {Record<string, string>} */ ({
   s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", c: "contrast", g: "guidelines", "?": "help",
@@ -321,17 +338,19 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
-  const buttons = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".choice") ?? [])]);
+  const choices = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".choice") ?? [])]);
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  const button = buttons[labelIndex(event)];
-  if (button) choose(button);
-  else if (event.key === "Enter" && !target.matches("button, a, summary, input")) accept();
+  const choice = choices[labelIndex(event)];
+  if (choice) choose(choice);
+  else if (event.key === "Enter" && !target.matches("button, a, summary")) accept();
   else if (action && document.querySelector(`[data-do="${action}"]`)) void ACTIONS[action]();
   else if (!move(event)) return;
   event.preventDefault();
 }
 
+/** Confirm the checked labels, or take over the suggestion where there is one label. */
 function accept() {
+  if (current?.querySelector(".confirm")) return confirmLabels();
   const button = /** @type {HTMLElement | null | undefined} */ (current?.querySelector(".choice.suggested"));
   if (button && !current?.classList.contains("concealed") && current?.dataset.mode !== "hidden") choose(button);
 }
@@ -347,6 +366,10 @@ function move(event) {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("change", () => {
+  const text = current?.querySelector(".confirm span");
+  if (text) text.textContent = nameOfLabel(checkedLabels(current));
+});
 document.addEventListener("click", (event) => {
   const button = /** @type {HTMLElement} */ (event.target).closest("button");
   if (button?.matches(".choice")) choose(button);
