@@ -1,9 +1,10 @@
-"""Labeling forms, annotation results, and the scaling of urgency."""
+"""Labeling forms and annotation results."""
 
 import pytest
 
 from umc_ray.errors import DataError
-from umc_ray.labelstudio.form import Form, form_xml, project_id, seconds_since_1970, urgency
+from umc_ray.labelstudio.form import Form, form_xml, project_id, seconds_since_1970
+from umc_ray.tasks.forms import NONE, ChoiceForm
 
 RECORDED = """<View>
   <!-- a person wrote this one -->
@@ -15,18 +16,35 @@ RECORDED = """<View>
 </View>"""
 
 
-def test_a_written_form_can_be_read():
-    labels = ('a "quoted" <one>', "b & c", "ü")
-    for column in ("text", "image"):
-        assert Form.read(form_xml(column, labels)) == Form("label", column, column, column, labels)
+@pytest.mark.parametrize("multiple", [False, True])
+@pytest.mark.parametrize("column", ["text", "image"])
+def test_a_written_form_can_be_read(column, multiple):
+    control = ChoiceForm(('a "quoted" <one>', "b & c", "ü"), multiple)
+    form = Form.read(form_xml(column, control))
+    assert form == Form("label", column, column, column, control)
+    assert form.fits(ChoiceForm(control.labels[::-1], multiple))
+    assert not form.fits(ChoiceForm(control.labels, not multiple))
+    assert not form.fits(ChoiceForm(control.labels[1:], multiple))
 
 
 def test_a_form_written_by_hand_can_be_read():
     form = Form.read(RECORDED)
-    assert form == Form("sentiment", "t", "text", "body", ("good", "bad"))
+    assert form == Form("sentiment", "t", "text", "body", ChoiceForm(("good", "bad")))
     (result,) = form.result("good")
     assert (result["from_name"], result["to_name"]) == ("sentiment", "t")
-    assert form.label([result]) == "good"
+    assert form.answer([result]) == "good"
+
+
+def test_several_choices_are_one_answer_and_a_submitted_form_without_any_is_an_empty_set():
+    form = Form.read(RECORDED.replace("single", "multiple"))
+    for answer in ("good", "good | bad", NONE):
+        assert form.answer(form.result(answer)) == answer
+    assert form.answer([{"from_name": "sentiment", "value": {"choices": ["bad", "good"]}}]) == (
+        "good | bad"
+    )
+    assert form.answer([]) == NONE
+    with pytest.raises(DataError, match="choices"):
+        form.answer([{"from_name": "sentiment", "value": {"choices": ["good", "ugly"]}}])
 
 
 @pytest.mark.parametrize(
@@ -51,28 +69,13 @@ def test_an_unsupported_form_is_an_error(xml):
 
 def test_an_answer_to_another_form_is_an_error_and_an_empty_one_is_none():
     form = Form.read(RECORDED)
-    assert form.label([]) is None
-    assert form.label([{"from_name": "other", "value": {"choices": ["x"]}}]) is None
+    assert form.answer([]) is None
+    assert form.answer([{"from_name": "other", "value": {"choices": ["x"]}}]) is None
     for choices in (["ugly"], ["good", "bad"]):
         with pytest.raises(DataError, match="choices"):
-            form.label([{"from_name": "sentiment", "value": {"choices": choices}}])
+            form.answer([{"from_name": "sentiment", "value": {"choices": choices}}])
     with pytest.raises(DataError, match="no choice 'ugly'"):
         form.result("ugly")
-
-
-@pytest.mark.parametrize(
-    ("acquisition", "sure", "unsure"),
-    [
-        ("margin", 0.0, 1.0),
-        ("least_confidence", 0.0, 1.0),
-        ("entropy", 0.0, 2.0),
-        ("mutual_information", 0.0, 2.0),
-        ("score", -3.0, 3.0),
-    ],
-)
-def test_urgency_scales_each_acquisition_to_0_1(acquisition, sure, unsure):
-    scaled = [urgency(each, acquisition, 4, 3) for each in (sure, (sure + unsure) / 2, unsure)]
-    assert scaled == pytest.approx([0, 0.5, 1])
 
 
 def test_timestamps_and_project_ids_are_parsed():

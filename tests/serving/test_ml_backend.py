@@ -9,11 +9,12 @@ from umc_ray.campaign.publish import read_published
 from umc_ray.labelstudio.form import form_xml
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.serving.settings import ServingConfig
+from umc_ray.tasks.forms import ChoiceForm
 
 pytestmark = pytest.mark.ray
 
 PROJECT = "2.1795319432"
-FORM = form_xml("text", ["bad", "good"])
+FORM = form_xml("text", ChoiceForm(("bad", "good")))
 ITEM = {"meta": {}, "annotations": [], "predictions": [], "is_labeled": False, "overlap": 1}
 
 
@@ -73,7 +74,7 @@ def test_the_score_is_one_minus_the_urgency(client):
 
 def test_without_specialists_there_is_no_prediction(pictures):
     data = f"data:image/png;base64,{picture(8, 8)}"
-    form = form_xml("image", ["cat", "dog"])
+    form = form_xml("image", ChoiceForm(("cat", "dog")))
     assert predict(pictures, data, form=form, key="image").status_code == 503
 
 
@@ -100,8 +101,12 @@ def test_malformed_messages_are_refused(client, path, message):
 
 
 def test_a_form_for_other_labels_is_refused(client):
-    assert predict(client, "good", form=form_xml("text", ["yes", "no"])).status_code == 422
-    assert predict(client, "x", form=form_xml("image", ["bad", "good"])).status_code == 422
+    assert (
+        predict(client, "good", form=form_xml("text", ChoiceForm(("yes", "no")))).status_code == 422
+    )
+    assert (
+        predict(client, "x", form=form_xml("image", ChoiceForm(("bad", "good")))).status_code == 422
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
-from tests.web.worlds import PASSWORD, ask, write_world
+from tests.web.worlds import PASSWORD, PICTURES, TEXT, ask, write_world
 from umc_ray.annotation.schema import ACCOUNTS
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
@@ -24,8 +24,8 @@ def add_account(store, role):
 class World:
     """A site with one account per role, named like the role."""
 
-    def __init__(self, folder, votes=1, **annotation):
-        self.run = ask(write_world(folder, **annotation), votes)
+    def __init__(self, folder, votes=1, domain_keys=(TEXT, PICTURES), **annotation):
+        self.run = ask(write_world(folder, domain_keys, **annotation), votes)
         self.store = self.run.store
         self.site = Site(self.run)
         self.app = create_app(self.site)

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from umc_ray.errors import DataError, StoreError
-from umc_ray.labelstudio.form import Form, project_id, urgency
+from umc_ray.labelstudio.form import Form, project_id
 from umc_ray.labelstudio.notify import notify_change
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.messages import Sample, SampleScore, ScoreRequest
@@ -85,7 +85,7 @@ async def _predict(endpoint: Endpoint, task: str | None, message: Document) -> l
     except DataError as error:
         raise Refusal(422, f"label_config: {error}") from error
     scorer = endpoint.scorer(task)
-    if set(scorer.config.labels) != set(form.labels) or form.column != scorer.column:
+    if not form.fits(endpoint.run.kinds[scorer.name].form()) or form.column != scorer.column:
         raise Refusal(422, f"label_config must show {scorer.column} and offer the task's labels")
     results: list[Document] = []
     for chunk in _chunks(items, endpoint.settings.max_samples):
@@ -127,15 +127,15 @@ async def _score(
         return [_no_prediction(version)] * len(samples)
     scores = {result.index: result for result in response.results}
     specialists = len(endpoint.publication.manifest.ensembles[task].specialists)
-    acquisition = endpoint.run.config.selection.acquisition
+    kind, acquisition = endpoint.run.kinds[task], endpoint.run.config.selection.acquisition
 
     def prediction(score: SampleScore | None) -> Document:
         if score is None:
             return _no_prediction(response.version)
-        classes = len(score.probabilities)
+        answer = kind.parse(score.label)
         return {
-            "result": form.result(score.label),
-            "score": 1 - urgency(score.priority, acquisition, classes, specialists),
+            "result": kind.form().result(answer, form.from_name, form.to_name),
+            "score": 1 - kind.urgency(score.priority, acquisition, specialists),
             "model_version": response.version,
         }
 

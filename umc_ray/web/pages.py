@@ -111,8 +111,8 @@ def next_group(
     cards = site.cards(questions)
     form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
-    values = {"group": group, "cards": cards, "form": form, "mode": mode}
-    values["choices"] = plain_choices(form) if form else ()
+    choices = plain_choices(form) if form else ()
+    values = {"group": group, "cards": cards, "form": form, "choices": choices, "mode": mode}
     return _fragment(request, site, queue, "group.html", **values)
 
 
