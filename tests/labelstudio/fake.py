@@ -44,13 +44,14 @@ class FakeStudio:
         return item["updated_at"]
 
     def annotate(self, umc_id, label, person=1, **more):
-        """Annotate an item as a person would; a label of None skips it."""
+        """Annotate an item as a person would, with a label or several; None skips it."""
         (item,) = [each for each in self.items if each["data"]["umc_id"] == umc_id]
+        choices = [label] if isinstance(label, str) else label
         result = [{"from_name": "label", "to_name": "text", "type": "choices"}]
-        result[0]["value"] = {"choices": [label]}
+        result[0]["value"] = {"choices": choices}
         annotation = {
             "id": 1000 + self.changes,
-            "result": [] if label is None else result,
+            "result": result if choices else [],
             "completed_by": person,
             "was_cancelled": label is None,
             "lead_time": 3.25,

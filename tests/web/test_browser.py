@@ -10,7 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.tiny import ROOT
 from tests.web.conftest import World
-from tests.web.worlds import CLASSES, PASSWORD, PICTURES, ids
+from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TOPICS, answer, ids
+from umc_ray.annotation.review import decisions
+from umc_ray.tasks.forms import NONE
 
 pytestmark = pytest.mark.browser
 
@@ -284,3 +286,80 @@ def test_an_answer_whose_response_is_lost_is_retried_and_stored_once(served, chr
         user.wait("text=Everything is saved.")
         user.saved()
         assert [str(each.sample_id) for each in world.store.answers("tiny", 2)] == [item]
+
+
+def test_sets_of_labels_are_given_by_keyboard_alone(tmp_path, chromium):
+    world = World(tmp_path, votes=1, domain_keys=(TOPICS,))
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "reviewer") as user,
+    ):
+        assert user.violations() == []
+        given = {user.label("Enter"): NONE}  # the suggestion checks nothing
+        user.press("3", "1", "2", "2")
+        assert user.page.inner_text(".confirm span") == "billing, praise"
+        assert user.violations() == []
+        user.shoot("several_labels")
+        wrong = user.label("Enter")
+        user.press("u")
+        assert user.item == wrong
+        user.press("1")
+        given[user.label("Enter")] = "praise"
+        user.page.locator(".choice").nth(1).click()
+        user.press("1", "Space")  # the box that was clicked has the focus: Space unchecks it
+        user.page.locator(".confirm").focus()
+        given[user.label("Enter")] = "billing"
+        user.press("s")
+        user.wait("dialog#skip[open]")
+        given[user.label("2")] = None
+        user.go_to("Groups")
+        assert user.violations() == []
+        user.shoot("several_labels_group")
+        user.press("2", "3")
+        grouped = user.label_group("Enter")
+        given |= dict.fromkeys(grouped, "delivery | praise")
+        user.saved()
+    answers = answers_of(world, "reviewer")
+    assert {str(each.sample_id): each.label for each in answers} == given
+    assert grouped
+
+
+def test_reviewers_decide_on_sets(tmp_path, chromium):
+    world = World(tmp_path, votes=2, domain_keys=(TOPICS,))
+    disputed = ids(TOPICS, 2)[0]
+    votes = [
+        answer(disputed, name, label, TOPICS) for name, label in (("a", NONE), ("b", "praise"))
+    ]
+    world.store.record(votes, ["a", "b"])
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "reviewer", "/review") as user,
+    ):
+        assert user.violations() == []
+        user.press("1", "3", "Enter")
+        user.wait("#empty:not([hidden])")
+        user.saved()
+        assert [each.label for each in decisions(world.store, "tiny").values()] == [
+            "billing | praise"
+        ]
+
+
+def test_a_concealed_suggestion_is_revealed_when_checked_labels_are_confirmed(tmp_path, chromium):
+    world = World(tmp_path, domain_keys=(TOPICS,), suggestion="after_first_choice")
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator") as user,
+    ):
+        item = user.item
+        user.press("1")
+        assert not user.page.locator("svg.share").first.is_visible()
+        user.press("Enter")
+        assert user.page.locator("svg.share").first.is_visible()
+        assert user.item == item
+        user.press("2", "Enter")
+        user.next_after(item)
+        user.saved()
+        assert [each.label for each in world.store.answers("tiny", 2)] == ["billing | delivery"]
