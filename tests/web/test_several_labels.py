@@ -205,7 +205,9 @@ def test_other_tools_get_a_list_of_choices(world):
     assert results == [["billing", "praise"], []]
     assert task["predictions"][0]["result"][0]["value"] == {"choices": []}
     task["annotations"][1]["result"] = []  # as Label Studio has a form in which nothing is chosen
-    again = world.client("admin").post("/api/labels?format=label_studio", json=[task])
+    again = world.client("admin").post(
+        "/api/labels?format=label_studio", content=json.dumps([task])
+    )
     assert again.json() == {"read": 2, "new": 2}
     assert labels_of(world) == ["billing | praise", NONE]
 
