@@ -609,3 +609,41 @@ def test_any_answer_survives_its_way_there_and_back(name, data):
     assert kind.form().answer(json.loads(json.dumps(result)), "label") == text
     assert kind.utility([text], [text]).tolist() == [1]
     assert kind.consensus(votes([1, 1], [0, 1], [text, text])) == {1: text}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("classification", ("a",)),
+        ("classification", ("a", "a")),
+        ("classification", ()),
+        ("multi_label", ()),
+        ("multi_label", ("a", "a")),
+        ("multi_label", ("a", "b|c")),
+        ("multi_label", ("a", "(none)")),
+        ("multi_label", ("a", " b")),
+        ("multi_label", ("a", "")),
+    ],
+)
+def test_labels_that_a_kind_cannot_tell_apart_are_refused(name, labels):
+    with pytest.raises(ValueError, match="label") as raised:
+        task_kind(name, labels)
+    assert "\n" not in str(raised.value)
+
+
+def test_one_label_is_enough_where_it_may_be_missing():
+    kind = task_kind("multi_label", ("spam",))
+    assert [kind.parse("spam"), kind.parse([])] == ["spam", "(none)"]
+    assert kind.encode(["spam", "(none)"]).tolist() == [[1], [0]]
+
+
+def test_an_unknown_kind_is_an_error_that_lists_those_there_are():
+    with pytest.raises(ConfigError, match="unknown kind 'ranking'; known: classification, multi"):
+        task_kind("ranking", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("rating", "label"), [(-3, "bad"), (-1, "bad"), (0, None), (1, "3"), (120, "3")]
+)
+def test_a_rating_is_the_first_or_the_last_class(rating, label):
+    assert Classification(LABELS).of_rating(rating) == label

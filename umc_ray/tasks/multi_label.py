@@ -74,8 +74,11 @@ class MultiLabel:
             found = list(self.labels)
             raise ValueError(f"labels must be different names, at least one, found {found}")
         for label in self.labels:
-            if SEPARATOR.strip() in label or label == NONE:
-                raise ValueError(f"label {label!r} of a multi_label task must not hold '|'")
+            if SEPARATOR.strip() in label or label == NONE or label != label.strip() or not label:
+                raise ValueError(
+                    f"label {label!r} of a multi_label task must be a name without '|' that does "
+                    f"not begin or end with a space, and not {NONE}"
+                )
 
     @property
     def outputs(self) -> int:
