@@ -2,7 +2,7 @@
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,15 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from umc_ray.annotation.times import AnswerTime
+from umc_ray.campaign.documents import Allocation, Audit, DomainBudget, Training
 from umc_ray.campaign.evaluation import summary, test_metrics
+from umc_ray.campaign.freeze import FORMAT
 from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.methods.bandit import ArmContext
+from umc_ray.methods.intervals import wilson_interval
+from umc_ray.passes.score import score_schema
 from umc_ray.records import (
     BATCH,
     LABELS,
@@ -20,16 +26,18 @@ from umc_ray.records import (
     POOL,
     QUARANTINE,
     RANDOM_ORDERS,
-    SCORES,
     DomainKey,
     Part,
     embeddings_column,
 )
-from umc_ray.selection.labeled import labels_so_far
+from umc_ray.selection.labeled import PLACE, labels_so_far
 from umc_ray.selection.random_orders import random_orders_key
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
+from umc_ray.tasks.quality import Estimate
 
 ATTACK = "<script>alert(1)</script><img src=https://evil.example/x onerror=alert(2)>"
+ENCODERS = {"text": {"kind": "static_text", "path": "weights"}, "image": {"kind": "pixels"}}
 ROWS, PER_PART, TEST_ROWS, PER_ROUND = 12, 6, 10, 2
 TASKS = {"mood": (["shop", "posts"], ["bad", "good"]), "shapes": (["scans"], ["$x^$", "1", "二"])}
 
@@ -40,9 +48,10 @@ def config_of(storage: str, name: str, tests: bool, tasks: tuple[str, ...]) -> C
         column = "text" if key == "mood" else "image"
         test = {"test": "held_out.parquet"} if tests else {}
         return {
-            "kind": f"{column}_classification",
+            "kind": "classification",
+            "input": column,
             "labels": labels,
-            "encoder": {"kind": "pixels"},
+            "encoder": ENCODERS[column],
             "domains": {
                 domain: {
                     "source": f"{domain}.parquet",
@@ -83,10 +92,11 @@ class Builder:
         return list(self.run.config.domains())
 
     def build(self) -> Run:
-        self.storage.write_json(
-            "campaign.json",
-            {f"tasks.{name}.encoder": f"hash-of-{name}" for name in self.run.config.tasks},
-        )
+        encoders = {
+            f"tasks.{name}.encoders.{task.default_encoder}": f"hash-of-{name}"
+            for name, task in self.run.config.tasks.items()
+        }
+        self.storage.write_json("campaign.json", {"format": FORMAT, **encoders})
         for index, domain_key in enumerate(self.domain_keys):
             self.ingest(domain_key, "pool", ROWS, start=1000 * index)
             if self.run.config.domains()[domain_key].test is not None:
@@ -99,7 +109,7 @@ class Builder:
 
     def ingest(self, domain_key: DomainKey, split: str, rows: int, start: int) -> None:
         ids = np.arange(start, start + rows)
-        classes = self.run.classes[domain_key.task]
+        classes = self.run.kinds[domain_key.task].labels
         manifest = {
             "parts": [[f"part-{p}", PER_PART] for p in range(rows // PER_PART)],
             "rows": rows,
@@ -164,10 +174,10 @@ class Builder:
 
     def round(self, number: int) -> None:
         folder = f"rounds/{number:04d}"
-        plan = {
-            str(domain_key): {"labels": PER_ROUND, "audits": 1} for domain_key in self.domain_keys
-        }
-        self.storage.write_json(f"{folder}/allocation.json", plan)
+        names = [str(domain_key) for domain_key in self.domain_keys]
+        context = {name: ArmContext(name, None, ROWS, ROWS, 1.0, None) for name in names}
+        plan = {name: DomainBudget(PER_ROUND, 1, context[name]) for name in names}
+        self.storage.write_record(f"{folder}/allocation.json", Allocation(plan))
         batch = pa.concat_tables(
             [self.batch(domain_key, number) for domain_key in self.domain_keys]
         )
@@ -176,12 +186,14 @@ class Builder:
         for part in self.run.parts:
             scores = self.scores(part, number)
             self.storage.write_table(part.key(f"{folder}/scores"), scores)
-        ensembles = {name: {"version": f"{name}-{number}"} for name in self.run.config.tasks}
-        audits = {
-            str(domain_key): {"n": number, "accuracy": 1.0, "low": 0.2, "high": 1.0}
-            for domain_key in self.domain_keys
+        ensembles = {
+            name: EnsembleRef(f"models/{name}/{number:04d}", ("all",), f"{name}-{number}")
+            for name in self.run.config.tasks
         }
-        self.storage.write_json(f"{folder}/training.json", {"ensembles": ensembles})
+        low_high = wilson_interval(number, number)
+        audits = {name: Audit(number, Estimate(1.0, *low_high)) for name in names}
+        training = Training(0, ensembles, {}, audits, {}, {})
+        self.storage.write_record(f"{folder}/training.json", training)
         tests = [part for part in self.run.parts if part.split == "test"]
         folders = [f"rounds/{each:04d}" for each in range(1, number + 1)]
         metrics = summary(
@@ -189,14 +201,11 @@ class Builder:
             self.domain_keys,
             {},
             audits,
-            test_metrics(self.storage, folder, tests, self.run.classes),
+            test_metrics(self.storage, folder, tests, self.run.kinds),
             {},
         )
-        times = {
-            str(domain_key): {"timed": 10, "seconds": 4.25, "cost": 1.25}
-            for domain_key in self.domain_keys[:1]
-        }
-        self.storage.write_json(f"{folder}/metrics.json", metrics | {"times": times})
+        metrics = replace(metrics, times={names[0]: AnswerTime(10, 4.25, 1.25)})
+        self.storage.write_record(f"{folder}/metrics.json", metrics)
         self.storage.write_json(f"{folder}/bandit.json", {})
         event = {"stage": f"{folder}/scores", "seconds": 1.25, "rows": 36}
         self.storage.append_line("events.jsonl", json.dumps(event))
@@ -205,6 +214,7 @@ class Builder:
         """Return one audit and one selected sample: rows 0 and 3, then 2 and 1, then 4 and 7."""
         rows = [[0, 3], [2, 1], [4, 7]][number - 1]
         ids = np.array(rows) + 1000 * self.domain_keys.index(domain_key)
+        labels = self.run.kinds[domain_key.task].labels
         columns = {
             "task": [domain_key.task] * 2,
             "domain": [domain_key.domain] * 2,
@@ -213,8 +223,7 @@ class Builder:
             "sample_id": ids,
             "acquisition": [0.0, 0.5],
             "audit": [True, False],
-            "embedding": [row.tobytes() for row in embeddings(ids)],
-            "predicted": [-1, -1] if number == 1 else [0, 1],
+            "predicted": [None, None] if number == 1 else [labels[0], labels[1]],
             "confidence": [0.0, 0.0] if number == 1 else [0.7, 0.6],
             "why": ["drawn at random", "because it is hard"],
         }
@@ -224,8 +233,8 @@ class Builder:
         """Label all samples but 1002, the audit of round 2 in posts, which nobody could label."""
         rows = [row for row in batch.to_pylist() if row["sample_id"] != 1002]
         columns = {
-            **{name: [row[name] for row in rows] for name in ("task", "domain", "sample_id")},
-            "label": [row["sample_id"] % len(self.run.classes[row["task"]]) for row in rows],
+            **{name: [row[name] for row in rows] for name in PLACE},
+            "label": [self.label(row["task"], row["sample_id"]) for row in rows],
             "votes": [3] * len(rows),
             "agreement": [2 / 3] * len(rows),
             "round": [number] * len(rows),
@@ -233,22 +242,27 @@ class Builder:
         }
         return pa.table(columns, LABELS)
 
+    def label(self, task: str, sample_id: int) -> str:
+        labels = self.run.kinds[task].labels
+        return labels[sample_id % len(labels)]
+
     def scores(self, part: Part, number: int) -> pa.Table:
         """Predict the first samples of a part correctly, more of them in later rounds."""
         oracle = self.storage.read_table(part.key("oracle"))
-        classes = self.run.classes[part.domain_key.task]
+        kind = self.run.kinds[part.domain_key.task]
+        classes, schema = kind.labels, score_schema(kind)
         right = round(part.rows * self.skill * (number + 2) / 5)
         truth = [classes.index(label) for label in oracle["label"].to_pylist()]
         first = [t if i < right else (t + 1) % len(classes) for i, t in enumerate(truth)]
-        columns = {name: np.linspace(0.1, 0.9, part.rows) for name in SCORES.names}
+        columns = {name: np.linspace(0.1, 0.9, part.rows) for name in schema.names}
         columns |= {
             "sample_id": oracle["sample_id"],
             "label_1": first,
             "label_2": [(each + 1) % len(classes) for each in first],
             "prob_1": np.linspace(0.5, 0.9, part.rows),
         }
-        arrays = [pa.array(columns[name], SCORES.field(name).type) for name in SCORES.names]
-        return pa.Table.from_arrays(arrays, schema=SCORES)
+        arrays = [pa.array(columns[name], schema.field(name).type) for name in schema.names]
+        return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def embeddings(ids: np.ndarray) -> np.ndarray:

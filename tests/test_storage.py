@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,6 +91,61 @@ def test_lines_are_added_to_a_log(storage):
     storage.append_line("log", "one")
     storage.append_line("log", "two é")
     assert storage.read_bytes("log").decode() == "one\ntwo é\n"
+
+
+@dataclass(frozen=True)
+class Inner:
+    words: tuple[str, ...]
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    number: int
+    inner: dict[str, Inner]
+    more: list[Inner] = field(default_factory=list)
+
+
+RECORD = Record(3, {"a": Inner(("x", "y"), 0.1), "b": Inner(())}, [Inner(("z",))])
+
+
+def test_a_record_is_read_as_the_dataclass_that_it_was(storage):
+    storage.write_record("record.json", RECORD)
+    assert storage.read_record("record.json", Record) == RECORD
+    assert storage.read_json("record.json")["inner"]["a"] == {"words": ["x", "y"], "share": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"number": 3}, "inner: Field required"),
+        ({"number": "three", "inner": {}}, "number: Input should be a valid integer"),
+        ({"number": 3, "inner": {"a": {"words": 5}}}, r"inner\.a\.words: Input should be a valid"),
+        ([1, 2], "Input should be an object"),
+        (None, "Input should be an object"),
+    ],
+)
+def test_what_is_no_such_record_is_an_error_that_says_where(storage, values, said):
+    storage.write_json("record.json", values)
+    with pytest.raises(
+        StoreError, match=rf"record\.json of .*run is not a Record: {said}"
+    ) as raised:
+        storage.read_record("record.json", Record)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_record_that_is_missing_or_no_json_is_an_error_that_names_it(storage):
+    with pytest.raises(StoreError, match=r"cannot read record\.json in .*run: "):
+        storage.read_record("record.json", Record)
+    storage.write_bytes("record.json", b'{"number": 3')
+    with pytest.raises(StoreError, match=r"record\.json of .*run is not a Record: Invalid JSON"):
+        storage.read_record("record.json", Record)
+
+
+def test_parts_of_a_record_that_this_version_does_not_know_are_left_out(storage):
+    storage.write_record("record.json", RECORD)
+    storage.write_json("record.json", {**storage.read_json("record.json"), "new": 1})
+    assert storage.read_record("record.json", Record) == RECORD
 
 
 @given(

@@ -226,14 +226,13 @@ class Storage:
             StoreError: the file is missing, or does not hold such a record.
         """
         try:
-            record: Record = _adapter(kind).validate_python(self.read_json(key))  # type: ignore[arg-type]
+            record: Record = _adapter(kind).validate_json(self.read_bytes(key))  # type: ignore[arg-type]
             return record
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(step) for step in problem["loc"])
-            raise StoreError(
-                f"{key} of {self.root} is not a {kind.__name__}: {where}: {problem['msg']}"
-            ) from error
+            said = f"{where}: {problem['msg']}" if where else problem["msg"]
+            raise StoreError(f"{key} of {self.root} is not a {kind.__name__}: {said}") from error
 
     def write_record(self, key: str, value: object) -> None:
         """Write a dataclass, with all that is in it, as a JSON document."""

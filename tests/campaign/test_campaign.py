@@ -4,10 +4,13 @@ import pytest
 
 from tests.tiny import campaign, write_campaign, write_encoder
 from umc_ray.annotation.store import Question
-from umc_ray.campaign.campaign import finished_rounds, freeze, stop_reason
+from umc_ray.campaign.documents import BanditUpdate, RoundMetrics
+from umc_ray.campaign.freeze import FORMAT, check_format, freeze
+from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.stop_rules import stop_reason
 from umc_ray.config.loading import load_campaign
-from umc_ray.errors import ConfigError
+from umc_ray.errors import ConfigError, StoreError
 
 
 @pytest.fixture
@@ -28,10 +31,15 @@ def begin(tmp_path, values):
 def after(run, accuracies, labels_per_round=30):
     """Store what rounds of these audit accuracies leave behind."""
     for number, accuracy in enumerate(accuracies, start=1):
-        labels = number * labels_per_round
-        metrics = {"audit_accuracy": accuracy, "labels": labels}
-        run.storage.write_json(f"rounds/{number:04d}/metrics.json", metrics)
-        run.storage.write_json(f"rounds/{number:04d}/bandit.json", {})
+        metrics = RoundMetrics(
+            labels=number * labels_per_round,
+            cost=0.0,
+            domains={},
+            audit_utility=accuracy,
+            test_utility=None,
+        )
+        run.storage.write_record(f"rounds/{number:04d}/metrics.json", metrics)
+        run.storage.write_record(f"rounds/{number:04d}/bandit.json", BanditUpdate([]))
         ask(run, number, labels_per_round)
     return len(accuracies)
 
@@ -82,11 +90,11 @@ def test_stop_rules(begin, rules, curve, reason):
 
 def test_rounds_are_finished_in_sequence(begin):
     run = begin()
-    assert finished_rounds(run.storage) == 0
-    assert finished_rounds(run.storage) == after(run, []) == 0
+    assert run.finished_rounds == 0
+    assert run.finished_rounds == after(run, []) == 0
     after(run, [0.5, 0.6])
     run.storage.write_json("rounds/0004/bandit.json", {})
-    assert finished_rounds(run.storage) == 2
+    assert run.finished_rounds == 2
 
 
 def with_domain(values, name, **domain):
@@ -138,8 +146,97 @@ def test_other_weights_are_another_encoder(begin, values, tmp_path):
     write_encoder(tmp_path / "other", seed=1)
     changed = copy.deepcopy(values["tasks"])
     changed["mood"]["encoder"]["path"] = "other"
-    with pytest.raises(ConfigError, match=r"tasks\.mood\.encoder is '[0-9a-f]{16}', but"):
+    with pytest.raises(ConfigError, match=r"mood\.encoders\.static_text is '[0-9a-f]{16}', but"):
         freeze(begin(tasks=changed))
     (tmp_path / "encoder").rename(tmp_path / "moved")
     changed["mood"]["encoder"]["path"] = "moved"
     freeze(begin(tasks=changed))
+
+
+def with_task(values, **changes):
+    """The values with keys of the task changed; None takes a key away."""
+    changed = copy.deepcopy(values["tasks"])
+    changed["mood"] |= changes
+    changed["mood"] = {key: value for key, value in changed["mood"].items() if value is not None}
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": ["good", "bad"]}, r"tasks\.mood\.labels is \['good', 'bad'\], but"),
+        ({"kind": "multi_label"}, r"tasks\.mood\.kind is 'multi_label', but"),
+    ],
+)
+def test_another_label_space_is_another_task(begin, values, changes, said):
+    freeze(begin())
+    with pytest.raises(ConfigError, match=said):
+        freeze(begin(tasks=with_task(values, **changes)))
+
+
+def test_an_encoder_may_be_added_and_none_be_taken_away(begin, values, tmp_path):
+    write_encoder(tmp_path / "other", seed=1)
+    both = {
+        "static_text": values["tasks"]["mood"]["encoder"],
+        "second": {"kind": "static_text", "path": "other"},
+    }
+    freeze(begin())
+    freeze(begin(tasks=with_task(values, encoder=None, encoders=both)))
+    with pytest.raises(ConfigError, match=r"tasks\.mood\.encoders\.second is None, but"):
+        freeze(begin())
+
+
+def test_what_selection_goes_by_may_change(begin, values, tmp_path):
+    write_encoder(tmp_path / "other", seed=1)
+    small = values["tasks"]["mood"]["encoder"]
+    both = {"encoders": {"small": small, "second": {"kind": "static_text", "path": "other"}}}
+    freeze(begin(tasks=with_task(values, encoder=None, **both)))
+    second = with_task(values, encoder=None, **both, selection_encoder="second")
+    run = begin(tasks=second)
+    freeze(run)
+    assert run.selection_features["mood"] == run.features["mood"]["second"]
+    assert run.features["mood"]["small"] != run.features["mood"]["second"]
+
+
+def test_a_run_directory_has_the_format_of_its_files(begin):
+    run = begin()
+    freeze(run)
+    assert run.storage.read_json("campaign.json")["format"] == FORMAT == 2
+    check_format(run, run.storage.read_json("campaign.json"))
+
+
+@pytest.mark.parametrize(
+    ("found", "reads"), [(None, "umc_ray 0.1"), (1, "umc_ray 0.1"), (3, "a newer umc_ray")]
+)
+def test_a_run_directory_of_another_format_is_refused_with_what_to_do(begin, found, reads):
+    run = begin()
+    freeze(run)
+    values = run.storage.read_json("campaign.json")
+    del values["format"]
+    if found is not None:
+        values["format"] = found
+    run.storage.write_json("campaign.json", values)
+    said = (
+        rf"runs/tiny has files of format {found or 1}, this version reads 2\. Finish or release it "
+        rf"with {reads}, or give the campaign another name: labels of a release can be used"
+    )
+    with pytest.raises(StoreError, match=said):
+        freeze(run)
+    assert run.storage.read_json("campaign.json") == values
+    after(run, [0.5])
+    with pytest.raises(StoreError, match=said):
+        History.of(run)
+
+
+def test_a_run_directory_of_version_0_1_is_refused_before_its_keys_are_compared(begin):
+    run = begin()
+    run.storage.write_json("campaign.json", {"seed": 5, "tasks.mood.encoder": "0" * 16})
+    with pytest.raises(StoreError, match="files of format 1"):
+        freeze(run)
+
+
+def test_a_run_without_a_finished_round_has_no_history(begin):
+    run = begin()
+    freeze(run)
+    with pytest.raises(StoreError, match=r"no round of .*runs/tiny is finished"):
+        History.of(run)

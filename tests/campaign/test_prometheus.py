@@ -3,11 +3,31 @@ import ray
 
 from tests.prometheus import exported
 from umc_ray.campaign import prometheus as metrics
+from umc_ray.campaign.documents import Audit, DomainMetrics, RoundMetrics
 from umc_ray.campaign.prometheus import METRICS, RunMetrics
+from umc_ray.methods.calibration import Reliability
 from umc_ray.records import DomainKey
+from umc_ray.tasks.quality import Estimate, Quality
 
-POSTS = {"labels": 12, "cost": 30.5, "audit": {"accuracy": 0.75}, "test": {"accuracy": 0.5}}
-NEWS = {"labels": 0, "cost": 0, "audit": None, "test": None}
+TEST = Quality(
+    n=8, utility=Estimate(0.5, 0.2, 0.8), ece=0.1, reliability=Reliability([0.5], [0.5], [8])
+)
+POSTS = DomainMetrics(
+    labels=12,
+    cost=30.5,
+    uncertainty=None,
+    audit=Audit(4, Estimate(0.75, 0.3, 0.95)),
+    test=TEST,
+    selection_test=None,
+)
+NEWS = DomainMetrics(labels=0, cost=0, uncertainty=None, audit=None, test=None, selection_test=None)
+METRICS_OF_ROUND = RoundMetrics(
+    labels=12,
+    cost=30.5,
+    domains={"mood/posts": POSTS, "mood/news": NEWS},
+    audit_utility=0.75,
+    test_utility=0.5,
+)
 
 
 def record(run_metrics):
@@ -19,7 +39,7 @@ def record(run_metrics):
     run_metrics.begin("ingest mood/posts", None)(7)
     run_metrics.end("ingest mood/posts", 0.25)
     run_metrics.quarantined(DomainKey("mood", "posts"), 3)
-    run_metrics.round(2, {"domains": {"mood/posts": POSTS, "mood/news": NEWS}})
+    run_metrics.round(2, METRICS_OF_ROUND)
 
 
 @pytest.mark.ray

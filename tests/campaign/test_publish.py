@@ -14,11 +14,13 @@ from umc_ray.campaign.publish import (
     round_before,
 )
 from umc_ray.config.loading import load_campaign
+from umc_ray.config.task import SpecialistConfig
 from umc_ray.errors import DataError, StoreError
 from umc_ray.serving.live import LivePublication
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
+ENCODER = "static_text"
 NAMES = ("reviews", "generalist")
 
 
@@ -31,6 +33,10 @@ def write_models(storage, number, seed, width=8, classes=2):
         head = save({"weight": weight, "bias": torch.zeros(1, classes)})
         storage.write_bytes(f"{folder}/{name}/model.safetensors", head)
         storage.write_json(f"{folder}/{name}/calibration.json", {"temperature": 1.5})
+        config = SpecialistConfig(encoder=ENCODER)
+        storage.write_json(f"{folder}/{name}/config.json", config.model_dump())
+        storage.write_json(f"{folder}/{name}/report.json", {"loss": 0.5})
+    storage.write_json(f"{folder}/decision.json", {})
     return {"mood": EnsembleRef(folder, NAMES, f"v{seed}")}
 
 
@@ -67,7 +73,7 @@ def test_what_was_published_is_loaded(storage, config):
     manifest = read_published(storage)
     assert (manifest.round, manifest.ensembles["mood"].ref) == (1, refs["mood"])
     ensemble = load_published(storage, config, manifest).ensembles["mood"]
-    assert ensemble.probabilities(np.zeros((3, 8), dtype=np.float16)).shape == (2, 3, 2)
+    assert ensemble.probabilities({ENCODER: np.zeros((3, 8), np.float16)}).shape == (2, 3, 2)
 
 
 def test_the_version_names_the_round_and_changes_with_the_weights(storage, config):
@@ -114,11 +120,14 @@ def another_task(storage):
     ("harm", "message"),
     [
         (flip, "are not those that were published"),
-        (lambda s: s.delete("models/mood/0002/reviews"), "cannot read"),
+        (lambda s: s.delete("models/mood/0002/reviews"), "are not those that were published"),
         (lambda s: changed(s, labels=["good", "bad"]), "labels"),
-        (lambda s: changed(s, encoder="0" * 16), "another encoder"),
-        (foreign_canaries, "other probabilities"),
-        (lambda s: changed(s, canaries=[]), "other probabilities"),
+        (lambda s: changed(s, kind="multi_label"), "is a multi_label with the labels"),
+        (lambda s: changed(s, encoders={ENCODER: "0" * 16}), "another encoder"),
+        (lambda s: changed(s, encoders={}), "another encoder"),
+        (lambda s: s.write_json("models/mood/0002/decision.json", {"x": [1]}), "not those that"),
+        (foreign_canaries, "other outputs"),
+        (lambda s: changed(s, canaries=[]), "other outputs"),
         (another_task, "other"),
         (lambda s: s.write_bytes(PUBLISHED, b'{"round": 2'), PUBLISHED),
         (lambda s: s.write_json(PUBLISHED, {"round": 2, "ensembles": {}}), "version"),
@@ -133,15 +142,46 @@ def test_what_is_not_whole_is_refused_and_the_old_one_goes_on(live, harm, messag
 
 
 def test_a_publication_whose_files_come_late_answers_when_they_are_there(live):
-    key = "models/mood/0002/reviews/model.safetensors"
-    data = live.storage.read_bytes(key)
-    live.storage.delete("models/mood/0002/reviews")
+    storage = live.storage
+    files = {key: storage.read_bytes(key) for key in storage.keys("models/mood/0002/reviews")}
+    storage.delete("models/mood/0002/reviews")
     live.refresh()
-    live.storage.write_bytes(key, data)
-    live.storage.write_json("models/mood/0002/reviews/calibration.json", {"temperature": 1.5})
+    assert live.refused
+    for key, data in files.items():
+        storage.write_bytes(key, data)
     # The hash is that of bytes: written again, they are the same.
     live.refresh()
     assert (live.now.manifest.round, live.refused) == (2, None)
+
+
+def test_how_a_specialist_was_trained_is_no_part_of_what_is_published(storage, config):
+    publish_round(storage, config, 1, write_models(storage, 1, seed=1))
+    before = read_published(storage)
+    storage.write_json("models/mood/0001/reviews/report.json", {"loss": 0.25})
+    storage.write_bytes("models/mood/0001/reviews/held_out.safetensors", b"x")
+    load_published(storage, config, before)
+    publish_round(storage, config, 1, {"mood": before.ensembles["mood"].ref})
+    assert read_published(storage) == before
+
+
+def test_an_ensemble_of_two_encoders_is_published_with_both(storage, config, tmp_path):
+    tiny.write_encoder(tmp_path / "other", seed=1)
+    task = config.tasks["mood"]
+    second = task.encoder.model_copy(update={"path": str(tmp_path / "other")})
+    encoders = {ENCODER: task.encoder, "second": second}
+    both = task.model_copy(update={"encoder": None, "encoders": encoders})
+    config = config.model_copy(update={"tasks": {"mood": both}})
+    refs = write_models(storage, 1, seed=1)
+    other = SpecialistConfig(encoder="second")
+    storage.write_json("models/mood/0001/generalist/config.json", other.model_dump())
+    publish_round(storage, config, 1, refs)
+    manifest = read_published(storage)
+    assert manifest.ensembles["mood"].encoders.keys() == encoders.keys()
+    ensemble = load_published(storage, config, manifest).ensembles["mood"]
+    assert ensemble.reads == (ENCODER, "second")
+    one = both.model_copy(update={"encoders": {ENCODER: task.encoder}})
+    with pytest.raises(DataError, match="another encoder"):
+        load_published(storage, config.model_copy(update={"tasks": {"mood": one}}), manifest)
 
 
 def test_weights_that_are_not_numbers_are_never_answered_with(storage, config):

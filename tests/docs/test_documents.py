@@ -9,6 +9,8 @@ import pytest
 import typer
 import yaml
 
+from benchmarks.__main__ import questions
+from benchmarks.frame import FOLDER
 from tests.test_architecture import LAYER
 from tests.tiny import ROOT
 from umc_ray.cli import app
@@ -116,6 +118,11 @@ def test_the_guide_lists_all_commands():
     listed = DOCUMENTS["docs/guide.md"].partition("\n## Commands\n")[2]
     known = typer.main.get_command(app).commands
     assert {name for name in known if f"`umc {name}" not in listed} == set()
+
+
+def test_all_benchmarks_are_listed():
+    table = DOCUMENTS["docs/benchmarks.md"].partition("\n## ")[0]
+    assert set(re.findall(r"^\| \[(\w+)\]", table, flags=re.MULTILINE)) == set(questions(FOLDER))
 
 
 def test_the_architecture_lists_all_layers():

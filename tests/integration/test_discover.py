@@ -132,7 +132,7 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
     assert (len(new), np.mean(new) > 0.8) == (15, True)
 
     code, manifest = umc_here("discover", path, "mood/mixed", "--clusters", 4)
-    assert (code, "mood/mixed was dealt out into 3 domains before" in manifest) == (1, True)
+    assert (code, "mood/mixed was split into 3 domains before" in manifest) == (1, True)
 
     values["tasks"]["mood"]["domains"] = yaml.safe_load(lines.read_text())
     run = Run(load_campaign(write_campaign(tmp_path, values)))

@@ -8,8 +8,6 @@ import shutil
 import pytest
 
 from tests.tiny import ROOT
-from umc_ray.campaign.campaign import round_metrics
-from umc_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -42,8 +40,10 @@ def fill_in(sheet, known):
         writer.writerows(rows)
 
 
-def metrics(folder, rounds):
-    return round_metrics(Storage(str(folder / f"runs/{folder.name}")), rounds)
+def utility(folder, rounds):
+    """Accuracy or Jaccard index on the test samples after the last round."""
+    metrics = folder / f"runs/{folder.name}/rounds/{rounds:04d}/metrics.json"
+    return json.loads(metrics.read_text())["test_utility"]
 
 
 def test_texts_are_labeled_in_sheets(examples, umc_here):
@@ -56,13 +56,13 @@ def test_texts_are_labeled_in_sheets(examples, umc_here):
     code, said = umc_here("run", folder / "campaign.yaml")
     assert code == 0, said
     assert "the budget of 40 labels is spent" in said
-    assert metrics(folder, 2)[-1]["test_accuracy"] > 0.8
+    assert utility(folder, 2) > 0.75
 
 
-@pytest.mark.parametrize(("name", "labels", "accuracy"), [("images", 120, 0.9), ("tags", 90, 0.7)])
-def test_recorded_answers_stand_in_for_people(examples, umc_here, name, labels, accuracy):
+@pytest.mark.parametrize(("name", "labels", "least"), [("images", 120, 0.9), ("tags", 90, 0.7)])
+def test_recorded_answers_stand_in_for_people(examples, umc_here, name, labels, least):
     folder = examples / name
     code, said = umc_here("run", folder / "campaign.yaml")
     assert code == 0, said
     assert f"the budget of {labels} labels is spent" in said
-    assert metrics(folder, 3)[-1]["test_accuracy"] > accuracy
+    assert utility(folder, 3) > least

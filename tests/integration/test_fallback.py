@@ -19,11 +19,11 @@ def test_a_domain_is_drawn_at_random_as_long_as_selection_is_worse(campaign):
     campaign.path.write_text(yaml.safe_dump(values))
     run = Run(load_campaign(campaign.path))
     training = run.storage.read_json("rounds/0002/training.json")
-    training["selection_test"] = {"mood/posts": WORSE, "mood/reviews": {**WORSE, "harmful": False}}
+    training["selection_tests"] = {"mood/posts": WORSE, "mood/reviews": {**WORSE, "harmful": False}}
     run.storage.write_json("rounds/0002/training.json", training)
     assert run_campaign(run).rounds == 4
     drawn = [at_random(run, number) for number in (3, 4)]
-    verdicts = run.storage.read_json("rounds/0003/training.json")["selection_test"]
+    verdicts = run.storage.read_json("rounds/0003/training.json")["selection_tests"]
     assert set(verdicts) == set(DOMAINS)
     assert (
         run.storage.read_json("rounds/0003/metrics.json")["domains"]["mood/posts"]["selection_test"]

@@ -58,15 +58,15 @@ def test_the_worst_domain_gets_more_labels_where_it_counts_and_the_report_says_w
     ray_cluster, tmp_path
 ):
     pooled, worst = run(tmp_path, "pooled"), run(tmp_path, "worst")
-    bought = [found["domains"][HARD]["labels"] for found in map(last_metrics, (pooled, worst))]
+    bought = [each.domains[HARD].labels for each in map(last_metrics, (pooled, worst))]
     assert bought[0] < bought[1]
 
     write_report(worst, pooled)
     page = read(worst)
     assert "The allocation objective is worst: only the worst domain counts." in page.text()
     for opened, labels in zip((pooled, worst), bought, strict=True):
-        name, domain_keys = opened.config.name, last_metrics(opened)["domains"]
-        easy, hard = (domain_keys[domain_key]["test"]["accuracy"] for domain_key in (EASY, HARD))
+        name, domains = opened.config.name, last_metrics(opened).domains
+        easy, hard = (domains[key].test.utility.value for key in (EASY, HARD))
         assert hard < easy
         row = page.row(name)
         assert row[1] == name  # what was asked for is the campaign's name here
@@ -76,4 +76,4 @@ def test_the_worst_domain_gets_more_labels_where_it_counts_and_the_report_says_w
 
 
 def last_metrics(opened):
-    return opened.storage.read_json("rounds/0002/metrics.json")
+    return opened.round_metrics(2)[-1]

@@ -4,21 +4,21 @@ import pytest
 
 from tests.prometheus import exported
 from tests.tiny import DOMAINS
-from umc_ray.campaign.campaign import round_metrics, show
+from umc_ray.campaign.campaign import export_metrics
 
 pytestmark = pytest.mark.ray
 
 
 def test_a_campaign_is_seen_by_prometheus(reference):
-    show(reference, 3)
-    last = round_metrics(reference.storage, 3)[-1]["domains"]
+    export_metrics(reference, 3)
+    last = reference.round_metrics(3)[-1].domains
     expected = {("ray_umc_round",): 3}
-    for domain_key in DOMAINS:
-        expected["ray_umc_labels", domain_key] = last[domain_key]["labels"]
-        expected["ray_umc_accuracy", domain_key, "audit"] = last[domain_key]["audit"]["accuracy"]
-        expected["ray_umc_quarantined_rows", domain_key] = 0
+    for name in DOMAINS:
+        expected["ray_umc_labels", name] = last[name].labels
+        expected["ray_umc_accuracy", name, "audit"] = last[name].audit.utility.value
+        expected["ray_umc_quarantined_rows", name] = 0
     # Ray forgets a gauge after 20 s, and this test may come minutes after the campaign.
-    found = exported("tiny", last=expected, again=reference.metrics.repeat)
+    found = exported("tiny", last=expected, again=reference.exporter.repeat)
     assert expected.items() <= found.items()
     # 160 reviews, 40 of them as a test, 120 posts, minus duplicates; three rounds
     assert found["ray_umc_rows_total", "scores"] > 900

@@ -38,13 +38,13 @@ def run(tmp_path_factory):
     """
     run = build_run(str(tmp_path_factory.mktemp("runs")))
     rows = [
-        near_duplicate("mood", "shop", 6, 1, 3),
-        near_duplicate("mood", "shop", 5, 0, 0),
-        near_duplicate("mood", "shop", 2, 0, 0),
-        near_duplicate("mood", "shop", 4, 1, 3),
-        near_duplicate("shapes", "scans", 2002, 0, 2003),
-        near_duplicate("shapes", "scans", 2004, 1, 2003),
-        near_duplicate("shapes", "scans", 2008, 1, 2003),
+        near_duplicate("mood", "shop", 6, "good", 3),
+        near_duplicate("mood", "shop", 5, "bad", 0),
+        near_duplicate("mood", "shop", 2, "bad", 0),
+        near_duplicate("mood", "shop", 4, "good", 3),
+        near_duplicate("shapes", "scans", 2002, "$x^$", 2003),
+        near_duplicate("shapes", "scans", 2004, "1", 2003),
+        near_duplicate("shapes", "scans", 2008, "1", 2003),
     ]
     table = pa.Table.from_pylist(rows, schema=NEAR_DUPLICATES)
     run.storage.write_table("rounds/0001/near_duplicates.parquet", table)

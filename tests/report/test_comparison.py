@@ -1,8 +1,9 @@
 import pytest
 
-from umc_ray.campaign.evaluation import wilson_interval
+from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
+from umc_ray.methods.calibration import Reliability
+from umc_ray.methods.intervals import wilson_interval
 from umc_ray.report.comparison import (
-    Estimate,
     Point,
     at_labels,
     compare,
@@ -13,6 +14,7 @@ from umc_ray.report.comparison import (
     weighted_mean,
 )
 from umc_ray.report.control import difference_sentence, saving_sentence
+from umc_ray.tasks.quality import Estimate, Quality
 
 
 def curve(*pairs, spread=0.0):
@@ -21,9 +23,16 @@ def curve(*pairs, spread=0.0):
 
 def measured(labels, **accuracies):
     """Metrics of a round; accuracies of 100 samples, None where a domain has no test."""
-    tests = {k: None if v is None else {"n": 100, "accuracy": v} for k, v in accuracies.items()}
-    domain_keys = {k: {"test": test, "audit": None} for k, test in tests.items()}
-    return {"labels": labels, "domains": domain_keys}
+    domains = {
+        name: DomainMetrics(0, 0.0, None, None, value and quality(value), None)
+        for name, value in accuracies.items()
+    }
+    return RoundMetrics(labels, 0.0, domains, None, None)
+
+
+def quality(accuracy):
+    interval = wilson_interval(round(100 * accuracy), 100)
+    return Quality(100, Estimate(accuracy, *interval), 0.0, Reliability([], [], []))
 
 
 def test_a_difference_has_the_interval_of_newcombes_published_example():
@@ -49,7 +58,7 @@ def test_a_weighted_mean_weighs_values_and_intervals():
 def test_the_macro_curve_begins_when_all_domains_are_measured():
     metrics = [measured(10, a=0.5, b=None), measured(20, a=0.6, b=0.8), measured(30, a=0.7, b=0.9)]
     points = macro_curve(metrics, ["a", "b"])
-    assert [(point.labels, point.accuracy.value) for point in points] == [
+    assert [(point.labels, point.utility.value) for point in points] == [
         (20, pytest.approx(0.7)),
         (30, pytest.approx(0.8)),
     ]
@@ -58,7 +67,7 @@ def test_the_macro_curve_begins_when_all_domains_are_measured():
 
 def test_of_rounds_without_new_labels_the_last_counts():
     points = domain_curve([measured(10, a=0.5), measured(10, a=0.6), measured(20, a=0.7)], "a")
-    assert [(point.labels, point.accuracy.value) for point in points] == [(10, 0.6), (20, 0.7)]
+    assert [(point.labels, point.utility.value) for point in points] == [(10, 0.6), (20, 0.7)]
 
 
 def test_a_curve_is_straight_between_rounds():

@@ -106,12 +106,12 @@ def test_the_numbers_are_those_of_the_metrics(finished, page):
     for name, found in metrics["domains"].items():
         row = next(row for row in page.rows if row and row[0] == name and len(row) == 9)
         assert row[1:4] == ["12", str(found["labels"]), f"{found['cost']:g}"]
-        assert row[4].split()[0] == f"{found['test']['accuracy']:.1%}"
+        assert row[4].split()[0] == f"{found['test']['utility']['value']:.1%}"
         assert row[5:7] == [str(found["test"]["n"]), f"{found['test']['ece']:.3f}"]
-        assert row[7].split()[0] == f"{found['audit']['accuracy']:.1%}"
+        assert row[7].split()[0] == f"{found['audit']['utility']['value']:.1%}"
         assert row[8] == str(found["audit"]["n"])
     total = page.row("total, macro accuracy")
-    assert total[1:5] == ["36", "17", "25.5", f"{metrics['test_accuracy']:.1%}"]
+    assert total[1:5] == ["36", "17", "25.5", f"{metrics['test_utility']:.1%}"]
 
 
 def test_measured_costs_are_shown_beside_configured_ones(page):
@@ -121,7 +121,7 @@ def test_measured_costs_are_shown_beside_configured_ones(page):
 
 def test_accuracy_is_shown_by_each_objective(finished, page):
     metrics = finished.storage.read_json("rounds/0003/metrics.json")
-    accuracies = [found["test"]["accuracy"] for found in metrics["domains"].values()]
+    accuracies = [found["test"]["utility"]["value"] for found in metrics["domains"].values()]
     assert "The allocation objective is macro: all domains count equally." in page.text()
     for name, labels in (("demo", "17"), ("random", "17")):
         row = page.row(name)
@@ -135,8 +135,8 @@ def test_pooled_accuracy_weighs_domains_by_their_pools(tmp_path):
     run = build_run(str(tmp_path), rounds=1, tasks=("mood",))
     key = "rounds/0001/metrics.json"
     metrics = run.storage.read_json(key)
-    metrics["domains"]["mood/shop"]["test"] |= {"accuracy": 0.5, "n": 10}
-    metrics["domains"]["mood/posts"]["test"] |= {"accuracy": 0.9, "n": 10}
+    metrics["domains"]["mood/shop"]["test"]["utility"]["value"] = 0.5
+    metrics["domains"]["mood/posts"]["test"]["utility"]["value"] = 0.9
     run.storage.write_json(key, metrics)
     manifest = run.storage.read_json("pool/pool/mood/posts/manifest.json")
     parts = [["part-0", 6], ["part-1", 30]]  # 36 rows beside the 12 of shop
@@ -271,10 +271,14 @@ def test_the_page_says_where_selection_did_not_pay(tmp_path, harmful, text):
     assert ("its batches are drawn at random until that changes" in sentences[0]) == harmful
 
 
-def test_runs_of_an_older_release_have_no_selection_test(tmp_path):
+def test_without_a_selection_test_nothing_is_said_about_it(tmp_path):
     run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
-    metrics = run.storage.read_json("rounds/0001/metrics.json")
-    del metrics["domains"]["shapes/scans"]["selection_test"]
-    run.storage.write_json("rounds/0001/metrics.json", metrics)
     write_report(run)
     assert not any("random samples" in text for text in read(run).texts)
+
+
+def test_a_run_directory_of_another_version_is_refused(tmp_path):
+    run = build_run(str(tmp_path), rounds=1, tasks=("shapes",))
+    run.storage.write_json("campaign.json", {"tasks.shapes.encoder": "x"})
+    with pytest.raises(StoreError, match=r"files of format 1, .* release it with umc_ray 0\.1"):
+        write_report(run)

@@ -216,7 +216,7 @@ def _counting_votes(
         raise DataError(
             f"labels must be 0 to {n_classes - 1}, found {label_M.min()} to {label_M.max()}"
         )
-    last_M = _last_votes(item_M, annotator_M)
+    last_M = last_votes(item_M, annotator_M)
     return item_M[last_M], annotator_M[last_M], label_M[last_M]
 
 
@@ -273,8 +273,8 @@ def _table(item_M: Ints, annotator_M: Ints, label_M: Ints) -> tuple[Ints, Floats
     return item_N, votes_NA
 
 
-def _last_votes(item_M: Ints, annotator_M: Ints) -> npt.NDArray[np.intp]:
-    """Rows of the last vote of each person on each item."""
+def last_votes(item_M: Ints, annotator_M: Ints) -> npt.NDArray[np.intp]:
+    """Return the rows of the last vote of each person on each item."""
     order_M = np.lexsort((annotator_M, item_M))  # stable: equal pairs stay in order of arrival
     changes = (np.diff(item_M[order_M]) != 0) | (np.diff(annotator_M[order_M]) != 0)
     return order_M[np.append(changes, True)] if len(order_M) else order_M

@@ -163,9 +163,10 @@ class Classification:
         return scoring.urgency(value, name, len(self.labels), specialists)
 
     def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
-        """Return the two most likely classes."""
-        probs_N2, labels_N2 = measures.mean_NC.topk(2, dim=1)
-        columns = [labels_N2[:, 0], probs_N2[:, 0], labels_N2[:, 1], probs_N2[:, 1]]
+        """Return the two most likely classes; of equally likely ones the first, as `predict`."""
+        prob_1, label_1 = measures.mean_NC.max(1)
+        prob_2, label_2 = measures.mean_NC.scatter(1, label_1[:, None], -1.0).max(1)
+        columns = [label_1, prob_1, label_2, prob_2]
         return [
             pa.array(np.ascontiguousarray(column), field.type, safe=False)
             for column, field in zip(columns, self.prediction_fields, strict=True)

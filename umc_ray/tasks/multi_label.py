@@ -17,7 +17,7 @@ from torch import Tensor
 
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.calibration import reliability
-from umc_ray.methods.consensus import one_rate
+from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.multi_label import f1_thresholds, figures, fit_scale_and_shift, jaccard
 from umc_ray.records import FloatArray, IntArray
@@ -75,8 +75,11 @@ class MultiLabel:
             found = list(self.labels)
             raise ValueError(f"labels must be different names, at least one, found {found}")
         for label in self.labels:
-            if SEPARATOR.strip() in label or label == NONE:
-                raise ValueError(f"label {label!r} of a multi_label task must not hold '|'")
+            if SEPARATOR.strip() in label or label == NONE or label != label.strip() or not label:
+                raise ValueError(
+                    f"label {label!r} of a multi_label task must be a name without '|' that does "
+                    f"not begin or end with a space, and not {NONE}"
+                )
 
     @property
     def outputs(self) -> int:
@@ -246,14 +249,15 @@ class MultiLabel:
         found = self.measures(probs_SNC, decision)
         predicted, certainty_N = self.predict(found.mean_NC, decision), found.certainty_N.tolist()
         choices_S = [self.predict(probs_NC, decision) for probs_NC in probs_SNC]
-        right_SNC = torch.maximum(probs_SNC, 1 - probs_SNC).prod(2)
+        picked_SNC = probs_SNC >= self._thresholds(decision)
+        right_SN = torch.where(picked_SNC, probs_SNC, 1 - probs_SNC).prod(2)
         return [
             Prediction(
                 predicted=predicted[i],
                 confidence=certainty_N[i],
                 shares=dict(zip(self.labels, map(_round, found.mean_NC[i].tolist()), strict=True)),
                 specialists={
-                    name: (choices_S[s][i], _round(float(right_SNC[s, i])))
+                    name: (choices_S[s][i], _round(float(right_SN[s, i])))
                     for s, name in enumerate(specialists)
                 },
                 measures={
@@ -265,9 +269,10 @@ class MultiLabel:
 
     def consensus(self, votes: Votes) -> dict[int, str]:
         """Return the labels that more than half of a sample's people gave."""
-        samples_N, row_V = np.unique(votes.sample_V, return_inverse=True)
+        rows = last_votes(votes.sample_V, votes.person_V)
+        samples_N, row_V = np.unique(votes.sample_V[rows], return_inverse=True)
         given_NC = np.zeros((len(samples_N), len(self.labels)))
-        np.add.at(given_NC, row_V, self.encode(votes.text_V))
+        np.add.at(given_NC, row_V, self.encode(votes.text_V)[rows])
         people_N = np.bincount(row_V, minlength=len(samples_N))
         texts = self._texts(given_NC > people_N[:, None] / 2)
         return dict(zip(samples_N.tolist(), texts, strict=True))
