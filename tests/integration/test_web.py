@@ -13,11 +13,10 @@ from tests.serving.conftest import free_port
 from tests.tiny import DOMAINS, campaign, results, write_campaign
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.store import Answer
-from umc_ray.campaign.campaign import finished_rounds, run_campaign
+from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
-from umc_ray.selection.batch import NO_MODEL
 from umc_ray.web.app import create_app
 from umc_ray.web.server import set_account
 from umc_ray.web.site import Site
@@ -82,7 +81,7 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
         code, manifest = umc_here("run", path)
         assert (code, "round 2: 0 of 20 answered" in manifest) == (3, True)
         html = page.get("/items?n=20").text
-        assert "What each specialist says" in html
+        assert "Predictions by specialist" in html
         assert "rank in domain" in html
         assert len(label_all(page)) == 20
         assert umc_here("run", path)[0] == 0
@@ -126,18 +125,18 @@ def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cl
         assert asked == {1: 20, 2: 20, 3: 10}
         assert {key: second[key] for key in first} == first
         models = {
-            key: [row["predicted"] != NO_MODEL for row in rows]
+            key: [row["predicted"] is not None for row in rows]
             for key, rows in second.items()
             if "batch" in key
         }
         assert [all(known) for known in models.values()] == [False, False, True]
-        assert finished_rounds(run.storage) == 1
-        plan = run.storage.read_json("rounds/0003/allocation.json")
+        assert run.finished_rounds == 1
+        plan = run.storage.read_json("rounds/0003/allocation.json")["domains"]
         posts, reviews = (plan[name]["context"]["cost"] for name in DOMAINS)
         assert 0 < posts < 1 < reviews  # by the time that the answers of round 1 took
         assert answer(run, 50) == [2] * 13 + [3] * 10
         asked, last = go_on()
-        assert (asked, finished_rounds(run.storage)) == ({1: 20, 2: 20, 3: 10}, 3)
+        assert (asked, run.finished_rounds) == ({1: 20, 2: 20, 3: 10}, 3)
         assert {key: last[key] for key in second} == second
         labels = [row["sample_id"] for key, rows in last.items() if "labels" in key for row in rows]
         assert len(labels) == len(set(labels)) == len(run.store.answers("tiny")) == 50
@@ -146,5 +145,5 @@ def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cl
 def test_an_account_of_an_unknown_role_is_refused(tmp_path):
     path = write_campaign(tmp_path, campaign(tmp_path, **VALUES))
     run = Run(load_campaign(path))
-    with closing(run.store), pytest.raises(ValueError, match="there is no role boss; there are"):
+    with closing(run.store), pytest.raises(ValueError, match="there is no role boss; use one of"):
         set_account(run, "ada", "boss", PASSWORD)
