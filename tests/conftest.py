@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,12 @@ import pytest
 # Time is nothing that a test may depend on.
 hypothesis.settings.register_profile("umc", deadline=None)
 hypothesis.settings.load_profile("umc")
+
+# Threads that share small products among them wait for each other, most of all on a busy machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# A process of Ray needs 3 s for its imports, and by default Ray ends it when it was idle for one.
+os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "3600000"  # noqa: SIM112 - Ray's name
 
 
 class Clock:
