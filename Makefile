@@ -3,18 +3,38 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test venv
+PYTEST := $(BIN)/pytest --numprocesses=auto --durations=10 -rfEs
+APART := ray or slow or browser or network or postgres or labelstudio
+
+# mypy runs beside the tests.
+MAKEFLAGS += --jobs=2
+
+.PHONY: demo check test lint types pytest-unit pytest-all venv venv-dev
 
 venv: $(VENV)/installed
+
+venv-dev: $(VENV)/installed-dev
 
 demo: venv
 	$(BIN)/umc demo
 
-test: $(VENV)/installed-dev
+# What needs no Ray, browser, server or network: in less than two minutes on two cores.
+check: lint types pytest-unit
+
+test: lint types pytest-all
+
+lint: venv-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: venv-dev
 	$(BIN)/mypy
-	$(BIN)/pytest
+
+pytest-unit: venv-dev
+	$(PYTEST) -m 'not ($(APART))'
+
+pytest-all: venv-dev
+	$(PYTEST)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) --editable .

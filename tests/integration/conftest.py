@@ -13,10 +13,22 @@ from umc_ray.config.loading import load_campaign
 
 
 @pytest.fixture(scope="session")
-def reference(ray_cluster, tmp_path_factory):
+def reference(ray_cluster, made_once):
     """The tiny campaign, run to its end without disturbance."""
-    folder = tmp_path_factory.mktemp("reference")
-    run = Run(load_campaign(write_campaign(folder, campaign(folder))))
+
+    def fill(folder):
+        run_campaign(Run(load_campaign(write_campaign(folder, campaign(folder)))))
+
+    return Run(load_campaign(made_once("reference", fill) / "campaign.yaml"))
+
+
+@pytest.fixture(scope="session")
+def other_seed(ray_cluster, tmp_path_factory):
+    """Two rounds of the tiny campaign with another seed, run in this process."""
+    folder = tmp_path_factory.mktemp("other_seed")
+    budget = {"labels": 60, "per_round": 30}
+    values = campaign(folder, name="other-seed", seed=1, budget=budget)
+    run = Run(load_campaign(write_campaign(folder, values)))
     run_campaign(run)
     return run
 

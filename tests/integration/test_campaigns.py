@@ -24,10 +24,9 @@ def asked(found):
     return {(row["task"], row["domain"], row["sample_id"]) for row in found}
 
 
-def test_another_seed_asks_for_other_samples(reference, tmp_path):
-    other, _ = run(tmp_path, campaign(tmp_path, seed=1, budget=ONE_ROUND))
+def test_another_seed_asks_for_other_samples(reference, other_seed):
     batch = "rounds/0001/batch.parquet"
-    ours, theirs = results(other.storage)[batch], results(reference.storage)[batch]
+    ours, theirs = results(other_seed.storage)[batch], results(reference.storage)[batch]
     assert len(ours) == len(theirs) == 30
     assert asked(ours) != asked(theirs)
 

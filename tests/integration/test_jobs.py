@@ -76,9 +76,7 @@ def test_the_cluster_wants_its_token(cluster):
     assert status_of(cluster["RAY_API_SERVER_ADDRESS"]) == HTTPStatus.UNAUTHORIZED
 
 
-def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
-    cluster, reference, tmp_path
-):
+def test_jobs_find_on_three_nodes_what_one_finds(cluster, reference, tmp_path):
     values = campaign(tmp_path, budget={"labels": 30, "per_round": 30})
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
     curated = submit(cluster, "python", "jobs/curate.py", path)
@@ -106,6 +104,8 @@ def test_jobs_find_on_three_nodes_what_one_finds_and_fail_when_they_must(
     assert f"{run}/report/index.html" in reported.stdout
     assert "tiny" in (run / "report/index.html").read_text()
 
+
+def test_jobs_fail_when_they_must(cluster, tmp_path):
     failed = submit(cluster, "python", "jobs/curate.py", tmp_path / "none.yaml")
     assert failed.returncode != 0
     assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout

@@ -75,7 +75,7 @@ def let_end(processes):
     return alive
 
 
-def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, umc):
+def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, umc, umc_here):
     path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
     kept = []
     for number, moment in enumerate([in_annotation, in_training, in_scoring], start=1):
@@ -86,9 +86,8 @@ def test_a_killed_driver_goes_on_as_if_never_killed(reference, tmp_path, umc):
         assert moment(run, number)
         assert answers(run)[: len(kept)] == kept
         kept = answers(run)
-    process = umc("run", path)
-    manifest, _ = process.communicate()
-    assert process.returncode == 0, manifest
+    code, manifest = umc_here("run", path)
+    assert code == 0, manifest
     assert "finished: the budget of 90 labels is spent" in manifest
     assert results(run) == results(reference.storage)
     stored = answers(run)
@@ -115,8 +114,9 @@ def written(run):
     return {path: path.stat().st_mtime_ns for path in names}
 
 
-def test_a_run_that_is_told_to_stop_ends_cleanly_and_goes_on(reference, tmp_path, umc):
-    path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
+def test_a_run_that_is_told_to_stop_ends_cleanly_and_goes_on(reference, tmp_path, umc, umc_here):
+    values = campaign(tmp_path, budget={"labels": 30, "per_round": 30})
+    path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
     process = umc("run", path)
     while not in_training(run, 1):
         assert process.poll() is None, process.stdout.read()
@@ -126,7 +126,8 @@ def test_a_run_that_is_told_to_stop_ends_cleanly_and_goes_on(reference, tmp_path
     assert process.returncode == STOPPED_EXIT, manifest
     assert "stopped by SIGTERM: what is done is stored" in manifest
     assert not list(run.glob("running/*"))
-    process = umc("run", path)
-    manifest, _ = process.communicate()
-    assert process.returncode == 0, manifest
-    assert results(run) == results(reference.storage)
+    code, manifest = umc_here("run", path)
+    assert code == 0, manifest
+    found, expected = results(run), results(reference.storage)
+    assert len(found) == 2  # a batch and its labels
+    assert found == {key: expected[key] for key in found}
