@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 
 from umc_ray.errors import DataError, StoreError
-from umc_ray.labelstudio.form import Form, project_id, urgency
+from umc_ray.labelstudio.form import Form, project_id
 from umc_ray.labelstudio.notify import notify_change
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.messages import Sample, SampleScore, ScoreRequest
@@ -127,15 +127,15 @@ async def _score(
         return [_no_prediction(version)] * len(samples)
     scores = {result.index: result for result in response.results}
     specialists = len(endpoint.publication.manifest.ensembles[task].specialists)
-    acquisition = endpoint.run.config.selection.acquisition
+    kind, acquisition = endpoint.run.kinds[task], endpoint.run.config.selection.acquisition
 
     def prediction(score: SampleScore | None) -> Document:
         if score is None:
             return _no_prediction(response.version)
-        classes = len(score.probabilities)
+        answer = kind.parse(score.label)
         return {
-            "result": form.result(score.label),
-            "score": 1 - urgency(score.priority, acquisition, classes, specialists),
+            "result": kind.form().result(answer, form.from_name, form.to_name),
+            "score": 1 - kind.urgency(score.priority, acquisition, specialists),
             "model_version": response.version,
         }
 
