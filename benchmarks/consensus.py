@@ -40,7 +40,8 @@ from umc_ray.methods.consensus import (
     one_rate,
 )
 from umc_ray.passes.encode import encode_rows
-from umc_ray.specialists.training import LEAST_AGREEMENT
+from umc_ray.specialists.training import MIN_AGREEMENT
+from umc_ray.tasks.classification import Classification
 
 VOTES = (1, 3, 5)
 FIRST, MOST = 2, max(VOTES)
@@ -206,13 +207,14 @@ def _learned(rated: Rated, quick: bool) -> tuple[float, float]:
     asked_N = np.zeros_like(learned_N)
     asked_N[learned_N[: LEARNED // 5 if quick else LEARNED]] = LEARNED_VOTES
     known = majority(*given_votes(rated, asked_N), len(LABELS))
-    weights_N = np.maximum(known.agreement_N, LEAST_AGREEMENT)
+    weights_N = np.maximum(known.agreement_N, MIN_AGREEMENT)
     test_N = np.flatnonzero(asked_N == 0)
     x_ND, folds_N = rated.features_ND[known.item_N], known.item_N % FOLDS
     first = heads.start("linear", 1, x_ND.shape[1], len(LABELS), 0, seed=0)
+    loss = Classification(tuple(LABELS)).loss
     right = []
     for each_N in (np.ones_like(weights_N), weights_N / weights_N.mean()):
-        fit = heads.fit(x_ND, known.label_N, each_N.astype(np.float32), folds_N, first)
+        fit = heads.fit(x_ND, known.label_N, each_N.astype(np.float32), folds_N, first, loss)
         logits_NC = heads.forward(fit.parameters, torch.from_numpy(rated.features_ND[test_N]))[0]
         right.append(float((logits_NC.argmax(1).numpy() == rated.truth_N[test_N]).mean()))
     return right[0], right[1]

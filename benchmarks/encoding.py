@@ -105,7 +105,7 @@ def _alternate(
     """Measure a small pass, a full pass and the plain loop in turns."""
     few = parts[:CPUS]
     small, passes, plain = [], [], []
-    encoders = {DOMAIN.task: config}
+    encoders = {DOMAIN.task: {"encoder": config}}
     with local_ray(CPUS), PlainProcess() as process:
         # Warm up: the first run also starts Ray's helper processes and imports libraries.
         encode(encoders, few, storage)

@@ -155,7 +155,7 @@ def ingest_and_encode(
         domain_key: ingest(config, domain_key, "pool", storage).parts
         for domain_key in (TEXTS, IMAGES)
     }
-    encoders = {name: task.encoder for name, task in config.tasks.items()}
+    encoders = {name: task.named_encoders for name, task in config.tasks.items()}
     rejected = encode(encoders, [part for each in parts.values() for part in each], storage)
     if any(rejected.values()):
         raise RuntimeError(f"samples that passed ingest cannot be encoded: {rejected}")

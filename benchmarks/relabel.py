@@ -32,7 +32,7 @@ from benchmarks.consensus import (
 from benchmarks.frame import Figure, Options, Report, main
 from umc_ray.demo.sentiment import LABELS
 from umc_ray.methods.consensus import majority
-from umc_ray.specialists.training import LEAST_AGREEMENT
+from umc_ray.specialists.training import MIN_AGREEMENT
 
 POOL, TEST = 4000, 4000
 ROUNDS, VOTES, QUICK_ROUNDS = 10, 200, 4
@@ -66,7 +66,7 @@ class Crowd:
         """Train on the majority of all votes so far."""
         known = majority(*given_votes(self.rated, self.asked_N), len(LABELS))
         self.known_L, self.label_L = known.item_N, known.label_N
-        self.weight_L = np.maximum(known.agreement_N, LEAST_AGREEMENT)
+        self.weight_L = np.maximum(known.agreement_N, MIN_AGREEMENT)
         self.model.fit(self.rated.features_ND[known.item_N], known.label_N, self.weight_L)
 
     def accuracy(self) -> float:

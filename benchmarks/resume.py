@@ -26,8 +26,7 @@ import ray
 
 from benchmarks.cluster import PASS, LocalCluster
 from benchmarks.frame import Figure, Options, Report, main
-from benchmarks.scaling import scorer
-from benchmarks.scoring import DIMENSION, DOMAIN, ROWS_PER_PART, pool
+from benchmarks.scoring import DIMENSION, DOMAIN, ROWS_PER_PART, pool, scorer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import Summary
 from umc_ray.methods.bandit import ArmContext

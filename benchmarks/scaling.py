@@ -25,19 +25,19 @@ from benchmarks.scoring import (
     DIMENSION,
     DOMAIN,
     FEATURES,
+    KIND,
     ROUND,
     ROWS_PER_PART,
     SPECIALISTS,
     TOP,
     pool,
+    scorer,
 )
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.methods.scoring import top_m
-from umc_ray.passes.score import ScoreWorker
 from umc_ray.records import IntArray, Part
 from umc_ray.selection import batch
 from umc_ray.selection.batch import DomainBatchSpec
-from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
 CORES = os.cpu_count() or 1
@@ -64,19 +64,6 @@ def run(options: Options) -> Report:
         },
         figures=figures | top,
         failures=failures,
-    )
-
-
-def scorer(storage: Storage) -> ScoreWorker:
-    """Return the worker that scores the pool of the benchmark."""
-    return ScoreWorker(
-        storage=storage,
-        table=ROUND,
-        ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
-        features={DOMAIN.task: FEATURES},
-        excluded={DOMAIN: np.empty(0, np.int64)},
-        acquisition="margin",
-        top=TOP,
     )
 
 
@@ -158,6 +145,7 @@ def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
     """Merge the best of all parts; returns seconds, additional memory in MB, and ids."""
     share = DomainBatchSpec(
         domain_key=DOMAIN,
+        kind=KIND,
         labels=TOP,
         audits=0,
         parts=tuple(parts),
@@ -165,7 +153,6 @@ def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
         order_size=0,
         queried=np.empty(0, np.int64),
         scores=ROUND,
-        classes=(),
         seed=0,
     )
     before = memory_mb()

@@ -28,11 +28,13 @@ from safetensors.torch import load_file, save
 from benchmarks.cost import Cost, PlainProcess, cost_of, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.cluster.stream import Summary, run_item
+from umc_ray.config.task import SpecialistConfig
 from umc_ray.methods.scoring import score, top_m
-from umc_ray.passes.score import ScoreWorker, score_parts
-from umc_ray.records import SCORES, DomainKey, Part, embeddings_array, embeddings_column
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
+from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column
+from umc_ray.specialists.ensemble import EnsembleRef, decision_key
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
 
 CPUS = 2
 DIMENSION = 384
@@ -42,8 +44,10 @@ ROWS_PER_PART = 10_000  # the default of campaign.yaml
 TOP = 2000
 TEMPERATURE = 1.5
 SEED = 0
+KIND = Classification(tuple(f"class {i}" for i in range(CLASSES)))
+COLUMNS = score_schema(KIND).names
 DOMAIN = DomainKey("task", "domain")
-FEATURES = "features/benchmark"
+ENCODER, FEATURES = "benchmark", "features/benchmark"
 ROUND = "rounds/0001"
 
 
@@ -127,6 +131,9 @@ def write_ensemble(storage: Storage) -> None:
         }
         storage.write_bytes(f"models/{name}/model.safetensors", save(head))
         storage.write_json(f"models/{name}/calibration.json", {"temperature": TEMPERATURE})
+        config = SpecialistConfig(encoder=ENCODER)
+        storage.write_json(f"models/{name}/config.json", config.model_dump())
+    storage.write_json(decision_key("models"), {})
 
 
 def _alternate(storage: Storage, parts: list[Part], repeats: int) -> tuple[list[Cost], list[Cost]]:
@@ -167,7 +174,7 @@ def _differences(storage: Storage, parts: list[Part]) -> list[str]:
     for part in parts:
         piped = storage.read_table(part.key(f"{ROUND}/scores"))
         bare = storage.read_table(f"plain/scores/{part.name}.parquet")
-        for name in SCORES.names:
+        for name in COLUMNS:
             if not np.allclose(piped[name].to_numpy(), bare[name].to_numpy(), atol=1e-4):
                 differences.append(f"{name} of {part.name} differs from the plain loop's")
     return differences
@@ -175,16 +182,21 @@ def _differences(storage: Storage, parts: list[Part]) -> list[str]:
 
 def score_pass(storage: Storage, parts: list[Part]) -> None:
     """Score all parts with the pipeline."""
-    worker = ScoreWorker(
+    score_parts(scorer(storage), parts)
+
+
+def scorer(storage: Storage) -> ScoreWorker:
+    """Return the worker that scores the pool of the benchmark."""
+    return ScoreWorker(
         storage=storage,
         table=ROUND,
         ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "benchmark")},
-        features={DOMAIN.task: FEATURES},
+        kinds={DOMAIN.task: KIND},
+        features={DOMAIN.task: {ENCODER: FEATURES}},
         excluded={DOMAIN: np.empty(0, np.int64)},
         acquisition="margin",
         top=TOP,
     )
-    score_parts(worker, parts)
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,7 @@ def _plain_file(model: PlainModel, root: Path, name: str) -> None:
         "sample_id": ids_N,
         **{
             each: getattr(scores, f"{each}_N").numpy()
-            for each in SCORES.names
+            for each in COLUMNS
             if hasattr(scores, f"{each}_N")
         },
         "label_1": top_labels_N2[:, 0].numpy().astype(np.int16),
@@ -243,7 +255,7 @@ def _plain_file(model: PlainModel, root: Path, name: str) -> None:
     best = top_m(1 - columns["margin"], ids_N, TOP)
     top = pa.table({"row": best, "sample_id": ids_N[best], "margin": columns["margin"][best]})
     pq.write_table(top, root / "plain" / "top" / name, use_dictionary=False)
-    scored = pa.table(columns).select(SCORES.names)
+    scored = pa.table(columns).select(COLUMNS)
     pq.write_table(
         scored, root / "plain" / "scores" / name, use_dictionary=False, compression="lz4"
     )

@@ -185,12 +185,14 @@ def _serve_bare(path: Path, port: int) -> None:
     publication, app = _live(path).now, FastAPI()
     assert publication is not None
     ensemble = publication.ensembles[TASK]
-    encoder = load_encoder(load_campaign(path).tasks[TASK].encoder)
+    task = load_campaign(path).tasks[TASK]
+    encoder = load_encoder(task.default_encoder_config)
 
     @app.post("/v1/score")
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         texts = [each["text"] for each in request["samples"]]
-        scores = score(ensemble.probabilities(encoder.encode(texts)))
+        embeddings = {task.default_encoder: encoder.encode(texts)}
+        scores = score(ensemble.probabilities(embeddings))
         return {
             "results": [
                 {"probabilities": probs, "confidence": confidence, "disagreement": disagreement}

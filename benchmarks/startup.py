@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,10 +22,11 @@ import yaml
 from benchmarks.cost import Cost, Meter, PlainProcess, cost_of
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.documents import Training
 from umc_ray.campaign.round import score_pool, train
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.stages import NullListener
-from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.state import round_folder, round_folders
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.loading import load_campaign
@@ -34,9 +34,8 @@ from umc_ray.demo.show import write_campaigns
 from umc_ray.methods import heads
 from umc_ray.passes.score import ScoreWorker
 from umc_ray.records import Part
-from umc_ray.selection.labeled import training_sets
-from umc_ray.specialists.ensemble import EnsembleRef
-from umc_ray.specialists.training import TrainingSet
+from umc_ray.selection.labeled import examples_by_task
+from umc_ray.specialists.specialist import Examples
 
 CPUS = 2
 POOL_ROWS, TEST_ROWS = 40, 20
@@ -121,9 +120,16 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
     """Measure the pass and the training of the last round in turns with the plain code."""
     costs: dict[str, list[Cost]] = defaultdict(list)
     number = tiny.config.budget.labels // LABELS_PER_ROUND
-    training = tiny.storage.read_json(f"{round_folder(number)}/training.json")
-    folders = [round_folder(n) for n in range(1, number + 1)]
-    samples = training_sets(tiny.storage, folders, tiny.excluded(), tiny.order_size)
+    training = tiny.storage.read_record(f"{round_folder(number)}/training.json", Training)
+    examples = examples_by_task(
+        tiny.storage,
+        round_folders(number),
+        tiny.excluded(),
+        tiny.order_size,
+        tiny.pools,
+        tiny.features,
+        tiny.kinds,
+    )
     plain = _plain_worker(tiny, training)
     for repeat in range(repeats + 1):
         tiny.storage.delete(f"{round_folder(number)}/scores")
@@ -131,7 +137,7 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
             "pass": cost_of(score_pool, tiny, number, training, lambda rows: None),
             "plain_pass": process.cost_of(plain_pass, plain, tiny.parts),
             "training": cost_of(train, tiny, number),
-            "plain_training": process.cost_of(plain_training, tiny.config, samples),
+            "plain_training": process.cost_of(plain_training, tiny.config, examples),
         }
         if repeat:  # the first time is a warm-up
             for name, cost in measured.items():
@@ -143,11 +149,12 @@ def _last_round(tiny: Run, repeats: int, process: PlainProcess) -> dict[str, Fig
     return figures
 
 
-def _plain_worker(tiny: Run, training: dict[str, Any]) -> ScoreWorker:
+def _plain_worker(tiny: Run, training: Training) -> ScoreWorker:
     return ScoreWorker(
         storage=tiny.storage,
         table="plain",
-        ensembles={k: EnsembleRef.from_json(v) for k, v in training["ensembles"].items()},
+        ensembles=training.ensembles,
+        kinds=tiny.kinds,
         features=tiny.features,
         excluded=tiny.excluded(),
         acquisition=tiny.config.selection.acquisition,
@@ -162,19 +169,20 @@ def plain_pass(worker: ScoreWorker, parts: Sequence[Part]) -> None:
         run_item(worker, part)
 
 
-def plain_training(config: CampaignConfig, samples: dict[str, TrainingSet]) -> None:
+def plain_training(config: CampaignConfig, examples: dict[str, Examples]) -> None:
     """Fit the specialists in sequence."""
     torch.set_num_threads(1)  # more threads are slower on so few labels
     for name, task in config.tasks.items():
-        labeled = samples[name]
-        n, dimension = labeled.embeddings_ND.shape
+        labeled, kind = examples[name], task.task_kind()
         for each in task.ensemble().values():
+            x_ND = labeled.features[str(each.encoder)]
             heads.fit(
-                labeled.embeddings_ND,
-                labeled.labels_N,
-                np.ones(n, np.float32),
-                np.arange(n) % config.training.folds,
-                heads.start(each.head, 1, dimension, len(task.labels), each.hidden, config.seed),
+                x_ND,
+                labeled.targets,
+                np.ones(len(x_ND), np.float32),
+                np.arange(len(x_ND)) % config.training.folds,
+                heads.start(each.kind, 1, x_ND.shape[1], kind.outputs, each.hidden, config.seed),
+                kind.loss,
             )
 
 

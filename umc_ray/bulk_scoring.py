@@ -2,91 +2,104 @@
 
 import base64
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.campaign.publish import (
+    PUBLISHED,
+    PublishedEnsemble,
+    load_verified,
+    read_published,
+)
 from umc_ray.campaign.run import Run
 from umc_ray.client import Client, VersionedScore
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.ingest import Manifest, ingest
 from umc_ray.passes.encode import encode, features_table
-from umc_ray.passes.score import ScoreWorker, score_parts
-from umc_ray.records import QUARANTINE, SCORES, DomainKey, Part
+from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
+from umc_ray.records import POOL, QUARANTINE, DomainKey, Part
 from umc_ray.serving.messages import Sample, SampleError
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import Ensemble
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
 
-ENDPOINT_SCORES = pa.schema(
-    [
-        ("key", pa.string()),
-        ("source", pa.string()),
-        *(
-            (field.name, pa.string() if field.name.startswith("label_") else field.type)
-            for field in SCORES
-        ),
-        ("version", pa.string()),
-    ]
-)
-"""Scores from an endpoint: labels by name, and the version of the specialists."""
+ORIGIN = ["key", "source", "sample_id"]
+"""The columns that say which sample a row is of."""
 
 
 def score_new(run: Run, source: str, domain_key: DomainKey, output: str) -> Manifest:
     """Score a source as if it belonged to a domain; write Parquet files and a quarantine.
 
-    Each row has the sample's key and source, its two most likely labels with their probabilities,
-    and the scores that a round stores. If a call is interrupted, the next one resumes it.
+    Each row has the sample's key and source, and what a round stores of it: the measures and the
+    prediction of the task's kind, labels by name. If a call is interrupted, the next one resumes
+    it.
 
     Raises:
         ConfigError: the campaign has no such domain.
-        StoreError: nothing is published yet.
-        DataError: the source cannot be read.
+        StoreError: nothing is published yet, or not for this task.
+        DataError: the source cannot be read, or the specialists are not those that were published.
     """
     config = _single_domain(run.config, domain_key, source)
-    published = _published(run, domain_key.task)
+    task = config.tasks[domain_key.task]
     work, target = _work_storage(output), Storage(output)
+    published = _published(run, domain_key.task)
+    ensemble = _copied(run.storage, work, task, published)
     manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
-    encoder = config.tasks[domain_key.task].encoder
-    on_encoded = run.stages.follow("encode", manifest.rows)
-    encode({domain_key.task: encoder}, manifest.parts, work, on_encoded)
-    for name in run.storage.keys(published.folder):
-        work.write_bytes(name, run.storage.read_bytes(name))
+    encoders = {name: task.named_encoders[name] for name in ensemble.reads}
+    on_encoded = run.stages.follow("encode", manifest.rows * len(encoders))
+    encode({domain_key.task: encoders}, manifest.parts, work, on_encoded)
     worker = ScoreWorker(
         storage=work,
         table=published.version,
-        ensembles={domain_key.task: published},
-        features={domain_key.task: features_table(encoder)},
+        ensembles={domain_key.task: published.ref},
+        kinds={domain_key.task: ensemble.kind},
+        features={domain_key.task: {name: features_table(each) for name, each in encoders.items()}},
         excluded={domain_key: np.empty(0, dtype=np.int64)},
         acquisition=run.config.selection.acquisition,
         top=0,
     )
     score_parts(worker, manifest.parts, run.stages.follow("score", manifest.rows))
-    labels = run.config.tasks[domain_key.task].labels
     for part in manifest.parts:
-        target.write_table(f"{part.name}.parquet", _named_scores(worker, part, labels))
+        target.write_table(f"{part.name}.parquet", _named_scores(worker, part, ensemble.kind))
     _finish(work, target)
     return manifest
 
 
-def _published(run: Run, task: str) -> EnsembleRef:
-    if not run.storage.exists("published.json"):
+def _published(run: Run, task: str) -> PublishedEnsemble:
+    if not run.storage.exists(PUBLISHED):
         raise StoreError(f"{run.config.name} has no specialists yet: no round is finished")
-    return EnsembleRef.from_json(run.storage.read_json("published.json")["ensembles"][task])
+    ensembles = read_published(run.storage).ensembles
+    if task not in ensembles:
+        raise StoreError(f"no specialists of {task} are published, only of {', '.join(ensembles)}")
+    return ensembles[task]
 
 
-def _named_scores(worker: ScoreWorker, part: Part, labels: list[str]) -> pa.Table:
+def _copied(
+    storage: Storage, work: Storage, task: TaskConfig, published: PublishedEnsemble
+) -> Ensemble:
+    """Copy an ensemble to where workers read it, and check that the copy is what was published."""
+    for name in storage.keys(published.folder):
+        work.write_bytes(name, storage.read_bytes(name))
+    return load_verified(work, task, published)
+
+
+def _named_scores(worker: ScoreWorker, part: Part, kind: TaskKind) -> pa.Table:
     """Return a part's scores with keys, sources and label names."""
-    origin = worker.storage.read_table(part.key("pool"), ["key", "source"])
-    scores = worker.storage.read_table(worker.output_key(part))
-    for column in ("label_1", "label_2"):
-        names = pa.array([labels[i] for i in scores[column].to_pylist()])
-        scores = scores.set_column(scores.schema.get_field_index(column), column, names)
-    table = origin.append_column("sample_id", scores["sample_id"])
-    for column in scores.column_names[1:]:
+    table = worker.storage.read_table(part.key("pool"), ["key", "source"])
+    scores = kind.named(worker.storage.read_table(worker.output_key(part)))
+    for column in scores.column_names:
         table = table.append_column(column, scores[column])
     return table
+
+
+def _endpoint_schema(kind: TaskKind) -> pa.Schema:
+    """Return the same columns as of `_named_scores`, and the version of the specialists."""
+    scores = kind.named(score_schema(kind).empty_table()).schema
+    origin = [POOL.field(name) for name in ORIGIN]
+    return pa.schema([*origin, *list(scores)[1:], ("version", pa.string())])
 
 
 def score_by_endpoint(
@@ -107,25 +120,29 @@ def score_by_endpoint(
     manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
     on_rows = run.stages.follow("score", manifest.rows)
     for part in manifest.parts:
-        _score_part(client, part, work, target)
+        _score_part(client, part, run.kinds[domain_key.task], work, target)
         on_rows(part.rows)
     _finish(work, target)
     return manifest
 
 
-def _score_part(client: Client, part: Part, work: Storage, target: Storage) -> None:
+def _score_part(client: Client, part: Part, kind: TaskKind, work: Storage, target: Storage) -> None:
     rows = work.read_table(part.key("pool")).to_pylist()
     samples = (_sample(row["text"], row["image"]) for row in rows)
-    results = list(zip(rows, client.score(samples, part.domain_key.task), strict=True))
+    found = client.score(samples, part.domain_key.task, columns=True)
+    results = list(zip(rows, found, strict=True))
     scores = [
-        _score_row(row, result) for row, result in results if isinstance(result, VersionedScore)
+        {**row, **(result.columns or {}), "version": result.version}
+        for row, result in results
+        if isinstance(result, VersionedScore)
     ]
     rejected = [
         {"source": row["source"], "row": row["key"], "reason": result.error}
         for row, result in results
         if isinstance(result, SampleError)
     ]
-    target.write_table(f"{part.name}.parquet", pa.Table.from_pylist(scores, ENDPOINT_SCORES))
+    table = pa.Table.from_pylist(scores, _endpoint_schema(kind))
+    target.write_table(f"{part.name}.parquet", table)
     if rejected:
         quarantine = pa.Table.from_pylist(rejected, QUARANTINE)
         work.write_table(part.key("quarantine/endpoint"), quarantine)
@@ -133,14 +150,6 @@ def _score_part(client: Client, part: Part, work: Storage, target: Storage) -> N
 
 def _sample(text: str | None, image: bytes | None) -> Sample:
     return Sample(text=text, image=None if image is None else base64.b64encode(image).decode())
-
-
-def _score_row(row: dict[str, Any], score: VersionedScore) -> dict[str, Any]:
-    """Return a row of ENDPOINT_SCORES."""
-    best = sorted(score.probabilities.items(), key=lambda item: -item[1])[:2]
-    labels = {f"label_{i}": label for i, (label, _) in enumerate(best, 1)}
-    probs = {f"prob_{i}": prob for i, (_, prob) in enumerate(best, 1)}
-    return {**row, **dict(score), **labels, **probs}
 
 
 def _work_storage(output: str) -> Storage:

@@ -100,7 +100,7 @@ def run(campaign: Campaign) -> None:
 
     run = _load_run(campaign)
     with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
-        outcome = run_campaign(replace(run, watch=listener))
+        outcome = run_campaign(replace(run, listener=listener))
     if outcome.new_rounds == 0:
         print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
     else:
@@ -124,7 +124,7 @@ def discover_command(
     run = _load_run(campaign)
     connect()
     with ProgressDisplay() as listener:
-        result = discover(replace(run, watch=listener), _domain_key(domain), clusters)
+        result = discover(replace(run, listener=listener), _domain_key(domain), clusters)
     print_line(result.yaml)
     how = "as discovered before" if result.known else "discovered"
     print_line(f"{len(result.domains)} domains, {how}; copy into the campaign file: {result.path}")
@@ -159,7 +159,7 @@ def score(
     run, domain_key = _load_run(campaign), _domain_key(domain)
     connect()
     with ProgressDisplay() as listener:
-        run = replace(run, watch=listener)
+        run = replace(run, listener=listener)
         if endpoint is None:
             manifest = score_new(run, source, domain_key, output)
         else:

@@ -142,14 +142,18 @@ class Client:
         self.http.close()
 
     def score(
-        self, samples: Iterable[Sample], task: str | None = None, specialists: bool = False
+        self,
+        samples: Iterable[Sample],
+        task: str | None = None,
+        specialists: bool = False,
+        columns: bool = False,
     ) -> Iterator[VersionedScore | SampleError]:
         """Score samples, in order; `index` is the position among all of them.
 
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        options = {"task": task, "specialists": specialists}
+        options = {"task": task, "specialists": specialists, "columns": columns}
         for start, body in self.endpoint.bodies(samples, options):
             yield from _scores(self._send("POST", "/v1/score", body), start)
 
@@ -200,14 +204,18 @@ class AsyncClient:
         await self.http.aclose()
 
     async def score(
-        self, samples: Iterable[Sample], task: str | None = None, specialists: bool = False
+        self,
+        samples: Iterable[Sample],
+        task: str | None = None,
+        specialists: bool = False,
+        columns: bool = False,
     ) -> AsyncIterator[VersionedScore | SampleError]:
         """Score samples, in order; `index` is the position among all of them.
 
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        options = {"task": task, "specialists": specialists}
+        options = {"task": task, "specialists": specialists, "columns": columns}
         async for start, body in self._send_all("/v1/score", samples, options):
             for score in _scores(body, start):
                 yield score

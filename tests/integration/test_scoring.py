@@ -10,13 +10,14 @@ import pytest
 
 from tests.tiny import campaign, texts, write_campaign, write_csv
 from umc_ray.bulk_scoring import score_new
+from umc_ray.campaign.publish import read_published
 from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.records import DomainKey
-from umc_ray.specialists.ensemble import EnsembleRef, load_ensemble
+from umc_ray.specialists.ensemble import load_ensemble
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
@@ -56,12 +57,11 @@ def test_new_data_is_scored_with_the_published_specialists(reference, whole):
         "part-00002.parquet",
         "quarantine",
     }
-    published = reference.storage.read_json("published.json")
-    ensemble = load_ensemble(
-        reference.storage, EnsembleRef.from_json(published["ensembles"]["mood"])
-    )
-    encoder = load_encoder(reference.config.tasks["mood"].encoder)
-    mean_NC = ensemble.probabilities(encoder.encode([row["text"] for row in ROWS])).mean(0).numpy()
+    published = read_published(reference.storage).ensembles["mood"]
+    ensemble = load_ensemble(reference.storage, published.ref, reference.kinds["mood"])
+    encoder = load_encoder(reference.config.tasks["mood"].default_encoder_config)
+    embeddings = {"static_text": encoder.encode([row["text"] for row in ROWS])}
+    mean_NC = ensemble.probabilities(embeddings).mean(0).numpy()
     labels = np.array(["bad", "good"])
     assert table["label_1"].to_pylist() == labels[mean_NC.argmax(1)].tolist()
     assert table["label_2"].to_pylist() == labels[mean_NC.argmin(1)].tolist()

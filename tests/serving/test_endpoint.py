@@ -29,7 +29,7 @@ def test_scores_are_those_of_the_round(server):
             found = [each[name] for each in answer["results"]]
             np.testing.assert_allclose(found, table[name].to_numpy(), atol=1e-4)
         labels = [each["label"] for each in answer["results"]]
-        assert labels == [run.classes["mood"][i] for i in table["label_1"].to_pylist()]
+        assert labels == run.kinds["mood"].predicted(table)[0]
         best = [max(each["probabilities"].values()) for each in answer["results"]]
         np.testing.assert_allclose(best, table["prob_1"].to_numpy(), atol=1e-4)
 
@@ -61,7 +61,7 @@ def test_neighbors_are_the_nearest_labeled_samples(server):
     labels = {}
     for number in (1, 2):
         for row in run.storage.read_table(f"rounds/000{number}/labels.parquet").to_pylist():
-            labels[row["domain"], str(row["sample_id"])] = run.classes["mood"][row["label"]]
+            labels[row["domain"], str(row["sample_id"])] = row["label"]
     part = next(part for part in run.parts if part.split == "pool")
     rows = run.storage.read_table(part.key("pool"), ["sample_id", "text"]).to_pylist()
     row = next(row for row in rows if (part.domain_key.domain, str(row["sample_id"])) in labels)
@@ -102,18 +102,21 @@ def test_embeddings_are_those_of_the_pool(server):
     run = server.campaign.run
     part = run.parts[0]
     text = run.storage.read_table(part.key("pool"), ["text"])["text"][0].as_py()
-    stored = run.storage.read_table(part.key(run.features["mood"]))["embedding"][0].as_py()
+    features = run.selection_features["mood"]
+    stored = run.storage.read_table(part.key(features))["embedding"][0].as_py()
     answer = server.post("/v1/embed", json={"samples": [{"text": text}]}).json()
     found = np.array(answer["results"][0]["embedding"], dtype=np.float16)
     np.testing.assert_array_equal(found, np.frombuffer(stored, dtype=np.float16))
-    assert answer["encoder"] in run.features["mood"]
+    assert answer["encoder"] in features
 
 
 def test_the_state_can_be_read(server):
     manifest = read_published(server.campaign.run.storage)
     models = server.get("/v1/models").json()
     assert (models["version"], models["round"]) == (manifest.version, manifest.round)
-    assert models["tasks"]["mood"]["labels"] == ["bad", "good"]
+    mood = models["tasks"]["mood"]
+    assert (mood["kind"], mood["labels"]) == ("classification", ["bad", "good"])
+    assert mood["encoders"] == manifest.ensembles["mood"].encoders
     campaign = server.get("/v1/campaign").json()
     assert (campaign["name"], campaign["rounds"], campaign["labels"]) == ("tiny", 2, 60)
     assert server.get("/healthz").status_code == 200

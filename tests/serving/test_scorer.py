@@ -41,7 +41,7 @@ def scorer(tmp_path):
 
 
 def test_each_request_gets_its_own_samples_in_order(scorer):
-    expected_ND = load_encoder(scorer.config.encoder).encode(TEXTS)
+    expected_ND = load_encoder(scorer.config.default_encoder_config).encode(TEXTS)
     first, second = scorer.predict([TEXTS[:5], TEXTS[5:]])
     found_ND = np.stack([row.embedding_D for row in [*first.rows, *second.rows]])
     np.testing.assert_array_equal(found_ND, expected_ND)
@@ -49,8 +49,9 @@ def test_each_request_gets_its_own_samples_in_order(scorer):
 
 @pytest.mark.parametrize("bad", [{0}, {2, 7}, {1, 3, 11}, set(range(12))])
 def test_a_sample_that_cannot_be_encoded_affects_no_others(scorer, bad):
-    expected_ND = scorer.encoder.encode(TEXTS)
-    scorer.encoder = Picky(scorer.encoder, {TEXTS[i] for i in bad})
+    threaded = scorer.encoders["static_text"]
+    expected_ND = threaded.encoder.encode(TEXTS)
+    threaded.encoder = Picky(threaded.encoder, {TEXTS[i] for i in bad})
     (found,) = scorer.predict([TEXTS])
     assert {i for i, row in enumerate(found.rows) if isinstance(row, InvalidSample)} == bad
     for i in set(range(12)) - bad:

@@ -128,13 +128,19 @@ def load_published(storage: Storage, config: CampaignConfig, manifest: Published
             f"{manifest.version} has tasks that {config.name} has not: {sorted(unknown)}"
         )
     ensembles = {
-        name: _verified(storage, config.tasks[name], each)
+        name: load_verified(storage, config.tasks[name], each)
         for name, each in manifest.ensembles.items()
     }
     return Publication(manifest, ensembles)
 
 
-def _verified(storage: Storage, task: TaskConfig, published: PublishedEnsemble) -> Ensemble:
+def load_verified(storage: Storage, task: TaskConfig, published: PublishedEnsemble) -> Ensemble:
+    """Load the ensemble of a task and hold it against its description.
+
+    Raises:
+        StoreError: a file cannot be read.
+        DataError: it is not what was published, or not what the task needs.
+    """
     asked = (task.kind, task.labels)
     if (published.kind, published.labels) != asked:
         found = f"{published.kind} with the labels {published.labels}"

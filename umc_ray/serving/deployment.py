@@ -69,7 +69,11 @@ def _application(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not t
         max_queued_requests=MAX_QUEUED,
         ray_actor_options={
             "num_cpus": settings.cpus,
-            "num_gpus": max(task.encoder.num_gpus for task in config.tasks.values()),
+            "num_gpus": max(
+                encoder.num_gpus
+                for task in config.tasks.values()
+                for encoder in task.named_encoders.values()
+            ),
             "label_selector": settings.labels,
         },
         # The access log takes 5 % of a loaded machine's CPU time.

@@ -15,6 +15,9 @@ from umc_ray.methods.drift import IntArray, population_stability
 from umc_ray.records import FloatArray
 from umc_ray.storage import Storage
 
+MARGIN = "margin"
+"""The measure that is compared; there is no drift of a task whose kind has none."""
+
 BINS = 10
 PARTS = 32
 """Parts of the pool that are read, of 10,000 samples each by default."""
@@ -40,7 +43,7 @@ def pool_reference(storage: Storage, task: str, number: int) -> Reference | None
     """
     keys = storage.keys(f"{round_folder(number)}/scores/pool/{task}")
     sampled = keys[:: max(1, len(keys) // PARTS)][:PARTS]
-    parts = [storage.read_table(key, ["margin"])["margin"].to_numpy() for key in sampled]
+    parts = [storage.read_table(key, [MARGIN])[MARGIN].to_numpy() for key in sampled]
     margins_N = np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
     margins_N = margins_N[np.isfinite(margins_N)]
     if not len(margins_N):

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from umc_ray.campaign.campaign import finished_rounds, round_metrics
 from umc_ray.campaign.publish import Publication, PublishedEnsemble
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import StoreError
 from umc_ray.serving.access import Access
 from umc_ray.serving.batcher import Batcher
-from umc_ray.serving.drift import RecentMargins, pool_reference
+from umc_ray.serving.drift import MARGIN, RecentMargins, pool_reference
+from umc_ray.serving.encoding import Payload
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.media import MediaError, MediaLoader
 from umc_ray.serving.messages import (
@@ -32,9 +32,9 @@ from umc_ray.serving.messages import (
     TaskModels,
 )
 from umc_ray.serving.metrics import ServingMetrics
-from umc_ray.serving.neighbors import LabeledSamples, labeled_samples
+from umc_ray.serving.neighbors import LabeledSamples, TaskNeighbors
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.scorer import InvalidSample, Payload, Prediction, Predictions, TaskScorer
+from umc_ray.serving.scorer import InvalidSample, Prediction, Predictions, Scored, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Endpoint:
         }
         self.metrics = ServingMetrics(self.run.config.name)
         self.recent = {name: RecentMargins() for name in self.scorers}
+        self.neighbors = {name: TaskNeighbors(self.run, name) for name in self.scorers}
         self.batchers: dict[str, Batcher[Payload, Predictions]] = {
             name: Batcher(
                 scorer.predict,
@@ -93,7 +94,7 @@ class Endpoint:
             self.metrics.set_round(self.live.now.manifest.round)
 
     def _drift(self, task: str) -> float | None:
-        if self.live.now is None:
+        if self.live.now is None or MARGIN not in self.run.kinds[task].measures_about:
             return None
         try:
             reference = pool_reference(self.run.storage, task, self.live.now.manifest.round)
@@ -129,31 +130,21 @@ class Endpoint:
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
         manifest = publication.manifest
-        ensemble = manifest.ensembles[scorer.name]
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
-
-        def result(index: int, sample: Sample, prediction: Prediction) -> SampleScore:
-            specialists = neighbors = None
-            if request.specialists:
-                probs = map(scorer.by_label, prediction.probs_SC)
-                specialists = dict(zip(ensemble.specialists, probs, strict=True))
-            if labeled is not None:
-                neighbors = labeled.nearest(prediction.embedding_D, request.neighbors)
-            return SampleScore(
-                index=index,
-                id=sample.id,
-                route=_route(ensemble, prediction),
-                specialists=specialists,
-                neighbors=neighbors,
-                **prediction.values,
-            )
-
+        result = partial(_sample_score, scorer, request, manifest.ensembles[scorer.name], labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
-        self._observe(scorer.name, manifest.version, results)
+        if request.columns:
+            ensemble = publication.ensembles[scorer.name]
+            columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored)
+            results = [
+                each.model_copy(update={"columns": row})
+                for each, row in zip(results, columns, strict=True)
+            ]
+        self._observe(scorer.name, manifest.version, results, predictions)
         return ScoreResponse(
             version=manifest.version,
             task=scorer.name,
-            certificate=ensemble.certificate,
+            certificate=manifest.ensembles[scorer.name].certificate,
             results=results,
             errors=errors,
         )
@@ -182,9 +173,10 @@ class Endpoint:
         manifest = self.publication.manifest
         tasks = {
             name: TaskModels(
+                kind=ensemble.kind,
                 labels=ensemble.labels,
                 specialists=ensemble.specialists,
-                encoder=ensemble.encoder,
+                encoders=ensemble.encoders,
                 hash=ensemble.hash,
             )
             for name, ensemble in manifest.ensembles.items()
@@ -195,14 +187,14 @@ class Endpoint:
 
     def campaign(self) -> CampaignResponse:
         """Return the state of the campaign."""
-        rounds = finished_rounds(self.run.storage)
-        last = round_metrics(self.run.storage, rounds)[-1] if rounds else {}
+        rounds = self.run.finished_rounds
+        last = self.run.metrics(rounds + 1)
         return CampaignResponse(
             name=self.run.config.name,
-            tasks={name: list(labels) for name, labels in self.run.classes.items()},
+            tasks={name: list(kind.labels) for name, kind in self.run.kinds.items()},
             rounds=rounds,
-            labels=last.get("labels", 0),
-            audit_accuracy=last.get("audit_accuracy"),
+            labels=0 if last is None else last.labels,
+            audit_utility=None if last is None else last.audit_utility,
         )
 
     def scorer(self, task: str | None) -> TaskScorer:
@@ -223,17 +215,17 @@ class Endpoint:
             raise Refusal(413, f"requests are limited to {limit} samples, found {count}")
         return self.scorer(request.task)
 
-    def _observe(self, task: str, version: str, results: Sequence[SampleScore]) -> None:
+    def _observe(
+        self, task: str, version: str, results: Sequence[SampleScore], predictions: Predictions
+    ) -> None:
         for route, samples in Counter(result.route for result in results).items():
             self.metrics.count_route(task, route, samples)
-        self.recent[task].observe(version, [result.margin for result in results])
+        margins = [each.measures[MARGIN] for each in predictions.scored if MARGIN in each.measures]
+        self.recent[task].observe(version, margins)
 
     async def _labeled(self, scorer: TaskScorer, rounds: int) -> LabeledSamples:
-        classes = tuple(scorer.config.labels)
         try:
-            return await asyncio.to_thread(
-                labeled_samples, self.run.storage, scorer.name, classes, rounds
-            )
+            return await asyncio.to_thread(self.neighbors[scorer.name].read, rounds)
         except StoreError as error:
             logger.warning("cannot return neighbors: %s", error)
             raise Refusal(503, "the labeled samples cannot be read", retry_after_s=30) from error
@@ -285,11 +277,41 @@ class Endpoint:
             return InvalidSample(str(error))
 
 
-def _route(ensemble: PublishedEnsemble, prediction: Prediction) -> Route:
+def _sample_score(
+    scorer: TaskScorer,
+    request: ScoreRequest,
+    ensemble: PublishedEnsemble,
+    labeled: LabeledSamples | None,
+    index: int,
+    sample: Sample,
+    prediction: Prediction,
+) -> SampleScore:
+    scored = prediction.scored
+    assert scored is not None  # there are specialists
+    specialists = neighbors = None
+    if request.specialists:
+        probs = map(scorer.by_label, scored.probs_SC)
+        specialists = dict(zip(ensemble.specialists, probs, strict=True))
+    if labeled is not None:
+        neighbors = labeled.nearest(prediction.embedding_D, request.neighbors)
+    return SampleScore(
+        index=index,
+        id=sample.id,
+        label=scored.label,
+        certainty=scored.certainty,
+        probabilities=scored.probabilities,
+        priority=scored.priority,
+        route=_route(ensemble, scored),
+        specialists=specialists,
+        neighbors=neighbors,
+        **scored.measures,
+    )
+
+
+def _route(ensemble: PublishedEnsemble, scored: Scored) -> Route:
     """Return whether the certificate lets the label stand without a person."""
     certificate = ensemble.certificate
-    confidence = max(prediction.values["probabilities"].values())
-    is_certified = certificate is not None and confidence >= certificate.threshold
+    is_certified = certificate is not None and scored.certainty >= certificate.threshold
     return "auto" if is_certified else "human"
 
 

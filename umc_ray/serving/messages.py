@@ -6,7 +6,7 @@ Sample ids are strings: as JSON numbers, JavaScript would round those above 2^53
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from umc_ray.methods.certificates import Certificate
 
@@ -52,6 +52,7 @@ class ScoreRequest(EmbedRequest):
     """Samples of one task, and which details to return."""
 
     specialists: bool = Field(False, description="return each specialist's probabilities")
+    columns: bool = Field(False, description="return the columns that `umc score` writes")
     neighbors: int = Field(
         0, ge=0, le=20, description="how many of the nearest labeled samples to return"
     )
@@ -76,29 +77,28 @@ class Neighbor(ResponseModel):
 
     domain: str
     sample_id: str = Field(description="a 64-bit integer, in decimal")
-    label: str = Field(description="the label that people gave")
+    label: str = Field(description="the answer that people gave, as text")
     similarity: float = Field(description="cosine similarity, -1 to 1")
 
 
 class SampleScore(ResponseModel):
-    """The ensemble's prediction for a sample."""
+    """The ensemble's prediction for a sample, and the measures of the task's kind by name."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
 
     index: int = Field(description="position in the request, from 0")
     id: str | None = None
-    label: str = Field(description="the most likely label")
+    label: JsonValue = Field(description="the answer: a label, or the list of all that apply")
+    certainty: float = Field(description="probability that the answer is right in full")
     probabilities: dict[str, float] = Field(description="by label, mean over the specialists")
-    confidence: float = Field(description="highest probability, mean over the specialists")
-    disagreement: float = Field(description="between the specialists, 0 to 1")
-    score: float = Field(description="confidence minus disagreement; low: ask a person")
-    margin: float = Field(description="gap between the two highest mean probabilities")
-    entropy: float = Field(description="of the mean probabilities, in bits")
-    mutual_information: float = Field(description="between label and specialist, in bits")
     priority: float = Field(description="by the campaign's acquisition; high: ask a person")
     route: Route = Field(
         "human",
-        description="auto: confident enough by the certificate; without a certificate, human",
+        description="auto: certain enough by the certificate; without a certificate, human",
     )
     specialists: dict[str, dict[str, float]] | None = None
+    columns: dict[str, JsonValue] | None = Field(None, description="as `umc score` writes them")
     neighbors: list[Neighbor] | None = Field(None, description="nearest first")
 
 
@@ -132,9 +132,10 @@ class EmbedResponse(ResponseModel):
 class TaskModels(ResponseModel):
     """The specialists of a task."""
 
+    kind: str
     labels: list[str]
     specialists: tuple[str, ...]
-    encoder: str
+    encoders: dict[str, str] = Field(description="hash of each encoder, by name")
     hash: str
 
 
@@ -154,7 +155,7 @@ class CampaignResponse(ResponseModel):
     tasks: dict[str, list[str]] = Field(description="label set by task")
     rounds: int
     labels: int
-    audit_accuracy: float | None
+    audit_utility: float | None = Field(description="accuracy, or what the kinds call it")
 
 
 class Problem(ResponseModel):

@@ -5,21 +5,19 @@ Suffixes: N labeled samples, D embedding dimension.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.state import RunState, round_folders
 from umc_ray.encoders.encoder import Half
-from umc_ray.records import FloatArray, embeddings_array
-from umc_ray.selection.labeled import labels_with_embeddings, of_task
+from umc_ray.records import FloatArray
+from umc_ray.selection.labeled import labels_so_far, of_task, read_embeddings
 from umc_ray.serving.messages import Neighbor
-from umc_ray.storage import Storage
 
 
 @dataclass(frozen=True)
 class LabeledSamples:
-    """All labeled samples of a task, with embeddings of unit length."""
+    """All labeled samples of a task, with embeddings of unit length by its default encoder."""
 
     embeddings_ND: FloatArray
     domains: Sequence[str]
@@ -40,20 +38,31 @@ class LabeledSamples:
         ]
 
 
-@lru_cache(maxsize=4)
-def labeled_samples(
-    storage: Storage, task: str, classes: tuple[str, ...], rounds: int
-) -> LabeledSamples:
-    """Read the samples labeled in the first rounds; cached per process.
+class TaskNeighbors:
+    """The labeled samples of a task; read once per round."""
 
-    Raises:
-        StoreError: a round's files are missing.
-    """
-    folders = [round_folder(number) for number in range(1, rounds + 1)]
-    labels = of_task(labels_with_embeddings(storage, folders), task)
-    return LabeledSamples(
-        embeddings_ND=embeddings_array(labels["embedding"]).astype(np.float32),
-        domains=labels["domain"].to_pylist(),
-        ids=labels["sample_id"].to_pylist(),
-        labels=[classes[i] for i in labels["label"].to_pylist()],
-    )
+    def __init__(self, run: RunState, task: str) -> None:
+        self.run, self.task = run, task
+        self.last: tuple[int, LabeledSamples] | None = None
+
+    def read(self, rounds: int) -> LabeledSamples:
+        """Return the samples labeled in the first rounds.
+
+        Raises:
+            StoreError: a round's files are missing.
+        """
+        last = self.last  # read once: requests run in several threads
+        if last is None or last[0] != rounds:
+            self.last = last = rounds, self._samples(rounds)
+        return last[1]
+
+    def _samples(self, rounds: int) -> LabeledSamples:
+        storage, features = self.run.storage, self.run.selection_features[self.task]
+        labels = of_task(labels_so_far(storage, round_folders(rounds)), self.task)
+        parts = [part for part in self.run.pools if part.domain_key.task == self.task]
+        return LabeledSamples(
+            embeddings_ND=read_embeddings(storage, parts, features, labels),
+            domains=labels["domain"].to_pylist(),
+            ids=labels["sample_id"].to_pylist(),
+            labels=labels["label"].to_pylist(),
+        )

@@ -3,42 +3,30 @@
 Validation follows ingestion and the arithmetic follows the pass over a pool, so that the endpoint
 and `umc score` return the same for the same sample.
 
-Suffixes: S specialists, N samples, C classes, D embedding dimension.
+Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 """
 
 import base64
 import binascii
-import io
-import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import torch
 
 from umc_ray.campaign.publish import Publication
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
-from umc_ray.encoders.registry import encoder_hash, load_encoder
+from umc_ray.encoders.registry import encoder_hash
 from umc_ray.ingest.validate import Found, Rejected, check, rules_of
-from umc_ray.methods.scoring import acquisition, score
-from umc_ray.passes.encode import encode_rows
+from umc_ray.passes.score import score_table
 from umc_ray.records import DomainKey
+from umc_ray.serving.encoding import Payload, ThreadedEncoder
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.specialists.ensemble import Ensemble
-
-Payload = str | bytes
-
-CPU_BATCH = 8
-"""Samples per forward pass on a CPU. For real sentences, larger batches cost more in padding than
-they save (MiniLM, CPU ms per text: 16.5 one by one, 16.9 by 32, 9.7 by 8 of similar length)."""
-
-MEASURES = ("confidence", "disagreement", "score", "margin", "entropy", "mutual_information")
 
 
 @dataclass(frozen=True)
@@ -49,12 +37,27 @@ class InvalidSample:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What the specialists say of a sample.
+
+    `label` is the answer as a release holds it, `certainty` the probability that it is right in
+    full; `priority` is the value of the campaign's acquisition function.
+    """
+
+    label: object
+    certainty: float
+    priority: float
+    probabilities: dict[str, float]
+    measures: dict[str, float]
+    probs_SC: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The embedding of a sample; if there are specialists, also their probabilities and scores."""
+    """The embedding of a sample by the default encoder, and its scores if there are specialists."""
 
     embedding_D: Half
-    values: dict[str, Any]
-    probs_SC: torch.Tensor
+    scored: Scored | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class Predictions:
 
     publication: Publication | None
     rows: Sequence[Prediction | InvalidSample]
+
+    @property
+    def scored(self) -> list[Scored]:
+        """The scores of all valid samples, in order."""
+        predictions = [row for row in self.rows if isinstance(row, Prediction)]
+        return [each.scored for each in predictions if each.scored is not None]
 
 
 class TaskScorer:
@@ -73,15 +82,12 @@ class TaskScorer:
     ) -> None:
         self.name, self.live = name, live
         self.config, self.acquisition = config.tasks[name], config.selection.acquisition
-        self.encoder_hash = encoder_hash(self.config.encoder)
-        self.encoder = load_encoder(self.config.encoder)
-        # Each thread computes alone: torch's own threads busy-wait for each other, which takes ten
-        # times the CPU time when other processes compete for the cores.
-        on_gpu = self.config.encoder.num_gpus > 0
-        self.threads = 1 if on_gpu else settings.cpus
-        self.max_chunk = self.config.encoder.batch_size if on_gpu else CPU_BATCH
-        self.pool = ThreadPoolExecutor(self.threads, "encode", torch.set_num_threads, (1,))
-        self.column = self.encoder.column
+        self.kind, self.column = self.config.task_kind(), self.config.payload
+        self.encoder_hash = encoder_hash(self.config.default_encoder_config)
+        self.encoders = {
+            encoder: ThreadedEncoder(each, settings.cpus)
+            for encoder, each in self.config.named_encoders.items()
+        }
         self.rules = replace(
             rules_of(
                 config,
@@ -97,8 +103,6 @@ class TaskScorer:
             max_text_chars=settings.max_text_chars,
             max_image_pixels=settings.max_image_pixels,
         )
-        # Warm up: the first forward pass of a model is slow.
-        self.dimension = encode_rows(self.encoder, [_warm_up(self.column)], 1)[0].shape[1]
 
     def validate(self, sample: Sample) -> Payload | InvalidSample:
         """Return the payload of a sample, by the rules of ingestion."""
@@ -124,8 +128,8 @@ class TaskScorer:
         publication = self.live.now
         ensemble = None if publication is None else publication.ensembles.get(self.name)
         payloads = [payload for request in requests for payload in request]
-        embeddings_ND, failures = self._encode(payloads)
-        rows: list[Prediction | InvalidSample] = list(self._score(ensemble, embeddings_ND))
+        embeddings, failures = self._encode(ensemble, payloads)
+        rows: list[Prediction | InvalidSample] = list(self._score(ensemble, embeddings))
         for i, reason in failures.items():
             rows[i] = InvalidSample(reason)
         ends = np.cumsum([len(request) for request in requests])
@@ -134,49 +138,51 @@ class TaskScorer:
             for end, request in zip(ends, requests, strict=True)
         ]
 
-    def _encode(self, payloads: Sequence[Payload]) -> tuple[Half, dict[int, str]]:
-        """Encode in all threads, in chunks of similar length.
+    def _encode(
+        self, ensemble: Ensemble | None, payloads: Sequence[Payload]
+    ) -> tuple[dict[str, Half], dict[int, str]]:
+        """Encode once for each encoder that specialists read, and the default one.
 
-        Returns the embeddings, and by index why a payload could not be encoded.
+        Returns:
+            The embeddings by encoder, and by index why a payload could not be encoded.
         """
-        size = min(self.max_chunk, math.ceil(len(payloads) / self.threads))
-        # Longest first, so that all threads finish at about the same time.
-        order = sorted(range(len(payloads)), key=lambda i: -len(payloads[i]))
-        chunks = [order[i : i + size] for i in range(0, len(order), size)]
-
-        def encode(rows: list[int]) -> tuple[Half, dict[int, str]]:
-            return encode_rows(self.encoder, [payloads[i] for i in rows], size)
-
-        embeddings_ND = np.zeros((len(payloads), self.dimension), dtype=np.float16)
+        embeddings: dict[str, Half] = {}
         failures: dict[int, str] = {}
-        for rows, (chunk_ND, reasons) in zip(chunks, self.pool.map(encode, chunks), strict=True):
-            failures |= {rows[i]: reason for i, reason in reasons.items()}
-            if len(reasons) < len(rows):
-                embeddings_ND[rows] = chunk_ND
-        return embeddings_ND, failures
+        reads = () if ensemble is None else ensemble.reads
+        for name in dict.fromkeys([self.config.default_encoder, *reads]):
+            embeddings[name], reasons = self.encoders[name].encode(payloads)
+            failures |= reasons
+        return embeddings, failures
 
-    def _score(self, ensemble: Ensemble | None, embeddings_ND: Half) -> list[Prediction]:
+    def _score(self, ensemble: Ensemble | None, embeddings: Mapping[str, Half]) -> list[Prediction]:
+        embeddings_ND = embeddings[self.config.default_encoder]
         if ensemble is None:
-            return [Prediction(row_D, {}, torch.empty(0, 0)) for row_D in embeddings_ND]
-        probs_SNC = ensemble.probabilities(np.nan_to_num(embeddings_ND))
-        scores = score(probs_SNC)
-        columns = {name: getattr(scores, f"{name}_N").tolist() for name in MEASURES}
-        columns["priority"] = acquisition(scores, self.acquisition).tolist()
-        columns["label"] = [self.config.labels[i] for i in scores.mean_NC.argmax(1).tolist()]
-        columns["probabilities"] = [self.by_label(row_C) for row_C in scores.mean_NC]
-        return [
-            Prediction(row_D, dict(zip(columns, values, strict=True)), probs_SNC[:, i])
-            for i, (row_D, *values) in enumerate(zip(embeddings_ND, *columns.values(), strict=True))
-        ]
+            return [Prediction(row_D, None) for row_D in embeddings_ND]
+        scored = self._scored(ensemble, ensemble.probabilities(embeddings))
+        return [Prediction(*each) for each in zip(embeddings_ND, scored, strict=True)]
+
+    def _scored(self, ensemble: Ensemble, probs_SNC: torch.Tensor) -> list[Scored]:
+        found = self.kind.measures(probs_SNC, ensemble.decision)
+        measures = zip(*(values_N.tolist() for values_N in found.columns.values()), strict=True)
+        columns = (
+            map(self.kind.value, self.kind.predict(found.mean_NC, ensemble.decision)),
+            found.certainty_N.tolist(),
+            self.kind.acquisition(found, self.acquisition).tolist(),
+            map(self.by_label, found.mean_NC),
+            (dict(zip(found.columns, values, strict=True)) for values in measures),
+            probs_SNC.unbind(1),
+        )
+        return [Scored(*values) for values in zip(*columns, strict=True)]
 
     def by_label(self, probs_C: torch.Tensor) -> dict[str, float]:
-        """Return probabilities by label."""
-        return dict(zip(self.config.labels, probs_C.tolist(), strict=True))
+        """Return probabilities by label; empty where the task has no labels."""
+        return dict(zip(self.kind.labels, probs_C.tolist(), strict=bool(self.kind.labels)))
 
-
-def _warm_up(column: str) -> Payload:
-    if column == "text":
-        return "a few words"
-    file = io.BytesIO()
-    PIL.Image.new("L", (64, 64)).save(file, "PNG")
-    return file.getvalue()
+    def columns(self, ensemble: Ensemble, scored: Sequence[Scored]) -> list[dict[str, Any]]:
+        """Return the columns that `umc score` writes, by name, for each sample."""
+        probs_SNC = torch.stack([each.probs_SC for each in scored], dim=1)
+        measures = self.kind.measures(probs_SNC, ensemble.decision)
+        ids_N = np.arange(len(scored))
+        table = score_table(self.kind, ids_N, measures, ensemble.decision)
+        rows: list[dict[str, Any]] = self.kind.named(table).drop_columns("sample_id").to_pylist()
+        return rows

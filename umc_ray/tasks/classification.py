@@ -30,6 +30,7 @@ from umc_ray.tasks.task import (
     Votes,
     find_label,
     plain_text,
+    with_names,
 )
 
 SHOWN_DIGITS = 4
@@ -176,6 +177,10 @@ class Classification:
         """Read the most likely class and its probability."""
         names = [self.labels[i] for i in rows["label_1"].to_pylist()]
         return names, rows["prob_1"].to_pylist()
+
+    def named(self, scores: pa.Table) -> pa.Table:
+        """Return scores with the names of labels."""
+        return with_names(scores, ("label_1", "label_2"), self.labels)
 
     def explain(self, row: Mapping[str, Any]) -> str:
         """Name the two most likely classes and how far they are apart."""

@@ -31,6 +31,7 @@ from umc_ray.tasks.task import (
     Votes,
     find_label,
     plain_text,
+    with_names,
 )
 
 SHOWN_DIGITS = 4
@@ -233,6 +234,10 @@ class MultiLabel:
     def predicted(self, rows: pa.Table) -> tuple[list[str], list[float]]:
         """Read the predicted labels and the probability that exactly they are right."""
         return self._texts(self._picked(rows)), rows["certainty"].to_pylist()
+
+    def named(self, scores: pa.Table) -> pa.Table:
+        """Return scores with the names of labels."""
+        return with_names(scores, ("predicted", "nearest"), self.labels)
 
     def explain(self, row: Mapping[str, Any]) -> str:
         """Name the label that is least decided."""

@@ -184,6 +184,10 @@ class TaskKind(Protocol):
         """Read the answers and their probabilities back from stored prediction columns."""
         ...
 
+    def named(self, scores: pa.Table) -> pa.Table:
+        """Return stored scores with names in place of the numbers of labels."""
+        ...
+
     def explain(self, row: Mapping[str, Any]) -> str:
         """Say in half a sentence why a person should look, from a row of stored scores."""
         ...
@@ -214,6 +218,19 @@ class TaskKind(Protocol):
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
     """Return how far votes agree with a label: their mean utility against it, 0 to 1."""
     return float(np.mean(kind.utility(list(votes), [label] * len(votes))))
+
+
+def with_names(scores: pa.Table, columns: Sequence[str], labels: Sequence[str]) -> pa.Table:
+    """Replace numbers of labels by names, in columns of numbers or of lists of them."""
+    names = pa.array(labels, pa.string())
+    for column in columns:
+        numbers = scores[column].combine_chunks()
+        if pa.types.is_list(numbers.type):
+            named = pa.ListArray.from_arrays(numbers.offsets, names.take(numbers.values))
+        else:
+            named = names.take(numbers)
+        scores = scores.set_column(scores.schema.get_field_index(column), column, named)
+    return scores
 
 
 def plain_text(raw: object) -> str:

@@ -14,17 +14,19 @@ from safetensors.torch import save
 
 from umc_ray.cluster.resources import ANY_NODE
 from umc_ray.cluster.stream import Compute, stream
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.task import EncoderConfig, SpecialistConfig
 from umc_ray.passes import encode as features
-from umc_ray.passes.encode import EncodeWorker
+from umc_ray.passes.encode import EncodeItem, EncodeWorker
 from umc_ray.passes.score import ScoreWorker, score_parts
 from umc_ray.records import POOL, DomainKey, Part, embeddings_column
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import EnsembleRef, decision_key
 from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
 
 DOMAIN = DomainKey("task", "domain")
 FEATURES, ENCODED, SCORED = "features/made", "features/encoded", "rounds/0001"
 DIMENSION, CLASSES = 384, 10
+ENCODER, KIND = "made", Classification(tuple(f"class {i}" for i in range(CLASSES)))
 SPECIALISTS = ("a", "b", "generalist")
 PARTS = [Part("pool", DOMAIN, f"part-{i:05d}", 2500) for i in range(40)]
 PACE_S = 0.08
@@ -61,6 +63,9 @@ def make_pool(storage):
         head = {"weight": weight, "bias": torch.zeros(1, CLASSES)}
         storage.write_bytes(f"models/{name}/model.safetensors", save(head))
         storage.write_json(f"models/{name}/calibration.json", {"temperature": 1.5})
+        config = SpecialistConfig(encoder=ENCODER)
+        storage.write_json(f"models/{name}/config.json", config.model_dump())
+    storage.write_json(decision_key("models"), {})
 
 
 def ask_for(root, fault, part, times):
@@ -98,7 +103,7 @@ class Scoring(ScoreWorker):
 @dataclass(frozen=True)
 class Encoding(EncodeWorker):
     def process(self, item):
-        begin(self.storage, item)
+        begin(self.storage, item.part)
         features.load_encoder = lambda config: Lengths(self.storage.root)
         return super().process(item)
 
@@ -135,7 +140,8 @@ def score(root, worker=Scoring, labels=ANY_NODE):
         storage=Storage(root),
         table=SCORED,
         ensembles={DOMAIN.task: EnsembleRef("models", SPECIALISTS, "made")},
-        features={DOMAIN.task: FEATURES},
+        kinds={DOMAIN.task: KIND},
+        features={DOMAIN.task: {ENCODER: FEATURES}},
         excluded={DOMAIN: np.empty(0, np.int64)},
         acquisition="margin",
         top=100,
@@ -149,8 +155,9 @@ def place(root):
 
 def encode(root):
     config = EncoderConfig(kind="pixels")
-    worker = Encoding(Storage(root), {DOMAIN.task: config}, {DOMAIN.task: ENCODED})
-    stream(worker, PARTS, Compute(actors=2))
+    key = DOMAIN.task, ENCODER
+    worker = Encoding(Storage(root), {key: config}, {key: ENCODED})
+    stream(worker, [EncodeItem(part, ENCODER) for part in PARTS], Compute(actors=2))
 
 
 PASSES = {"score": score, "encode": encode, "place": place}

@@ -9,8 +9,8 @@ from benchmarks.poison import (
     LONG,
     NUL,
     TEXTS,
-    bring_in,
     configure,
+    ingest_and_encode,
     poisoned,
     quarantine,
     write_images,
@@ -29,7 +29,7 @@ def test_exactly_the_poison_goes_to_quarantine(ray_cluster, tmp_path):
     write_encoder(tmp_path / "encoder")
     config, storage = configure(tmp_path, str(tmp_path / "encoder")), Storage(str(tmp_path / "run"))
 
-    parts = bring_in(config, storage)
+    parts = ingest_and_encode(config, storage)
     assert quarantine(storage, TEXTS) == texts
     assert quarantine(storage, IMAGES) == images
     assert sum(part.rows for part in parts[TEXTS]) == 1000 - len(texts)
