@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from umc_ray.methods.intervals import bootstrap_interval
 
@@ -30,6 +29,8 @@ def fit_scale_and_shift(
 
     Source: Platt 1999, Probabilistic outputs for support vector machines (the prior is ours).
     """
+    from scipy.optimize import minimize  # half a second that most processes are spared
+
     scales, shifts = [], []
     weights_N = np.asarray(weights_N, np.float64)
     for z_N, y_N in zip(
