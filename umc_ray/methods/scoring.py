@@ -198,20 +198,3 @@ def merge_top(
     ids_N = np.concatenate([part[1] for part in parts])
     best = top_m(acquisition_N, ids_N, m)
     return acquisition_N[best], ids_N[best]
-
-
-def binary_entropy(probs: Tensor) -> Tensor:
-    """Return the entropy in bits of each binary label."""
-    other = 1 - probs
-    return -(probs.clamp_min(_TINY).log2() * probs + other.clamp_min(_TINY).log2() * other)
-
-
-def binary_disagreement(probs_SNC: Tensor, entropy_SNC: Tensor) -> Tensor:
-    """Return the Jensen-Shannon divergence, mean over pairs of specialists and labels, 0 to 1."""
-    n_specialists = len(probs_SNC)
-    total_N = probs_SNC.new_zeros(probs_SNC.shape[1])
-    for i in range(n_specialists - 1):
-        mixed = binary_entropy((probs_SNC[i + 1 :] + probs_SNC[i]) / 2)
-        total_N += (mixed - (entropy_SNC[i + 1 :] + entropy_SNC[i]) / 2).mean(2).sum(0)
-    pairs = max(n_specialists * (n_specialists - 1) / 2, 1)
-    return (total_N / pairs).clamp(0, 1)

@@ -19,8 +19,14 @@ from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.methods.multi_label import f1_thresholds, figures, fit_scale_and_shift, jaccard
-from umc_ray.methods.scoring import binary_disagreement, binary_entropy
+from umc_ray.methods.multi_label import (
+    binary_disagreement,
+    binary_entropy,
+    f1_thresholds,
+    figures,
+    fit_scale_and_shift,
+    jaccard,
+)
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
@@ -36,7 +42,6 @@ from umc_ray.tasks.task import (
 )
 
 SHOWN_DIGITS = 4
-_TINY = torch.finfo(torch.float32).tiny
 ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 
 
@@ -183,7 +188,7 @@ class MultiLabel:
         hits_N = torch.where(picked_NC, mean_NC, 0).sum(1)
         union_N = picked_NC.sum(1) + torch.where(picked_NC, 0, mean_NC).sum(1)
         none_N = (1 - mean_NC).prod(1)  # expected Jaccard of an empty prediction
-        expected_N = torch.where(picked_NC.any(1), hits_N / union_N.clamp_min(_TINY), none_N)
+        expected_N = torch.where(picked_NC.any(1), hits_N / union_N.clamp_min(1), none_N)
         return Measures(mean_NC, columns, expected_N, right_NC.prod(1))
 
     def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
