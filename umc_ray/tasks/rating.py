@@ -40,7 +40,7 @@ SHOWN_DIGITS = 4
 class Rating:
     """Each sample has one rating; models see it as a class number, one less."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = SCALE
 
     name: ClassVar[str] = "rating"
     utility_name: ClassVar[str] = "closeness"
@@ -63,13 +63,15 @@ class Rating:
     )
 
     def __post_init__(self) -> None:
-        """Check the label set.
+        """Refuse other labels; none stand for the scale.
 
         Raises:
-            ValueError: it is not the scale.
+            ValueError: there are others.
         """
-        if self.labels != SCALE:
-            raise ValueError(f"labels of a rating task are {SCALE}, found {self.labels}")
+        if self.labels not in ((), SCALE):
+            found = list(self.labels)
+            raise ValueError(f"labels of a rating task are 1 to 5: leave them out, found {found}")
+        object.__setattr__(self, "labels", SCALE)
 
     @property
     def outputs(self) -> int:
