@@ -22,7 +22,6 @@ from umc_ray.passes.score import score_schema, score_table
 from umc_ray.release.dataset import Column, hub_feature
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
-from umc_ray.tasks.rating import SCALE, Rating
 from umc_ray.tasks.registry import KINDS, task_kind
 from umc_ray.tasks.task import TaskKind, Votes, agreement
 
@@ -90,21 +89,6 @@ def set_quality(predicted, targets):
     }
 
 
-def draw_rating(logits_NC, rng):
-    gumbel_NC = -np.log(-np.log(rng.random(logits_NC.shape)))
-    return [SCALE[i] for i in (logits_NC + gumbel_NC).argmax(1)]
-
-
-def rating_log_loss(probs_NC, targets_N):
-    return sklearn.metrics.log_loss(targets_N, probs_NC, labels=np.arange(5))
-
-
-def rating_quality(predicted, targets):
-    far = sklearn.metrics.mean_absolute_error(np.float64(targets), np.float64(predicted))
-    exact = sklearn.metrics.accuracy_score(targets, predicted)
-    return {"utility": 1 - far / 4, "exact_match": exact}
-
-
 SAMPLES = {
     "classification": Samples(
         kind=Classification(LABELS),
@@ -123,16 +107,6 @@ SAMPLES = {
         log_loss=set_log_loss,
         draw=draw_set,
         quality=set_quality,
-    ),
-    "rating": Samples(
-        kind=Rating(),
-        answers=("1", 2, 3.0, "4", "5"),
-        wrong=("", "0", 6, 2.5, None, [3]),
-        decision={},
-        log_loss=rating_log_loss,
-        draw=draw_rating,
-        quality=rating_quality,
-        any_labels=False,
     ),
 }
 

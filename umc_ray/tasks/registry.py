@@ -6,11 +6,10 @@ from types import MappingProxyType
 from umc_ray.errors import ConfigError
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
-from umc_ray.tasks.rating import Rating
 from umc_ray.tasks.task import TaskKind
 
 KINDS: Mapping[str, Callable[[tuple[str, ...]], TaskKind]] = MappingProxyType(
-    {kind.name: kind for kind in (Classification, MultiLabel, Rating)}
+    {kind.name: kind for kind in (Classification, MultiLabel)}
 )
 
 
