@@ -153,7 +153,9 @@ class TaskConfig(Section):
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names its text column"
     )
-    labels: list[str] = Field(description="the label set")
+    labels: list[str] = Field(
+        [], description="the label set; left out where the kind has its own, or none"
+    )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
         {}, description="several encoders by name, in place of encoder"
