@@ -74,6 +74,7 @@ def test_relative_links_lead_somewhere(name):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
+# The change log tells of the past.
 @pytest.mark.parametrize("name", sorted(DOCUMENTS.keys() - {"CHANGELOG.md"}))
 def test_paths_in_the_text_are_there(name):
     folders = "benchmarks|cluster_configs|docs|examples|jobs|tests|umc_ray"
