@@ -102,6 +102,13 @@ def test_the_kind_of_a_task_has_its_labels(tmp_path):
     assert topics(tmp_path, values).task_kind() == MultiLabel(labels)
 
 
+def test_a_kind_that_needs_labels_says_so_where_they_are_left_out(tmp_path):
+    values = changed("tasks.topics.kind", "classification")
+    del values["tasks"]["topics"]["labels"]
+    with pytest.raises(ConfigError, match=r"tasks\.topics: labels must be at least two"):
+        load(tmp_path, values)
+
+
 def test_labels_that_a_kind_cannot_have_are_told_with_a_line(tmp_path):
     values = changed("tasks.topics.kind", "multi_label")
     values["tasks"]["topics"]["labels"] = ["a", "b|c"]

@@ -15,6 +15,8 @@ from tests.test_architecture import LAYER
 from tests.tiny import ROOT
 from umc_ray.cli import app
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.task import TaskConfig
+from umc_ray.tasks.registry import KINDS
 
 DOCUMENTS = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
@@ -72,7 +74,8 @@ def test_relative_links_lead_somewhere(name):
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-@pytest.mark.parametrize("name", DOCUMENTS.keys() - {"CHANGELOG.md"})  # which tells of the past
+# The change log tells of the past.
+@pytest.mark.parametrize("name", sorted(DOCUMENTS.keys() - {"CHANGELOG.md"}))
 def test_paths_in_the_text_are_there(name):
     folders = "benchmarks|cluster_configs|docs|examples|jobs|tests|umc_ray"
     for path in re.findall(rf"(?<![\w/.])(?:{folders})/[\w./-]*\w", DOCUMENTS[name]):
@@ -118,6 +121,14 @@ def test_the_guide_lists_all_commands():
     listed = DOCUMENTS["docs/guide.md"].partition("\n## Commands\n")[2]
     known = typer.main.get_command(app).commands
     assert {name for name in known if f"`umc {name}" not in listed} == set()
+
+
+def test_the_guide_and_the_options_list_all_kinds_of_tasks():
+    rows = DOCUMENTS["docs/guide.md"].partition("\n## Labels\n")[2].partition("\n## ")[0]
+    about = TaskConfig.model_fields["kind"].description
+    for name in KINDS:
+        assert f"| `{name}` |" in rows
+        assert re.search(rf"\b{name}\b", about), "umc_ray/config/task.py"
 
 
 def test_all_benchmarks_are_listed():

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.passes.score import score_schema, score_table
+from umc_ray.release.dataset import Column, hub_feature
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.registry import KINDS, task_kind
@@ -34,7 +35,8 @@ class Samples:
 
     `answers`: raw answers that are all different. `wrong`: what is no answer. `decision`: one that
     matters. `draw`: from logits to answers that are drawn from their probabilities. `quality`: by
-    scikit-learn, of predictions and answers.
+    scikit-learn, of predictions and answers. Without `any_labels` the kind has labels of its own,
+    and a campaign names none.
     """
 
     kind: TaskKind
@@ -44,6 +46,7 @@ class Samples:
     log_loss: Callable[[np.ndarray, np.ndarray], float]
     draw: Callable[[np.ndarray, np.random.Generator], list[str]]
     quality: Callable[[list[str], list[str]], dict[str, float]]
+    any_labels: bool = True
 
 
 def draw_class(logits_NC, rng):
@@ -90,7 +93,7 @@ SAMPLES = {
     "classification": Samples(
         kind=Classification(LABELS),
         answers=("bad", "good", "so so", 3.0),
-        wrong=("", "none", "bad | good", None, 4, ["bad"]),
+        wrong=("", "none", "bad | good", None, 4, ["bad", "good"], [], ["none"], [["bad"]]),
         decision={},
         log_loss=class_log_loss,
         draw=draw_class,
@@ -112,7 +115,7 @@ def test_every_kind_is_tested():
     assert SAMPLES.keys() == KINDS.keys()
     for name, each in SAMPLES.items():
         assert each.kind.name == name
-        assert task_kind(name, LABELS) == each.kind
+        assert task_kind(name, LABELS if each.any_labels else ()) == each.kind
 
 
 @pytest.fixture(params=KINDS)
@@ -164,6 +167,10 @@ class TestAnswers:
                 with pytest.raises(DataError):
                     samples.kind.parse(text.upper())
 
+    def test_a_list_of_one_answer_stands_for_it(self, samples):
+        for label in samples.kind.labels:
+            assert samples.kind.parse([label]) == samples.kind.parse(label) == label
+
     def test_what_is_no_answer_is_an_error_in_one_line(self, samples):
         for raw in samples.wrong:
             for ignore_case in (False, True):
@@ -177,6 +184,7 @@ class TestAnswers:
         column = pa.array(values, samples.kind.target_type)
         assert column.to_pylist() == values
         assert [samples.kind.parse(value) for value in column.to_pylist()] == texts
+        assert hub_feature(Column("label", samples.kind.target_type, "an answer"))
 
     def test_answers_are_encoded_one_by_one(self, samples):
         texts = texts_of(samples)
@@ -206,8 +214,13 @@ class TestAnswers:
             result = form.result(text, "label", "sample")
             assert json.loads(json.dumps(result)) == result
             assert form.answer(result, "label") == text
-            assert form.answer(result, "other") is None
-        assert form.answer([], "label") is None
+        # nothing is chosen: no answer, or an empty set
+        nothing = samples.kind.parse([]) if form.multiple else None
+        assert form.answer([], "label") == form.answer(result, "other") == nothing
+        assert form.labels == samples.kind.labels
+        assert {label for text in texts_of(samples) for label in form.chosen(text)} <= {
+            *form.labels
+        }
         assert form.hint()
         assert 'name="label"' in form.control_xml("label", "sample")
         assert 'toName="sample"' in form.control_xml("label", "sample")
@@ -216,8 +229,9 @@ class TestAnswers:
         form = samples.kind.form()
         with pytest.raises(DataError):
             form.result("no such answer", "label", "sample")
-        result = form.result(texts_of(samples)[0], "label", "sample")
-        changed = json.loads(json.dumps(result).replace("bad", "worse"))
+        answer = texts_of(samples)[0]
+        result = form.result(answer, "label", "sample")
+        changed = json.loads(json.dumps(result).replace(f'"{answer}"', '"no such answer"'))
         with pytest.raises(DataError):
             form.answer(changed, "label")
 
@@ -228,7 +242,12 @@ class TestAnswers:
         samples.kind.encode(texts_of(samples))  # what it caches may be sent with it
         assert len(pickle.dumps(samples.kind)) < 1000
 
-    def test_another_label_space_is_another_task(self, kind):
+    def test_another_label_space_is_another_task(self, samples):
+        kind = samples.kind
+        if not samples.any_labels:
+            with pytest.raises(ValueError, match="labels"):
+                task_kind(kind.name, LABELS)
+            return
         other = task_kind(kind.name, LABELS[::-1])
         assert other != kind
         assert other.encode(["bad"]).tolist() != kind.encode(["bad"]).tolist()
@@ -520,7 +539,7 @@ class TestStoredPredictions:
         _, table = self.stored(samples, probabilities(samples.kind))
         for row in table.to_pylist():
             said = samples.kind.explain(row)
-            assert any(label in said for label in LABELS)
+            assert any(label in said for label in samples.kind.labels) or not samples.kind.labels
             assert f"{row['disagreement']:.2f}" in said
             assert "\n" not in said
 
@@ -542,8 +561,9 @@ class TestStoredPredictions:
             assert all(0 <= share <= 1 for _, share in each.specialists.values())
             assert each.measures.keys() == kind.measures_about.keys()
             assert list(each.shares) == list(kind.labels)
-            shares = list(each.shares.values())
-            assert shares == pytest.approx(measures.mean_NC[i].tolist(), abs=1e-4)
+            if kind.labels:
+                shares = list(each.shares.values())
+                assert shares == pytest.approx(measures.mean_NC[i].tolist(), abs=1e-4)
         json.dumps([dict(each.shares) | dict(each.measures) for each in found])
 
     def test_a_specialist_alone_is_as_sure_as_an_ensemble_of_it_alone(self, samples):
@@ -586,7 +606,7 @@ class TestStoredPredictions:
         assert all(each.value == 1 for each in found.figures.values())
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name, each in SAMPLES.items() if each.any_labels])
 @given(data=st.data())
 def test_any_answer_survives_its_way_there_and_back(name, data):
     """Labels are any names that a campaign file may hold."""

@@ -73,7 +73,7 @@ def frozen(config: CampaignConfig) -> Values:
     for name, task in config.tasks.items():
         values[f"tasks.{name}.kind"] = task.kind
         values[f"tasks.{name}.input"] = task.payload
-        values[f"tasks.{name}.labels"] = task.labels
+        values[f"tasks.{name}.labels"] = list(task.task_kind().labels)
         for encoder, each in task.named_encoders.items():
             values[f"tasks.{name}.encoders.{encoder}"] = encoder_hash(each)
         for domain, columns in task.domains.items():

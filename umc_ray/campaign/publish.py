@@ -141,15 +141,16 @@ def load_verified(storage: Storage, task: TaskConfig, published: PublishedEnsemb
         StoreError: a file cannot be read.
         DataError: it is not what was published, or not what the task needs.
     """
-    asked = (task.kind, task.labels)
+    kind = task.task_kind()
+    asked = (kind.name, list(kind.labels))
     if (published.kind, published.labels) != asked:
         found = f"{published.kind} with the labels {published.labels}"
-        raise DataError(f"{published.folder} is a {found}, asked: {task.kind}, {task.labels}")
+        raise DataError(f"{published.folder} is a {found}, asked: {asked[0]}, {asked[1]}")
     if published.encoders != _encoder_hashes(task):
         raise DataError(f"{published.folder} was trained on the features of another encoder")
     if published.hash != _hash(storage, published.ref):
         raise DataError(f"the files of {published.folder} are not those that were published")
-    ensemble = load_ensemble(storage, published.ref, task.task_kind())
+    ensemble = load_ensemble(storage, published.ref, kind)
     found_NC = _canaries(ensemble)
     if np.shape(found_NC) != np.shape(published.canaries) or not np.allclose(
         found_NC, published.canaries, atol=CANARY_TOLERANCE
@@ -167,7 +168,7 @@ def _described(
         version=ref.version,
         hash=_hash(storage, ref),
         kind=task.kind,
-        labels=task.labels,
+        labels=list(task.task_kind().labels),
         encoders=_encoder_hashes(task),
         canaries=_canaries(load_ensemble(storage, ref, task.task_kind())),
         certificate=certificate,

@@ -218,10 +218,13 @@ class StopConfig(Section):
     )
     labels: int | None = Field(None, gt=0, description="stop at this number of labels")
     accuracy: float | None = Field(
-        None, gt=0, le=1, description="stop at this macro accuracy on the audit samples"
+        None,
+        gt=0,
+        le=1,
+        description="stop at this macro utility, such as accuracy, on the audit samples",
     )
     plateau: int | None = Field(
-        None, gt=0, description="stop after this many rounds without a better macro accuracy"
+        None, gt=0, description="stop after this many rounds without a better macro utility"
     )
 
 

@@ -34,6 +34,7 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
             name: {kind: columns(task, kind) for kind in get_args(Kind)}
             for name, task in config.tasks.items()
         },
+        labels={name: kind.labels for name, kind in history.run.kinds.items()},
         metrics=history.metrics[-1],
         queried=len(history.batches),
         rounds=history.rounds,

@@ -48,6 +48,7 @@ NEAR_DUPLICATE_COLUMNS = (
 )
 
 HF_TYPES = {
+    pa.int8(): "int8",
     pa.int16(): "int16",
     pa.int32(): "int32",
     pa.int64(): "int64",

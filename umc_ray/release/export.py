@@ -12,7 +12,6 @@ A release is complete once its provenance exists, and is never changed afterward
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from umc_ray.release.croissant import croissant
 from umc_ray.release.dataset import DataFile, Kind, payload, release_schema
 from umc_ray.selection.labeled import gather
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
 
 PROVENANCE = "provenance.json"
 
@@ -131,14 +131,13 @@ def _write(
         rows=len(table),
         audits=sum(table["audit"].to_pylist()) if is_annotated else 0,
         cost=sum(table["cost"].to_pylist()) if is_annotated else 0.0,
-        classes=_class_counts(table["label"]),
+        classes=_counts(history.run.kinds[domain_key.task], table["label"]),
     )
 
 
-def _class_counts(labels: pa.ChunkedArray) -> Counter[str]:
-    """Count the rows of each label; a row counts for each of its labels."""
-    values = labels.combine_chunks()
-    return Counter((values.flatten() if pa.types.is_list(values.type) else values).to_pylist())
+def _counts(kind: TaskKind, values: pa.ChunkedArray) -> dict[str, int]:
+    """Count released answers by label, as the kind counts them."""
+    return kind.counts([kind.parse(value) for value in values.to_pylist()])
 
 
 def _domain_table(history: History, domain_key: DomainKey) -> pa.Table:

@@ -106,7 +106,7 @@ def _small_multiples(
 
 
 def learning_curve(run: Sequence[Point], control: Sequence[Point], label: str) -> Plot:
-    """Plot accuracy against labels, with the 95 % interval of each point."""
+    """Plot the mean utility against labels, with the 95 % interval of each point."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -119,7 +119,7 @@ def learning_curve(run: Sequence[Point], control: Sequence[Point], label: str) -
 
 
 def domain_curves(curves: Mapping[str, tuple[Sequence[Point], Sequence[Point]]]) -> Plot:
-    """Plot each domain's accuracy against the labels of the whole campaign."""
+    """Plot each domain's mean utility against the labels of the whole campaign."""
 
     def draw(all_axes: list[Axes]) -> None:
         for axes, (name, (run, control)) in zip(all_axes, curves.items(), strict=True):
@@ -204,7 +204,7 @@ def costs(costs: Sequence[tuple[str, float]]) -> Plot:
 
 
 def reliability(tests: Mapping[str, Quality]) -> Plot:
-    """Plot the accuracy of the ensemble against its confidence, by domain."""
+    """Plot how often predictions are right in full against their confidence, by domain."""
 
     def draw(all_axes: list[Axes]) -> None:
         for axes, (name, test) in zip(all_axes, tests.items(), strict=True):
@@ -215,7 +215,7 @@ def reliability(tests: Mapping[str, Quality]) -> Plot:
             axes.scatter(bins.confidence_K, bins.accuracy_K, 8 + 160 * share, COLORS[0])
             axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence", aspect="equal")
             axes.set_title(f"{name}\nECE {test.ece:.3f}")
-        all_axes[0].set_ylabel("accuracy")
+        all_axes[0].set_ylabel("share right")
 
     errors = ", ".join(f"{name} {test.ece:.3f}" for name, test in tests.items())
     alt = f"reliability diagrams; expected calibration error: {errors}"

@@ -71,20 +71,26 @@ class Prediction:
 class TaskKind(Protocol):
     """A kind of task, with the label space of one task.
 
-    An instance is frozen, cheap to send to workers, and equal to another of the same task.
+    An instance is frozen, cheap to send to workers, and equal to another of the same task. It is
+    made of the labels that the campaign names, none if it leaves them out, and raises a ValueError
+    if they do not fit.
     """
 
     name: ClassVar[str]
+    """What a campaign calls it: `kind: <name>`."""
     utility_name: ClassVar[str]
     """What the mean utility is called: accuracy, Jaccard index, ..."""
     hub_category: ClassVar[str]
     """What the Hugging Face Hub calls such tasks, after the modality."""
     target_type: ClassVar[pa.DataType]
-    """Of the label column of a release."""
+    """Of the label column of a release: a key of HF_TYPES, or a list of one."""
     measures_about: ClassVar[Mapping[str, str]]
-    """The measures by name, each with a line that explains it."""
+    """The measures by name, each with a line that explains it.
+
+    Those that are called margin, score and disagreement are shown to people while they answer.
+    """
     prediction_fields: ClassVar[tuple[pa.Field, ...]]
-    """The columns of the scores that hold the ensemble's prediction."""
+    """The columns of the scores that hold the ensemble's prediction; none is named as a measure."""
 
     def __hash__(self) -> int:
         """Be a key of a cache."""
@@ -92,7 +98,7 @@ class TaskKind(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label space; empty where the kind has none."""
+        """The label space, in the order of outputs; empty where the kind has none."""
         ...
 
     @property
@@ -115,7 +121,11 @@ class TaskKind(Protocol):
         ...
 
     def of_rating(self, rating: int) -> str | None:
-        """Return what a recorded rating says: below 0 worst, above 0 best; None: no answer."""
+        """Return what a number of a source's column `ratings` says; None: no answer.
+
+        Raises:
+            DataError: the kind cannot tell.
+        """
         ...
 
     def encode(self, texts: Sequence[str]) -> Targets:
@@ -123,11 +133,11 @@ class TaskKind(Protocol):
         ...
 
     def strata(self, texts: Sequence[str]) -> IntArray:
-        """Return one class number per answer: what the search for rare classes goes by."""
+        """Return one number from 0 per answer: what the search for rare classes goes by."""
         ...
 
     def counts(self, texts: Sequence[str]) -> dict[str, int]:
-        """Count answers by label; empty where the kind has no labels."""
+        """Count answers by label, without zeros; empty where the kind has no labels."""
         ...
 
     def loss(self, outputs_MNC: Tensor, targets: Tensor) -> Tensor:
@@ -137,7 +147,7 @@ class TaskKind(Protocol):
     def calibrate(
         self, outputs_NC: FloatArray, targets: Targets, weights_N: FloatArray
     ) -> Calibration:
-        """Fit what corrects a specialist's held-out outputs."""
+        """Fit what corrects held-out outputs of a specialist; of none, what changes nothing."""
         ...
 
     def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
@@ -145,11 +155,14 @@ class TaskKind(Protocol):
         ...
 
     def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
-        """Fit on held-out means what turns the ensemble's mean into predictions."""
+        """Fit on held-out means what turns the ensemble's mean into predictions.
+
+        All that take a decision must do with an empty one too.
+        """
         ...
 
     def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
-        """Measure N samples by the calibrated outputs of S specialists."""
+        """Measure N samples by the calibrated probabilities of S specialists."""
         ...
 
     def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
@@ -167,13 +180,15 @@ class TaskKind(Protocol):
     def acquisition(self, measures: Measures, name: str) -> Tensor:
         """Say how much each sample deserves a person's answer: higher = ask first.
 
+        A campaign may name any that `selection.acquisition` lists, for all of its tasks.
+
         Raises:
             ConfigError: the kind has no acquisition function of this name.
         """
         ...
 
     def urgency(self, value: float, name: str, specialists: int) -> float:
-        """Scale a value of an acquisition function to 0 (sure) to 1 (ask first)."""
+        """Scale a value of an acquisition function of so many specialists to 0 (sure) to 1."""
         ...
 
     def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
@@ -199,7 +214,10 @@ class TaskKind(Protocol):
         ...
 
     def consensus(self, votes: Votes) -> dict[int, str]:
-        """Return the answer most people gave, by sample."""
+        """Return one answer from those of several people, by sample in ascending order.
+
+        The last vote of each person counts.
+        """
         ...
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:
