@@ -75,6 +75,7 @@ def campaign(
         "pretrained": {
             "kind": "efficientnet_lite",
             "path": str(prepare_model(weights, cache_dir())),
+            "image_px": 96,
             "workers": 1,
         },
     }
