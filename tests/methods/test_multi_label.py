@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -11,6 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from umc_ray.methods import multi_label
 from umc_ray.methods.multi_label import (
+    binary_disagreement,
+    binary_entropy,
     f1_thresholds,
     figures,
     fit_scale_and_shift,
@@ -18,6 +21,7 @@ from umc_ray.methods.multi_label import (
     macro_f1,
     micro_f1,
 )
+from umc_ray.methods.scoring import score
 
 
 def drawn(n, scale, shift, seed=0):
@@ -169,3 +173,17 @@ def test_predictions_of_several_models_are_compared_with_the_same_targets():
     predicted_MNC = np.array([[[1, 0], [1, 1]], [[0, 0], [0, 1]]], np.bool_)
     targets_NC = np.array([[1, 0], [0, 1]], np.bool_)
     assert jaccard(predicted_MNC, targets_NC).tolist() == [[1, 0.5], [0, 1]]
+
+
+def test_entropy_and_disagreement_are_those_of_each_label_as_two_classes():
+    probs_SNC = torch.from_numpy(np.random.default_rng(0).random((3, 20, 4), np.float32))
+    probs_SNC[:, 0] = torch.tensor([0.0, 1.0, 0.5, 0.25])
+    sides = torch.stack([probs_SNC, 1 - probs_SNC], dim=3)  # SNC2
+    expected = [score(sides[:, :, label]) for label in range(4)]
+    entropy_NC = binary_entropy(probs_SNC.mean(0))
+    for label, each in enumerate(expected):
+        torch.testing.assert_close(entropy_NC[:, label], each.entropy_N, atol=1e-5, rtol=0)
+    found_N = binary_disagreement(probs_SNC, binary_entropy(probs_SNC))
+    mean_N = torch.stack([each.disagreement_N for each in expected]).mean(0)
+    torch.testing.assert_close(found_N, mean_N, atol=1e-5, rtol=0)
+    assert found_N[0] == 0

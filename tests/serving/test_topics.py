@@ -23,6 +23,7 @@ from umc_ray.records import DomainKey
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.storage import Storage
+from umc_ray.tasks.forms import ChoiceForm
 
 MAIL = DomainKey("topics", "mail")
 BODY = {"samples": [{"text": text} for text in TEXTS]}
@@ -119,7 +120,7 @@ def test_samples_are_encoded_once_by_each_encoder_that_specialists_read(
 
 
 def test_label_studio_gets_all_labels_as_choices(client):
-    form = form_xml("text", LABELS)
+    form = form_xml("text", ChoiceForm(tuple(LABELS), multiple=True))
     tasks = [{"id": i, "data": {"text": text}} for i, text in enumerate(TEXTS)]
     answer = client.post("/predict", json={"tasks": tasks, "label_config": form}).json()["results"]
     scores = client.post("/v1/score", json=BODY).json()["results"]

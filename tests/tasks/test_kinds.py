@@ -93,7 +93,7 @@ SAMPLES = {
     "classification": Samples(
         kind=Classification(LABELS),
         answers=("bad", "good", "so so", 3.0),
-        wrong=("", "none", "bad | good", None, 4, ["bad", "good"]),
+        wrong=("", "none", "bad | good", None, 4, ["bad", "good"], [], ["none"], [["bad"]]),
         decision={},
         log_loss=class_log_loss,
         draw=draw_class,
@@ -167,6 +167,10 @@ class TestAnswers:
                 with pytest.raises(DataError):
                     samples.kind.parse(text.upper())
 
+    def test_a_list_of_one_answer_stands_for_it(self, samples):
+        for label in samples.kind.labels:
+            assert samples.kind.parse([label]) == samples.kind.parse(label) == label
+
     def test_what_is_no_answer_is_an_error_in_one_line(self, samples):
         for raw in samples.wrong:
             for ignore_case in (False, True):
@@ -210,10 +214,13 @@ class TestAnswers:
             result = form.result(text, "label", "sample")
             assert json.loads(json.dumps(result)) == result
             assert form.answer(result, "label") == text
-            assert form.answer(result, "other") == form.answer([], "label")
-        # Label Studio leaves out a control in which nothing is chosen
-        nothing = "(none)" if form.multiple else None
-        assert form.answer([], "label") == nothing
+        # nothing is chosen: no answer, or an empty set
+        nothing = samples.kind.parse([]) if form.multiple else None
+        assert form.answer([], "label") == form.answer(result, "other") == nothing
+        assert form.labels == samples.kind.labels
+        assert {label for text in texts_of(samples) for label in form.chosen(text)} <= {
+            *form.labels
+        }
         assert form.hint()
         assert 'name="label"' in form.control_xml("label", "sample")
         assert 'toName="sample"' in form.control_xml("label", "sample")
@@ -532,7 +539,7 @@ class TestStoredPredictions:
         _, table = self.stored(samples, probabilities(samples.kind))
         for row in table.to_pylist():
             said = samples.kind.explain(row)
-            assert any(label in said for label in samples.kind.labels)
+            assert any(label in said for label in samples.kind.labels) or not samples.kind.labels
             assert f"{row['disagreement']:.2f}" in said
             assert "\n" not in said
 
@@ -554,8 +561,9 @@ class TestStoredPredictions:
             assert all(0 <= share <= 1 for _, share in each.specialists.values())
             assert each.measures.keys() == kind.measures_about.keys()
             assert list(each.shares) == list(kind.labels)
-            shares = list(each.shares.values())
-            assert shares == pytest.approx(measures.mean_NC[i].tolist(), abs=1e-4)
+            if kind.labels:
+                shares = list(each.shares.values())
+                assert shares == pytest.approx(measures.mean_NC[i].tolist(), abs=1e-4)
         json.dumps([dict(each.shares) | dict(each.measures) for each in found])
 
     def test_a_specialist_alone_is_as_sure_as_an_ensemble_of_it_alone(self, samples):

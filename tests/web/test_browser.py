@@ -244,6 +244,35 @@ def test_on_a_phone_nothing_is_cut_off_and_all_pages_are_accessible(served, chro
         user.page.locator(".choice").first.tap()
         user.next_after(item)
         user.saved()
+        assert user.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_several_labels_fit_on_a_phone(tmp_path, chromium):
+    world = World(tmp_path, domain_keys=(TOPICS,))
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator", **phone) as user,
+    ):
+        given = {}
+        for taps in ((0, 2), (1,), ()):
+            item = user.item
+            for each in taps:
+                user.page.locator(".choice").nth(each).tap()
+            given[item] = [CLASSES["topics"][each] for each in taps]
+            heights = user.page.eval_on_selector_all(
+                ".choice", "(choices) => choices.map((each) => each.offsetHeight)"
+            )
+            assert max(heights) < 60  # no label is broken into letters
+            assert (user.page.evaluate("document.documentElement.scrollWidth")) == 390
+            assert user.violations() == []
+            user.shoot(f"several_labels_phone_{len(given)}")
+            user.page.locator(".confirm").tap()
+            user.next_after(item)
+        user.saved()
+    found = {str(each.sample_id): each.label for each in answers_of(world, "annotator")}
+    assert found == {item: " | ".join(labels) or NONE for item, labels in given.items()}
 
 
 def test_the_suggestion_is_concealed_until_the_first_choice_if_so_configured(tmp_path, chromium):

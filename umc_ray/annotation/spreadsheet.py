@@ -52,7 +52,7 @@ def _lines(data: bytes, path: str) -> Iterator[tuple[int, list[str]]]:
     start = 1
     try:
         for cells in reader:
-            yield start, [_plain(cell.strip()) for cell in cells]
+            yield start, [_plain(cell.strip()).strip() for cell in cells]
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}:{start}: not CSV: {error}") from error

@@ -8,7 +8,7 @@ import pydantic
 import yaml
 
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import EncoderConfig, TaskConfig
+from umc_ray.config.task import HUB_ID, EncoderConfig, TaskConfig
 from umc_ray.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,7 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
         return absolute(value) if isinstance(value, str) else [absolute(each) for each in value]
 
     def encoder(value: EncoderConfig) -> EncoderConfig:
-        path = None if value.path is None else absolute(value.path)
-        return value.model_copy(update={"path": path})
+        return value.model_copy(update={"path": _weights(value.path, folder)})
 
     def task(value: TaskConfig) -> TaskConfig:
         domains = {
@@ -132,3 +131,12 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
     return config.model_copy(
         update={"storage": absolute(config.storage), "tasks": tasks, "annotation": annotation}
     )
+
+
+def _weights(path: str | None, folder: Path) -> str | None:
+    """Make a local path absolute; what looks like owner/name is one if there is such a folder."""
+    if path is None:
+        return None
+    local = Path(path).expanduser()
+    is_local = not HUB_ID.fullmatch(path) or (folder / local.parts[0]).exists()
+    return str(folder / local) if is_local else path

@@ -19,6 +19,8 @@ tasks:
     labels: [sport, politics, science]
     encoder: {kind: static_text, path: models/wordllama-256}
     # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better
+    # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images
+    # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder
     # encoder: {kind: gradients}          # small images, no weights needed
     domains:                              # sources of samples; the budget is split over them
       news: {source: data/news.csv, text: body}

@@ -4,15 +4,11 @@ Suffixes: N samples, D embedding dimension.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-
-from umc_ray.config.task import EncoderConfig
-from umc_ray.errors import ConfigError
 
 Half = npt.NDArray[np.float16]
 
@@ -32,19 +28,6 @@ class Encoder(Protocol):
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Return the embeddings, N x D."""
         ...
-
-
-def weights_folder(config: EncoderConfig, *files: str) -> Path:
-    """Return the folder of an encoder's weights.
-
-    Raises:
-        ConfigError: one of the files is not there.
-    """
-    folder = Path(config.path or "")
-    for file in files:
-        if not (folder / file).is_file():
-            raise ConfigError(f"encoder {config.kind}: {file} not found in folder {folder}")
-    return folder
 
 
 def to_device(device: str, tensor: torch.Tensor) -> torch.Tensor:

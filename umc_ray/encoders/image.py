@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.encoder import Half, to_device, unit_length
 from umc_ray.encoders.gradients import GradientFeatures
+
+SMALL_PX = 32
+"""The default size for encoders without weights."""
 
 
 class Gradients:
@@ -23,7 +26,7 @@ class Gradients:
     column = "image"
 
     def __init__(self, config: EncoderConfig) -> None:
-        self.image_px = config.image_px
+        self.image_px = config.image_px or SMALL_PX
         self.device = "cuda" if config.num_gpus else "cpu"
         self.features = GradientFeatures().eval().to(self.device)
 
@@ -45,7 +48,7 @@ class Pixels:
     column = "image"
 
     def __init__(self, config: EncoderConfig) -> None:
-        self.image_px = config.image_px
+        self.image_px = config.image_px or SMALL_PX
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
         """Decode to grey."""
@@ -58,7 +61,17 @@ class Pixels:
 
 
 def decode(payload: bytes, mode: str, image_px: int) -> npt.NDArray[np.uint8]:
-    """Decode image bytes to a square array, H x W for mode L."""
-    with Image.open(io.BytesIO(payload)) as image:
-        small = image.convert(mode).resize((image_px, image_px), Image.Resampling.BILINEAR)
-        return np.asarray(small)
+    """Decode image bytes to a square array: H x W for mode L, H x W x 3 for RGB."""
+    image = decode_rgb(payload).convert(mode)
+    return np.asarray(image.resize((image_px, image_px), Image.Resampling.BILINEAR))
+
+
+def decode_rgb(payload: bytes) -> Image.Image:
+    """Decode to RGB as a person sees it: upright by its EXIF, on white where it is transparent."""
+    with Image.open(io.BytesIO(payload)) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layers = image.convert("RGBA")
+    white = Image.new("RGBA", layers.size, "white")
+    return Image.alpha_composite(white, layers).convert("RGB")

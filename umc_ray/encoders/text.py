@@ -3,16 +3,21 @@
 Suffixes: N samples, D embedding dimension, T tokens, V vocabulary.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from umc_ray.config.task import EncoderConfig
-from umc_ray.encoders.encoder import Half, to_device, unit_length, weights_folder
+from umc_ray.encoders.encoder import Half, to_device, unit_length
+from umc_ray.encoders.weights import POOLING_CARD, first_line, load_transformers, weights_folder
+from umc_ray.errors import ConfigError
 
 
 class StaticText:
@@ -47,24 +52,33 @@ class StaticText:
 
 
 class TransformersText:
-    """Mean of the last hidden states of a transformers model, from a local folder."""
+    """A text model of transformers, pooled as its folder says."""
 
     column = "text"
 
     def __init__(self, config: EncoderConfig) -> None:
         # Seconds to import, and only this encoder needs it.
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        folder = str(weights_folder(config, "config.json"))
+        folder = weights_folder(config, "config.json", "*.safetensors")
         self.device = "cuda" if config.num_gpus else "cpu"
         self.max_tokens = config.max_tokens
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
-        self.model = model.eval().to(self.device)
+        self.prefix = config.prefix
+        self.pool = POOLS[pooling_of(folder) if config.pooling == "auto" else config.pooling]
+        try:
+            # Padding behind a text leaves the places of its tokens as they are.
+            self.tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, padding_side="right"
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"encoder {config.kind}: {folder}: {first_line(error)}") from error
+        if self.tokenizer.pad_token is None:  # as in models that were made to write
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.model = load_transformers(config, folder).to(self.device)
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Return the text as it is."""
-        return payload
+        """Put the prefix before the text."""
+        return self.prefix + payload
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
@@ -79,5 +93,56 @@ class TransformersText:
         tokens = {name: to_device(self.device, values) for name, values in encoded.items()}
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
             hidden_NTD = self.model(**tokens).last_hidden_state
-        mask_NT1 = tokens["attention_mask"][:, :, None].to(hidden_NTD.dtype)
-        return unit_length((hidden_NTD * mask_NT1).sum(1) / mask_NT1.sum(1).clamp_min(1))
+        return unit_length(self.pool(hidden_NTD, tokens["attention_mask"]))
+
+
+def pool_mean(hidden_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+    """Average the tokens of each text; zeros for a text without any."""
+    mask_NT1 = mask_NT[:, :, None].to(hidden_NTD.dtype)
+    return (hidden_NTD * mask_NT1).sum(1) / mask_NT1.sum(1).clamp_min(1)
+
+
+def pool_cls(hidden_NTD: Tensor, _: Tensor) -> Tensor:
+    """Return the first token, which stands for the text."""
+    return hidden_NTD[:, 0]
+
+
+def pool_last(hidden_NTD: Tensor, mask_NT: Tensor) -> Tensor:
+    """Return the last token, which has read all others; zeros for a text without any."""
+    lengths_N = mask_NT.sum(1)
+    rows_N = torch.arange(len(lengths_N), device=lengths_N.device)
+    last_ND = hidden_NTD[rows_N, (lengths_N - 1).clamp_min(0)]
+    return last_ND * (lengths_N > 0)[:, None]
+
+
+POOLS = {"mean": pool_mean, "cls": pool_cls, "last": pool_last}
+
+CARD_MODES = {
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "cls": "cls",
+    "cls_token": "cls",
+    "lasttoken": "last",
+}
+"""What sentence-transformers calls these poolings, in its files of today and of before."""
+
+
+def pooling_of(folder: Path) -> str:
+    """Return how a model is pooled: as sentence-transformers' file in its folder says, or mean.
+
+    Raises:
+        ConfigError: it says something else than mean, cls or last.
+    """
+    file = folder / POOLING_CARD
+    if not file.exists():
+        return "mean"
+    card = json.loads(file.read_bytes())
+    flags = [name for name, value in card.items() if value is True]
+    asked = [name.removeprefix("pooling_mode_") for name in flags if "pooling_mode_" in name]
+    asked = [card["pooling_mode"]] if "pooling_mode" in card else asked
+    if len(asked) != 1 or asked[0] not in CARD_MODES:
+        raise ConfigError(
+            f"{file} asks for {' and '.join(asked) or 'no pooling that is known'}: "
+            "set pooling to mean, cls or last"
+        )
+    return CARD_MODES[asked[0]]

@@ -7,13 +7,15 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+import torch
+from torch import Tensor
 
 from umc_ray.methods.intervals import bootstrap_interval
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
+_TINY = torch.finfo(torch.float32).tiny  # keeps log finite where a probability is zero
 _PRIOR_SD = 1.0  # of log scale and of shift: worth a few samples
 _DEFAULT = 0.5  # threshold of a label without enough positives to fit one
 _MIN_POSITIVES = 5
@@ -30,6 +32,8 @@ def fit_scale_and_shift(
 
     Source: Platt 1999, Probabilistic outputs for support vector machines (the prior is ours).
     """
+    from scipy.optimize import minimize  # half a second that most processes are spared
+
     scales, shifts = [], []
     weights_N = np.asarray(weights_N, np.float64)
     for z_N, y_N in zip(
@@ -118,3 +122,20 @@ def figures(predicted_NC: Bools, targets_NC: Bools) -> dict[str, tuple[float, fl
     n = len(targets_NC)
     names = ("micro_f1", "macro_f1", "exact_match")
     return {name: bootstrap_interval(n, partial(of, name)) for name in names}
+
+
+def binary_entropy(probs: Tensor) -> Tensor:
+    """Return the entropy in bits of each binary label."""
+    other = 1 - probs
+    return -(probs.clamp_min(_TINY).log2() * probs + other.clamp_min(_TINY).log2() * other)
+
+
+def binary_disagreement(probs_SNC: Tensor, entropy_SNC: Tensor) -> Tensor:
+    """Return the Jensen-Shannon divergence, mean over pairs of specialists and labels, 0 to 1."""
+    n_specialists = len(probs_SNC)
+    total_N = torch.zeros(probs_SNC.shape[1])
+    for i in range(n_specialists - 1):
+        mixed = binary_entropy((probs_SNC[i + 1 :] + probs_SNC[i]) / 2)
+        total_N += (mixed - (entropy_SNC[i + 1 :] + entropy_SNC[i]) / 2).mean(2).sum(0)
+    pairs = max(n_specialists * (n_specialists - 1) / 2, 1)
+    return (total_N / pairs).clamp(0, 1)

@@ -8,7 +8,7 @@ back as it was, and a round that is asked for again gets the answer it got befor
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import ray
@@ -19,7 +19,9 @@ from umc_ray.methods import bandit
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares
 from umc_ray.records import DomainKey
-from umc_ray.tasks.task import TaskKind
+
+if TYPE_CHECKING:  # the actor needs no PyTorch
+    from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ def batch_rewards(
     batch: pa.Table,
     labels: pa.Table,
     domain_keys: Sequence[DomainKey],
-    kinds: Mapping[str, TaskKind],
+    kinds: Mapping[str, "TaskKind"],
 ) -> list[Reward]:
     """Add up, by domain, how wrong the ensemble was about a batch before it saw the labels."""
     columns = (labels[name].to_pylist() for name in ("task", "sample_id", "label"))
@@ -132,7 +134,7 @@ def batch_rewards(
     ]
 
 
-def _errors(pairs: Sequence[tuple[str, str]], kind: TaskKind) -> float:
+def _errors(pairs: Sequence[tuple[str, str]], kind: "TaskKind") -> float:
     """Return the utility that predictions lack, added up."""
     if not pairs:
         return 0.0

@@ -19,7 +19,14 @@ from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.methods.multi_label import f1_thresholds, figures, fit_scale_and_shift, jaccard
+from umc_ray.methods.multi_label import (
+    binary_disagreement,
+    binary_entropy,
+    f1_thresholds,
+    figures,
+    fit_scale_and_shift,
+    jaccard,
+)
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
@@ -35,7 +42,6 @@ from umc_ray.tasks.task import (
 )
 
 SHOWN_DIGITS = 4
-_TINY = torch.finfo(torch.float32).tiny
 ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 
 
@@ -165,10 +171,10 @@ class MultiLabel:
         """Measure samples by the specialists' probabilities of each label."""
         mean_NC = probs_SNC.mean(0)
         sides_SNC = torch.maximum(probs_SNC, 1 - probs_SNC)
-        entropy_SNC, entropy_NC = _entropy(probs_SNC), _entropy(mean_NC)
+        entropy_SNC, entropy_NC = binary_entropy(probs_SNC), binary_entropy(mean_NC)
         information_N = (entropy_NC - entropy_SNC.mean(0)).clamp_min(0).mean(1)
         confidence_N = sides_SNC.mean((0, 2))
-        disagreement_N = _disagreement(probs_SNC, entropy_SNC)
+        disagreement_N = binary_disagreement(probs_SNC, entropy_SNC)
         picked_NC = mean_NC >= self._thresholds(decision)
         columns = {
             "confidence": confidence_N,
@@ -182,7 +188,7 @@ class MultiLabel:
         hits_N = torch.where(picked_NC, mean_NC, 0).sum(1)
         union_N = picked_NC.sum(1) + torch.where(picked_NC, 0, mean_NC).sum(1)
         none_N = (1 - mean_NC).prod(1)  # expected Jaccard of an empty prediction
-        expected_N = torch.where(picked_NC.any(1), hits_N / union_N.clamp_min(_TINY), none_N)
+        expected_N = torch.where(picked_NC.any(1), hits_N / union_N.clamp_min(1), none_N)
         return Measures(mean_NC, columns, expected_N, right_NC.prod(1))
 
     def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
@@ -331,23 +337,6 @@ class MultiLabel:
     def _texts(self, picked_NC: npt.NDArray[np.bool_]) -> list[str]:
         form = self.form()
         return [form.text([self.labels[i] for i in np.flatnonzero(row_C)]) for row_C in picked_NC]
-
-
-def _entropy(probs: Tensor) -> Tensor:
-    """Return the entropy in bits of each binary label."""
-    other = 1 - probs
-    return -(probs.clamp_min(_TINY).log2() * probs + other.clamp_min(_TINY).log2() * other)
-
-
-def _disagreement(probs_SNC: Tensor, entropy_SNC: Tensor) -> Tensor:
-    """Return the Jensen-Shannon divergence, mean over pairs of specialists and labels, 0 to 1."""
-    n_specialists = len(probs_SNC)
-    total_N = torch.zeros(probs_SNC.shape[1])
-    for i in range(n_specialists - 1):
-        mixed = _entropy((probs_SNC[i + 1 :] + probs_SNC[i]) / 2)
-        total_N += (mixed - (entropy_SNC[i + 1 :] + entropy_SNC[i]) / 2).mean(2).sum(0)
-    pairs = max(n_specialists * (n_specialists - 1) / 2, 1)
-    return (total_N / pairs).clamp(0, 1)
 
 
 def _round(value: float) -> float:
