@@ -109,7 +109,8 @@ class TaskKind(Protocol):
     def parse(self, raw: object, ignore_case: bool = False) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
-        People may write a label in any case; `ignore_case` accepts that where it is unambiguous.
+        A list of one answer stands for it, as in other tools' files. People may write a label in
+        any case; `ignore_case` accepts that where it is unambiguous.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
