@@ -7,7 +7,7 @@ Descriptions of Debian packages with their Debtags, as the apt cache of this mac
 them. What the mirror serves drifts, so the workload names the hash of the texts and tags.
 Whole campaigns through the product (static word vectors, replayed tags, 300 labels in six rounds),
 paired by seed: the default strategy by two acquisition functions, and random samples. Micro F1 and
-the Jaccard index on 2,000 packages that are never selected.
+the Jaccard index on 1,500 packages that are never selected.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import MODELS, prepare_model
 
 FACETS = ("field", "use", "works-with")
-LABELS, POOL, TEST = 25, 6000, 2000
+LABELS, POOL, TEST = 25, 4000, 1500
 BUDGET = {"labels": 300, "per_round": 50, "audit": 0.1}
 SELECTIONS: dict[str, dict[str, str]] = {
     "random": {"strategy": "random"},
