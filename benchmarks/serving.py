@@ -37,6 +37,7 @@ from benchmarks.load import Load, closed_loop, open_loop
 from umc_ray.campaign.publish import publish_round
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
+from umc_ray.config.task import SpecialistConfig
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import WHEEL, read_domain
@@ -47,7 +48,7 @@ from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.scorer import TaskScorer
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import EnsembleRef, decision_key
 
 CPUS = 2
 DIMENSION, CLASSES = 384, 10
@@ -124,6 +125,7 @@ def write_campaign(folder: Path) -> Path:
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(values))
     run = Run(load_campaign(path))
+    specialist = SpecialistConfig(encoder=run.config.tasks[TASK].default_encoder)
     for number in (1, 2):
         rng = np.random.default_rng(number)
         for name in SPECIALISTS:
@@ -132,6 +134,8 @@ def write_campaign(folder: Path) -> Path:
             place = f"{_ref(number).folder}/{name}"
             run.storage.write_bytes(f"{place}/model.safetensors", head)
             run.storage.write_json(f"{place}/calibration.json", {"temperature": 1.5})
+            run.storage.write_json(f"{place}/config.json", specialist.model_dump())
+        run.storage.write_json(decision_key(_ref(number).folder), {})
     _publish(path, 1)
     return path
 
