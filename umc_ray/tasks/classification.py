@@ -30,10 +30,9 @@ from umc_ray.tasks.task import (
     Votes,
     find_label,
     plain_text,
+    shown_predictions,
     with_names,
 )
-
-SHOWN_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -196,23 +195,13 @@ class Classification:
     ) -> list[Prediction]:
         """Return class probabilities, and each specialist's most likely class."""
         found = self.measures(probs_SNC, decision)
-        best_SN, choice_SN = probs_SNC.max(dim=2)
-        predicted, top_N = self.predict(found.mean_NC, decision), found.certainty_N.tolist()
-        return [
-            Prediction(
-                predicted=predicted[i],
-                confidence=top_N[i],
-                shares=dict(zip(self.labels, _rounded(found.mean_NC[i]), strict=True)),
-                specialists={
-                    name: (self.labels[int(choice_SN[s, i])], _round(float(best_SN[s, i])))
-                    for s, name in enumerate(specialists)
-                },
-                measures={
-                    name: _round(float(values_N[i])) for name, values_N in found.columns.items()
-                },
-            )
-            for i in range(probs_SNC.shape[1])
-        ]
+        opinions = {
+            name: (self.predict(probs_NC, decision), probs_NC.amax(1))
+            for name, probs_NC in zip(specialists, probs_SNC, strict=True)
+        }
+        return shown_predictions(
+            found, self.predict(found.mean_NC, decision), self.labels, opinions
+        )
 
     def consensus(self, votes: Votes) -> dict[int, str]:
         """Return the class with most votes; a tie goes to the one that comes first."""
@@ -252,11 +241,3 @@ def _confusion(truth_N: IntArray, predicted_N: IntArray, classes: int) -> npt.ND
     counts_CC = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts_CC, (truth_N, predicted_N), 1)
     return counts_CC
-
-
-def _rounded(probs_C: Tensor) -> list[float]:
-    return [_round(p) for p in probs_C.tolist()]
-
-
-def _round(value: float) -> float:
-    return round(value, SHOWN_DIGITS)

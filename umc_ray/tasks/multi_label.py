@@ -38,10 +38,10 @@ from umc_ray.tasks.task import (
     Votes,
     find_label,
     plain_text,
+    shown_predictions,
     with_names,
 )
 
-SHOWN_DIGITS = 4
 ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 
 
@@ -126,8 +126,9 @@ class MultiLabel:
     def encode(self, texts: Sequence[str]) -> Targets:
         """Return 0 or 1 for each label, shape NC."""
         targets_NC = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        form = self.form()
         for row, text in enumerate(texts):
-            targets_NC[row, [self._number[label] for label in self.form().chosen(text)]] = 1
+            targets_NC[row, [self._number[label] for label in form.chosen(text)]] = 1
         return targets_NC
 
     def strata(self, texts: Sequence[str]) -> IntArray:
@@ -258,25 +259,15 @@ class MultiLabel:
     ) -> list[Prediction]:
         """Return label probabilities, and the labels that each specialist predicts."""
         found = self.measures(probs_SNC, decision)
-        predicted, certainty_N = self.predict(found.mean_NC, decision), found.certainty_N.tolist()
-        choices_S = [self.predict(probs_NC, decision) for probs_NC in probs_SNC]
         picked_SNC = probs_SNC >= self._thresholds(decision)
         right_SN = torch.where(picked_SNC, probs_SNC, 1 - probs_SNC).prod(2)
-        return [
-            Prediction(
-                predicted=predicted[i],
-                confidence=certainty_N[i],
-                shares=dict(zip(self.labels, map(_round, found.mean_NC[i].tolist()), strict=True)),
-                specialists={
-                    name: (choices_S[s][i], _round(float(right_SN[s, i])))
-                    for s, name in enumerate(specialists)
-                },
-                measures={
-                    name: _round(float(values_N[i])) for name, values_N in found.columns.items()
-                },
-            )
-            for i in range(probs_SNC.shape[1])
-        ]
+        opinions = {
+            name: (self._texts(picked_SNC[s].numpy()), right_SN[s])
+            for s, name in enumerate(specialists)
+        }
+        return shown_predictions(
+            found, self.predict(found.mean_NC, decision), self.labels, opinions
+        )
 
     def consensus(self, votes: Votes) -> dict[int, str]:
         """Return the labels that more than half of a sample's people gave."""
@@ -337,7 +328,3 @@ class MultiLabel:
     def _texts(self, picked_NC: npt.NDArray[np.bool_]) -> list[str]:
         form = self.form()
         return [form.text([self.labels[i] for i in np.flatnonzero(row_C)]) for row_C in picked_NC]
-
-
-def _round(value: float) -> float:
-    return round(value, SHOWN_DIGITS)

@@ -30,6 +30,8 @@ Calibration = dict[str, float | list[float]]
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs MNC and targets (N first) to losses MN."""
 
+SHOWN_DIGITS = 4
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -237,6 +239,42 @@ class TaskKind(Protocol):
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
     """Return how far votes agree with a label: their mean utility against it, 0 to 1."""
     return float(np.mean(kind.utility(list(votes), [label] * len(votes))))
+
+
+def shown_predictions(
+    measures: Measures,
+    predicted: Sequence[str],
+    labels: Sequence[str],
+    specialists: Mapping[str, tuple[Sequence[str], Tensor]],
+) -> list[Prediction]:
+    """Return what people see of N samples: probabilities and measures, rounded.
+
+    Args:
+        measures: of the samples; its means are the shares of the labels.
+        predicted: what the ensemble predicts, shape N.
+        labels: one for each column of the means.
+        specialists: by name, what each predicts and how certain it is, both of shape N.
+    """
+
+    def rounded(values: Tensor) -> list[float]:
+        return [round(value, SHOWN_DIGITS) for value in values.tolist()]
+
+    shares_NC = [rounded(mean_C) for mean_C in measures.mean_NC]
+    columns = {name: rounded(values_N) for name, values_N in measures.columns.items()}
+    opinions = {
+        name: (texts, rounded(certain_N)) for name, (texts, certain_N) in specialists.items()
+    }
+    certainty_N = measures.certainty_N.tolist()
+    return [
+        Prediction(
+            predicted=text,
+            confidence=certainty_N[i],
+            shares=dict(zip(labels, shares_NC[i], strict=True)),
+            specialists={name: (texts[i], values[i]) for name, (texts, values) in opinions.items()},
+            measures={name: values[i] for name, values in columns.items()},
+        )
+        for i, text in enumerate(predicted)
+    ]
 
 
 def with_names(scores: pa.Table, columns: Sequence[str], labels: Sequence[str]) -> pa.Table:
