@@ -213,7 +213,7 @@ class TaskKind(Protocol):
     def describe(
         self, probs_SNC: Tensor, specialists: Sequence[str], decision: Calibration
     ) -> list[Prediction]:
-        """Return what people are shown of each sample's predictions."""
+        """Return what people are shown of each sample's predictions; `specialists` has S names."""
         ...
 
     def consensus(self, votes: Votes) -> dict[int, str]:

@@ -133,7 +133,7 @@ def _suggestion(kind: TaskKind, probabilities: Mapping[str, float]) -> dict[str,
     if unknown:
         raise DataError(f"probabilities: no label {unknown[0]!r:.100} in {', '.join(kind.labels)}")
     shares = [probabilities.get(label, 0.0) for label in kind.labels]
-    (found,) = kind.describe(torch.tensor([[shares]], dtype=torch.float64), (), {})
+    (found,) = kind.describe(torch.tensor([[shares]], dtype=torch.float64), ["submitted"], {})
     return {
         "probabilities": dict(probabilities),
         "predicted": found.predicted,
