@@ -28,9 +28,8 @@ from benchmarks.cluster import PASS, LocalCluster
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.scoring import DIMENSION, DOMAIN, ROWS_PER_PART, pool, scorer
 from umc_ray.cluster.connect import connect
-from umc_ray.cluster.stream import Summary
 from umc_ray.methods.bandit import ArmContext
-from umc_ray.passes.score import ScoreWorker, score_parts
+from umc_ray.passes.score import ScoreSummary, ScoreWorker, score_parts
 from umc_ray.records import DomainKey, Part
 from umc_ray.selection.allocator import start_allocator
 from umc_ray.storage import Storage
@@ -150,7 +149,7 @@ def _context(domain_key: DomainKey) -> ArmContext:
 class Logged(ScoreWorker):
     """The real scoring, which logs each part when it starts."""
 
-    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+    def process(self, item: Part) -> tuple[pa.Table, ScoreSummary]:
         """Score a part."""
         with Path(self.storage.path(LOG)).open("a") as log:
             log.write(f"{item.name}\n")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,7 @@ class FeatureMaker:
     """Creates random features of unit length; can run as a pass on a cluster."""
 
     storage: Storage
+    summary_type: ClassVar[type[Summary]] = Summary
 
     def output_key(self, item: Part) -> str:
         """Name the part's features."""
@@ -118,7 +119,7 @@ class FeatureMaker:
             "sample_id": rng.integers(2**62, size=item.rows),
             "embedding": embeddings_column(values_ND.astype(np.float16)),
         }
-        return pa.table(columns), {"rows": item.rows}
+        return pa.table(columns), Summary(item.rows)
 
 
 def write_ensemble(storage: Storage) -> None:

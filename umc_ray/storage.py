@@ -106,6 +106,22 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     return filesystem, path
 
 
+def to_json(value: object) -> bytes:
+    """Write a dataclass, with all that is in it, as JSON."""
+    kind: Any = type(value)
+    return _adapter(kind).dump_json(value)
+
+
+def from_json(kind: type[Record], data: bytes) -> Record:
+    """Read what `to_json` wrote.
+
+    Raises:
+        pydantic.ValidationError: it is not such a record.
+    """
+    record: Record = _adapter(kind).validate_json(data)  # type: ignore[arg-type]
+    return record
+
+
 def _dumped(value: object) -> Any:  # noqa: ANN401 - any JSON value
     kind: Any = type(value)
     return _adapter(kind).dump_python(value, mode="json")
@@ -226,8 +242,7 @@ class Storage:
             StoreError: the file is missing, or does not hold such a record.
         """
         try:
-            record: Record = _adapter(kind).validate_json(self.read_bytes(key))  # type: ignore[arg-type]
-            return record
+            return from_json(kind, self.read_bytes(key))
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(step) for step in problem["loc"])

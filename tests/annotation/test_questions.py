@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from tests.tiny import campaign
 from umc_ray.annotation.questions import batch_questions
+from umc_ray.annotation.store import Payload
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.records import BATCH
 from umc_ray.tasks.task import Prediction
@@ -29,8 +30,8 @@ def test_rows_become_questions_in_their_order_with_what_is_known(tmp_path):
         (3, False, "hard"),
     ]
     assert first.votes == 3
-    assert first.payload == {"predicted": None, "confidence": 0.0}
-    assert second.payload == {"predicted": "good", "confidence": 0.75}  # no page: no opinions
+    assert first.payload == Payload(predicted=None, confidence=0.0)
+    assert second.payload == Payload(predicted="good", confidence=0.75)  # no page: no opinions
 
 
 def test_a_round_comes_before_the_one_that_was_asked_ahead(tmp_path):
@@ -50,24 +51,24 @@ PREDICTION = Prediction(
 
 def test_the_page_is_given_what_the_ensemble_and_each_specialist_predict(tmp_path):
     _, second = questions(tmp_path, 4, predictions=(None, PREDICTION))
-    assert second.payload == {
-        "predicted": "good",
-        "confidence": 0.75,
-        "probabilities": {"bad": 0.25, "good": 0.75},
-        "specialists": {"a": ["good", 0.9], "b": ["bad", 0.6]},
-        "score": 1.4,
-        "margin": 0.25,
-        "disagreement": 0.1,
-        "rank": 1,
-        "ranked": 1,
-    }
+    assert second.payload == Payload(
+        predicted="good",
+        confidence=0.75,
+        probabilities={"bad": 0.25, "good": 0.75},
+        specialists={"a": ("good", 0.9), "b": ("bad", 0.6)},
+        score=1.4,
+        margin=0.25,
+        disagreement=0.1,
+        rank=1,
+        ranked=1,
+    )
 
 
 def test_a_measure_that_a_kind_does_not_have_is_not_shown(tmp_path):
     prediction = replace(PREDICTION, measures={"margin": 0.25, "spread": 3.0})
     _, second = questions(tmp_path, 4, predictions=(None, prediction))
-    assert "margin" in second.payload
-    assert not {"score", "disagreement", "spread"} & second.payload.keys()
+    payload = second.payload
+    assert (payload.margin, payload.score, payload.disagreement) == (0.25, None, None)
 
 
 def test_ranks_count_the_selected_samples_of_a_domain_and_no_audits(tmp_path):
@@ -78,7 +79,7 @@ def test_ranks_count_the_selected_samples_of_a_domain_and_no_audits(tmp_path):
     ]
     predictions = (PREDICTION, None, PREDICTION, PREDICTION)
     found = [each.payload for each in questions(tmp_path, 4, rows, predictions)]
-    assert [(each.get("rank"), each.get("ranked")) for each in found] == [
+    assert [(each.rank, each.ranked) for each in found] == [
         (2, 2),
         (None, None),
         (1, 2),

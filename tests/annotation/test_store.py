@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.store import AnnotationStore, Answer, Payload, Question
 from umc_ray.errors import StoreError
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,10 @@ def start_writer(url, annotator, answers):
 
 
 def test_questions_and_answers_are_read_back_unchanged(store):
-    asked = question(7, votes=2, priority=0.5, why="top two are close", payload={"predicted": "a"})
+    payload = Payload(
+        predicted="a", confidence=0.5, specialists={"s": ("b", 0.25)}, rank=1, ranked=2
+    )
+    asked = question(7, votes=2, priority=0.5, why="top two are close", payload=payload)
     given = replace(answer(7), seconds=2.5, submitted_at=12.25, label=None, reason="unclear")
     store.submit([asked])
     store.record([given], ["key"])

@@ -1,13 +1,19 @@
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
 
-from umc_ray.cluster.stream import Compute, read_summaries, run_item, stream
+from umc_ray.cluster.stream import Compute, Summary, read_summaries, run_item, stream
 from umc_ray.errors import ConfigError, DataError, StageError, StoreError
 from umc_ray.storage import Storage
 
 ERRORS = {"config": ConfigError, "data": DataError, "value": ValueError, "store": StoreError}
+
+
+@dataclass(frozen=True)
+class Halved(Summary):
+    half: float
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,7 @@ class Doubler:
 
     storage: Storage
     failing: tuple[tuple[int, str], ...] = ()
+    summary_type: ClassVar = Halved
 
     def output_key(self, item):
         return f"out/{item}.parquet"
@@ -25,7 +32,7 @@ class Doubler:
         if error is not None:
             raise ERRORS[error](f"item {item}: no {error}")
         self.storage.append_line(f"processed/{item}", "once")
-        return pa.table({"value": [2 * item]}), {"rows": item, "half": item / 2}
+        return pa.table({"value": [2 * item]}), Halved(item, item / 2)
 
 
 @pytest.fixture
@@ -42,9 +49,9 @@ def processed_counts(storage):
 
 
 def test_running_an_item_stores_its_table_and_its_summary(storage):
-    assert run_item(Doubler(storage), 3) == {"rows": 3, "half": 1.5}
+    assert run_item(Doubler(storage), 3) == Halved(3, 1.5)
     assert storage.read_table("out/3.parquet")["value"].to_pylist() == [6]
-    assert read_summaries(storage, ["out/3.parquet"]) == [{"rows": 3, "half": 1.5}]
+    assert read_summaries(storage, ["out/3.parquet"], Halved) == [Halved(3, 1.5)]
 
 
 @pytest.mark.ray
@@ -60,7 +67,7 @@ def test_only_missing_items_run_and_all_summaries_are_returned_in_order(
     run_item(worker, 5)
     items = [4, 5, 1, 40]
     summaries = stream(worker, items, compute, finished.append)
-    assert [summary["rows"] for summary in summaries] == items
+    assert [summary.rows for summary in summaries] == items
     assert sum(finished) == 45
     assert processed_counts(storage) == dict.fromkeys(items, 1)
     assert stream(worker, items, compute, finished.append) == summaries
@@ -71,7 +78,7 @@ def test_only_missing_items_run_and_all_summaries_are_returned_in_order(
 def test_many_items_share_tasks_and_each_runs_once(storage, ray_cluster):
     items = list(range(30))
     summaries = stream(Doubler(storage), items, Compute())
-    assert [summary["rows"] for summary in summaries] == items
+    assert [summary.rows for summary in summaries] == items
     assert processed_counts(storage) == dict.fromkeys(items, 1)
 
 
@@ -88,7 +95,7 @@ def test_items_finished_before_a_failure_are_not_run_again(storage, ray_cluster)
     with pytest.raises(StoreError):
         stream(broken, [7], Compute())
     run_item(broken, 1)
-    assert [s["rows"] for s in stream(Doubler(storage), [1, 7], Compute())] == [1, 7]
+    assert [s.rows for s in stream(Doubler(storage), [1, 7], Compute())] == [1, 7]
     assert processed_counts(storage) == {1: 1, 7: 1}
 
 

@@ -30,10 +30,12 @@ def backwards(worker, items, compute, on_rows=None):
     """Run a pass in this process, in reverse order: a cluster may use any order."""
     for item in reversed(items):
         if not worker.storage.exists(worker.output_key(item)):
-            rows = run_item(worker, item)["rows"]
+            rows = run_item(worker, item).rows
             if on_rows is not None:
                 on_rows(rows)
-    return read_summaries(worker.storage, [worker.output_key(item) for item in items])
+    return read_summaries(
+        worker.storage, [worker.output_key(item) for item in items], worker.summary_type
+    )
 
 
 @pytest.fixture
@@ -281,7 +283,7 @@ def test_a_large_parquet_file_gives_the_same_rows_in_pieces(tmp_path, monkeypatc
     table = pa.table({"text": [f"text {n}" for n in range(20)], "label": ["no"] * 20})
     pq.write_table(table, source, row_group_size=3)
     assert staging.split_work([str(source)], are_images=False) == [
-        {"files": [str(source)], "groups": groups} for groups in ([0, 2], [2, 4], [4, 6], [6, 7])
+        staging.WorkItem((str(source),), groups) for groups in ((0, 2), (2, 4), (4, 6), (6, 7))
     ]
     storage = Storage(str(tmp_path / "run"))
     pool = pool_of(storage, ingest(campaign(texts(source)), DOMAIN, "pool", storage))

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import venv
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 
 import httpx
 import pytest
@@ -36,6 +36,7 @@ pytestmark = [
 ]
 
 VERSION = "1.23.2"
+LONG = "long"
 EMAIL, PASSWORD = "admin@example.com", "no secret of anyone"
 
 
@@ -100,31 +101,60 @@ def key(label_studio):
 @pytest.fixture
 def run(ray_cluster, tmp_path):
     """A campaign on sentences of movie reviews that asks 20 in each of three rounds."""
+    with closing_store(campaign(tmp_path, "movies", "classification", list(LABELS))) as run:
+        yield run
+
+
+@pytest.fixture
+def several(ray_cluster, tmp_path):
+    """The same, where each sentence has any number of labels."""
+    labels = [*LABELS, LONG]
+    with closing_store(campaign(tmp_path, "several", "multi_label", labels)) as run:
+        yield run
+
+
+def campaign(folder, name, kind, labels):
     model = next(each for each in MODELS if each.folder == "wordllama-256")
-    tiny.write_jsonl(tmp_path / "movies.jsonl", reviews())
-    weights = str(prepare_model(model, cache_dir()))
+    tiny.write_jsonl(folder / "movies.jsonl", reviews())
     task = {
-        "kind": "classification",
-        "labels": list(LABELS),
-        "encoder": {"kind": "static_text", "path": weights, "workers": 1},
+        "kind": kind,
+        "labels": labels,
+        "encoder": {
+            "kind": "static_text",
+            "path": str(prepare_model(model, cache_dir())),
+            "workers": 1,
+        },
         "domains": {"movies": {"source": "movies.jsonl", "text": "text", "key": "key"}},
     }
     values = {
-        "name": "movies",
+        "name": name,
         "storage": "runs",
         "tasks": {"sentiment": task},
         "budget": {"labels": 60, "per_round": 20},
         "annotation": {"backend": "label_studio"},
     }
-    run = Run(load_campaign(tiny.write_campaign(tmp_path, values)))
-    yield run
-    run.store.close()
+    return Run(load_campaign(tiny.write_campaign(folder, values)))
+
+
+@contextmanager
+def closing_store(run):
+    with closing(run.store):
+        yield run
 
 
 @pytest.fixture(scope="module")
 def known():
     """The answers."""
-    return {row["text"]: row["label"] for row in reviews()}
+    return {row["text"]: [row["label"]] for row in reviews()}
+
+
+@pytest.fixture(scope="module")
+def known_sets():
+    """The answers where a sentence can be long too."""
+    return {
+        row["text"]: [row["label"], *([LONG] if len(row["text"]) > 110 else [])]
+        for row in reviews()
+    }
 
 
 def reviews():
@@ -137,16 +167,16 @@ class Annotator:
 
     def __init__(self, studio, known):
         self.studio, self.known = studio, known
-        (self.project,) = studio.projects()
+        self.project = max(studio.projects(), key=lambda project: project["id"])
 
     def next(self):
         """The item that Label Studio shows now."""
         return self.studio._call("GET", f"/api/projects/{self.project['id']}/next")
 
     def answer(self, item):
-        label = self.known[item["data"]["text"]]
+        labels = self.known[item["data"]["text"]]
         result = {"from_name": "label", "to_name": "text", "type": "choices"}
-        body = {"result": [{**result, "value": {"choices": [label]}}], "lead_time": 2.5}
+        body = {"result": [{**result, "value": {"choices": labels}}], "lead_time": 2.5}
         self.studio._call("POST", f"/api/tasks/{item['id']}/annotations/", body)
 
     def answer_all(self, count):
@@ -217,3 +247,38 @@ def test_rounds_are_asked_in_the_order_of_uncertainty_and_their_labels_train(
     assert {each.seconds for each in answers} == {2.5}
     labels = run.storage.read_table("rounds/0002/labels.parquet")
     assert labels.num_rows == 20
+
+
+def test_several_labels_are_chosen_learned_and_suggested(several, known_sets, label_studio, key):
+    run = several
+    with LabelStudio(label_studio, key) as studio:
+        for number in (1, 2):
+            with pytest.raises(AwaitingAnnotations):
+                run_campaign(run)
+            assert push(run, studio) == 20
+            person = Annotator(studio, known_sets)
+            person.answer_all(20)
+            assert (pull(run, studio), pull(run, studio)) == (20, 0)
+            assert set(answers_of(run, number)) <= {" | ".join(each) for each in valid_sets()}
+        with pytest.raises(AwaitingAnnotations):
+            run_campaign(run)
+        assert push(run, studio) == 20
+        shown = [
+            set(prediction["result"][0]["value"]["choices"])
+            for item in studio.tasks(person.project["id"])
+            if not item["annotations"]
+            for prediction in item["predictions"]
+            if prediction["result"]
+        ]
+    assert shown
+    assert set().union(*shown) <= {*LABELS, LONG}
+    labels = run.storage.read_table("rounds/0002/labels.parquet")
+    assert sorted(labels["label"].to_pylist()) == sorted(answers_of(run, 2))
+
+
+def valid_sets():
+    return [[label, *rest] for label in LABELS for rest in ([], [LONG])]
+
+
+def answers_of(run, number):
+    return [each.label for each in run.store.answers("several", number)]

@@ -1,6 +1,5 @@
 """The bandit on cases that can be checked by hand, and in simulations with a known optimum."""
 
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,12 +131,6 @@ def test_a_thompson_sample_depends_on_seed_step_and_name_only():
     assert among[0] / among[1] == pytest.approx(alone)
     assert ratio("thompson", replace(state, step=1), *arms[:2]) != pytest.approx(alone)
     assert ratio("thompson", replace(state, seed=4), *arms[:2]) != pytest.approx(alone)
-
-
-def test_a_state_survives_a_round_trip_through_json():
-    state = observe(BanditState(seed=5), [arm("t/a"), arm("t/b", uncertainty=None)])
-    state = update(state, [Reward("t/a", 3, 7)])
-    assert BanditState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 def test_a_vanished_arm_keeps_its_record_and_a_new_one_starts_with_the_best_theta():

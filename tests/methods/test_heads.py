@@ -120,7 +120,7 @@ def test_the_penalty_with_the_least_held_out_loss_is_taken(monkeypatch):
         monkeypatch.setattr(heads, "PENALTIES", (penalty,))
         losses[penalty] = fitted(x_ND, labels_N).loss
     assert chosen.penalty == min(losses, key=losses.get)
-    assert chosen.loss == pytest.approx(losses[chosen.penalty], abs=1e-4)
+    assert chosen.loss == pytest.approx(losses[chosen.penalty], abs=1e-3)  # alone it stops sooner
 
 
 def test_the_loss_is_the_log_loss_of_the_held_out_logits():

@@ -2,7 +2,7 @@ import numpy as np
 
 from tests.pools import FEATURES, write_part
 from umc_ray.cluster.stream import run_item
-from umc_ray.passes.assign_domains import DomainWorker
+from umc_ray.passes.assign_domains import AssignSummary, DomainWorker
 from umc_ray.storage import Storage
 
 
@@ -13,7 +13,7 @@ def test_samples_go_to_the_nearest_center_and_what_has_no_embedding_to_none(tmp_
     centers_KD = np.array([[0, 1], [1, 0], [-9, 0]], np.float32)
     names = ("up", "right", "left")
     worker = DomainWorker(storage, FEATURES, target, names, centers_KD, "text", has_answers=False)
-    assert run_item(worker, part) == {"rows": 4, "samples": [1, 2, 0]}
+    assert run_item(worker, part) == AssignSummary(4, (1, 2, 0))
     assigned = storage.read_table(worker.output_key(part)).to_pylist()
     assert [(row["sample_id"], row["domain"]) for row in assigned] == [
         (7, 1),

@@ -12,7 +12,14 @@ from umc_ray.cluster.stream import run_item
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import StageError
-from umc_ray.passes.encode import EncodeItem, EncodeWorker, encode, encode_rows, features_table
+from umc_ray.passes.encode import (
+    EncodeItem,
+    EncodeSummary,
+    EncodeWorker,
+    encode,
+    encode_rows,
+    features_table,
+)
 from umc_ray.records import POOL, DomainKey, Part, embeddings_array
 from umc_ray.storage import Storage
 
@@ -95,7 +102,7 @@ def worker_of(storage):
 def test_a_part_becomes_features_in_its_order(storage):
     images = [png(i + 1) for i in range(9)]
     item, worker = EncodeItem(write_images(storage, images), "pixels"), worker_of(storage)
-    assert run_item(worker, item) == {"rows": 9, "rejected": []}
+    assert run_item(worker, item) == EncodeSummary(9, ())
     table = storage.read_table(worker.output_key(item))
     assert table["sample_id"].to_pylist() == list(range(9))
     encoder = load_encoder(CONFIG)
@@ -105,7 +112,7 @@ def test_a_part_becomes_features_in_its_order(storage):
 
 def test_what_cannot_be_encoded_goes_to_quarantine(storage):
     part = write_images(storage, [png(1), b"no image", png(3)])
-    assert run_item(worker_of(storage), EncodeItem(part, "pixels")) == {"rows": 3, "rejected": [1]}
+    assert run_item(worker_of(storage), EncodeItem(part, "pixels")) == EncodeSummary(3, (1,))
     (bad,) = storage.read_table(part.key("quarantine/encode/pixels")).to_pylist()
     assert (bad["source"], bad["row"]) == ("in", "1.png")
     assert bad["reason"].startswith("cannot be decoded: UnidentifiedImageError")
@@ -124,7 +131,7 @@ def test_each_encoder_of_a_task_has_a_table_of_its_own(storage):
     part = write_images(storage, [png(i + 1) for i in range(3)])
     rough, fine = EncodeItem(part, "rough"), EncodeItem(part, "fine")
     for item in (rough, fine):
-        assert run_item(worker, item) == {"rows": 3, "rejected": []}
+        assert run_item(worker, item) == EncodeSummary(3, ())
     assert worker.output_key(rough) == part.key(features_table(CONFIG))
     assert worker.output_key(fine) == part.key(features_table(FINE)) != worker.output_key(rough)
     dimensions = [

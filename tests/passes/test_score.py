@@ -106,8 +106,8 @@ def test_a_summary_counts_what_is_open_and_how_unsure_it_is(storage):
     (summary,) = scored(storage, [part], asked=[2, 4, 99])
     open_N = [0, 1, 3, 5, 6]
     unsure_N = 1 - probabilities(X_ND).mean(0).amax(1)[open_N]
-    assert (summary["rows"], summary["open"]) == (7, 5)
-    assert summary["uncertainty"] == pytest.approx(float(unsure_N.sum()), abs=1e-5)
+    assert (summary.rows, summary.open) == (7, 5)
+    assert summary.uncertainty == pytest.approx(float(unsure_N.sum()), abs=1e-5)
 
 
 def test_tests_have_scores_and_no_candidates(storage):
@@ -157,7 +157,7 @@ def test_scores_of_several_labels_hold_those_above_their_thresholds(storage):
     assert found == [row.nonzero()[:, 0].tolist() for row in picked_NC]
     sure_N = torch.where(picked_NC, probs_NC, 1 - probs_NC).prod(1)
     np.testing.assert_allclose(table["certainty"].to_numpy(), sure_N.numpy(), rtol=1e-5)
-    assert 0 < summary["uncertainty"] < n
+    assert 0 < summary.uncertainty < n
     best = storage.read_table(part.key("rounds/0001/top"))["sample_id"].to_pylist()
     assert best == np.argsort(table["margin"].to_numpy())[:2].tolist()
 
@@ -182,7 +182,7 @@ def test_tables_of_encoders_that_no_specialist_reads_are_not_needed(storage):
     part = write_part(storage, list(range(7)), X_ND)
     ref = write_ensemble(storage, HEADS)
     worker = worker_of(storage, ref, **{ENCODER: FEATURES, "large": "features/not-there"})
-    assert run_item(worker, part)["rows"] == 7
+    assert run_item(worker, part).rows == 7
 
 
 @pytest.mark.ray

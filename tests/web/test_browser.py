@@ -210,7 +210,7 @@ def meant(world, item, key):
     """Return the label that a key selects, None for a skip."""
     task = "mood" if int(item) < ids(PICTURES, 2)[0] else "digits"
     if key == "Enter":
-        return world.store.question(("tiny", task, int(item))).payload["predicted"]
+        return world.store.question(("tiny", task, int(item))).payload.predicted
     return None if key == "skip" else CLASSES[task][int(key) - 1]
 
 

@@ -121,7 +121,7 @@ def test_groups_and_reviews_have_boxes_too(world):
 def test_neighbors_have_one_of_the_two_most_probable_labels_and_come_once(world):
     question = world.store.question(("tiny", "topics", ids(TOPICS, 2)[2]))
     near = world.site.similar.neighbors(question)
-    assert question.payload["predicted"] == "delivery | praise"
+    assert question.payload.predicted == "delivery | praise"
     assert {each.label for each in near} <= {"delivery", "delivery | praise"}
     assert len({each.question.sample_id for each in near}) == len(near) >= 2
 
@@ -161,8 +161,8 @@ BATCH = {
 def test_a_batch_suggests_what_its_probabilities_say(world):
     assert world.client("reviewer").post("/api/batches/b", json=BATCH).json()["new"] == 3
     payloads = [each.payload for each in world.store.questions("tiny/b")]
-    assert [each["predicted"] for each in payloads] == ["billing | praise", NONE]
-    assert payloads[0]["confidence"] == pytest.approx(0.9 * 0.6 * 0.8)
+    assert [each.predicted for each in payloads] == ["billing | praise", NONE]
+    assert payloads[0].confidence == pytest.approx(0.9 * 0.6 * 0.8)
     html = world.client("annotator").get("/items?batch=b").text
     assert sorted(boxes(html)) == [[], ["billing", "praise"]]
     wrong = {**BATCH, "samples": [{"text": "x", "probabilities": {"billing | praise": 0.9}}]}

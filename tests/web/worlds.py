@@ -7,7 +7,7 @@ import pyarrow as pa
 import yaml
 from sklearn.datasets import load_digits
 
-from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.digits import draw_scan
@@ -120,17 +120,17 @@ def question(row, number, votes=1):
     labels, predicted = CLASSES[row["task"]], row["predicted"]
     rest = 0.25 / (len(labels) - 1)
     shares = {label: 0.75 if label in predicted.split(" | ") else rest for label in labels}
-    payload = {
-        "predicted": predicted,
-        "confidence": 0.75,
-        "probabilities": shares,
-        "specialists": {row["domain"]: [predicted, 0.8], "generalist": [labels[0], 0.6]},
-        "score": 1.1,
-        "margin": 0.5,
-        "disagreement": 0.12,
-        "rank": 3,
-        "ranked": ASKED[DomainKey(row["task"], row["domain"])] - 1,
-    }
+    payload = Payload(
+        predicted=predicted,
+        confidence=0.75,
+        probabilities=shares,
+        specialists={row["domain"]: (predicted, 0.8), "generalist": (labels[0], 0.6)},
+        score=1.1,
+        margin=0.5,
+        disagreement=0.12,
+        rank=3,
+        ranked=ASKED[DomainKey(row["task"], row["domain"])] - 1,
+    )
     return Question(
         campaign="tiny",
         round=number,

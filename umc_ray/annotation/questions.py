@@ -1,16 +1,17 @@
 """From a round's batch to the questions that people are asked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from umc_ray.annotation.store import Question
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.tasks.task import Prediction
 
-SHOWN_MEASURES = ("score", "margin", "disagreement")
-"""Of those that a task's kind has, the measures that the page shows."""
+Row = Mapping[str, Any]
+"""A row of a table of the BATCH schema."""
 
 
 def batch_questions(
@@ -39,11 +40,7 @@ def batch_questions(
             priority=-(number + position / (position + 1)),  # this round before the next one
             why=row["why"],
             hide_prediction=row["audit"],
-            payload={
-                "predicted": row["predicted"],
-                "confidence": row["confidence"],
-                **({} if prediction is None else _shown(prediction) | rank),
-            },
+            payload=_payload(row, prediction, rank),
         )
         for position, (row, prediction, rank) in enumerate(
             zip(rows, predictions, _ranks(rows), strict=True)
@@ -51,25 +48,36 @@ def batch_questions(
     ]
 
 
-def _shown(prediction: Prediction) -> dict[str, Any]:
-    """Lay a prediction out as JSON values for the page."""
-    measures = prediction.measures
-    return {
-        "probabilities": dict(prediction.shares),
-        "specialists": {name: list(each) for name, each in prediction.specialists.items()},
-        **{name: measures[name] for name in SHOWN_MEASURES if name in measures},
-    }
+def _payload(row: Row, prediction: Prediction | None, rank: tuple[int, int] | None) -> Payload:
+    """Lay out what the page shows of a row of a batch."""
+    payload = Payload(predicted=row["predicted"], confidence=row["confidence"])
+    if prediction is None:
+        return payload
+    place, ranked = rank or (None, None)
+    return replace(
+        payload,
+        probabilities=prediction.shares,
+        specialists=prediction.specialists,
+        score=prediction.measures.get("score"),
+        margin=prediction.measures.get("margin"),
+        disagreement=prediction.measures.get("disagreement"),
+        rank=place,
+        ranked=ranked,
+    )
 
 
-def _ranks(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
-    """Rank the selected samples of each domain by acquisition; audits have no rank."""
+def _ranks(rows: Sequence[Row]) -> list[tuple[int, int] | None]:
+    """Rank the selected samples of each domain by acquisition, each with their number.
+
+    Audits have no rank.
+    """
     domains: dict[tuple[str, str], list[int]] = {}
     for i, row in enumerate(rows):
         if not row["audit"]:
             domains.setdefault((row["task"], row["domain"]), []).append(i)
-    ranks: list[dict[str, int]] = [{} for _ in rows]
+    ranks: list[tuple[int, int] | None] = [None] * len(rows)
     for selected in domains.values():
         ranked = sorted(selected, key=lambda i: -rows[i]["acquisition"])
         for rank, i in enumerate(ranked, start=1):
-            ranks[i] = {"rank": rank, "ranked": len(selected)}
+            ranks[i] = (rank, len(selected))
     return ranks

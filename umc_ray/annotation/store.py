@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
 
 from umc_ray.annotation.events import SampleKey, append_events, chunks, find_questions
@@ -26,13 +27,35 @@ from umc_ray.errors import StoreError
 
 
 @dataclass(frozen=True)
+class Payload:
+    """What the page shows next to a sample: what the models predict, by `tasks.task.Prediction`.
+
+    `text` is that of a sample outside the pool. The sample is number `rank` of the `ranked` ones
+    that were selected in its domain.
+    """
+
+    text: str | None = None
+    predicted: str | None = None
+    confidence: float | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    specialists: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    score: float | None = None
+    margin: float | None = None
+    disagreement: float | None = None
+    rank: int | None = None
+    ranked: int | None = None
+
+
+_PAYLOAD = TypeAdapter(Payload)
+
+
+@dataclass(frozen=True)
 class Question:
     """A sample to annotate.
 
-    `payload` is JSON that the page shows next to the sample: `predicted` (a label), `confidence`
-    (0 to 1), and the fields of `umc_ray.specialists.predictions`. Higher `priority` comes first.
-    `hide_prediction` keeps the model's prediction off the page. `gold` is the known label of a
-    quality check: every annotator gets it, and it is not part of the round.
+    Higher `priority` comes first. `hide_prediction` keeps the model's prediction off the page.
+    `gold` is the known label of a quality check: every annotator gets it, and it is not part of
+    the round.
     """
 
     campaign: str
@@ -43,7 +66,7 @@ class Question:
     votes: int = 1
     priority: float = 0.0
     why: str = ""
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Payload = Payload()
     gold: str | None = None
     hide_prediction: bool = False
 
@@ -136,7 +159,7 @@ class AnnotationStore:
                         f"{first[key].round}: campaign {key[0]} already has it in round "
                         f"{row['round']}"
                     )
-            new = [asdict(question) for key, question in first.items() if key not in stored]
+            new = [_row(question) for key, question in first.items() if key not in stored]
             if new:
                 connection.execute(insert(QUESTIONS), new)
         return len(new)
@@ -269,9 +292,16 @@ class AnnotationStore:
         }
 
 
+def _row(question: Question) -> dict[str, Any]:
+    """Convert a question to a row."""
+    payload = _PAYLOAD.dump_python(question.payload, mode="json", exclude_defaults=True)
+    return {**vars(question), "payload": payload}
+
+
 def question_of(row: RowMapping) -> Question:
     """Convert a row to a question."""
-    return Question(**{each.name: row[each.name] for each in fields(Question)})
+    columns = {each.name: row[each.name] for each in fields(Question)}
+    return Question(**{**columns, "payload": _PAYLOAD.validate_python(row["payload"])})
 
 
 def answer_of(row: RowMapping) -> Answer:

@@ -58,19 +58,14 @@ class Domains:
     """The discovered domains; new samples go to the nearest center."""
 
     names: tuple[str, ...]
-    centers_KD: npt.NDArray[np.float32]
+    centers: tuple[tuple[float, ...], ...]
     encoder: str
     strengths: Mapping[str, float]  # by the number of domains that was tried
 
-    def to_json(self) -> dict[str, Any]:
-        """Give it as plain JSON values."""
-        return {**vars(self), "centers_KD": self.centers_KD.tolist()}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Domains":
-        """Rebuild what `to_json` gave."""
-        centers_KD = np.array(value["centers_KD"], np.float32)
-        return cls(tuple(value["names"]), centers_KD, value["encoder"], value["strengths"])
+    @property
+    def centers_KD(self) -> npt.NDArray[np.float32]:
+        """The centers in the space of the embeddings."""
+        return np.array(self.centers, np.float32)
 
 
 @dataclass(frozen=True)
@@ -117,8 +112,8 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
         _check_known(run.config, domain_key, clusters, home)
     pool = _bring_in(run, domain_key, home)
     if not known:
-        home.write_json("domains.json", _find(pool, clusters).to_json())
-    domains = Domains.from_json(home.read_json("domains.json"))
+        home.write_record("domains.json", _find(pool, clusters))
+    domains = home.read_record("domains.json", Domains)
     counts_K = _split(pool, domains)
     found = _describe(pool, domains, counts_K)
     lines = _yaml(pool, found)
@@ -130,7 +125,7 @@ def _check_known(
     config: CampaignConfig, domain_key: DomainKey, clusters: int | None, home: Storage
 ) -> None:
     """Refuse to mix two discoveries."""
-    before = Domains.from_json(home.read_json("domains.json"))
+    before = home.read_record("domains.json", Domains)
     k, encoder = (
         len(before.names),
         encoder_hash(config.tasks[domain_key.task].default_encoder_config),
@@ -235,7 +230,7 @@ def _find(pool: _Pool, clusters: int | None) -> Domains:
     by_size = np.argsort(-np.bincount(found.labels_N[found.labels_N >= 0]), kind="stable")
     return Domains(
         names=tuple(f"{pool.domain_key.domain}-{i + 1}" for i in range(len(by_size))),
-        centers_KD=found.centers_KD[by_size],
+        centers=tuple(map(tuple, found.centers_KD[by_size].tolist())),
         encoder=encoder_hash(encoder),
         strengths={str(k): round(each, 4) for k, each in strengths.items()},
     )
@@ -260,7 +255,7 @@ def _split(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
     on_rows = pool.run.stages.follow("discover", sum(part.rows for part in pool.parts))
     labels = pool.run.config.placement.scoring
     summaries = stream(worker, pool.parts, Compute(labels=labels), on_rows)
-    counts_K: npt.NDArray[np.int64] = np.sum([each["samples"] for each in summaries], axis=0)
+    counts_K: npt.NDArray[np.int64] = np.sum([each.samples for each in summaries], axis=0)
     return counts_K
 
 

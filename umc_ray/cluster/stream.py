@@ -10,7 +10,6 @@ Ray repeats the task in another process, without a limit. Here the repeated task
 part at which the first one died, and the pass fails if one part kills several processes.
 """
 
-import json
 import logging
 import math
 import uuid
@@ -34,12 +33,17 @@ from umc_ray.cluster.resources import (
     cpus_per_process,
 )
 from umc_ray.errors import StageError, UmcError
-from umc_ray.storage import Storage, deepest_common_folder
+from umc_ray.storage import Storage, deepest_common_folder, from_json, to_json
 
 logger = logging.getLogger(__name__)
 
-Summary = dict[str, Any]
-"""What a worker reports about an item: a small JSON object; `rows` counts the rows it read."""
+
+@dataclass(frozen=True)
+class Summary:
+    """What a worker reports about an item; passes with more to say have a summary of their own."""
+
+    rows: int
+
 
 OnRows = Callable[[int], None]
 """Callback with the number of rows that were just finished."""
@@ -56,10 +60,17 @@ to keep every CPU busy to the end, and each is short enough to report progress o
 
 Item = TypeVar("Item")
 ItemIn = TypeVar("ItemIn", contravariant=True)
+AnySummary = TypeVar("AnySummary", bound=Summary)
+SummaryOut = TypeVar("SummaryOut", bound=Summary, covariant=True)
 
 
-class Worker(Protocol[ItemIn]):
+class Worker(Protocol[ItemIn, SummaryOut]):
     """The work of a pass: cheap to send; what is expensive to load is cached in the process."""
+
+    @property
+    def summary_type(self) -> type[SummaryOut]:
+        """The class of the summaries."""
+        ...
 
     @property
     def storage(self) -> Storage:
@@ -70,7 +81,7 @@ class Worker(Protocol[ItemIn]):
         """Name the file that holds the item's output."""
         ...
 
-    def process(self, item: ItemIn) -> tuple[pa.Table, Summary]:
+    def process(self, item: ItemIn) -> tuple[pa.Table, SummaryOut]:
         """Compute the item's output and its summary."""
         ...
 
@@ -105,7 +116,7 @@ class Compute:
 class _ItemRunner(Generic[Item]):
     """Adapts a worker to Ray Data: one batch of rows holds the indices of a task's items."""
 
-    def __init__(self, worker: Worker[Item], items: Sequence[Item]) -> None:
+    def __init__(self, worker: Worker[Item, Summary], items: Sequence[Item]) -> None:
         self.worker, self.items = worker, items
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +124,7 @@ class _ItemRunner(Generic[Item]):
         try:
             attempt = self._record_attempt(batch["index"][0])
             for index in batch["index"]:
-                rows += self._run_unless_done(self.items[index], attempt)["rows"]
+                rows += self._run_unless_done(self.items[index], attempt).rows
         except UmcError as error:
             # Ray Data loses an error's type and cause, so errors meant for users are returned.
             failure = f"{type(error).__name__}:{error}"
@@ -131,7 +142,7 @@ class _ItemRunner(Generic[Item]):
             return run_item(self.worker, item)
         storage, key = self.worker.storage, self.worker.output_key(item)
         if storage.exists(key):
-            return _read_summary(storage, key)
+            return _read_summary(storage, key, self.worker.summary_type)
         if attempt > MAX_ATTEMPTS:
             raise StageError(
                 f"{MAX_ATTEMPTS} processes died in a row while writing {key} in {storage.root}; "
@@ -140,20 +151,20 @@ class _ItemRunner(Generic[Item]):
         return run_item(self.worker, item)
 
 
-def run_item(worker: Worker[Item], item: Item) -> Summary:
+def run_item(worker: Worker[Item, AnySummary], item: Item) -> AnySummary:
     """Process one item and store its output; Ray workers call this, and it runs without Ray too."""
     table, summary = worker.process(item)
-    metadata = {**(table.schema.metadata or {}), b"summary": json.dumps(summary).encode()}
+    metadata = {**(table.schema.metadata or {}), b"summary": to_json(summary)}
     worker.storage.write_table(worker.output_key(item), table.replace_schema_metadata(metadata))
     return summary
 
 
 def stream(
-    worker: Worker[Item],
+    worker: Worker[Item, AnySummary],
     items: Sequence[Item],
     compute: Compute,
     on_rows: OnRows | None = None,
-) -> list[Summary]:
+) -> list[AnySummary]:
     """Run a worker over all items that have no output yet.
 
     Returns:
@@ -172,11 +183,11 @@ def stream(
         worker.storage.delete(_attempts_folder(worker))
         _run(worker, todo, compute, on_rows)
         worker.storage.delete(_attempts_folder(worker))
-    return read_summaries(worker.storage, keys)
+    return read_summaries(worker.storage, keys, worker.summary_type)
 
 
 def _run(
-    worker: Worker[Item], todo: Sequence[Item], compute: Compute, on_rows: OnRows | None
+    worker: Worker[Item, Summary], todo: Sequence[Item], compute: Compute, on_rows: OnRows | None
 ) -> None:
     """Stream the items through Ray Data."""
     _configure_ray_data()
@@ -210,7 +221,7 @@ def _run(
         raise StageError(f"{type(worker).__name__} failed: {error}") from error
 
 
-def _attempts_folder(worker: Worker[Any]) -> str:
+def _attempts_folder(worker: Worker[Item, Summary]) -> str:
     """Return the folder with one file for each attempt at a task."""
     return f"tries/{type(worker).__name__}"
 
@@ -232,12 +243,13 @@ def _configure_ray_data() -> None:
     context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
 
 
-def read_summaries(storage: Storage, keys: Sequence[str]) -> list[Summary]:
+def read_summaries(
+    storage: Storage, keys: Sequence[str], kind: type[AnySummary]
+) -> list[AnySummary]:
     """Read the summaries from the footers of finished files."""
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda key: _read_summary(storage, key), keys))
+        return list(pool.map(lambda key: _read_summary(storage, key, kind), keys))
 
 
-def _read_summary(storage: Storage, key: str) -> Summary:
-    summary: Summary = json.loads(storage.read_schema(key).metadata[b"summary"])
-    return summary
+def _read_summary(storage: Storage, key: str, kind: type[AnySummary]) -> AnySummary:
+    return from_json(kind, storage.read_schema(key).metadata[b"summary"])

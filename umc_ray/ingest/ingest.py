@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
+from umc_ray.cluster.stream import Compute, OnRows, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.parts import (
@@ -40,7 +40,7 @@ from umc_ray.ingest.sources import (
     common_folder,
     list_files,
 )
-from umc_ray.ingest.stage import Reader, split_work, write_quarantine
+from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
 from umc_ray.ingest.validate import Rejected, Rules, rules_of
 from umc_ray.methods.identity import UNKNOWN, fingerprint
 from umc_ray.records import DomainKey, Part, Split
@@ -168,7 +168,7 @@ def _plan_work(rules: Rules, storage: Storage, files: Files, settings: list[Any]
         items = split_work([file["uri"] for file in listed], rules.are_images)
         keys = [f"{staging}/work/{item:06d}.json" for item in range(len(items))]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(storage.write_json, keys, items))
+            list(pool.map(storage.write_record, keys, items))
         storage.write_json(f"{staging}/begun.json", {"items": len(items)})
     return Reader(storage, staging, common_folder(files), rules)
 
@@ -195,13 +195,13 @@ class _BadRows:
     broken_share: float  # unreadable files / work items
 
     @classmethod
-    def of(cls, summaries: Sequence[Summary], repeated: Sequence[Rejected]) -> Self:
+    def of(cls, summaries: Sequence[ReadSummary], repeated: Sequence[Rejected]) -> Self:
         """Add up the bad rows of the readers and the repeated keys that only the driver can see."""
         reasons = Counter(row.reason.kind for row in repeated)
         for summary in summaries:
-            reasons.update(summary["reasons"])
-        rows = sum(summary["rows"] for summary in summaries)
-        examples = [line for summary in summaries for line in summary["first"]]
+            reasons.update(summary.reasons)
+        rows = sum(summary.rows for summary in summaries)
+        examples = [line for summary in summaries for line in summary.first]
         examples += [str(row) for row in repeated[:3]]
         broken_share = reasons["unreadable file"] / len(summaries)
         return cls(rows, reasons, examples[:3], broken_share)

@@ -8,14 +8,14 @@ Suffixes: N staged rows of a domain, R rows that are kept, P rows of a part.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
-from umc_ray.ingest.stage import ROWS, Reader, chunk_name
+from umc_ray.ingest.stage import ROWS, Reader, ReadSummary, chunk_name
 from umc_ray.methods.identity import UNKNOWN, Duplicates, deduplicate
 from umc_ray.records import ORACLE, POOL, Part
 from umc_ray.storage import Storage
@@ -45,12 +45,12 @@ class Chunks:
     starts: Positions
 
     @classmethod
-    def of(cls, reader: Reader, summaries: Sequence[Summary]) -> Self:
+    def of(cls, reader: Reader, summaries: Sequence[ReadSummary]) -> Self:
         """Count through the chunks of all items."""
         sizes = {
             f"{reader.staging}/rows/{chunk_name(item, number)}.parquet": size
             for item, summary in enumerate(summaries)
-            for number, size in enumerate(summary["chunks"])
+            for number, size in enumerate(summary.chunks)
             if size
         }
         ends = np.cumsum([0, *sizes.values()], dtype=np.int64)
@@ -105,7 +105,7 @@ class StagedIndex:
 
 
 def read_staged_index(
-    reader: Reader, summaries: Sequence[Summary], hidden_F2: npt.NDArray[np.uint64]
+    reader: Reader, summaries: Sequence[ReadSummary], hidden_F2: npt.NDArray[np.uint64]
 ) -> StagedIndex:
     """Read the index of all items and find the duplicates; none of the hidden contents is kept.
 
@@ -184,6 +184,7 @@ class PartWriter:
     storage: Storage
     staging: str
     has_answers: bool  # known labels or ratings
+    summary_type: ClassVar[type[Summary]] = Summary
 
     def output_key(self, part: Part) -> str:
         """Name the part's file of the pool."""
@@ -200,4 +201,4 @@ class PartWriter:
             self.storage.write_table(part.key("oracle"), pa.table(columns, schema=ORACLE))
         kept = rows.append_column("sample_id", plan["sample_id"])
         kept = kept.append_column("aliases", plan["aliases"])
-        return kept.select(POOL.names).cast(POOL), {"rows": part.rows}
+        return kept.select(POOL.names).cast(POOL), Summary(part.rows)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -53,26 +53,43 @@ INDEX = pa.schema(
 )
 
 
-def split_work(uris: Sequence[str], are_images: bool) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class WorkItem:
+    """A bounded piece of a domain's sources: files, or row groups of one Parquet file."""
+
+    files: tuple[str, ...]
+    groups: tuple[int, int] | None = None  # the first, and the one after the last
+
+
+@dataclass(frozen=True)
+class ReadSummary(Summary):
+    """What reading an item gave; `rows` counts usable and bad rows."""
+
+    chunks: tuple[int, ...]  # usable rows of each
+    reasons: dict[str, int]  # number of bad rows by reason
+    first: tuple[str, ...]  # the first bad rows
+
+
+def split_work(uris: Sequence[str], are_images: bool) -> list[WorkItem]:
     """Cut the files of a domain into items of work, in their order."""
     if are_images:
         starts = range(0, len(uris), IMAGES_PER_ITEM)
-        return [{"files": uris[start : start + IMAGES_PER_ITEM]} for start in starts]
+        return [WorkItem(tuple(uris[start : start + IMAGES_PER_ITEM])) for start in starts]
     with ThreadPoolExecutor(THREADS) as pool:
         return [work for works in pool.map(_split_table, uris) for work in works]
 
 
-def _split_table(uri: str) -> list[dict[str, Any]]:
+def _split_table(uri: str) -> list[WorkItem]:
     """Cut a Parquet file between row groups; any other file is one item."""
     sizes = row_groups(uri) if uri.lower().endswith(".parquet") else []
-    works: list[dict[str, Any]] = []
+    works: list[WorkItem] = []
     start, rows = 0, 0
     for group, size in enumerate(sizes, start=1):
         rows += size
         if rows >= ROWS_PER_ITEM or group == len(sizes):
-            works.append({"files": [uri], "groups": [start, group]})
+            works.append(WorkItem((uri,), (start, group)))
             start, rows = group, 0
-    return works or [{"files": [uri]}]
+    return works or [WorkItem((uri,))]
 
 
 @dataclass(frozen=True)
@@ -83,19 +100,20 @@ class Reader:
     staging: str  # the folder of this ingest
     root: str  # keys are relative to it
     rules: Rules
+    summary_type: ClassVar[type[ReadSummary]] = ReadSummary
 
     def output_key(self, item: int) -> str:
         """Name the index of an item."""
         return f"{self.staging}/index/{item:06d}.parquet"
 
-    def process(self, item: int) -> tuple[pa.Table, Summary]:
+    def process(self, item: int) -> tuple[pa.Table, ReadSummary]:
         """Store an item's rows and bad rows, chunk by chunk; returns their index."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's about metadata, and about sizes: we check those
             return self._process(item)
 
-    def _process(self, item: int) -> tuple[pa.Table, Summary]:
-        work = self.storage.read_json(f"{self.staging}/work/{item:06d}.json")
+    def _process(self, item: int) -> tuple[pa.Table, ReadSummary]:
+        work = self.storage.read_record(f"{self.staging}/work/{item:06d}.json", WorkItem)
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
         reasons: Counter[str] = Counter()
         for number, chunk in enumerate(_chunks(self._check(self._find(work)))):
@@ -110,21 +128,21 @@ class Reader:
             chunks.append(len(rows))
             reasons.update(row.reason.kind for row in bad)
             rejected = (rejected + bad)[:3]
-        return pa.concat_tables(index), {
-            "rows": sum(chunks) + reasons.total(),
-            "chunks": chunks,
-            "reasons": dict(reasons),
-            "first": [str(row) for row in rejected],
-        }
+        return pa.concat_tables(index), ReadSummary(
+            rows=sum(chunks) + reasons.total(),
+            chunks=tuple(chunks),
+            reasons=dict(reasons),
+            first=tuple(str(row) for row in rejected),
+        )
 
-    def _find(self, work: dict[str, Any]) -> Iterator[Found]:
+    def _find(self, work: WorkItem) -> Iterator[Found]:
         """Read the rows of an item."""
-        for uri in work["files"]:
+        for uri in work.files:
             key = uri.removeprefix(self.root).lstrip("/")
             if self.rules.are_images:
                 yield Found(uri, "", key, values_of_image(uri))
                 continue
-            groups = range(*work["groups"]) if "groups" in work else None
+            groups = range(*work.groups) if work.groups else None
             rules = self.rules
             limit = rules.max_text_chars
             for row, values in read_rows(uri, rules.required, rules.optional, limit, groups):

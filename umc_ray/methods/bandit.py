@@ -20,8 +20,7 @@ Suffix: A arms.
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -88,19 +87,6 @@ class BanditState:
     mean_reward: float = 0.0  # over all arms and rounds
     rewards: int = 0
     arms: Mapping[str, ArmRecord] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the state as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "BanditState":
-        """Rebuild the state from the result of `to_json`."""
-        arms = {
-            name: ArmRecord(**{**record, "curve": tuple(map(tuple, record["curve"]))})
-            for name, record in value["arms"].items()
-        }
-        return cls(**{**value, "arms": arms})
 
 
 def observe(state: BanditState, arms: Sequence[ArmContext]) -> BanditState:

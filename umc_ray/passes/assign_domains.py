@@ -6,6 +6,7 @@ Suffixes: N samples of a part, D embedding dimension, K domains.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,13 @@ ASSIGNED = pa.schema(
 
 
 @dataclass(frozen=True)
+class AssignSummary(Summary):
+    """What splitting a part gave."""
+
+    samples: tuple[int, ...]  # of each domain
+
+
+@dataclass(frozen=True)
 class DomainWorker:
     """Copies the samples of stored parts into the sources of their domains."""
 
@@ -34,12 +42,13 @@ class DomainWorker:
     centers_KD: npt.NDArray[np.float32]
     payload: str  # the pool's column: text or image
     has_answers: bool
+    summary_type: ClassVar[type[AssignSummary]] = AssignSummary
 
     def output_key(self, item: Part) -> str:
         """Name the file with the domains of the part's samples."""
         return item.key("assigned")
 
-    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+    def process(self, item: Part) -> tuple[pa.Table, AssignSummary]:
         """Write the part's samples into the sources of their domains."""
         table = self.storage.read_table(item.key(self.features))
         labels_N, distance_N = nearest(embeddings_array(table["embedding"]), self.centers_KD)
@@ -49,7 +58,7 @@ class DomainWorker:
             self.target.write_table(f"{self.names[number]}/{item.name}.parquet", mine)
         columns = [table["sample_id"], pa.array(labels_N.astype(np.int16)), pa.array(distance_N)]
         counts_K = np.bincount(labels_N[labels_N >= 0], minlength=len(self.names))
-        summary = {"rows": item.rows, "samples": counts_K.tolist()}
+        summary = AssignSummary(item.rows, tuple(counts_K.tolist()))
         return pa.Table.from_arrays(columns, schema=ASSIGNED), summary
 
     def _rows(self, item: Part) -> pa.Table:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -38,18 +38,26 @@ class EncodeItem:
 
 
 @dataclass(frozen=True)
+class EncodeSummary(Summary):
+    """What encoding a part gave."""
+
+    rejected: tuple[int, ...]  # ids of the samples that cannot be encoded
+
+
+@dataclass(frozen=True)
 class EncodeWorker:
     """Encodes parts with the encoders of their tasks; encoders are named by task and name."""
 
     storage: Storage
     encoders: Mapping[tuple[str, str], EncoderConfig]
     tables: Mapping[tuple[str, str], str]
+    summary_type: ClassVar[type[EncodeSummary]] = EncodeSummary
 
     def output_key(self, item: EncodeItem) -> str:
         """Name the part's features."""
         return item.part.key(self.tables[item.part.domain_key.task, item.encoder])
 
-    def process(self, item: EncodeItem) -> tuple[pa.Table, Summary]:
+    def process(self, item: EncodeItem) -> tuple[pa.Table, EncodeSummary]:
         """Encode a part; an embedding column of float16 rows, NaN where a sample is rejected."""
         part = item.part
         config = self.encoders[part.domain_key.task, item.encoder]
@@ -63,10 +71,8 @@ class EncodeWorker:
         self._quarantine(item, table, rejected)
         ids = table["sample_id"]
         features = pa.table({"sample_id": ids, "embedding": embeddings_column(embeddings_ND)})
-        return features, {
-            "rows": len(payloads),
-            "rejected": ids.take(pa.array(list(rejected), pa.int64())).to_pylist(),
-        }
+        rejected_ids = ids.take(pa.array(list(rejected), pa.int64())).to_pylist()
+        return features, EncodeSummary(len(payloads), tuple(rejected_ids))
 
     def _quarantine(self, item: EncodeItem, table: pa.Table, rejected: Mapping[int, str]) -> None:
         if rejected:
@@ -185,7 +191,7 @@ def encode(
         ]
         summaries = stream(worker, items, _compute(list(group.values()), gpus, labels), on_rows)
         for item, summary in zip(items, summaries, strict=True):
-            rejected.setdefault(str(item.part.domain_key), set()).update(summary["rejected"])
+            rejected.setdefault(str(item.part.domain_key), set()).update(summary.rejected)
     return {name: sorted(ids) for name, ids in rejected.items()}
 
 

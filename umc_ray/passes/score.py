@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,14 @@ class PoolScores:
 
 
 @dataclass(frozen=True)
+class ScoreSummary(Summary):
+    """What scoring a part gave; `uncertainty` is the sum over its open samples."""
+
+    open: int
+    uncertainty: float
+
+
+@dataclass(frozen=True)
 class ScoreWorker:
     """Scores cached features, and keeps the most informative samples that are not excluded."""
 
@@ -48,12 +57,13 @@ class ScoreWorker:
     excluded: Mapping[DomainKey, IntArray]
     acquisition: str
     top: int
+    summary_type: ClassVar[type[ScoreSummary]] = ScoreSummary
 
     def output_key(self, item: Part) -> str:
         """Name the part's scores."""
         return item.key(f"{self.table}/scores")
 
-    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+    def process(self, item: Part) -> tuple[pa.Table, ScoreSummary]:
         """Score a part; its best candidates are written before the scores."""
         task = item.domain_key.task
         kind = self.kinds[task]
@@ -67,11 +77,8 @@ class ScoreWorker:
             best = self._candidates(item, ids_N, values_N, np.flatnonzero(open_N))
             self.storage.write_table(item.key(f"{self.table}/top"), best)
         uncertainty_N = (1 - measures.expected_utility_N.numpy())[open_N]
-        summary = {
-            "rows": len(ids_N),
-            "open": int(open_N.sum()),
-            "uncertainty": float(uncertainty_N.sum(dtype=np.float64)),
-        }
+        uncertainty = float(uncertainty_N.sum(dtype=np.float64))
+        summary = ScoreSummary(len(ids_N), int(open_N.sum()), uncertainty)
         return score_table(kind, ids_N, measures, ensemble.decision), summary
 
     def _candidates(
@@ -120,17 +127,20 @@ def score_parts(
 ) -> PoolScores:
     """Score parts of all tasks in one pass, on the nodes with the labels."""
     summaries = stream(worker, parts, Compute(labels=labels), on_rows)
-    totals: dict[str, dict[str, float]] = {}
+    by_domain: dict[str, list[ScoreSummary]] = {}
     for part, summary in zip(parts, summaries, strict=True):
         if part.split == "pool":
-            names = ("rows", "open", "uncertainty")
-            domain = totals.setdefault(str(part.domain_key), dict.fromkeys(names, 0))
-            for name in names:
-                domain[name] += summary[name]
-    domains = {
-        name: DomainScores(
-            int(each["rows"]), int(each["open"]), each["uncertainty"] / max(each["open"], 1)
-        )
-        for name, each in totals.items()
-    }
-    return PoolScores(sum(summary["rows"] for summary in summaries), domains)
+            by_domain.setdefault(str(part.domain_key), []).append(summary)
+    domains = {name: _total(each) for name, each in by_domain.items()}
+    return PoolScores(sum(summary.rows for summary in summaries), domains)
+
+
+def _total(summaries: Sequence[ScoreSummary]) -> DomainScores:
+    """Add up the parts of a domain."""
+    open_samples = sum(each.open for each in summaries)
+    uncertainty = sum(each.uncertainty for each in summaries)
+    return DomainScores(
+        rows=sum(each.rows for each in summaries),
+        open=open_samples,
+        uncertainty=uncertainty / max(open_samples, 1),
+    )

@@ -7,8 +7,8 @@ back as it was, and a round that is asked for again gets the answer it got befor
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import ray
@@ -19,27 +19,29 @@ from umc_ray.methods import bandit
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext, BanditState, Reward, observe, shares
 from umc_ray.records import DomainKey
+from umc_ray.storage import Storage
 
 if TYPE_CHECKING:  # the actor needs no PyTorch
     from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
 
-Plans = dict[str, dict[str, Any]]  # of a round: shares and labels of each arm
-Credits = dict[str, list[dict[str, Any]]]  # of a round: its rewards
+
+@dataclass(frozen=True)
+class Plan:
+    """A round's split of the budget, by arm."""
+
+    shares: Mapping[str, float]
+    labels: Mapping[str, int]
 
 
-class JsonStore(Protocol):
-    """What the allocator needs of a `Storage`."""
+@dataclass(frozen=True)
+class Memory:
+    """What the allocator stores: what the policy learned, and by round its plans and rewards."""
 
-    def exists(self, key: str) -> bool:
-        """Whether something is stored under the key."""
-
-    def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
-        """Read a JSON document."""
-
-    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
-        """Write a JSON document, whole or not at all."""
+    state: BanditState
+    plans: Mapping[int, Plan] = field(default_factory=dict)
+    credits: Mapping[int, tuple[Reward, ...]] = field(default_factory=dict)
 
 
 class BudgetAllocator:
@@ -51,7 +53,7 @@ class BudgetAllocator:
         objective: str,
         floor: float,
         seed: int,
-        storage: JsonStore,
+        storage: Storage,
         key: str = "bandit.json",
     ) -> None:
         """Go on from the state stored under `key`, or start one.
@@ -63,30 +65,27 @@ class BudgetAllocator:
         self._floor = floor
         self._storage = storage
         self._key = key
-        self._state = BanditState(seed=seed)
-        self._plans: Plans = {}
-        self._credits: Credits = {}
+        self._memory = Memory(BanditState(seed=seed))
         if storage.exists(key):
-            document = storage.read_json(key)
-            self._state = BanditState.from_json(document["state"])
-            self._plans, self._credits = document["plans"], document["credits"]
+            self._memory = storage.read_record(key, Memory)
 
     @ray.method
     def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
         """Return the labels per arm of a round; a round planned before keeps its plan."""
-        if str(round) not in self._plans:
-            state = observe(self._state, arms)
+        memory = self._memory
+        if round not in memory.plans:
+            state = observe(memory.state, arms)
             shares_A = shares(self._policy, state, arms, self._objective)
             labels_A = allocate(
                 shares_A, budget, floor=self._floor, remaining_A=[arm.remaining for arm in arms]
             )
-            plan = {
-                "shares": {arm.name: float(s) for arm, s in zip(arms, shares_A, strict=True)},
-                "labels": {arm.name: int(n) for arm, n in zip(arms, labels_A, strict=True)},
-            }
-            self._remember(state, {**self._plans, str(round): plan}, self._credits)
+            plan = Plan(
+                shares={arm.name: float(s) for arm, s in zip(arms, shares_A, strict=True)},
+                labels={arm.name: int(n) for arm, n in zip(arms, labels_A, strict=True)},
+            )
+            self._remember(replace(memory, state=state, plans={**memory.plans, round: plan}))
             logger.info("round %d: %d labels planned for %d arms", round, labels_A.sum(), len(arms))
-        return dict(self._plans[str(round)]["labels"])
+        return dict(self._memory.plans[round].labels)
 
     @ray.method
     def update(self, round: int, rewards: Sequence[Reward]) -> None:
@@ -95,24 +94,24 @@ class BudgetAllocator:
         Raises:
             StoreError: if the round was never planned.
         """
-        if str(round) in self._credits:
+        memory = self._memory
+        if round in memory.credits:
             return
-        if str(round) not in self._plans:
-            raise StoreError(f"credit for round {round} asked for, planned: {list(self._plans)}")
-        found = [asdict(reward) for reward in rewards]
-        state = bandit.update(self._state, rewards)
-        self._remember(state, self._plans, {**self._credits, str(round): found})
+        if round not in memory.plans:
+            raise StoreError(f"credit for round {round} asked for, planned: {list(memory.plans)}")
+        state = bandit.update(memory.state, rewards)
+        credits = {**memory.credits, round: tuple(rewards)}
+        self._remember(replace(memory, state=state, credits=credits))
 
     @ray.method
     def state(self) -> BanditState:
         """Return what the policy remembers."""
-        return self._state
+        return self._memory.state
 
-    def _remember(self, state: BanditState, plans: Plans, credits: Credits) -> None:
+    def _remember(self, memory: Memory) -> None:
         """Store first: what could not be stored has not happened."""
-        document = {"state": state.to_json(), "plans": plans, "credits": credits}
-        self._storage.write_json(self._key, document)
-        self._state, self._plans, self._credits = state, plans, credits
+        self._storage.write_record(self._key, memory)
+        self._memory = memory
 
 
 def batch_rewards(
@@ -150,7 +149,7 @@ def start_allocator(
     objective: str,
     floor: float,
     seed: int,
-    storage: JsonStore,
+    storage: Storage,
     key: str = "bandit.json",
 ) -> ActorProxy[BudgetAllocator]:
     """Put the campaign's allocator on the cluster, or find the one that is there.

@@ -8,6 +8,7 @@ Suffixes: N samples, L labeled ones, D embedding dimension.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,13 @@ class Labeled:
 
 
 @dataclass(frozen=True)
+class NearDuplicateSummary(Summary):
+    """What comparing a part gave."""
+
+    propagated: int  # samples that got a label
+
+
+@dataclass(frozen=True)
 class NearDuplicateWorker:
     """Compares stored features with labeled samples of the same domain."""
 
@@ -49,12 +57,13 @@ class NearDuplicateWorker:
     labeled: Mapping[DomainKey, Labeled]
     excluded: Mapping[DomainKey, IntArray]
     similarity: float
+    summary_type: ClassVar[type[NearDuplicateSummary]] = NearDuplicateSummary
 
     def output_key(self, item: Part) -> str:
         """Name the part's near-duplicates."""
         return item.key(f"{self.table}/near_duplicates")
 
-    def process(self, item: Part) -> tuple[pa.Table, Summary]:
+    def process(self, item: Part) -> tuple[pa.Table, NearDuplicateSummary]:
         """Find a part's open samples that are near-duplicates of a labeled one."""
         table = self.storage.read_table(item.key(self.features[item.domain_key.task]))
         ids_N = table["sample_id"].to_numpy()
@@ -69,10 +78,9 @@ class NearDuplicateWorker:
             pa.array(labeled.ids_L[near.nearest_M]),
             pa.array(near.cosine_M),
         ]
-        return pa.Table.from_arrays(columns, schema=NEAR_DUPLICATES), {
-            "rows": item.rows,
-            "propagated": len(rows),
-        }
+        return pa.Table.from_arrays(columns, schema=NEAR_DUPLICATES), NearDuplicateSummary(
+            rows=item.rows, propagated=len(rows)
+        )
 
 
 def propagate_labels(
@@ -109,7 +117,7 @@ def propagate_labels(
     tables = [
         storage.read_table(worker.output_key(part)).replace_schema_metadata()
         for part, summary in zip(mine, summaries, strict=True)
-        if summary["propagated"]
+        if summary.propagated
     ]
     return pa.concat_tables([NEAR_DUPLICATES.empty_table(), *tables])
 

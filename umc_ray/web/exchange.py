@@ -1,8 +1,9 @@
 """The REST API for data: submit batches, export labels, import labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import decisions
-from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
 from umc_ray.errors import DataError
@@ -103,11 +104,9 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
     gold = site.answer_text(body.task, sample.gold)
     if (sample.text is None) == (sample.sample_id is None):
         raise DataError("each sample needs either text or sample_id")
-    payload: dict[str, Any] = {}
+    payload = Payload(text=sample.text)
     if sample.probabilities:
-        payload = _suggestion(site.kind(body.task), sample.probabilities)
-    if sample.text is not None:
-        payload["text"] = sample.text
+        payload = _with_prediction(payload, site.kind(body.task), sample.probabilities)
     return Question(
         campaign=queue,
         round=1,
@@ -123,8 +122,10 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
     )
 
 
-def _suggestion(kind: TaskKind, probabilities: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the page shows of a model's probabilities.
+def _with_prediction(
+    payload: Payload, kind: TaskKind, probabilities: Mapping[str, float]
+) -> Payload:
+    """Add what the page shows of a model's probabilities.
 
     Raises:
         DataError: a label is not of the task.
@@ -134,11 +135,12 @@ def _suggestion(kind: TaskKind, probabilities: Mapping[str, float]) -> dict[str,
         raise DataError(f"probabilities: no label {unknown[0]!r:.100} in {', '.join(kind.labels)}")
     shares = [probabilities.get(label, 0.0) for label in kind.labels]
     (found,) = kind.describe(torch.tensor([[shares]], dtype=torch.float64), ["submitted"], {})
-    return {
-        "probabilities": dict(probabilities),
-        "predicted": found.predicted,
-        "confidence": found.confidence,
-    }
+    return replace(
+        payload,
+        probabilities=probabilities,
+        predicted=found.predicted,
+        confidence=found.confidence,
+    )
 
 
 def _sample_id(body: BatchIn, sample: NewSample) -> int:
@@ -154,7 +156,7 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
     Raises:
         DataError: names the first sample that is missing.
     """
-    by_id = [question for question in questions if "text" not in question.payload]
+    by_id = [question for question in questions if question.payload.text is None]
     domains = site.run.config.domains()
     known = [each for each in by_id if DomainKey(each.task, each.domain) in domains]
     rows = sample_rows(site.run.storage, site.run.parts, known, "pool") if known else {}

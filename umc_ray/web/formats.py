@@ -143,8 +143,8 @@ def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
 
 
 def _ls_predictions(row: LabeledQuestion) -> list[Content]:
-    predicted = row.question.payload.get("predicted")
-    score = row.question.payload.get("confidence")
+    predicted = row.question.payload.predicted
+    score = row.question.payload.confidence
     return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
 
 

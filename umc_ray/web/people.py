@@ -159,7 +159,7 @@ def _anchoring(
 ) -> Anchoring:
     """Compare answers with predictions, and with gold labels and reviewers' decisions."""
     labeled = [answer for answer in answers if answer.seen is shown and answer.label is not None]
-    pairs = [(a.label, questions[a.key].payload.get("predicted")) for a in labeled]
+    pairs = [(a.label, questions[a.key].payload.predicted) for a in labeled]
     predicted = [(label, prediction) for label, prediction in pairs if prediction is not None]
     known: list[Pair] = [
         (a.task, a.label, label) for a in labeled if (label := truth.get(a.key)) is not None

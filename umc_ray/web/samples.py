@@ -69,8 +69,8 @@ class Samples:
         return sample
 
     def _cached(self, question: Question) -> Sample | None:
-        if "text" in question.payload:
-            return Sample(str(question.payload["text"]), None)
+        if question.payload.text is not None:
+            return Sample(question.payload.text, None)
         sample = self._cache.get(question.key)
         if sample is not None:
             self._cache.move_to_end(question.key)

@@ -71,7 +71,7 @@ class SimilarSamples:
 
         Empty if the question is from an API batch or the first round, or has no probabilities.
         """
-        probabilities = question.payload.get("probabilities", {})
+        probabilities = question.payload.probabilities
         top_labels = sorted(probabilities, key=lambda label: -probabilities[label])[:2]
         if question.round < 2 or not top_labels or question.campaign != self._run.config.name:
             return []

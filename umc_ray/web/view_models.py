@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.tasks.forms import Form
 from umc_ray.web.samples import Sample
 from umc_ray.web.similar import Neighbor
@@ -89,16 +89,18 @@ def card(
     if question.hide_prediction or suggestion == "hidden":
         return Card(question, sample, form, plain_choices(form), "hidden")
     payload = question.payload
-    shares, predicted = payload.get("probabilities", {}), payload.get("predicted")
-    specialists = payload.get("specialists", {}).items()
+    shares = payload.probabilities
     return Card(
         question,
         sample,
         form,
-        choices(form, shares, predicted),
+        choices(form, shares, payload.predicted),
         suggestion if shares else "hidden",
         tuple(_facts(payload)),
-        tuple(SpecialistPrediction(name, label, share) for name, (label, share) in specialists),
+        tuple(
+            SpecialistPrediction(name, label, share)
+            for name, (label, share) in payload.specialists.items()
+        ),
         tuple(
             SimilarSample(each.label, similar_text(content), each.question.sample_id)
             for each, content in similar
@@ -142,14 +144,14 @@ def similar_text(sample: Sample) -> str | None:
     return None if sample.image is not None else snippet(sample.text or "")
 
 
-def _facts(payload: Mapping[str, float]) -> list[tuple[str, str]]:
+def _facts(payload: Payload) -> list[tuple[str, str]]:
     facts = []
-    if "rank" in payload:
-        facts.append(("rank in domain", f"{payload['rank']} of {payload['ranked']}"))
-    if "margin" in payload:
-        facts.append(("margin", f"{100 * payload['margin']:.0f} points"))
-    if "disagreement" in payload:
-        facts.append(("disagreement", f"{payload['disagreement']:.2f} bits"))
-    if "score" in payload:
-        facts.append(("score", f"{payload['score']:.2f}"))
+    if payload.rank is not None:
+        facts.append(("rank in domain", f"{payload.rank} of {payload.ranked}"))
+    if payload.margin is not None:
+        facts.append(("margin", f"{100 * payload.margin:.0f} points"))
+    if payload.disagreement is not None:
+        facts.append(("disagreement", f"{payload.disagreement:.2f} bits"))
+    if payload.score is not None:
+        facts.append(("score", f"{payload.score:.2f}"))
     return facts

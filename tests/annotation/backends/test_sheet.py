@@ -9,7 +9,7 @@ import pytest
 
 from umc_ray.annotation.backends.backend import collect_all
 from umc_ray.annotation.backends.sheet import SheetBackend
-from umc_ray.annotation.store import AnnotationStore, Question
+from umc_ray.annotation.store import AnnotationStore, Payload, Question
 from umc_ray.errors import AwaitingAnnotations, DataError, StoreError
 from umc_ray.records import POOL, DomainKey, Part
 from umc_ray.storage import Storage
@@ -85,7 +85,7 @@ def test_a_filled_in_sheet_completes_the_round(backend, store, sheet):
 
 
 def test_the_sheet_shows_sample_suggestion_reason_and_choices(backend, tmp_path):
-    payload = {"predicted": "Good", "confidence": 0.826}
+    payload = Payload(predicted="Good", confidence=0.826)
     backend.submit([question(1, why="two labels are close", payload=payload)])
     backend.collect(1)
     assert rows_of(tmp_path / "run/rounds/0001/sheet.csv") == [
@@ -151,7 +151,7 @@ def test_a_label_that_is_spelled_like_a_skip_is_a_label(
 
 
 def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):
-    backend.submit([question(1, payload={"predicted": "Good"}, hide_prediction=True)])
+    backend.submit([question(1, payload=Payload(predicted="Good"), hide_prediction=True)])
     backend.collect(1)
     assert rows_of(tmp_path / "run/rounds/0001/sheet.csv")[0]["suggestion"] == ""
 

@@ -243,8 +243,8 @@ def _placed(slots: Collection[Slot], given: Sequence[Answer]) -> dict[Slot, tupl
 
 
 def _suggestion(question: Question) -> str:
-    predicted = question.payload.get("predicted")
+    predicted = question.payload.predicted
     if predicted is None or question.hide_prediction:
         return ""
-    confidence = question.payload.get("confidence")
+    confidence = question.payload.confidence
     return str(predicted) if confidence is None else f"{predicted} ({confidence:.0%})"
