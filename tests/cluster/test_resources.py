@@ -82,4 +82,4 @@ def test_a_pass_that_does_not_fit_is_refused_at_once(ray_cluster, tmp_path):
         stream(worker, items, Compute(actors=8))
     with pytest.raises(ConfigError, match=r"1 x 1 GPUs .* has 0 available slots "):
         stream(worker, items, Compute(num_gpus=1))
-    assert [each["rows"] for each in stream(worker, items, Compute(actors=2))] == items
+    assert [each.rows for each in stream(worker, items, Compute(actors=2))] == items
