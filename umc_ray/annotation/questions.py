@@ -53,14 +53,14 @@ def _payload(row: Row, prediction: Prediction | None, rank: tuple[int, int] | No
     payload = Payload(predicted=row["predicted"], confidence=row["confidence"])
     if prediction is None:
         return payload
-    place, ranked = rank or (None, None)
+    opinions, (place, ranked) = len(prediction.specialists), rank or (None, None)
     return replace(
         payload,
         probabilities=prediction.shares,
         specialists=prediction.specialists,
         score=prediction.measures.get("score"),
         margin=prediction.measures.get("margin"),
-        disagreement=prediction.measures.get("disagreement"),
+        disagreement=prediction.measures.get("disagreement") if opinions > 1 else None,
         rank=place,
         ranked=ranked,
     )

@@ -6,9 +6,10 @@ from functools import partial
 
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
+from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
-from umc_ray.campaign.round import run_round
+from umc_ray.campaign.round import learn, run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
@@ -47,6 +48,8 @@ def run_campaign(run: Run) -> Outcome:
         if number == began:
             connect()
             bring_in(run)
+            if write_given(run) and not number:
+                learn(run, 0)
             export_metrics(run, number)
         try:
             run_round(run, number + 1)

@@ -44,8 +44,8 @@ class History:
 
     @property
     def folders(self) -> list[str]:
-        """The folders of the rounds, oldest first."""
-        return round_folders(self.rounds)
+        """The folders of the labels, oldest first: of given ones, then of the rounds."""
+        return self.run.folders(self.rounds)
 
     @cached_property
     def metrics(self) -> list[RoundMetrics]:
@@ -66,7 +66,8 @@ class History:
     def documents(self, name: str, kind: type[Document]) -> list[Document]:
         """Read a document of each round, oldest first."""
         storage = self.run.storage
-        return [storage.read_record(f"{folder}/{name}.json", kind) for folder in self.folders]
+        folders = round_folders(self.rounds)
+        return [storage.read_record(f"{folder}/{name}.json", kind) for folder in folders]
 
     def features(self, task: str) -> str:
         """Name the table of the features that selection goes by.
@@ -79,18 +80,24 @@ class History:
 
     @cached_property
     def batches(self) -> pa.Table:
-        """All that people were asked, with the columns round and of their answers.
+        """All that people were asked or was given, with the columns round and of the answers.
 
-        A sample that nobody could label has nulls there.
+        A sample that nobody could label has nulls there; given labels are of round 0.
         """
+        first = self.rounds + 1 - len(self.folders)
         tables = [
             table.append_column("round", pa.array([number] * len(table), pa.int32()))
-            for number, folder in enumerate(self.folders, start=1)
+            for number, folder in enumerate(self.folders, start=first)
             for table in [self.run.storage.read_table(f"{folder}/batch.parquet")]
         ]
         asked = pa.concat_tables(tables)
         labels = labels_so_far(self.run.storage, self.folders)
         return _with_answers(asked, labels)
+
+    @property
+    def given(self) -> int:
+        """How many labels came with the sources."""
+        return int((self.batches["round"].to_numpy() == 0).sum())
 
     def asked_of(self, domain_key: DomainKey) -> pa.Table:
         """Return the rows of `batches` that belong to a domain."""

@@ -26,7 +26,7 @@ from umc_ray.campaign.documents import (
 )
 from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder, round_folders
+from umc_ray.campaign.state import round_folder
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
@@ -57,6 +57,21 @@ def run_round(run: Run, number: int) -> RoundMetrics:
         open_ahead(run, number + 1)
     labels = stages.run(f"{folder}/labels.parquet", pa.Table, lambda _: collect(run, number, batch))
 
+    metrics = learn(run, number)
+
+    # Update the bandit: it learns where labels helped.
+    stages.run(
+        f"{folder}/bandit.json",
+        BanditUpdate,
+        lambda _: update_bandit(run, number, batch, labels),
+    )
+    return metrics
+
+
+def learn(run: Run, number: int) -> RoundMetrics:
+    """Make use of a round's labels, or of given ones in round 0; returns the round's metrics."""
+    folder, stages = round_folder(number), run.stages
+
     # Propagate: near-duplicates take over a label, where the campaign wants that.
     if run.config.near_duplicates.similarity is not None:
         stages.run(
@@ -75,17 +90,9 @@ def run_round(run: Run, number: int) -> RoundMetrics:
         lambda on_rows: score_pool(run, number, training, on_rows),
         rows=sum(part.rows for part in run.parts),
     )
-    metrics = stages.run(
+    return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
-
-    # Update the bandit: it learns where labels helped.
-    stages.run(
-        f"{folder}/bandit.json",
-        BanditUpdate,
-        lambda _: update_bandit(run, number, batch, labels),
-    )
-    return metrics
 
 
 def open_round(run: Run, number: int) -> pa.Table:
@@ -158,7 +165,7 @@ def _context(
 def _excluded(run: Run, rounds: int) -> dict[DomainKey, IntArray]:
     """Return all samples that are not to be chosen after some rounds, by domain."""
     rules = run.config.near_duplicates
-    return with_near_duplicates(run.storage, round_folders(rounds), run.excluded(), rules)
+    return with_near_duplicates(run.storage, run.folders(rounds), run.excluded(), rules)
 
 
 def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
@@ -178,7 +185,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             propagated=excluded[key],
             scores=round_folder(newest) if scores and str(key) in scores.domains else None,
             seed=run.config.seed * 100_003 + number,
-            rounds=tuple(round_folders(number - 1)),
+            rounds=tuple(run.folders(number - 1)),
             selection_test=None if training is None else training.selection_tests.get(str(key)),
         )
         for key in run.config.domains()
@@ -207,7 +214,7 @@ def collect(run: Run, number: int, batch: pa.Table) -> pa.Table:
 
 def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
     """Have open samples take over the labels of those that they nearly equal."""
-    rounds, excluded = round_folders(number), _excluded(run, number)
+    rounds, excluded = run.folders(number), _excluded(run, number)
     features, rules = run.selection_features, run.config.near_duplicates
     return propagate_labels(run.storage, rounds, run.parts, features, excluded, rules, on_rows)
 
@@ -216,7 +223,7 @@ def train(run: Run, number: int) -> Training:
     """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
     examples = examples_by_task(
         run.storage,
-        round_folders(number),
+        run.folders(number),
         run.excluded(number),
         run.order_size,
         run.pools,
@@ -272,7 +279,7 @@ def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> Po
 
 def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> RoundMetrics:
     """Sum up the round: labels, cost and quality, by domain and over all domains."""
-    rounds = round_folders(number)
+    rounds = run.folders(number)
     parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
     metrics = summary(
         labels=labels_so_far(run.storage, rounds),

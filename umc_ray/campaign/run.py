@@ -11,10 +11,11 @@ from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
-from umc_ray.campaign.state import UNUSABLE, RunState
+from umc_ray.campaign.state import GIVEN, UNUSABLE, RunState
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.allocator import BudgetAllocator, start_allocator
+from umc_ray.selection.labeled import labels_so_far, of_domain
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,19 @@ class Run(RunState):
         return {key: np.sort(np.array(values, dtype=np.int64)) for key, values in ids.items()}
 
     def excluded(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
-        """Return the ids of all samples that cannot be chosen any more: queried, or unusable."""
-        unusable = self.storage.read_json(UNUSABLE)
+        """Return the ids of all samples that cannot be chosen: queried, given, or unusable."""
+        unusable, given = self.storage.read_json(UNUSABLE), self.given()
         return {
-            key: np.union1d(ids, np.array(unusable.get(str(key), []), dtype=np.int64))
+            key: np.unique(
+                np.concatenate([ids, given[key], np.array(unusable.get(str(key), []), np.int64)])
+            )
             for key, ids in self.queried(rounds).items()
+        }
+
+    def given(self) -> dict[DomainKey, IntArray]:
+        """Return the ids of the samples whose label came with their source, by domain."""
+        folders = [GIVEN] if self.has_given_labels else []
+        labels = labels_so_far(self.storage, folders)
+        return {
+            key: of_domain(labels, key)["sample_id"].to_numpy() for key in self.config.domains()
         }

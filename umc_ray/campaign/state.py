@@ -32,6 +32,10 @@ def round_folders(rounds: int) -> list[str]:
     return [round_folder(number) for number in range(1, rounds + 1)]
 
 
+GIVEN = round_folder(0)
+"""The folder of the labels that the sources came with, if there are any."""
+
+
 @dataclass(frozen=True)
 class RunState:
     """A campaign's configuration and its run directory."""
@@ -99,8 +103,21 @@ class RunState:
             number += 1
         return number
 
+    @property
+    def has_given_labels(self) -> bool:
+        """Whether people answer, and some of the samples came with a label."""
+        return self.storage.exists(f"{GIVEN}/labels.parquet")
+
+    def folders(self, rounds: int) -> list[str]:
+        """Name the folders of the labels after some rounds, oldest first."""
+        given = [GIVEN] if self.has_given_labels else []
+        return [*given, *round_folders(rounds)]
+
     def newest(self, number: int) -> int:
-        """Return the newest round before one whose specialists have scored the pool; 0: none."""
+        """Return the newest round before one whose specialists have scored the pool.
+
+        0 stands for the specialists that given labels taught, if there are any.
+        """
         before = range(number - 1, 0, -1)
         done = (n for n in before if self.storage.exists(f"{round_folder(n)}/metrics.json"))
         return next(done, 0)
@@ -118,10 +135,10 @@ class RunState:
         return self._newest(number, "metrics", RoundMetrics)
 
     def _newest(self, number: int, name: str, kind: type[Document]) -> Document | None:
-        newest = self.newest(number)
-        if not newest:
+        folder = round_folder(self.newest(number))
+        if not self.storage.exists(f"{folder}/metrics.json"):
             return None
-        return self.storage.read_record(f"{round_folder(newest)}/{name}.json", kind)
+        return self.storage.read_record(f"{folder}/{name}.json", kind)
 
     def round_metrics(self, rounds: int) -> list[RoundMetrics]:
         """Return the metrics of the first rounds, oldest first."""

@@ -166,7 +166,8 @@ class TaskConfig(Section):
     domains: dict[Name, DomainConfig] = Field(min_length=1)
     specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(
         "per_domain",
-        description="per_domain: for each encoder, one for each domain and a generalist",
+        description="per_domain: for each encoder, one for each domain and, of several domains, "
+        "a generalist; a task with one domain and one encoder has one model",
     )
 
     @model_validator(mode="after")
@@ -240,7 +241,9 @@ class TaskConfig(Section):
                 name: each.model_copy(update={"encoder": each.encoder or first})
                 for name, each in self.specialists.items()
             }
-        experts = [*((name, name) for name in self.domains), ("generalist", None)]
+        experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]
+        if len(experts) > 1:  # of a single domain, both would learn the same
+            experts.append(("generalist", None))
         return {
             name if encoder == first else f"{encoder}-{name}": SpecialistConfig(
                 encoder=encoder, domain=domain

@@ -37,6 +37,7 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         labels={name: kind.labels for name, kind in history.run.kinds.items()},
         metrics=history.metrics[-1],
         queried=len(history.batches),
+        given=history.given,
         rounds=history.rounds,
         pools={
             str(domain_key): sum(part.rows for part in history.run.pool(domain_key))

@@ -31,7 +31,11 @@ COLUMNS = (
     Column("domain", pa.string(), "the domain of the sample"),
     Column("key", pa.string(), "name of the sample in its source"),
     Column("source", pa.string(), "file that the sample was read from"),
-    Column("round", pa.int32(), "round in which the sample was labeled"),
+    Column(
+        "round",
+        pa.int32(),
+        "round in which the sample was labeled; 0: its label came with its source",
+    ),
     Column("audit", pa.bool_(), "in the audit set: a uniform random sample of the domain's pool"),
     Column("why", pa.string(), "why the sample was queried"),
     Column("votes", pa.int16(), "number of answers with a label"),

@@ -94,6 +94,7 @@ def _summary(history: History) -> dict[str, Any]:
         "rounds": history.rounds,
         "metrics": history.metrics[-1],
         "queried": len(history.batches),
+        "given": history.given,
         "rows": _rows(history),
         "end_reason": _end_reason(history.run.storage),
         "kind": kind,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from umc_ray.campaign.state import RunState, round_folders
+from umc_ray.campaign.state import RunState
 from umc_ray.encoders.encoder import Half
 from umc_ray.records import FloatArray
 from umc_ray.selection.labeled import labels_so_far, of_task, read_embeddings
@@ -58,7 +58,7 @@ class TaskNeighbors:
 
     def _samples(self, rounds: int) -> LabeledSamples:
         storage, features = self.run.storage, self.run.selection_features[self.task]
-        labels = of_task(labels_so_far(storage, round_folders(rounds)), self.task)
+        labels = of_task(labels_so_far(storage, self.run.folders(rounds)), self.task)
         parts = [part for part in self.run.pools if part.domain_key.task == self.task]
         return LabeledSamples(
             embeddings_ND=read_embeddings(storage, parts, features, labels),

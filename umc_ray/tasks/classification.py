@@ -28,6 +28,7 @@ from umc_ray.tasks.task import (
     Prediction,
     Targets,
     Votes,
+    disagreement_clause,
     find_label,
     plain_text,
     shown_predictions,
@@ -185,10 +186,7 @@ class Classification:
         """Name the two most likely classes and how far they are apart."""
         first, second = self.labels[int(row["label_1"])], self.labels[int(row["label_2"])]
         gap = 100 * (row["prob_1"] - row["prob_2"])
-        return (
-            f"{first} and {second} are {gap:.0f} points apart, the specialists disagree by "
-            f"{row['disagreement']:.2f} bit"
-        )
+        return f"{first} and {second} are {gap:.0f} points apart{disagreement_clause(row)}"
 
     def describe(
         self, probs_SNC: Tensor, specialists: Sequence[str], decision: Calibration

@@ -36,6 +36,7 @@ from umc_ray.tasks.task import (
     Prediction,
     Targets,
     Votes,
+    disagreement_clause,
     find_label,
     plain_text,
     shown_predictions,
@@ -249,10 +250,7 @@ class MultiLabel:
     def explain(self, row: Mapping[str, Any]) -> str:
         """Name the label that is least decided."""
         label, prob = self.labels[int(row["nearest"])], 100 * row["nearest_prob"]
-        return (
-            f"{label} is the least certain label ({prob:.0f} %), the specialists disagree by "
-            f"{row['disagreement']:.2f} bit"
-        )
+        return f"{label} is the least certain label ({prob:.0f} %){disagreement_clause(row)}"
 
     def describe(
         self, probs_SNC: Tensor, specialists: Sequence[str], decision: Calibration

@@ -241,6 +241,12 @@ def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
     return float(np.mean(kind.utility(list(votes), [label] * len(votes))))
 
 
+def disagreement_clause(row: Mapping[str, Any]) -> str:
+    """Say how far the specialists disagree, as the end of a reason; nothing where they agree."""
+    value = f"{row['disagreement']:.2f}"
+    return "" if value == "0.00" else f", the specialists disagree by {value} bit"
+
+
 def shown_predictions(
     measures: Measures,
     predicted: Sequence[str],

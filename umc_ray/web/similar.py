@@ -69,17 +69,16 @@ class SimilarSamples:
     def neighbors(self, question: Question) -> list[Neighbor]:
         """Return the nearest labeled samples that have one of the two most probable labels.
 
-        Empty if the question is from an API batch or the first round, or has no probabilities.
+        Empty if the question is from an API batch, has no probabilities, or nothing is labeled.
         """
         probabilities = question.payload.probabilities
         top_labels = sorted(probabilities, key=lambda label: -probabilities[label])[:2]
-        if question.round < 2 or not top_labels or question.campaign != self._run.config.name:
+        if not top_labels or question.campaign != self._run.config.name:
             return []
         with self._lock:
-            embeddings = self._embeddings(question.round)
             labeled = self._labeled(question.task, question.round)
-        x_D = embeddings.get(question.key)
-        if x_D is None or labeled is None:
+            x_D = None if labeled is None else self._embeddings(question.round).get(question.key)
+        if labeled is None or x_D is None:
             return []
         order = np.argsort(-(labeled.x_ND @ x_D), kind="stable")
         picked: dict[int, Neighbor] = {}  # a sample may have both labels
@@ -105,7 +104,7 @@ class SimilarSamples:
 
     def _read_labeled(self, task: str, before: int) -> _Labeled | None:
         """Read the labeled samples of the rounds before a round; None if there are none."""
-        storage, folders = self._run.storage, map(round_folder, range(1, before))
+        storage, folders = self._run.storage, map(round_folder, range(before))
         labeled = [folder for folder in folders if storage.exists(f"{folder}/labels.parquet")]
         if not labeled:
             return None
