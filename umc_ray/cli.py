@@ -16,7 +16,7 @@ import click
 import typer
 
 from umc_ray.console import ProgressDisplay, console, print_line
-from umc_ray.errors import AwaitingAnnotations, ConfigError, Stopped, UmcError
+from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ WAITING_EXIT = 3
 
 STOPPED_EXIT = 4
 """Exit code of a run that was ended by a signal."""
+
+BUSY_EXIT = 5
+"""Exit code where another process works on the campaign."""
 
 
 def _load_run(campaign: Path) -> "Run":
@@ -323,7 +326,7 @@ def main() -> None:
     except UmcError as error:
         console.print("error:", style="red", end=" ")
         print_line(error)
-        sys.exit(1)
+        sys.exit(BUSY_EXIT if isinstance(error, Busy) else 1)
 
 
 if __name__ == "__main__":

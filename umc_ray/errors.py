@@ -1,6 +1,7 @@
 """Every error that umc_ray raises on purpose.
 
 UmcError
+ +- Busy                 another process works on the run directory
  +- ConfigError          the configuration asks for something impossible
  +- DataError            input data is missing, unreadable or too bad to continue
  +- PoolExhausted        a batch was requested, but no unlabeled sample is left
@@ -16,6 +17,10 @@ that Ray can pickle it.
 
 class UmcError(Exception):
     """Root of all errors that a user can cause or run into; the CLI prints it as one line."""
+
+
+class Busy(UmcError):
+    """Another process works on the run directory."""
 
 
 class ConfigError(UmcError, ValueError):

@@ -103,8 +103,15 @@ def with_domain(values, name, **domain):
     return changed
 
 
+def freeze_ingested(run):
+    """Bind a run directory, and bring in the pools."""
+    freeze(run)
+    for domain_key in run.config.domains():
+        run.storage.write_json(f"pool/pool/{domain_key}/manifest.json", {})
+
+
 def test_what_decides_only_the_future_may_change(begin, values):
-    freeze(begin())
+    freeze_ingested(begin())
     freeze(
         begin(
             budget={"labels": 300, "per_round": 10},
@@ -126,7 +133,7 @@ def test_what_decides_only_the_future_may_change(begin, values):
     ],
 )
 def test_what_decided_the_past_may_not_change(begin, changes, said):
-    freeze(begin())
+    freeze_ingested(begin())
     with pytest.raises(ConfigError, match=said) as raised:
         freeze(begin(**changes))
     assert "\n" not in str(raised.value)
@@ -134,15 +141,15 @@ def test_what_decided_the_past_may_not_change(begin, changes, said):
 
 
 def test_a_domain_may_be_added_but_neither_changed_nor_taken_away(begin, values):
-    freeze(begin())
-    freeze(begin(tasks=with_domain(values, "news", label="label")))
+    freeze_ingested(begin())
+    freeze_ingested(begin(tasks=with_domain(values, "news", label="label")))
     for tasks in (values["tasks"], with_domain(values, "news", label="other")):
         with pytest.raises(ConfigError, match=r"tasks\.mood\.domains\.news is "):
             freeze(begin(tasks=tasks))
 
 
 def test_other_weights_are_another_encoder(begin, values, tmp_path):
-    freeze(begin())
+    freeze_ingested(begin())
     write_encoder(tmp_path / "other", seed=1)
     changed = copy.deepcopy(values["tasks"])
     changed["mood"]["encoder"]["path"] = "other"
@@ -169,7 +176,7 @@ def with_task(values, **changes):
     ],
 )
 def test_another_label_space_is_another_task(begin, values, changes, said):
-    freeze(begin())
+    freeze_ingested(begin())
     with pytest.raises(ConfigError, match=said):
         freeze(begin(tasks=with_task(values, **changes)))
 
@@ -180,7 +187,7 @@ def test_an_encoder_may_be_added_and_none_be_taken_away(begin, values, tmp_path)
         "static_text": values["tasks"]["mood"]["encoder"],
         "second": {"kind": "static_text", "path": "other"},
     }
-    freeze(begin())
+    freeze_ingested(begin())
     freeze(begin(tasks=with_task(values, encoder=None, encoders=both)))
     with pytest.raises(ConfigError, match=r"tasks\.mood\.encoders\.second is None, but"):
         freeze(begin())
@@ -190,12 +197,28 @@ def test_what_selection_goes_by_may_change(begin, values, tmp_path):
     write_encoder(tmp_path / "other", seed=1)
     small = values["tasks"]["mood"]["encoder"]
     both = {"encoders": {"small": small, "second": {"kind": "static_text", "path": "other"}}}
-    freeze(begin(tasks=with_task(values, encoder=None, **both)))
+    freeze_ingested(begin(tasks=with_task(values, encoder=None, **both)))
     second = with_task(values, encoder=None, **both, selection_encoder="second")
     run = begin(tasks=second)
     freeze(run)
     assert run.selection_features["mood"] == run.features["mood"]["second"]
     assert run.features["mood"]["small"] != run.features["mood"]["second"]
+
+
+def test_what_no_ingested_domain_has_used_may_still_change(begin, values):
+    posts = values["tasks"]["mood"]["domains"]["posts"]
+    freeze(begin(seed=7))
+    freeze(begin(tasks=with_domain(values, "posts", label="wrong")))
+    run = begin()
+    freeze(run)  # the runs that failed froze nothing
+    run.storage.write_json("pool/test/mood/reviews/manifest.json", {})
+    run.storage.write_json("pool/pool/mood/posts/manifest.json", {})
+    tasks = with_domain(values, "reviews", label="other")
+    freeze(begin(tasks=tasks))
+    assert not run.storage.exists("pool/test/mood/reviews/manifest.json")  # is read again
+    tasks["mood"]["domains"]["posts"] = {**posts, "label": "other"}
+    with pytest.raises(ConfigError, match=r"tasks\.mood\.domains\.posts is "):
+        freeze(begin(tasks=tasks))
 
 
 def test_a_run_directory_has_the_format_of_its_files(begin):

@@ -13,6 +13,7 @@ from umc_ray.campaign.round import learn, run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
+from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
@@ -38,7 +39,13 @@ def run_campaign(run: Run) -> Outcome:
 
     Raises:
         AwaitingAnnotations: people have not answered everything yet; run it again later.
+        Busy: another process runs it.
     """
+    with sole_writer(run.storage):
+        return _run(run)
+
+
+def _run(run: Run) -> Outcome:
     freeze(run)
     clear_heartbeat(run.storage)
     number = run.finished_rounds

@@ -1,12 +1,15 @@
 """Bind a run directory to its configuration and to the format of its files."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.errors import ConfigError, StoreError
+from umc_ray.ingest.ingest import is_ingested
+from umc_ray.records import DomainKey
 
 FORMAT = 2
 """Of the files of a run directory; version 0.1 wrote format 1, without a number."""
@@ -31,7 +34,7 @@ def freeze(run: RunState) -> None:
     """Bind the run directory to its configuration.
 
     Domains may be added and the sections in MAY_CHANGE may change; anything else would mix the
-    results of two campaigns.
+    results of two campaigns. What no ingested domain has used yet may change too.
 
     Raises:
         ConfigError: names the first key that may not change.
@@ -41,13 +44,38 @@ def freeze(run: RunState) -> None:
     if run.storage.exists("campaign.json"):
         before = run.storage.read_json("campaign.json")
         check_format(run, before)
-        for key, value in before.items():
-            if now.get(key) != value:
+        changed = [key for key, value in before.items() if now.get(key) != value]
+        known = [each for each in _domains(before) if is_ingested(run.storage, each)]
+        for key in changed:
+            if any(_decides(key, domain_key) for domain_key in known):
                 raise ConfigError(
-                    f"{key} is {now.get(key)!r}, but {run.storage.root} was begun with {value!r}: "
-                    "give the campaign another name, or change it back"
+                    f"{key} is {now.get(key)!r}, but {run.storage.root} was begun with "
+                    f"{before[key]!r}: give the campaign another name, or change it back"
                 )
+        if changed:
+            _forget_tests(run, known)
     run.storage.write_json("campaign.json", now)
+
+
+def _domains(values: Values) -> list[DomainKey]:
+    """Return the domains of a frozen configuration."""
+    found = (re.fullmatch(r"tasks\.(.+)\.domains\.(.+)", key) for key in values)
+    return [DomainKey(*match.groups()) for match in found if match]
+
+
+def _decides(key: str, domain_key: DomainKey) -> bool:
+    """Whether a key says something of a domain: its own, its task's, or a general one."""
+    task = f"tasks.{domain_key.task}"
+    if key.startswith(f"{task}.domains."):
+        return key == f"{task}.domains.{domain_key.domain}"
+    return key.startswith(f"{task}.") or not key.startswith("tasks.")
+
+
+def _forget_tests(run: RunState, known: Sequence[DomainKey]) -> None:
+    """Have the tests of domains whose pool was not ingested read again, by the new keys."""
+    for domain_key in run.config.domains():
+        if domain_key not in known:
+            run.storage.delete(f"pool/test/{domain_key}")
 
 
 def check_format(run: RunState, values: Values) -> None:

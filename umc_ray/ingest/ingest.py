@@ -119,6 +119,11 @@ def load_manifest(storage: Storage, domain_key: DomainKey, split: Split) -> Mani
     return Manifest(parts=parts, **document)
 
 
+def is_ingested(storage: Storage, domain_key: DomainKey) -> bool:
+    """Whether a domain's pool is in the run directory."""
+    return storage.exists(_manifest_key(domain_key, "pool"))
+
+
 def _delete_staging(storage: Storage, domain_key: DomainKey, split: Split) -> None:
     """Delete intermediate files, including those of a run that was killed before it did so."""
     storage.delete(f"staging/{split}/{domain_key}")

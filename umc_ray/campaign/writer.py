@@ -1,0 +1,129 @@
+"""One process at a time works on a run directory; the others are told who does.
+
+    writer/<id>/claim.json   a claim: who, since when, and when it was seen last
+
+A process writes its claim before it looks for others, on any storage that lists what was written.
+So of two that come at once, at least one sees the other. The claim of a process that is gone does
+not count: on the same machine at once, on another one when it has not been renewed for a while.
+"""
+
+import getpass
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+import psutil
+
+from umc_ray.errors import Busy, StoreError
+from umc_ray.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "writer"
+BEAT_EVERY_S = 10.0
+LOST_AFTER_S = 6 * BEAT_EVERY_S
+CLOCK_S = 2.0
+"""How far the start of one process may seem to move when the clock is set."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who works on a run directory; times are seconds since 1970."""
+
+    user: str
+    host: str
+    pid: int
+    started: float  # of the process: its number may be another's by now
+    since: float
+    seen: float
+
+    def __str__(self) -> str:
+        """Say who it is."""
+        since = time.strftime("%F %T", time.localtime(self.since))
+        return f"process {self.pid} of {self.user} on {self.host}, since {since}"
+
+    def holds(self, now: float) -> bool:
+        """Whether its process is at work, as far as one can tell from here."""
+        if self.host == socket.gethostname():
+            started = _started(self.pid)
+            return started is not None and abs(started - self.started) < CLOCK_S
+        return now - self.seen <= LOST_AFTER_S
+
+
+@contextmanager
+def sole_writer(storage: Storage) -> Iterator[None]:
+    """Claim a run directory while the block runs.
+
+    Raises:
+        Busy: another process works on it; the message names it.
+    """
+    folder, claim, over = f"{FOLDER}/{uuid.uuid4().hex}", _own_claim(), threading.Event()
+    key = f"{folder}/claim.json"
+    storage.write_record(key, claim)
+    try:
+        _check_others(storage, key)
+        thread = threading.Thread(target=_renew, args=(storage, key, claim, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+    finally:
+        with suppress(StoreError):  # a claim that stays behind ends with the process
+            storage.delete(folder)
+
+
+def _check_others(storage: Storage, own: str) -> None:
+    """Delete the claims of processes that are gone.
+
+    Raises:
+        Busy: one is at work.
+    """
+    for key in storage.keys(FOLDER):
+        if key == own:
+            continue
+        try:
+            claim = storage.read_record(key, Claim)
+        except StoreError:  # its process ended between the two calls
+            continue
+        if claim.holds(time.time()):
+            raise Busy(
+                f"{storage.root} is being worked on by {claim}: wait until it ends, or end it"
+            )
+        storage.delete(key.rsplit("/", 1)[0])
+
+
+def _renew(storage: Storage, key: str, claim: Claim, over: threading.Event) -> None:
+    while not over.wait(BEAT_EVERY_S):
+        try:
+            storage.write_record(key, replace(claim, seen=time.time()))
+        except StoreError as error:  # the run itself will meet what is wrong with the storage
+            logger.warning("cannot renew the claim on %s: %s", storage.root, error)
+
+
+def _own_claim() -> Claim:
+    now, pid = time.time(), os.getpid()
+    return Claim(_user(), socket.gethostname(), pid, _started(pid) or now, since=now, seen=now)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"user {os.getuid()}"
+
+
+def _started(pid: int) -> float | None:
+    """Return when a process of this machine started; None if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
