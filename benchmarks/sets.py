@@ -31,8 +31,8 @@ from umc_ray.config.task import EncoderConfig
 from umc_ray.demo import digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model
-from umc_ray.encoders.image import decode_rgb
 from umc_ray.encoders.registry import load_encoder
+from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.passes.encode import encode_rows
 
 IntArray = npt.NDArray[np.int64]

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from tests.encoders.images import jpeg, png
-from umc_ray.encoders.image import decode, decode_rgb
+from umc_ray.encoders.image import decode
+from umc_ray.ingest.pixels import decode_rgb
 
 TURN_LEFT = 6  # EXIF: what is stored must be turned by a quarter to the right
 

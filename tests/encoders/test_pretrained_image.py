@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from tests.encoders.images import noise, png
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
-from umc_ray.encoders.image import decode_rgb
 from umc_ray.encoders.registry import ENCODERS, encoder_hash
 from umc_ray.errors import ConfigError
+from umc_ray.ingest.pixels import decode_rgb
 
 IMAGES = [noise(i, size) for i, size in enumerate([(40, 56), (30, 30), (64, 20)])]
 VIT = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}

@@ -15,6 +15,7 @@ from tests.tiny import write_encoder
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import ConfigError
+from umc_ray.ingest import pixels
 
 WORDS = ["good word1 word2", "bad", "", "good good", "unknown words only", "word3 " * 9]
 
@@ -128,6 +129,14 @@ def test_a_hash_covers_what_decides_the_numbers_and_nothing_else(weights, tmp_pa
     write_encoder(tmp_path / "other", seed=1)
     others = {hashed(tmp_path / "other"), hashed(max_tokens=9), same}
     assert len(others) == 3
+
+
+def test_features_of_images_made_under_other_rules_are_not_used(weights, monkeypatch):
+    images, texts = EncoderConfig(kind="pixels"), static(weights)
+    before = encoder_hash(images), encoder_hash(texts)
+    monkeypatch.setattr(pixels, "VERSION", "another")
+    assert encoder_hash(images) != before[0]
+    assert encoder_hash(texts) == before[1]
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer.json"])

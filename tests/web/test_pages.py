@@ -140,17 +140,25 @@ def test_images_are_served_with_their_type_and_cannot_run(world):
     assert answered.content.startswith(b"\x89PNG")
 
 
-def picture(kind, size=(4, 4)):
+def picture(kind, size=(4, 4), mode="RGB"):
     out = io.BytesIO()
-    Image.new("RGB", size).save(out, kind)
+    Image.new(mode, size).save(out, kind)
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("kind", "sent"), [("JPEG", "jpeg"), ("GIF", "gif"), ("TIFF", "png")])
-def test_images_that_browsers_cannot_show_are_converted_to_png(kind, sent):
-    content, media_type = web_image(picture(kind), 100)
-    assert media_type == f"image/{sent}"
-    assert Image.open(io.BytesIO(content)).format == sent.upper()
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "L"), ("WEBP", "RGB")])
+def test_images_that_browsers_paint_as_encoders_see_them_are_sent_as_they_are(kind, mode):
+    content = picture(kind, mode=mode)
+    assert web_image(content, 100) == (content, f"image/{kind.lower()}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("GIF", "P"), ("TIFF", "RGB"), ("JPEG", "CMYK"), ("PNG", "I;16")]
+)
+def test_images_that_browsers_paint_otherwise_are_sent_as_png(kind, mode):
+    content, media_type = web_image(picture(kind, mode=mode), 100)
+    assert media_type == "image/png"
+    assert Image.open(io.BytesIO(content)).mode == "RGB"
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,18 @@
 Suffixes: N samples, H and W pixels.
 """
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.encoder import Half, to_device, unit_length
 from umc_ray.encoders.gradients import GradientFeatures
+from umc_ray.ingest.pixels import decode_rgb
 
 SMALL_PX = 32
 """The default size for encoders without weights."""
@@ -31,7 +31,7 @@ class Gradients:
         self.features = GradientFeatures().eval().to(self.device)
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Decode to grey."""
+        """Decode to gray."""
         return decode(payload, "L", self.image_px)
 
     @torch.inference_mode()
@@ -51,7 +51,7 @@ class Pixels:
         self.image_px = config.image_px or SMALL_PX
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Decode to grey."""
+        """Decode to gray."""
         return decode(payload, "L", self.image_px)
 
     def encode(self, prepared: Sequence[Any]) -> Half:
@@ -64,14 +64,3 @@ def decode(payload: bytes, mode: str, image_px: int) -> npt.NDArray[np.uint8]:
     """Decode image bytes to a square array: H x W for mode L, H x W x 3 for RGB."""
     image = decode_rgb(payload).convert(mode)
     return np.asarray(image.resize((image_px, image_px), Image.Resampling.BILINEAR))
-
-
-def decode_rgb(payload: bytes) -> Image.Image:
-    """Decode to RGB as a person sees it: upright by its EXIF, on white where it is transparent."""
-    with Image.open(io.BytesIO(payload)) as opened:
-        image = ImageOps.exif_transpose(opened)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layers = image.convert("RGBA")
-    white = Image.new("RGBA", layers.size, "white")
-    return Image.alpha_composite(white, layers).convert("RGB")

@@ -17,9 +17,9 @@ from torch import Tensor
 from umc_ray.config.task import EncoderConfig
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
 from umc_ray.encoders.encoder import Half, to_device, unit_length
-from umc_ray.encoders.image import decode_rgb
 from umc_ray.encoders.weights import first_line, load_transformers, weights_folder
 from umc_ray.errors import ConfigError
+from umc_ray.ingest.pixels import decode_rgb
 
 
 class _Network:

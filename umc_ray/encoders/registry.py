@@ -7,12 +7,13 @@ the numbers, so that features of another encoder are never used as its own.
 from collections.abc import Callable
 from functools import lru_cache
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.task import READS, EncoderConfig
 from umc_ray.encoders.encoder import Encoder
 from umc_ray.encoders.image import Gradients, Pixels
 from umc_ray.encoders.pretrained_image import EfficientNetLite, Timm, TransformersImage
 from umc_ray.encoders.text import StaticText, TransformersText
 from umc_ray.encoders.weights import weights_hash
+from umc_ray.ingest import pixels
 from umc_ray.methods.identity import fingerprint
 
 SPEED = {"path", "batch_size", "workers", "max_workers", "num_gpus"}
@@ -32,6 +33,8 @@ ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
 def encoder_hash(config: EncoderConfig) -> str:
     """Return the name of the features that this encoder makes."""
     decides = config.model_dump(exclude=SPEED)
+    if READS[config.kind] == "image":
+        decides["pixels"] = pixels.VERSION
     return fingerprint({**decides, "weights": _weights_hash(config.path)})
 
 

@@ -23,6 +23,7 @@ from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, rea
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
+from umc_ray.ingest.browser_images import browser_image
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import CONTROL, form_xml, seconds_since_1970
 from umc_ray.labelstudio.notify import take_notifications
@@ -252,7 +253,8 @@ def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Qu
 def _item(project: Project, question: Question, row: Mapping[str, Any]) -> Document:
     value = row["text"]
     if project.column == "image":
-        value = f"data:image/png;base64,{base64.b64encode(row['image']).decode()}"
+        image, media_type = browser_image(row["image"])
+        value = f"data:{media_type};base64,{base64.b64encode(image).decode()}"
     data = {
         project.column: value,
         "umc_id": _name(question),

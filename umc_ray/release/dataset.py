@@ -21,7 +21,11 @@ class Column:
 
 
 TEXT = Column("text", pa.string(), "the sample")
-IMAGE = Column("image", pa.binary(), "the sample, as an encoded image file")
+IMAGE = Column(
+    "image",
+    pa.binary(),
+    "the image file as read; people and models saw its normal form",
+)
 
 SAMPLE_ID = Column(
     "sample_id", pa.int64(), "id of the sample, independent of where its source is stored"

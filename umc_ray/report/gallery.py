@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from umc_ray.campaign.history import History, of_domains
+from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import gather
 
@@ -112,8 +113,7 @@ def thumbnail(content: bytes) -> str | None:
     Only the pixels of the file reach the page.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            small = image.convert("RGBA")
+        small = decode_rgb(content)
     except OSError:
         return None
     small.thumbnail((IMAGE_PX, IMAGE_PX))

@@ -1,6 +1,5 @@
 """Texts and images of the samples to label, read from the pool and cached."""
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
+from umc_ray.ingest.browser_images import browser_image
+from umc_ray.ingest.pixels import open_image
 from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import gather
 
 CACHE_BYTES = 256_000_000
 LOCATION = ["task", "domain", "part", "row", "sample_id"]
-WEB_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 
 
 @dataclass(frozen=True)
@@ -122,24 +122,18 @@ class Samples:
 
 
 def web_image(content: bytes, max_pixels: int) -> tuple[bytes, str]:
-    """Return an image that browsers can show, and its media type; convert other formats to PNG.
+    """Return an image that browsers paint as encoders see it, and its media type.
 
     Raises:
         DataError: the content is not an image, or it has more than `max_pixels`.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > max_pixels:
-                raise DataError(
-                    f"the image has {image.width} x {image.height} pixels; at most {max_pixels} "
-                    "pixels can be shown"
-                )
-            if image.format in WEB_FORMATS:
-                return content, WEB_FORMATS[image.format]
-            png = io.BytesIO()
-            image.convert("RGBA").save(png, "PNG")
+        with open_image(content) as image:
+            size = image.size
+        if size[0] * size[1] <= max_pixels:
+            return browser_image(content)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError("the image cannot be read") from error
-    return png.getvalue(), "image/png"
+    raise DataError(
+        f"the image has {size[0]} x {size[1]} pixels; at most {max_pixels} pixels can be shown"
+    )

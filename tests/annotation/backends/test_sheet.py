@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
+from tests.ingest.pictures import saved
 from umc_ray.annotation.backends.backend import collect_all
 from umc_ray.annotation.backends.sheet import SheetBackend
 from umc_ray.annotation.store import AnnotationStore, Payload, Question
@@ -17,7 +19,7 @@ from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
 
 BIG = 2**62 + 1  # spreadsheet programs round numbers of more than 15 digits
-PNG = b"\x89PNG\r\n\x1a\nrest"
+PNG, TIFF = (saved(Image.new("L", (2, 2)), kind) for kind in ("PNG", "TIFF"))
 TEXTS = {1: 'She said "no",\nthen left', BIG: "=HYPERLINK(1)", -3: "fine"}
 KINDS = {"tone": Classification(("-1", "Good")), "digit": Classification(("0", "1"))}
 
@@ -37,7 +39,9 @@ def backend(store, tmp_path):
     )
     texts = [{"sample_id": i, "key": str(i), "text": text} for i, text in TEXTS.items()]
     storage.write_table(mail.key("pool"), pa.Table.from_pylist(texts, schema=POOL))
-    images = [{"sample_id": 1, "key": "1", "image": PNG}]
+    images = [
+        {"sample_id": i, "key": str(i), "image": image} for i, image in enumerate([PNG, TIFF], 1)
+    ]
     storage.write_table(scans.key("pool"), pa.Table.from_pylist(images, schema=POOL))
     return SheetBackend(store, "camp", storage, [mail, scans], KINDS)
 
@@ -200,10 +204,13 @@ def test_a_sheet_can_be_sorted_extended_and_saved_with_semicolons(backend, sheet
 
 
 def test_images_are_written_beside_the_sheet(backend, sheet, tmp_path):
-    backend.submit([Question("camp", 2, "digit", "s", 1)])
+    backend.submit([Question("camp", 2, "digit", "s", i) for i in (1, 2)])
     backend.collect(2)
-    (row,) = rows_of(tmp_path / "run/rounds/0002/sheet.csv")
-    assert (tmp_path / "run/rounds/0002" / row["sample"]).read_bytes() == PNG
+    names = [row["sample"] for row in rows_of(tmp_path / "run/rounds/0002/sheet.csv")]
+    assert names == ["images/digit/s1.png", "images/digit/s2.png"]
+    first, second = (tmp_path / "run/rounds/0002" / name for name in names)
+    assert first.read_bytes() == PNG
+    assert second.read_bytes().startswith(b"\x89PNG")  # spreadsheet programs and viewers know it
 
 
 def test_votes_are_rows_of_different_people(backend, store, tmp_path):

@@ -14,6 +14,7 @@ from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.spreadsheet import read_records, write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
+from umc_ray.ingest.browser_images import browser_image
 from umc_ray.tasks.task import TaskKind
 
 Slot = tuple[str, int, int]  # task, sample_id, vote from 1
@@ -21,7 +22,6 @@ TO_READ = ("domain", "sample", "suggestion", "why", "choices")
 TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
 COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
 SKIP = "skip"
-IMAGE_TYPES = {b"\x89PNG": "png", b"\xff\xd8": "jpg", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,10 @@ class SheetBackend(AnnotationBackend):
                 f"sample {question.sample_id} of {question.task}/{question.domain} was asked but "
                 f"is not in the pool of {self.storage.root}"
             )
-        image = row["image"]
-        if image is None:
+        if row["image"] is None:
             return str(row["text"])
-        kind = next((kind for start, kind in IMAGE_TYPES.items() if image.startswith(start)), "img")
-        name = f"images/{question.task}/s{question.sample_id}.{kind}"
+        image, media_type = browser_image(row["image"])
+        name = f"images/{question.task}/s{question.sample_id}.{media_type.partition('/')[2]}"
         self.storage.write_bytes(f"{_folder(question.round)}/{name}", image)
         return name
 
