@@ -5,9 +5,13 @@ import pytest
 from umc_ray.errors import DataError
 from umc_ray.ingest.sources import (
     IMAGES,
+    MAX_IGNORED_KINDS,
+    OPTIONAL_IMAGES,
+    OTHER_PATH,
     TABLES,
     BadRow,
     common_folder,
+    find_image,
     list_files,
     locate,
     read_image,
@@ -28,7 +32,8 @@ def tree(tmp_path):
 
 def listed(tree, *sources):
     listing = list_files([f"{tree}/{source}" for source in sources], TABLES, exclude=f"{tree}/run")
-    return [[os.path.relpath(file.uri, tree) for file in files] for files in listing.values()]
+    files_of = listing.files.values()
+    return [[os.path.relpath(file.uri, tree) for file in files] for files in files_of]
 
 
 @pytest.mark.parametrize(
@@ -93,9 +98,8 @@ def test_a_file_name_that_is_not_utf_8_is_an_error(tmp_path):
 
 
 def test_images_are_found_by_their_suffix(tree):
-    assert [file.uri for file in list_files([str(tree)], IMAGES, exclude="/run")[str(tree)]] == [
-        f"{tree}/a/7.png"
-    ]
+    listing = list_files([str(tree)], IMAGES, exclude="/run")
+    assert [file.uri for file in listing.files[str(tree)]] == [f"{tree}/a/7.png"]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,53 @@ def test_an_image_that_is_missing_or_too_large_is_a_bad_row(tmp_path):
         read_image(f"{path}2", max_bytes=4)
     with pytest.raises(BadRow, match=r"unreadable image: .*is a directory"):
         read_image(str(tmp_path), max_bytes=4)
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "notes"),
+    [
+        (r"sub\a b.png", "sub/a b.png", (OTHER_PATH,)),
+        ("sub/a%20b.png", "sub/a b.png", (OTHER_PATH,)),
+        (r"sub\a%20b.png", "sub/a b.png", (OTHER_PATH,)),
+        ("sub/a b.png", "sub/a b.png", ()),
+        ("50%25.png", "50%25.png", ()),
+        ("100%.png", "100%.png", ()),
+        (r"back\slash.png", r"back\slash.png", ()),
+        ("file:///{folder}/sub/a%20b.png", "sub/a b.png", (OTHER_PATH,)),
+    ],
+)
+def test_a_path_in_a_table_may_be_written_for_windows_or_as_a_url(tmp_path, written, name, notes):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_bytes(b"1")
+    path = written.replace("/{folder}", str(tmp_path))
+    assert find_image(f"{tmp_path}/table.csv", path, max_bytes=5) == (b"1", notes)
+
+
+def test_a_path_that_leads_nowhere_is_named_as_it_was_written(tmp_path):
+    with pytest.raises(BadRow, match=r"unreadable image: .*C:\\a%20b\.png"):
+        find_image(f"{tmp_path}/table.csv", r"C:\a%20b.png", max_bytes=5)
+
+
+def test_files_that_are_not_read_are_counted(tree, monkeypatch):
+    monkeypatch.setitem(OPTIONAL_IMAGES, ".heic", "pip install pillow-heif")
+    for name in ("a/8.heic", "a/9.txt", "a/README", "run/10.txt"):
+        (tree / name).touch()
+    listing = list_files([f"{tree}/a"], (".png",), exclude=f"{tree}/run")
+    assert listing.notes == {
+        "ignored: .txt": 2,
+        "ignored: .csv": 1,
+        "ignored: files without a suffix": 1,
+        "ignored: .heic, which needs pip install pillow-heif": 1,
+    }
+
+
+def test_many_kinds_of_ignored_files_are_counted_together(tmp_path):
+    for number in range(MAX_IGNORED_KINDS + 3):
+        (tmp_path / f"scan.{number:03d}").touch()
+    (tmp_path / "a.png").touch()
+    notes = list_files([str(tmp_path)], IMAGES, exclude="/run").notes
+    assert len(notes) == MAX_IGNORED_KINDS + 1
+    assert notes["ignored: others"] == 3
 
 
 def test_an_unsupported_address_is_a_bad_row():

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from umc_ray.ingest.sources import BadRow
-from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, check_image
+from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check, check_image
 from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey
 from umc_ray.tasks.classification import Classification
@@ -148,6 +148,25 @@ def encoded(kind, pixels=PIXELS, **options):
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels).save(stream, kind, **options)
     return stream.getvalue()
+
+
+def test_an_image_of_one_color_shows_nothing():
+    gray = np.full((9, 12), 128, np.uint8)
+    deep = np.full((9, 12), 1000, np.uint16)
+    clear = np.zeros((9, 12, 4), np.uint8)
+    for pixels, color in ((gray, 128), (deep, 62), (clear, 255)):
+        found = outcome({"picture": encoded("PNG", pixels), "id": "k"}, text=None, image="picture")
+        assert found == f"nothing to see: every pixel is rgb({color}, {color}, {color})"
+
+
+def test_a_row_tells_how_its_image_was_read():
+    deep = {"picture": encoded("TIFF", PIXELS[:, :, 0].astype(np.uint16)), "id": "k"}
+    image_rules = {"text": None, "image": "picture"}
+    (note,) = outcome(deep, **image_rules).notes
+    assert note == "8-bit integers: 0..255 scaled to 0..255"
+    color = {"picture": encoded("PNG"), "id": "k"}
+    assert outcome(color, **image_rules).notes == ()
+    assert outcome(color, **image_rules, sees_gray=True).notes == (IN_COLOR,)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])

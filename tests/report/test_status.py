@@ -8,6 +8,7 @@ from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.heartbeat import KEY
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
+from umc_ray.report.ingest_report import note_lines
 from umc_ray.report.status import activity_lines
 
 
@@ -39,6 +40,15 @@ def test_the_status_of_a_new_campaign_creates_no_files(run, tmp_path):
 def test_status_counts_the_answered_questions(run):
     submit_questions(run, answered=3, questions=8)
     assert activity_lines(run) == ["round 1 waits for people: 3 of 8 questions answered"]
+
+
+def test_notes_of_ingest_are_said_of_what_has_been_read(run):
+    assert note_lines(run) == []
+    counts = dict.fromkeys(("rows", "duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
+    manifest = {**counts, "parts": [], "reasons": {}, "sources": {}, "fingerprint": "x"}
+    notes = [{"what": "transparent: laid on white", "count": 3}]
+    run.storage.write_json("pool/pool/mood/posts/manifest.json", {**manifest, "notes": notes})
+    assert note_lines(run) == ["mood/posts pool: 3 x transparent: laid on white"]
 
 
 def test_status_names_the_running_stage_and_when_it_started(run):

@@ -93,7 +93,9 @@ def pictures(tmp_path_factory):
 
 def picture(width, height):
     file = io.BytesIO()
-    PIL.Image.new("1", (width, height)).save(file, "PNG")
+    image = PIL.Image.new("1", (width, height))
+    image.putpixel((0, 0), 1)  # an image of one color shows nothing, and is refused
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -204,8 +204,8 @@ def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     """Return a hash of the pool's files and of how they are read."""
     rules, source = rules_of(config, domain_key, "pool"), config.domains()[domain_key].source
     sources = [source] if isinstance(source, str) else source
-    files = list_files(sources, IMAGES if rules.are_images else TABLES, exclude=home.root)
-    listed = [asdict(file) for found in files.values() for file in found]
+    listing = list_files(sources, IMAGES if rules.are_images else TABLES, exclude=home.root)
+    listed = [asdict(file) for found in listing.files.values() for file in found]
     encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 from umc_ray.cluster.stream import Compute, OnRows, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.ingest.notes import Note, add_notes
 from umc_ray.ingest.parts import (
     CONTENTS,
     PartWriter,
@@ -36,6 +37,7 @@ from umc_ray.ingest.sources import (
     IMAGES,
     TABLES,
     BadRow,
+    Listing,
     SourceFile,
     common_folder,
     list_files,
@@ -69,6 +71,7 @@ class Manifest:
     labeled: int  # kept rows with a known label
     sources: dict[str, int]  # number of files by source
     fingerprint: str  # of all ids and contents, in order
+    notes: tuple[Note, ...] = ()
 
 
 def ingest(
@@ -86,24 +89,31 @@ def ingest(
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
         DataError: a source is missing or empty, lacks a column, or has too many bad rows.
     """
-    if storage.exists(_manifest_key(domain_key, split)):
+    if is_ingested(storage, domain_key, split):
         _delete_staging(storage, domain_key, split)
         return load_manifest(storage, domain_key, split)
     rules = rules_of(config, domain_key, split)
     forbidden_F2 = _test_contents(config, domain_key, split, storage, on_rows)
-    files = _list_files(config, rules, storage)
+    listing = _list_files(config, rules, storage)
+    files = listing.files
     reader = _plan_work(rules, storage, files, [config.ingest.rows_per_part, _digest(forbidden_F2)])
     items = range(storage.read_json(f"{reader.staging}/begun.json")["items"])
     summaries = stream(reader, items, Compute(), on_rows)
     staged = read_staged_index(reader, summaries, forbidden_F2)
+    notes = add_notes(listing.notes, (summary.notes for summary in summaries))
     bad = _BadRows.of(summaries, _quarantine_repeated(rules, staged))
     bad.check(rules, len(staged.found.kept_R), config.ingest.max_bad_share)
     parts = plan_parts(staged, reader, config.ingest.rows_per_part)
     has_answers = bool(rules.label or rules.ratings)
     stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
-    manifest = _build_manifest(staged, parts, bad, files)
+    manifest = _build_manifest(staged, parts, bad, files, notes)
     _store_manifest(manifest, rules, staged, storage)
     return manifest
+
+
+def is_ingested(storage: Storage, domain_key: DomainKey, split: Split = "pool") -> bool:
+    """Return whether a domain's pool or test split is in the run directory."""
+    return storage.exists(_manifest_key(domain_key, split))
 
 
 def load_manifest(storage: Storage, domain_key: DomainKey, split: Split) -> Manifest:
@@ -112,16 +122,12 @@ def load_manifest(storage: Storage, domain_key: DomainKey, split: Split) -> Mani
     Raises:
         StoreError: the ingest has not finished.
     """
-    if not storage.exists(_manifest_key(domain_key, split)):
+    if not is_ingested(storage, domain_key, split):
         raise StoreError(f"{domain_key} {split} has not been ingested into {storage.root}")
     document = storage.read_json(_manifest_key(domain_key, split))
     parts = tuple(Part(split, domain_key, name, rows) for name, rows in document.pop("parts"))
-    return Manifest(parts=parts, **document)
-
-
-def is_ingested(storage: Storage, domain_key: DomainKey) -> bool:
-    """Whether a domain's pool is in the run directory."""
-    return storage.exists(_manifest_key(domain_key, "pool"))
+    notes = tuple(Note(**note) for note in document.pop("notes", []))
+    return Manifest(parts=parts, notes=notes, **document)
 
 
 def _delete_staging(storage: Storage, domain_key: DomainKey, split: Split) -> None:
@@ -151,7 +157,7 @@ def _test_contents(
     return content_words(storage.read_table(_contents_key(domain_key)))
 
 
-def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Files:
+def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Listing:
     domain = config.domains()[rules.domain_key]
     sources = domain.source if rules.split == "pool" else domain.test
     if sources is None:
@@ -234,7 +240,11 @@ class _BadRows:
 
 
 def _build_manifest(
-    staged: StagedIndex, parts: Sequence[Part], bad: _BadRows, files: Files
+    staged: StagedIndex,
+    parts: Sequence[Part],
+    bad: _BadRows,
+    files: Files,
+    notes: tuple[Note, ...],
 ) -> Manifest:
     duplicates = staged.found
     return Manifest(
@@ -248,6 +258,7 @@ def _build_manifest(
         labeled=int((duplicates.labels_R != UNKNOWN).sum()),
         sources={source: len(listed) for source, listed in files.items()},
         fingerprint=_digest(staged.ids_R, staged.contents_R2),
+        notes=notes,
     )
 
 
@@ -274,3 +285,5 @@ def _store_manifest(
         *(rules.domain_key, rules.split, manifest.rows),
         *(manifest.duplicates, manifest.leaks, manifest.bad),
     )
+    for note in manifest.notes:
+        logger.info("ingest %s %s: %s", rules.domain_key, rules.split, note)

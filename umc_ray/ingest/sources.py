@@ -1,20 +1,39 @@
 """Source files of samples, local or on s3://: listing them and reading images."""
 
+import contextlib
 import fnmatch
+import importlib.util
+import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from umc_ray.errors import DataError
+from umc_ray.ingest.folders import Walk
+from umc_ray.ingest.pixels import AVIF, HEIC_INSTALL
 from umc_ray.storage import deepest_common_folder
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv")
 TABLES = (".parquet", *_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS))
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+OPTIONAL_IMAGES = {
+    ".avif": "" if AVIF else "Pillow 11.3",
+    **dict.fromkeys(
+        (".heic", ".heif"), "" if importlib.util.find_spec("pillow_heif") else HEIC_INSTALL
+    ),
+}
+"""What is missing for images of some kinds; nothing if they can be read."""
+
+_ALWAYS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IMAGES = (*_ALWAYS, *(suffix for suffix, missing in OPTIONAL_IMAGES.items() if not missing))
+
+OTHER_PATH = "paths with backslashes or percent signs: read as / and as the signs they stand for"
+MAX_IGNORED_KINDS = 10
 
 
 class BadRow(DataError):
@@ -34,6 +53,14 @@ class SourceFile:
     uri: str
     size: int
     mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of each source, and notes on what else was found."""
+
+    files: dict[str, list[SourceFile]]
+    notes: Counter[str]
 
 
 @lru_cache(maxsize=64)
@@ -59,9 +86,7 @@ def locate(uri: str) -> tuple[pafs.FileSystem, str]:
         raise DataError(f"cannot open {uri}: {error}") from error
 
 
-def list_files(
-    sources: Sequence[str], suffixes: tuple[str, ...], exclude: str
-) -> dict[str, list[SourceFile]]:
+def list_files(sources: Sequence[str], suffixes: tuple[str, ...], exclude: str) -> Listing:
     """Return the files of each source; a source is a file, a glob or a folder.
 
     Files are sorted within a source; a file in two sources belongs to the first. The folder
@@ -70,16 +95,17 @@ def list_files(
     Raises:
         DataError: a source does not exist, has no matching file, or has the wrong suffix.
     """
-    files: dict[str, list[SourceFile]] = {}
-    seen: set[str] = set()
+    listing, seen = Listing({}, Counter()), set[str]()
     for source in sources:
-        listed = _list_source(source, suffixes, exclude.rstrip("/") + "/")
-        files[source] = [file for file in listed if file.uri not in seen]
+        listed = _list_source(source, suffixes, exclude.rstrip("/") + "/", listing.notes)
+        listing.files[source] = [file for file in listed if file.uri not in seen]
         seen.update(file.uri for file in listed)
-    return files
+    return listing
 
 
-def _list_source(source: str, suffixes: tuple[str, ...], exclude: str) -> list[SourceFile]:
+def _list_source(
+    source: str, suffixes: tuple[str, ...], exclude: str, notes: Counter[str]
+) -> list[SourceFile]:
     filesystem, path = locate(source)
     path = path.rstrip("/") or "/"
     prefix = source[: source.index("://") + 3] if "://" in source else ""
@@ -94,14 +120,15 @@ def _list_source(source: str, suffixes: tuple[str, ...], exclude: str) -> list[S
         folder, pattern = _split_glob(path)
         if not pattern:
             raise DataError(f"{source} does not exist")
-    everything = _walk(filesystem, folder, source)
-    files = [
+    everything = _walk(filesystem, folder, source, notes)
+    selected = [
         replace(file, uri=prefix + file.uri)
         for file in everything
-        if _has_suffix(file.uri, suffixes)
-        and not (prefix + file.uri).startswith(exclude)
+        if not (prefix + file.uri).startswith(exclude)
         and _is_selected(file.uri[len(folder) :].strip("/").split("/"), pattern)
     ]
+    files = [file for file in selected if _has_suffix(file.uri, suffixes)]
+    notes.update(_ignored([file.uri for file in selected if not _has_suffix(file.uri, suffixes)]))
     if not files:
         raise DataError(
             f"{source} matches no file that ends in {' '.join(suffixes)}; "
@@ -117,17 +144,44 @@ def _info(filesystem: pafs.FileSystem, path: str, source: str) -> pafs.FileInfo:
         raise DataError(f"cannot look up {source}: {error}") from error
 
 
-def _walk(filesystem: pafs.FileSystem, folder: str, source: str) -> list[SourceFile]:
+def _walk(
+    filesystem: pafs.FileSystem, folder: str, source: str, notes: Counter[str]
+) -> list[SourceFile]:
     """Return all files below a folder; empty if it does not exist."""
-    selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
+    is_local = isinstance(filesystem, pafs.LocalFileSystem)
     try:
-        return [
-            SourceFile(info.path, info.size, info.mtime_ns or 0)
-            for info in filesystem.get_file_info(selector)
-            if info.type == pafs.FileType.File
-        ]
-    except (OSError, UnicodeDecodeError) as error:  # a name that is not UTF-8
+        return _walk_local(folder, notes) if is_local else _walk_remote(filesystem, folder)
+    except (OSError, UnicodeError) as error:  # a name that is not UTF-8
         raise DataError(f"cannot list {source}: {error}") from error
+
+
+def _walk_local(folder: str, notes: Counter[str]) -> list[SourceFile]:
+    if not os.path.isdir(folder):
+        return []
+    walk = Walk(folder)
+    stats = [(entry.path, entry.stat()) for entry in walk.files()]
+    notes.update(walk.notes)
+    return [SourceFile(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def _walk_remote(filesystem: pafs.FileSystem, folder: str) -> list[SourceFile]:
+    selector = pafs.FileSelector(folder, recursive=True, allow_not_found=True)
+    return [
+        SourceFile(info.path, info.size, info.mtime_ns or 0)
+        for info in filesystem.get_file_info(selector)
+        if info.type == pafs.FileType.File
+    ]
+
+
+def _ignored(uris: Sequence[str]) -> Counter[str]:
+    """Count files that are not read by their suffix, and say what they need."""
+    kinds = Counter(os.path.splitext(uri)[1].lower() for uri in uris)
+    notes: Counter[str] = Counter()
+    for rank, (suffix, count) in enumerate(kinds.most_common()):
+        kind = f"{suffix or 'files without a suffix'}" if rank < MAX_IGNORED_KINDS else "others"
+        missing = OPTIONAL_IMAGES.get(suffix)
+        notes[f"ignored: {kind}" + (f", which needs {missing}" if missing else "")] += count
+    return notes
 
 
 def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:
@@ -185,6 +239,26 @@ def read_image(uri: str, max_bytes: int) -> bytes:
             return bytes(file.read())
     except (OSError, pa.ArrowException) as error:
         raise read_error("image", uri, error) from error
+
+
+def find_image(table: str, path: str, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
+    r"""Read an image that a table names, also as Windows or a URL would write its path.
+
+    The path is tried as it stands first, because a name may have a \\ or a %20 in it.
+
+    Raises:
+        BadRow: the file does not exist or is larger than max_bytes.
+        DataError: the file system cannot be reached.
+    """
+    slashes = path.replace("\\", "/")
+    others = {slashes, unquote(path), unquote(slashes)} - {path}
+    try:
+        return read_image(resolve_path(table, path), max_bytes), ()
+    except BadRow:
+        for other in sorted(others):
+            with contextlib.suppress(BadRow):
+                return read_image(resolve_path(table, other), max_bytes), (OTHER_PATH,)
+        raise
 
 
 def read_error(what: str, uri: str, error: Exception) -> DataError:

@@ -67,6 +67,7 @@ class ReadSummary(Summary):
 
     chunks: tuple[int, ...]  # usable rows of each
     reasons: dict[str, int]  # number of bad rows by reason
+    notes: dict[str, int]  # number of usable rows by what had to be decided for them
     first: tuple[str, ...]  # the first bad rows
 
 
@@ -115,7 +116,7 @@ class Reader:
     def _process(self, item: int) -> tuple[pa.Table, ReadSummary]:
         work = self.storage.read_record(f"{self.staging}/work/{item:06d}.json", WorkItem)
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
-        reasons: Counter[str] = Counter()
+        reasons, notes = Counter[str](), Counter[str]()
         for number, chunk in enumerate(_chunks(self._check(self._find(work)))):
             name = chunk_name(item, number)
             rows = [row for row in chunk if isinstance(row, Row)]
@@ -127,11 +128,13 @@ class Reader:
                 write_quarantine(self.storage, self.rules, name, bad)
             chunks.append(len(rows))
             reasons.update(row.reason.kind for row in bad)
+            notes.update(note for row in rows for note in row.notes)
             rejected = (rejected + bad)[:3]
         return pa.concat_tables(index), ReadSummary(
             rows=sum(chunks) + reasons.total(),
             chunks=tuple(chunks),
             reasons=dict(reasons),
+            notes=dict(notes),
             first=tuple(str(row) for row in rejected),
         )
 
@@ -140,7 +143,7 @@ class Reader:
         for uri in work.files:
             key = uri.removeprefix(self.root).lstrip("/")
             if self.rules.are_images:
-                yield Found(uri, "", key, values_of_image(uri))
+                yield Found(uri, "", key, values_of_image(uri, key, self.rules))
                 continue
             groups = range(*work.groups) if work.groups else None
             rules = self.rules

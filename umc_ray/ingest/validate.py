@@ -1,22 +1,24 @@
 """What makes a row of a source usable, and what is wrong with it where it is not."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import PIL.Image
+from PIL import ImageStat
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.task import WITHOUT_WEIGHTS
 from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.pixels import FORMATS, Decoded, decode, has_colors, open_image
 from umc_ray.ingest.readers import Values
-from umc_ray.ingest.sources import BadRow, read_image, resolve_path
+from umc_ray.ingest.sources import BadRow, find_image
 from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey, Split
 from umc_ray.tasks.task import TaskKind
 
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
+IN_COLOR = "in color: the task's encoders see gray"
 _FILE = "file"  # stands for the image column that image files lack
 
 _BYTES_PER_PIXEL = 8  # an uncompressed image of 16-bit RGBA; a larger file is not an image
@@ -44,6 +46,7 @@ class Row:
     label: str | None  # as the task's kind writes it; None: not known
     ratings: list[int] | None
     content: bytes  # hash
+    notes: tuple[str, ...] = ()  # what had to be decided to read it
 
     @property
     def size(self) -> int:
@@ -80,6 +83,7 @@ class Rules:
     max_image_pixels: int
     max_text_chars: int
     are_images: bool  # the sources are image files, not tables
+    sees_gray: bool = False  # none of the task's encoders reads colors
 
     @property
     def needs_answers(self) -> bool:
@@ -131,6 +135,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         max_image_pixels=config.ingest.max_image_pixels,
         max_text_chars=config.ingest.max_text_chars,
         are_images=are_images,
+        sees_gray=all(each.kind in WITHOUT_WEIGHTS for each in task.named_encoders.values()),
     )
 
 
@@ -151,7 +156,7 @@ def _checked(rules: Rules, found: Found) -> Row:
         raise found.values
     values = found.values
     text = None if rules.text is None else _text(rules, values)
-    image = None if rules.image is None else _image(rules, found.source, values)
+    image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
     content = text.encode() if text is not None else image
     assert content is not None
     return Row(
@@ -163,6 +168,7 @@ def _checked(rules: Rules, found: Found) -> Row:
         label=None if rules.label is None else _label(rules, values.get(rules.label)),
         ratings=None if rules.ratings is None else _ratings(rules, values.get(rules.ratings)),
         content=content_hash(content),
+        notes=notes,
     )
 
 
@@ -225,41 +231,70 @@ def _is_int8(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -128 <= value < 128
 
 
-def _image(rules: Rules, table: str, values: Values) -> bytes:
+def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, ...]]:
+    """Return an image file and notes on how it is read."""
     value = values.get(str(rules.image))
     if isinstance(value, Mapping):  # {bytes, path}, as Hugging Face datasets store images
         value = value.get("bytes") or value.get("path")
     if not value:
         raise BadRow("missing image")
+    notes: tuple[str, ...] = ()
     if isinstance(value, str):
-        value = read_image(resolve_path(table, value), rules.max_image_pixels * _BYTES_PER_PIXEL)
+        value, notes = find_image(table, value, rules.max_image_pixels * _BYTES_PER_PIXEL)
     if not isinstance(value, bytes):
         raise BadRow("wrong type", f"image is {type(value).__name__}")
-    check_image(value, rules.max_image_pixels)
-    return value
+    decoded = check_image(value, rules.max_image_pixels)
+    colors = (IN_COLOR,) if rules.sees_gray and has_colors(decoded.image) else ()
+    return value, (*notes, *decoded.notes, *colors)
 
 
-def check_image(data: bytes, max_pixels: int) -> None:
+def check_image(data: bytes, max_pixels: int) -> Decoded:
     """Check an image's size by its header, before anything is unpacked; then decode it.
 
     Raises:
-        BadRow: it has more pixels than that, or cannot be decoded.
+        BadRow: it has more pixels than that, cannot be decoded, or is of one color.
     """
+    decoded = _decode(data, max_pixels)
+    ranges = ImageStat.Stat(decoded.image).extrema
+    if all(low == high for low, high in ranges):
+        color = ", ".join(str(low) for low, _ in ranges)
+        raise BadRow("nothing to see", f"every pixel is rgb({color})")
+    return decoded
+
+
+def _decode(data: bytes, max_pixels: int) -> Decoded:
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+        with open_image(data) as image:
             if image.width * image.height > max_pixels:
                 raise BadRow("image too large", f"{image.width} x {image.height} pixels")
-            image.load()
+        return decode(data)
     except BadRow:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise BadRow("image too large", str(error)) from error
+    except DataError as error:
+        raise BadRow("undecodable image", str(error)) from error
     except PIL.UnidentifiedImageError as error:
-        raise BadRow("undecodable image", f"none of {', '.join(IMAGE_FORMATS)}") from error
+        raise BadRow("undecodable image", f"none of {', '.join(FORMATS)}") from error
     except Exception as error:  # decoders of broken files raise anything
         raise BadRow("undecodable image", f"{type(error).__name__} {error}") from error
 
 
-def values_of_image(uri: str) -> dict[str, Any]:
-    """Return the row that an image file stands for."""
-    return {_FILE: uri, FOLDER: uri.rsplit("/", 2)[-2]}
+def values_of_image(uri: str, key: str, rules: Rules) -> dict[str, Any]:
+    """Return the row that an image file stands for: its place, and the folder that is its class.
+
+    That is the outermost folder below the one that all sources share whose name is a label. Right
+    in that shared folder, it is the shared folder itself if its name is a label.
+    """
+    folders = key.split("/")[:-1]
+    candidates = folders or uri.removesuffix(key).rstrip("/").split("/")[-1:]
+    label = next((each for each in candidates if _is_label(rules, each)), None)
+    return {_FILE: uri, FOLDER: label or (folders[0] if folders else None)}
+
+
+def _is_label(rules: Rules, folder: str) -> bool:
+    try:
+        rules.kind.parse(folder)
+    except DataError:
+        return False
+    return True

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.state import RunState
-from umc_ray.ingest.ingest import Manifest, load_manifest
+from umc_ray.ingest.ingest import Manifest, is_ingested, load_manifest
 from umc_ray.records import DomainKey, Split
 
 EXAMPLES = 3  # rows in quarantine that are shown per domain and split
@@ -31,6 +31,22 @@ def ingest_reports(run: RunState) -> list[IngestReport]:
             rejected = _rejected_rows(run, domain_key, split) if manifest.bad else []
             reports.append(IngestReport(domain_key, split, manifest, tuple(rejected)))
     return reports
+
+
+def note_lines(run: RunState) -> list[str]:
+    """Say how the sources were read, where something had to be decided."""
+    lines = []
+    for domain_key, split in _ingested(run):
+        notes = load_manifest(run.storage, domain_key, split).notes
+        lines += [f"{domain_key} {split}: {note}" for note in notes]
+    return lines
+
+
+def _ingested(run: RunState) -> list[tuple[DomainKey, Split]]:
+    """Return the pools and test splits that have been read so far."""
+    splits: tuple[Split, ...] = ("pool", "test")
+    pairs = [(domain_key, split) for domain_key in run.config.domains() for split in splits]
+    return [(each, split) for each, split in pairs if is_ingested(run.storage, each, split)]
 
 
 def _rejected_rows(run: RunState, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:

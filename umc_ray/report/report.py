@@ -244,6 +244,7 @@ def _data(history: History) -> dict[str, Any]:
     return {
         "ingest_reports": reports,
         "reasons": reason_counts(reports),
+        "has_notes": any(each.manifest.notes for each in reports),
         "stages": stage_times(events(history.run.storage)),
         "config": config,
     }
