@@ -151,6 +151,7 @@ function show(node) {
   document.body.classList.toggle("with-image", node?.querySelector(".picture") != null);
   if (!node) return;
   byId("empty").hidden = true;
+  for (const image of node.querySelectorAll("img")) void image.decode().then(() => sharpen(image), () => {});
   node.classList.toggle("concealed", node.dataset.mode === "after_first_choice");
   node.querySelectorAll("[aria-pressed]").forEach((button) => button.removeAttribute("aria-pressed"));
   // An item that arrives late must not take the focus from a link or button.
@@ -312,12 +313,34 @@ function cycle(names) {
   if (now + 1 < names.length) stage.classList.add(names[now + 1]);
 }
 
+/** Zoom to the image's own pixels or, if it is shown larger than that, farther; then twice as far; then back. */
+function zoom() {
+  const box = /** @type {HTMLElement | null} */ (stage.querySelector(".picture"));
+  const image = box?.querySelector("img");
+  if (!box || !image?.naturalWidth) return;
+  const { width, height } = box.getBoundingClientRect();
+  const fit = Math.min(width / image.naturalWidth, height / image.naturalHeight);
+  const first = 2 ** Math.max(0, Math.floor(Math.log2(fit)) + 1);
+  const scale = { 0: first, [first]: 2 * first }[Number(box.dataset.zoom ?? 0)] ?? 0;
+  box.dataset.zoom = String(scale);
+  image.style.width = scale ? `${scale * image.naturalWidth}px` : "";
+  image.style.height = scale ? `${scale * image.naturalHeight}px` : "";
+  box.scrollTo((box.scrollWidth - box.clientWidth) / 2, (box.scrollHeight - box.clientHeight) / 2);
+  sharpen(image);
+}
+
+/** Show the pixels of an image that is much larger than its own size. @param {HTMLImageElement} image */
+function sharpen(image) {
+  const scale = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
+  image.classList.toggle("enlarged", scale >= 2);
+}
+
 const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   skip,
   undo,
   flag: () => remark("flag"),
   note: () => remark("note"),
-  zoom: () => cycle(["zoom-2", "zoom-4"]),
+  zoom,
   contrast: () => cycle(["contrast-1", "contrast-2"]),
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
