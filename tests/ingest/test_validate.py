@@ -6,8 +6,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.sources import BadRow
-from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check, check_image
+from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check
 from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey
 from umc_ray.tasks.classification import Classification

@@ -31,7 +31,7 @@ from umc_ray.config.task import DomainConfig, TaskConfig
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import ingest
-from umc_ray.ingest.sources import IMAGES, TABLES, list_files
+from umc_ray.ingest.sources import list_files
 from umc_ray.ingest.validate import rules_of
 from umc_ray.methods.cluster_count import cluster_count
 from umc_ray.methods.identity import fingerprint
@@ -204,7 +204,7 @@ def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     """Return a hash of the pool's files and of how they are read."""
     rules, source = rules_of(config, domain_key, "pool"), config.domains()[domain_key].source
     sources = [source] if isinstance(source, str) else source
-    listing = list_files(sources, IMAGES if rules.are_images else TABLES, exclude=home.root)
+    listing = list_files(sources, rules.suffixes, exclude=home.root)
     listed = [asdict(file) for found in listing.files.values() for file in found]
     encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])

@@ -34,8 +34,6 @@ from umc_ray.ingest.parts import (
     read_staged_index,
 )
 from umc_ray.ingest.sources import (
-    IMAGES,
-    TABLES,
     BadRow,
     Listing,
     SourceFile,
@@ -162,9 +160,8 @@ def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Listi
     sources = domain.source if rules.split == "pool" else domain.test
     if sources is None:
         raise ConfigError(f"{rules.domain_key} has no test split")
-    suffixes = IMAGES if rules.are_images else TABLES
     listed = [sources] if isinstance(sources, str) else sources
-    return list_files(listed, suffixes, exclude=storage.root)
+    return list_files(listed, rules.suffixes, exclude=storage.root)
 
 
 def _plan_work(rules: Rules, storage: Storage, files: Files, settings: list[Any]) -> Reader:

@@ -32,6 +32,9 @@ OPTIONAL_IMAGES = {
 _ALWAYS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IMAGES = (*_ALWAYS, *(suffix for suffix, missing in OPTIONAL_IMAGES.items() if not missing))
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Of images; what is in them is found when they are read."""
+
 OTHER_PATH = "paths with backslashes or percent signs: read as / and as the signs they stand for"
 MAX_IGNORED_KINDS = 10
 
@@ -128,7 +131,8 @@ def _list_source(
         and _is_selected(file.uri[len(folder) :].strip("/").split("/"), pattern)
     ]
     files = [file for file in selected if _has_suffix(file.uri, suffixes)]
-    notes.update(_ignored([file.uri for file in selected if not _has_suffix(file.uri, suffixes)]))
+    others = [file.uri for file in selected if not _has_suffix(file.uri, suffixes)]
+    notes.update(count_ignored(others))
     if not files:
         raise DataError(
             f"{source} matches no file that ends in {' '.join(suffixes)}; "
@@ -173,7 +177,7 @@ def _walk_remote(filesystem: pafs.FileSystem, folder: str) -> list[SourceFile]:
     ]
 
 
-def _ignored(uris: Sequence[str]) -> Counter[str]:
+def count_ignored(uris: Sequence[str]) -> Counter[str]:
     """Count files that are not read by their suffix, and say what they need."""
     kinds = Counter(os.path.splitext(uri)[1].lower() for uri in uris)
     notes: Counter[str] = Counter()
@@ -219,7 +223,7 @@ def common_folder(sources: Iterable[str]) -> str:
     folders = []
     for source in sources:
         steps = _split_glob(source.rstrip("/"))[0].split("/")
-        is_file = steps[-1].lower().endswith(TABLES + IMAGES)
+        is_file = steps[-1].lower().endswith(TABLES + IMAGES + ARCHIVES)
         folders.append(steps[:-1] if is_file else steps)
     return deepest_common_folder(folders)
 

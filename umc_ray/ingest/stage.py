@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
+from umc_ray.ingest.archives import read_archive
 from umc_ray.ingest.readers import read_rows, row_groups
+from umc_ray.ingest.sources import ARCHIVES, BadRow
 from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
 from umc_ray.methods.identity import sample_ids
 from umc_ray.records import QUARANTINE
@@ -74,10 +76,17 @@ class ReadSummary(Summary):
 def split_work(uris: Sequence[str], are_images: bool) -> list[WorkItem]:
     """Cut the files of a domain into items of work, in their order."""
     if are_images:
-        starts = range(0, len(uris), IMAGES_PER_ITEM)
-        return [WorkItem(tuple(uris[start : start + IMAGES_PER_ITEM])) for start in starts]
+        return [work for works in _split_images(uris) for work in works]
     with ThreadPoolExecutor(THREADS) as pool:
         return [work for works in pool.map(_split_table, uris) for work in works]
+
+
+def _split_images(uris: Sequence[str]) -> Iterator[list[WorkItem]]:
+    """Cut a list of image files; an archive is an item."""
+    for is_archive, group in groupby(uris, key=lambda uri: uri.lower().endswith(ARCHIVES)):
+        files, size = list(group), 1 if is_archive else IMAGES_PER_ITEM
+        starts = range(0, len(files), size)
+        yield [WorkItem(tuple(files[start : start + size])) for start in starts]
 
 
 def _split_table(uri: str) -> list[WorkItem]:
@@ -117,7 +126,7 @@ class Reader:
         work = self.storage.read_record(f"{self.staging}/work/{item:06d}.json", WorkItem)
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
         reasons, notes = Counter[str](), Counter[str]()
-        for number, chunk in enumerate(_chunks(self._check(self._find(work)))):
+        for number, chunk in enumerate(_chunks(self._check(self._find(work, notes)))):
             name = chunk_name(item, number)
             rows = [row for row in chunk if isinstance(row, Row)]
             bad = [row for row in chunk if isinstance(row, Rejected)]
@@ -138,18 +147,34 @@ class Reader:
             first=tuple(str(row) for row in rejected),
         )
 
-    def _find(self, work: WorkItem) -> Iterator[Found]:
+    def _find(self, work: WorkItem, notes: Counter[str]) -> Iterator[Found]:
         """Read the rows of an item."""
         for uri in work.files:
             key = uri.removeprefix(self.root).lstrip("/")
             if self.rules.are_images:
-                yield Found(uri, "", key, values_of_image(uri, key, self.rules))
+                yield from self._find_images(uri, key, notes)
                 continue
             groups = range(*work.groups) if work.groups else None
             rules = self.rules
             limit = rules.max_text_chars
             for row, values in read_rows(uri, rules.required, rules.optional, limit, groups):
                 yield Found(uri, str(row), f"{key}#{row}", values)
+
+    def _find_images(self, uri: str, key: str, notes: Counter[str]) -> Iterator[Found]:
+        """Return an image file, or the images in an archive."""
+        rules = self.rules
+        if not uri.lower().endswith(ARCHIVES):
+            yield Found(uri, "", key, values_of_image(uri, key, self.root, rules))
+            return
+        folder = key[: key.rfind("/") + 1]
+        for member in read_archive(uri, rules.max_image_bytes, rules.has_labels_beside, notes):
+            name, image = member.name, member.content
+            values = (
+                image
+                if isinstance(image, BadRow)
+                else {**member.beside, **values_of_image(image, folder + name, self.root, rules)}
+            )
+            yield Found(uri, name, f"{key}/{name}", values)
 
     def _check(self, rows: Iterator[Found]) -> Iterator[Row | Rejected]:
         """Check rows in their order; images in several threads."""

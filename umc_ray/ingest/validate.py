@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import PIL.Image
-from PIL import ImageStat
-
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import WITHOUT_WEIGHTS
+from umc_ray.config.task import WITHOUT_WEIGHTS, DomainConfig
 from umc_ray.errors import ConfigError, DataError
-from umc_ray.ingest.pixels import FORMATS, Decoded, decode, has_colors, open_image
+from umc_ray.ingest.image_check import check_image
+from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.readers import Values
-from umc_ray.ingest.sources import BadRow, find_image
+from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
 from umc_ray.methods.identity import content_hash
 from umc_ray.records import DomainKey, Split
 from umc_ray.tasks.task import TaskKind
@@ -86,6 +84,21 @@ class Rules:
     sees_gray: bool = False  # none of the task's encoders reads colors
 
     @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How the names of files end that are read."""
+        return (*IMAGES, *ARCHIVES) if self.are_images else TABLES
+
+    @property
+    def max_image_bytes(self) -> int:
+        """The size of an image file above which it is not read."""
+        return self.max_image_pixels * _BYTES_PER_PIXEL
+
+    @property
+    def has_labels_beside(self) -> bool:
+        """Whether the label of an image is in a file beside it, in an archive."""
+        return self.are_images and self.label not in (None, FOLDER)
+
+    @property
     def needs_answers(self) -> bool:
         """Whether somebody reads the known labels, so that wrong ones are bad rows."""
         return self.split == "test" or self.knows_answers
@@ -113,7 +126,8 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
-    if are_images and (domain.key or domain.ratings or domain.label not in (None, FOLDER)):
+    is_label_known = domain.label in (None, FOLDER) or _are_archives(domain)
+    if are_images and (domain.key or domain.ratings or not is_label_known):
         raise ConfigError(
             f"{domain_key}: image files have no columns key, ratings or label; name the image "
             f"column of a table, or take the name of an image's folder with label: {FOLDER}"
@@ -137,6 +151,11 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         are_images=are_images,
         sees_gray=all(each.kind in WITHOUT_WEIGHTS for each in task.named_encoders.values()),
     )
+
+
+def _are_archives(domain: DomainConfig) -> bool:
+    sources = [domain.source] if isinstance(domain.source, str) else domain.source
+    return all(source.lower().endswith(ARCHIVES) for source in sources)
 
 
 def check(rules: Rules, found: Found) -> Row | Rejected:
@@ -240,7 +259,7 @@ def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, 
         raise BadRow("missing image")
     notes: tuple[str, ...] = ()
     if isinstance(value, str):
-        value, notes = find_image(table, value, rules.max_image_pixels * _BYTES_PER_PIXEL)
+        value, notes = find_image(table, value, rules.max_image_bytes)
     if not isinstance(value, bytes):
         raise BadRow("wrong type", f"image is {type(value).__name__}")
     decoded = check_image(value, rules.max_image_pixels)
@@ -248,48 +267,16 @@ def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, 
     return value, (*notes, *decoded.notes, *colors)
 
 
-def check_image(data: bytes, max_pixels: int) -> Decoded:
-    """Check an image's size by its header, before anything is unpacked; then decode it.
+def values_of_image(image: str | bytes, key: str, root: str, rules: Rules) -> dict[str, Any]:
+    """Return the row that an image file stands for: the file, and the folder that is its class.
 
-    Raises:
-        BadRow: it has more pixels than that, cannot be decoded, or is of one color.
-    """
-    decoded = _decode(data, max_pixels)
-    ranges = ImageStat.Stat(decoded.image).extrema
-    if all(low == high for low, high in ranges):
-        color = ", ".join(str(low) for low, _ in ranges)
-        raise BadRow("nothing to see", f"every pixel is rgb({color})")
-    return decoded
-
-
-def _decode(data: bytes, max_pixels: int) -> Decoded:
-    try:
-        with open_image(data) as image:
-            if image.width * image.height > max_pixels:
-                raise BadRow("image too large", f"{image.width} x {image.height} pixels")
-        return decode(data)
-    except BadRow:
-        raise
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        raise BadRow("image too large", str(error)) from error
-    except DataError as error:
-        raise BadRow("undecodable image", str(error)) from error
-    except PIL.UnidentifiedImageError as error:
-        raise BadRow("undecodable image", f"none of {', '.join(FORMATS)}") from error
-    except Exception as error:  # decoders of broken files raise anything
-        raise BadRow("undecodable image", f"{type(error).__name__} {error}") from error
-
-
-def values_of_image(uri: str, key: str, rules: Rules) -> dict[str, Any]:
-    """Return the row that an image file stands for: its place, and the folder that is its class.
-
-    That is the outermost folder below the one that all sources share whose name is a label. Right
-    in that shared folder, it is the shared folder itself if its name is a label.
+    That is the outermost folder below `root`, which all sources share, whose name is a label. For
+    an image right in `root` it is `root` if its name is a label.
     """
     folders = key.split("/")[:-1]
-    candidates = folders or uri.removesuffix(key).rstrip("/").split("/")[-1:]
+    candidates = folders or root.rstrip("/").split("/")[-1:]
     label = next((each for each in candidates if _is_label(rules, each)), None)
-    return {_FILE: uri, FOLDER: label or (folders[0] if folders else None)}
+    return {_FILE: image, FOLDER: label or (folders[0] if folders else None)}
 
 
 def _is_label(rules: Rules, folder: str) -> bool:
