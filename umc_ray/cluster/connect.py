@@ -5,7 +5,14 @@ import os
 
 import ray
 
-NOISY_LOGGERS = ("ray.data", "ray.train", "ray.serve")
+LEVELS = {
+    "ray.data": logging.WARNING,
+    "ray.train": logging.WARNING,
+    "ray.serve": logging.WARNING,
+    # They warn of what is as it should be: token authentication is on, Ray's own bars are off.
+    "ray._private.authentication": logging.ERROR,
+    "ray.data._internal.progress": logging.ERROR,
+}
 
 
 def connect() -> None:
@@ -13,8 +20,8 @@ def connect() -> None:
 
     A local cluster ends with this process. Another Ray that runs on this machine is never joined.
     """
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     if ray.is_initialized():
         return
     if os.environ.get("RAY_ADDRESS"):
