@@ -138,12 +138,12 @@ def campaign(
 def measured(metrics: list[RoundMetrics]) -> dict[str, float]:
     """Return figures of the last round, and the mean of micro F1 over the rounds."""
     tests = [each.domains["tags/packages"].test for each in metrics]
-    micro = [test.figures["micro_f1"].value for test in tests if test is not None]
+    micro = [test.figures["micro F1"].value for test in tests if test is not None]
     last = tests[-1]
     assert last is not None
     return {
         "micro_f1": micro[-1],
-        "macro_f1": last.figures["macro_f1"].value,
+        "macro_f1": last.figures["macro F1"].value,
         "jaccard": last.utility.value,
         "micro_f1_area": float(np.mean(micro)),
     }

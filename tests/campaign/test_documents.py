@@ -31,7 +31,7 @@ QUALITY = Quality(
     utility=Estimate(0.5, 0.25, 0.75),
     ece=0.125,
     reliability=Reliability([0.5, 0.9], [0.5, 1.0], [2, 1]),
-    figures={"micro_f1": Estimate(0.5, 0.0, 1.0)},
+    figures={"micro F1": Estimate(0.5, 0.0, 1.0)},
     confusion=[[1, 0], [1, 1]],
 )
 DOMAIN = DomainMetrics(3, 4.5, 0.25, AUDIT, QUALITY, VERDICT)

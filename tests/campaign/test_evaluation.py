@@ -115,7 +115,7 @@ def test_tests_of_several_labels_are_compared_by_their_sets(tmp_path):
     storage.write_table(part.key("r/scores"), pa.Table.from_pylist(scores, schema=schema))
     (metrics,) = evaluation.test_metrics(storage, "r", [part], {"mood": SEVERAL}).values()
     assert (metrics.n, metrics.utility.value) == (3, pytest.approx((1 + 1 + 0.5) / 3))
-    assert metrics.figures["exact_match"].value == pytest.approx(2 / 3)
+    assert metrics.figures["exact match"].value == pytest.approx(2 / 3)
     assert metrics.ece == pytest.approx(0.75 - 2 / 3)
 
 

@@ -92,11 +92,12 @@ def test_quality_is_measured_by_what_each_kind_calls_for(run):
     assert metrics.labels == 120
     reviews, tags = (metrics.domains[name].test for name in ("mood/reviews", "tags/posts"))
     assert reviews.utility.value > 0.8
-    assert (reviews.n, reviews.figures) == (40, {})
-    assert tags.figures.keys() == {"micro_f1", "macro_f1", "exact_match"}
+    assert reviews.n == 40
+    assert reviews.figures.keys() >= {"balanced accuracy", "macro F1", "recall of good"}
+    assert tags.figures.keys() == {"micro F1", "macro F1", "exact match"}
     assert (tags.n, tags.confusion) == (60, None)
     assert tags.utility.value > 0.5
-    assert tags.figures["exact_match"].value <= tags.utility.value
+    assert tags.figures["exact match"].value <= tags.utility.value
     tested = [reviews.utility.value, tags.utility.value]
     assert metrics.test_utility == pytest.approx(np.mean(tested))
 

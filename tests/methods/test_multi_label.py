@@ -150,9 +150,9 @@ def test_figures_are_those_of_scikit_learn(rows):
         assert ours(predicted_NC, targets_NC) == pytest.approx(theirs)
     found = figures(predicted_NC, targets_NC)
     exact = sklearn.metrics.accuracy_score(targets_NC, predicted_NC)
-    assert found["exact_match"][0] == pytest.approx(exact)
-    assert found["micro_f1"][0] == micro_f1(predicted_NC, targets_NC)
-    assert found["macro_f1"][0] == macro_f1(predicted_NC, targets_NC)
+    assert found["exact match"][0] == pytest.approx(exact)
+    assert found["micro F1"][0] == micro_f1(predicted_NC, targets_NC)
+    assert found["macro F1"][0] == macro_f1(predicted_NC, targets_NC)
     for value, low, high in found.values():
         assert 0 <= low <= value <= high <= 1
 

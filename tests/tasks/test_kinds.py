@@ -72,7 +72,13 @@ def set_log_loss(probs_NC, targets_NC):
 
 
 def class_quality(predicted, targets):
-    return {"utility": sklearn.metrics.accuracy_score(targets, predicted)}
+    recalls = sklearn.metrics.recall_score(targets, predicted, average=None, labels=LABELS)
+    return {
+        "utility": sklearn.metrics.accuracy_score(targets, predicted),
+        "balanced accuracy": sklearn.metrics.balanced_accuracy_score(targets, predicted),
+        "macro F1": sklearn.metrics.f1_score(targets, predicted, average="macro"),
+        **{f"recall of {label}": each for label, each in zip(LABELS, recalls, strict=True)},
+    }
 
 
 def set_quality(predicted, targets):
@@ -83,9 +89,9 @@ def set_quality(predicted, targets):
         "utility": sklearn.metrics.jaccard_score(
             truth, found, average="samples", zero_division=1.0
         ),
-        "micro_f1": sklearn.metrics.f1_score(truth, found, average="micro", **options),
-        "macro_f1": sklearn.metrics.f1_score(truth, found, average="macro", **options),
-        "exact_match": sklearn.metrics.accuracy_score(truth, found),
+        "micro F1": sklearn.metrics.f1_score(truth, found, average="micro", **options),
+        "macro F1": sklearn.metrics.f1_score(truth, found, average="macro", **options),
+        "exact match": sklearn.metrics.accuracy_score(truth, found),
     }
 
 

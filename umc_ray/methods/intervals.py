@@ -18,7 +18,7 @@ def wilson_interval(right: int, n: int) -> tuple[float, float]:
     share, z2 = right / n, Z_95**2
     center = (share + z2 / (2 * n)) / (1 + z2 / n)
     spread = Z_95 / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return float(center - spread), float(center + spread)
+    return max(0.0, float(center - spread)), min(1.0, float(center + spread))
 
 
 def mean_interval(values_N: npt.NDArray[np.generic]) -> tuple[float, float, float]:

@@ -113,14 +113,14 @@ def figures(predicted_NC: Bools, targets_NC: Bools) -> dict[str, tuple[float, fl
 
     def of(statistic: str, rows: npt.NDArray[np.int64]) -> float:
         predicted, targets = predicted_NC[rows], targets_NC[rows]
-        if statistic == "micro_f1":
+        if statistic == "micro F1":
             return micro_f1(predicted, targets)
-        if statistic == "macro_f1":
+        if statistic == "macro F1":
             return macro_f1(predicted, targets)
         return float((predicted == targets).all(1).mean())
 
     n = len(targets_NC)
-    names = ("micro_f1", "macro_f1", "exact_match")
+    names = ("micro F1", "macro F1", "exact match")
     return {name: bootstrap_interval(n, partial(of, name)) for name in names}
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
+from umc_ray.methods.class_figures import class_figures, recalls
 from umc_ray.methods.consensus import majority, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray
@@ -34,6 +35,9 @@ from umc_ray.tasks.task import (
     shown_predictions,
     with_names,
 )
+
+MAX_RECALLS = 30
+"""With more classes, the recall of each is to be read off the confusions."""
 
 
 @dataclass(frozen=True)
@@ -215,19 +219,28 @@ class Classification:
         return set(found.item_N[found.agreement_N >= confidence].tolist())
 
     def quality(self, rows: pa.Table, targets: Sequence[str]) -> Quality:
-        """Return accuracy, calibration and the confusion of classes."""
+        """Return accuracy, what it hides of rare classes, calibration and confusions."""
         top_N = rows["prob_1"].to_numpy()
         predicted_N = rows["label_1"].to_numpy().astype(np.int64)
         truth_N = self.encode(targets)
         right_N = predicted_N == truth_N
         calibration = reliability(top_N, right_N)
+        confusion_CC = _confusion(truth_N, predicted_N, len(self.labels))
         return Quality(
             n=len(truth_N),
             utility=Estimate(*mean_interval(right_N)),
             ece=calibration.error(),
             reliability=calibration,
-            confusion=_confusion(truth_N, predicted_N, len(self.labels)).tolist(),
+            figures=self._figures(confusion_CC),
+            confusion=confusion_CC.tolist(),
         )
+
+    def _figures(self, confusion_CC: npt.NDArray[np.int64]) -> dict[str, Estimate]:
+        figures = class_figures(confusion_CC)
+        if len(self.labels) <= MAX_RECALLS:
+            found = recalls(confusion_CC).items()
+            figures |= {f"recall of {self.labels[number]}": each for number, each in found}
+        return {name: Estimate(*each) for name, each in figures.items()}
 
     def form(self) -> ChoiceForm:
         """Return a choice of one label."""
