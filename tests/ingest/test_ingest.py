@@ -83,12 +83,13 @@ def write_rows(path, rows):
 
 
 def contents(storage):
-    """Return everything that is stored, as Python objects."""
+    """Return everything that is stored, as Python objects, but when sources were written."""
     return {
         key: storage.read_json(key)
         if key.endswith(".json")
         else storage.read_table(key).to_pylist()
         for key in storage.keys("")
+        if not key.startswith("sources/")
     }
 
 

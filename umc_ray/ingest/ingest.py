@@ -24,6 +24,7 @@ import pyarrow as pa
 from umc_ray.cluster.stream import Compute, OnRows, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.ingest.changes import find_changes, remember
 from umc_ray.ingest.notes import Note, add_notes
 from umc_ray.ingest.parts import (
     CONTENTS,
@@ -89,6 +90,7 @@ def ingest(
     """
     if is_ingested(storage, domain_key, split):
         _delete_staging(storage, domain_key, split)
+        _say_changes(config, domain_key, split, storage)
         return load_manifest(storage, domain_key, split)
     rules = rules_of(config, domain_key, split)
     forbidden_F2 = _test_contents(config, domain_key, split, storage, on_rows)
@@ -105,8 +107,23 @@ def ingest(
     has_answers = bool(rules.label or rules.ratings)
     stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
     manifest = _build_manifest(staged, parts, bad, files, notes)
+    remember(storage, split, str(domain_key), (file for each in files.values() for file in each))
     _store_manifest(manifest, rules, staged, storage)
     return manifest
+
+
+def _say_changes(
+    config: CampaignConfig, domain_key: DomainKey, split: Split, storage: Storage
+) -> None:
+    """Warn if the sources are not what was read from them any more."""
+    try:
+        files = _list_files(config, rules_of(config, domain_key, split), storage).files
+    except DataError as error:
+        logger.warning("%s %s: %s; the pool keeps what was read", domain_key, split, error)
+        return
+    now = (file for each in files.values() for file in each)
+    for line in find_changes(storage, split, str(domain_key), now).lines():
+        logger.warning("%s %s: %s", domain_key, split, line)
 
 
 def is_ingested(storage: Storage, domain_key: DomainKey, split: Split = "pool") -> bool:
