@@ -23,6 +23,7 @@ from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
+from umc_ray.tasks.spelling import check_labels, find_label
 from umc_ray.tasks.task import (
     Calibration,
     Measures,
@@ -30,7 +31,6 @@ from umc_ray.tasks.task import (
     Targets,
     Votes,
     disagreement_clause,
-    find_label,
     plain_text,
     shown_predictions,
     with_names,
@@ -71,18 +71,19 @@ class Classification:
         """Check the label set.
 
         Raises:
-            ValueError: there are not at least two different labels.
+            ValueError: there are not at least two different labels, or two of them look the same.
         """
         if len(set(self.labels)) < 2 or len(set(self.labels)) != len(self.labels):
             found = list(self.labels)
             raise ValueError(f"labels must be at least two different names, found {found}")
+        check_labels(self.labels)
 
     @property
     def outputs(self) -> int:
         """One logit for each class."""
         return len(self.labels)
 
-    def parse(self, raw: object, ignore_case: bool = False) -> str:
+    def parse(self, raw: object) -> str:
         """Return a label; a list of one stands for it, as in other tools' files.
 
         Raises:
@@ -90,7 +91,7 @@ class Classification:
         """
         if isinstance(raw, list | tuple) and len(raw) == 1:
             raw = raw[0]
-        return find_label(plain_text(raw), self.labels, ignore_case)
+        return find_label(plain_text(raw), self.labels)
 
     def value(self, text: str) -> object:
         """Return the label."""

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol
 from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
+from umc_ray.methods.unicode_text import without_invisible
+from umc_ray.tasks.spelling import find_label
 
 Document = dict[str, Any]
 SEPARATOR = " | "
@@ -17,6 +19,11 @@ SEPARATOR = " | "
 
 NONE = "(none)"
 """The text of an answer that is an empty set of labels."""
+
+
+def says_none(text: str) -> bool:
+    """Return whether a text is that of an empty set of labels, in any spelling."""
+    return without_invisible(text).casefold() == NONE
 
 
 class Form(Protocol):
@@ -101,10 +108,13 @@ class ChoiceForm:
         labels can be.
         """
         regions = [each for each in result if each.get("from_name") == name]
-        chosen = [c for each in regions for c in each.get("value", {}).get("choices", ())]
-        if not set(chosen) <= set(self.labels) or (len(chosen) > 1 and not self.multiple):
-            some = "some" if self.multiple else "one"
-            raise DataError(f"need {some} of the choices {self.labels}, found {chosen}")
+        given = [c for each in regions for c in each.get("value", {}).get("choices", ())]
+        if len(given) > 1 and not self.multiple:
+            raise DataError(f"need one of the choices {self.labels}, found {given}")
+        try:
+            chosen = [find_label(str(each), self.labels) for each in given]
+        except DataError as error:
+            raise DataError(f"choices {given}: {error}") from error
         if self.multiple:
             return self.text(chosen)
         return chosen[0] if chosen else None

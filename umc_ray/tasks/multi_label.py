@@ -28,8 +28,9 @@ from umc_ray.methods.multi_label import (
     jaccard,
 )
 from umc_ray.records import FloatArray, IntArray
-from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm
+from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm, says_none
 from umc_ray.tasks.quality import Estimate, Quality
+from umc_ray.tasks.spelling import check_labels, find_label
 from umc_ray.tasks.task import (
     Calibration,
     Measures,
@@ -37,7 +38,6 @@ from umc_ray.tasks.task import (
     Targets,
     Votes,
     disagreement_clause,
-    find_label,
     plain_text,
     shown_predictions,
     with_names,
@@ -77,17 +77,18 @@ class MultiLabel:
         """Check the label set.
 
         Raises:
-            ValueError: labels are missing, repeated, or could be read as several.
+            ValueError: labels are missing, look the same, or could be read as several.
         """
         if not self.labels or len(set(self.labels)) != len(self.labels):
             found = list(self.labels)
             raise ValueError(f"labels must be different names, at least one, found {found}")
         for label in self.labels:
-            if SEPARATOR.strip() in label or label == NONE or label != label.strip() or not label:
+            if SEPARATOR.strip() in label or label.casefold() == NONE or label != label.strip():
                 raise ValueError(
                     f"label {label!r} of a multi_label task must be a name without '|' that does "
                     f"not begin or end with a space, and not {NONE}"
                 )
+        check_labels(self.labels)
 
     @property
     def outputs(self) -> int:
@@ -98,7 +99,7 @@ class MultiLabel:
     def _number(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
 
-    def parse(self, raw: object, ignore_case: bool = False) -> str:
+    def parse(self, raw: object) -> str:
         """Return the labels in the order of the label set, from a list or from `a | b`.
 
         Raises:
@@ -108,9 +109,8 @@ class MultiLabel:
             given = [plain_text(each).strip() for each in raw]
         else:
             text = plain_text(raw).strip()
-            none = text == NONE or (ignore_case and text.casefold() == NONE)
-            given = [] if none else [each.strip() for each in text.split("|")]
-        return self.form().text([find_label(each, self.labels, ignore_case) for each in given])
+            given = [] if says_none(text) else [each.strip() for each in text.split("|")]
+        return self.form().text([find_label(each, self.labels) for each in given])
 
     def value(self, text: str) -> object:
         """Return the list of labels."""

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor
 
-from umc_ray.errors import DataError
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
@@ -108,11 +107,11 @@ class TaskKind(Protocol):
         """How many numbers a specialist gives for a sample."""
         ...
 
-    def parse(self, raw: object, ignore_case: bool = False) -> str:
+    def parse(self, raw: object) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
-        A list of one answer stands for it, as in other tools' files. People may write a label in
-        any case; `ignore_case` accepts that where it is unambiguous.
+        A list of one answer stands for it, as in other tools' files. How a label may be spelled is
+        one rule for all: `find_label` in tasks/spelling.py.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
@@ -298,22 +297,10 @@ def with_names(scores: pa.Table, columns: Sequence[str], labels: Sequence[str]) 
 
 def plain_text(raw: object) -> str:
     """Return a cell as the campaign file spells it: `true` for True, `3` for 3.0."""
+    if raw is None:
+        return ""
     if isinstance(raw, bool):
         return str(raw).lower()
     if isinstance(raw, float) and raw.is_integer():  # an int column with nulls, by pandas
         return str(int(raw))
     return str(raw)
-
-
-def find_label(text: str, labels: Sequence[str], ignore_case: bool) -> str:
-    """Return the label that a text names.
-
-    Raises:
-        DataError: none, or several.
-    """
-    if text in labels:
-        return text
-    folded = [label for label in labels if label.casefold() == text.casefold()]
-    if ignore_case and len(folded) == 1:
-        return folded[0]
-    raise DataError(f"label {text!r} is not one of {', '.join(labels)}")

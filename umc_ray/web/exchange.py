@@ -17,6 +17,7 @@ from umc_ray.config.section import NAME
 from umc_ray.errors import DataError
 from umc_ray.methods.identity import sample_ids
 from umc_ray.records import DomainKey
+from umc_ray.tasks.spelling import find_label
 from umc_ray.tasks.task import TaskKind
 from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
@@ -130,14 +131,15 @@ def _with_prediction(
     Raises:
         DataError: a label is not of the task.
     """
-    unknown = [label for label in probabilities if label not in kind.labels]
-    if unknown:
-        raise DataError(f"probabilities: no label {unknown[0]!r:.100} in {', '.join(kind.labels)}")
-    shares = [probabilities.get(label, 0.0) for label in kind.labels]
+    try:
+        share_by = {find_label(text, kind.labels): share for text, share in probabilities.items()}
+    except DataError as error:
+        raise DataError(f"probabilities: {error}") from error
+    shares = [share_by.get(label, 0.0) for label in kind.labels]
     (found,) = kind.describe(torch.tensor([[shares]], dtype=torch.float64), ["submitted"], {})
     return replace(
         payload,
-        probabilities=probabilities,
+        probabilities=share_by,
         predicted=found.predicted,
         confidence=found.confidence,
     )

@@ -244,7 +244,7 @@ def test_a_lost_sheet_is_written_anew_with_what_is_known(backend, store, tmp_pat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace(",Good,", ",Godo,"), r"csv:2: label 'Godo' is not one of"),
+        (lambda text: text.replace(",Good,", ",Godo,"), r"csv:2: label 'Godo' \(did you"),
         (lambda text: text.replace("s-3", "s-4"), r"csv:5: sample s-4 of task tone .* not asked"),
         (lambda text: text.replace("s-3", "4.6E+18"), r"csv:5: sample_id .* found '4.6E\+18'"),
         (lambda text: text + text.splitlines()[-1], r"csv:6: sample s-3 .* is in line 5 already"),

@@ -198,11 +198,11 @@ def _nobody(vote: int) -> str:
 
 
 def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
-    """Return the label that a row holds, in any case; None for a skip."""
+    """Return the label that a row holds, in any spelling; None for a skip."""
     if row.label.casefold() == SKIP and not {SKIP, row.label} & {*kind.labels}:
         return None
     try:
-        return kind.parse(row.label, ignore_case=True)
+        return kind.parse(row.label)
     except DataError as error:
         raise DataError(f"{path}:{row.line}: {error}, or {SKIP}") from error
 
