@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
 from umc_ray.annotation.review import decisions
+from umc_ray.annotation.store import Answer
 
 KEY = "0123456789abcdef"
 
@@ -203,6 +206,22 @@ def test_exported_labels_can_be_imported_unchanged(world, format, tmp_path):
 def test_files_in_another_format_are_rejected(still_world, format, content):
     response = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
     assert (response.status_code, list(response.json())) == (422, ["detail"])
+
+
+def test_the_csv_export_has_texts_and_labels_as_they_came_in(world):
+    texts = ["@home", "=1+1", "-5 degrees", "+1 for this", "'quoted'", " 5\r\n6 ", "x" * 40_000]
+    samples = [{"text": text, "id": str(i)} for i, text in enumerate(texts)]
+    body = {"task": "mood", "domain": "api", "samples": samples}
+    found = world.client("reviewer").post("/api/batches/signs", json=body).json()
+    answers = [
+        Answer("tiny/signs", "mood", "api", int(sample_id), "=bob", "good", 1)
+        for sample_id in found["sample_ids"]
+    ]
+    world.store.record(answers, [str(i) for i in range(len(texts))])
+    content = world.client("reviewer").get("/api/labels?format=csv&batch=signs").content
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert [row["sample"] for row in rows] == texts
+    assert {row["annotator"] for row in rows} == {"=bob"}
 
 
 def test_the_label_studio_export_has_its_task_format(world):
