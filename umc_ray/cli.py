@@ -105,7 +105,7 @@ def run(campaign: Campaign) -> None:
     """Run a campaign until it is finished or waits for annotations."""
     from umc_ray.campaign.campaign import run_campaign
     from umc_ray.campaign.signals import StopOnSignal
-    from umc_ray.report.ingest_report import note_lines
+    from umc_ray.report.ingest_report import note_lines, quarantine_lines
     from umc_ray.report.status import status_table
 
     run = _load_run(campaign)
@@ -115,7 +115,7 @@ def run(campaign: Campaign) -> None:
         print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
     else:
         console.print(status_table(run))
-        for line in note_lines(run):
+        for line in [*quarantine_lines(run), *note_lines(run)]:
             print_line(line)
         print_line(f"finished: {outcome.reason}")
 
@@ -145,12 +145,12 @@ def discover_command(
 @app.command()
 def status(campaign: Campaign) -> None:
     """Show a campaign's results so far, and what it does now."""
-    from umc_ray.report.ingest_report import note_lines
+    from umc_ray.report.ingest_report import note_lines, quarantine_lines
     from umc_ray.report.status import activity_lines, status_table
 
     run = _load_run(campaign)
     console.print(status_table(run))
-    for line in [*activity_lines(run), *note_lines(run)]:
+    for line in [*activity_lines(run), *quarantine_lines(run), *note_lines(run)]:
         print_line(line)
 
 

@@ -148,6 +148,15 @@ def test_a_domain_may_be_added_but_neither_changed_nor_taken_away(begin, values)
             freeze(begin(tasks=tasks))
 
 
+@pytest.mark.parametrize(
+    "option", [{"encoding": "cp1252"}, {"delimiter": ";"}, {"label_names": ["bad", "good"]}]
+)
+def test_how_a_table_is_read_may_not_change(begin, values, option):
+    freeze_ingested(begin(tasks=with_domain(values, "news", label="label")))
+    with pytest.raises(ConfigError, match=r"tasks\.mood\.domains\.news is "):
+        freeze(begin(tasks=with_domain(values, "news", label="label", **option)))
+
+
 def test_other_weights_are_another_encoder(begin, values, tmp_path):
     freeze_ingested(begin())
     write_encoder(tmp_path / "other", seed=1)

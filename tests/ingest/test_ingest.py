@@ -47,7 +47,7 @@ TEXT = {"kind": "static_text", "path": "not read here"}
 IMAGE = {"kind": "pixels"}
 
 
-def campaign(domain, kind="classification", backend="replay", **limits):
+def campaign(domain, kind="classification", backend="replay", labels=("no", "yes"), **limits):
     return CampaignConfig.model_validate(
         {
             "name": "test",
@@ -57,7 +57,7 @@ def campaign(domain, kind="classification", backend="replay", **limits):
             "tasks": {
                 "task": {
                     "kind": kind,
-                    "labels": ["no", "yes"],
+                    "labels": list(labels),
                     "encoder": TEXT if "text" in domain else IMAGE,
                     "domains": {"domain": domain},
                 }

@@ -1,21 +1,19 @@
-import csv
 import gzip
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from umc_ray.errors import DataError
+from umc_ray.ingest.columns import TableFormat
 from umc_ray.ingest.readers import read_rows, row_groups
 from umc_ray.ingest.sources import BadRow
 
 
-def read(path, columns=("text",), optional=(), groups=None):
+def read(path, columns=("text",), groups=None, **table):
     """Return rows as (number, values or reason)."""
-    rows = read_rows(str(path), columns, optional, 1000, groups)
+    rows = read_rows(str(path), TableFormat(columns, **table), groups)
     return [
         (number, str(values) if isinstance(values, BadRow) else values) for number, values in rows
     ]
@@ -43,36 +41,6 @@ def test_a_broken_json_line_costs_one_row(tmp_path):
     assert found[7] == {"text": "last, without a newline"}
 
 
-def test_a_broken_csv_record_costs_one_row_even_if_its_quote_never_closes(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_bytes(
-        b"id,text\r\n"
-        b'1,"two\r\nlines, ""quoted"""\r\n'
-        b"\r\n"
-        b"2,too,many\r\n"
-        b'3,"open\r\n'
-        b'4,"closed"\r\n'
-        b'5,"open until the end\r\n'
-        b"6,last"
-    )
-    assert read(path) == [
-        (1, {"id": "1", "text": 'two\r\nlines, "quoted"'}),
-        (2, "broken CSV: 3 fields, the header has 2"),
-        (3, "broken CSV: ',' expected after '\"'"),
-        (4, {"id": "4", "text": "closed"}),
-        (5, "broken CSV: unexpected end of data"),
-        (6, {"id": "6", "text": "last"}),
-    ]
-
-
-def test_an_unclosed_quote_ends_when_the_field_gets_too_long(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text('text\n"open\n' + "another line\n" * 20_000)
-    found = read(path)
-    assert found[0] == (1, "broken CSV: field larger than field limit (131072)")
-    assert found[1:] == [(row, {"text": "another line"}) for row in range(2, 20_002)]
-
-
 def test_fields_of_a_compressed_tsv_file_are_separated_by_tabs(tmp_path):
     path = tmp_path / "rows.TSV.gz"
     path.write_bytes(gzip.compress(b"id\ttext\n1\ta, b\n") + gzip.compress(b"2\tc\n"))
@@ -87,6 +55,23 @@ def test_a_truncated_compressed_file_yields_its_rows_and_one_bad_row(tmp_path):
     assert len(found) > 1000
     assert found[-2] == (len(found) - 1, json.loads(lines[len(found) - 2]))
     assert found[-1] == (len(found), "unreadable file: Truncated compressed stream")
+
+
+def test_a_key_that_a_json_object_has_twice_costs_one_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n{"text": "b", "text": "c"}\n{"text": "d"}\n')
+    assert read(path)[1:] == [
+        (2, "broken JSON: the key 'text' is given twice"),
+        (3, {"text": "d"}),
+    ]
+
+
+def test_json_lines_may_have_another_encoding(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"text": "süß"}\n'.encode("cp1252"))
+    assert read(path, encoding="cp1252") == [(1, {"text": "süß"})]
+    path.write_bytes('{"text": "süß"}\n'.encode("utf-16"))
+    assert read(path) == [(1, {"text": "süß"})]
 
 
 def parquet(path, texts, **options):
@@ -141,7 +126,7 @@ def test_a_missing_column_is_an_error_that_names_the_columns_found(tmp_path, nam
     else:
         pq.write_table(pa.table({"body": ["x"], "label": ["y"]}), path)
     with pytest.raises(DataError, match=r"has no column 'text'; it has body, label"):
-        read(path, optional=["nor this"])
+        read(path, optional=("nor this",))
 
 
 def test_an_empty_csv_file_has_no_rows_and_is_no_error(tmp_path):
@@ -154,7 +139,7 @@ def test_a_file_without_read_permission_is_an_error_and_not_a_bad_row(tmp_path, 
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "rows.jsonl").touch()
-    monkeypatch.setattr("umc_ray.ingest.readers.locate", refuse)
+    monkeypatch.setattr("umc_ray.ingest.text_files.locate", refuse)
     with pytest.raises(
         DataError, match=r"cannot read .*rows\.jsonl: .*Permission denied"
     ) as caught:
@@ -162,12 +147,74 @@ def test_a_file_without_read_permission_is_an_error_and_not_a_bad_row(tmp_path, 
     assert not isinstance(caught.value, BadRow)
 
 
-fields = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+def arrow(path, table, form):
+    new = pa.ipc.new_file if form == "file" else pa.ipc.new_stream
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    return path
 
 
-@given(st.lists(st.tuples(fields, fields), min_size=1, max_size=8))
-def test_csv_fields_survive_a_round_trip(tmp_path_factory, records):
-    path = tmp_path_factory.mktemp("csv") / "rows.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("id", "text"), *records])
-    assert [values for _, values in read(path)] == [{"id": a, "text": b} for a, b in records]
+@pytest.mark.parametrize("form", ["file", "stream"])
+def test_arrow_files_and_streams_are_read(tmp_path, form):
+    table = pa.table({"text": [f"text {row}" for row in range(8)], "other": [None] * 8})
+    path = arrow(tmp_path / "rows.arrow", table, form)
+    assert read(path) == [(row + 1, {"text": f"text {row}"}) for row in range(8)]
+    with pytest.raises(DataError, match="has no column 'body'; it has text, other"):
+        read(path, ("body",))
+
+
+@pytest.mark.parametrize("form", ["file", "stream"])
+def test_an_arrow_file_that_breaks_off_ends_in_a_bad_row(tmp_path, form):
+    path = arrow(tmp_path / "rows.arrow", pa.table({"text": ["x" * 999] * 9}), form)
+    path.write_bytes(path.read_bytes()[:-2000])
+    found = read(path)
+    assert found[-1][1].startswith("unreadable file: ")
+    assert {values["text"] for _, values in found[:-1]} <= {"x" * 999}
+
+
+def test_two_columns_of_one_name_are_an_error_that_names_the_column(tmp_path):
+    columns = [pa.array(["x"]), pa.array(["a"]), pa.array(["b"])]
+    table = pa.Table.from_arrays(columns, ["text", "label", "label"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    said = r"rows\.parquet has 2 columns of the name 'label', columns 2 and 3"
+    with pytest.raises(DataError, match=said):
+        read(tmp_path / "rows.parquet", ("text", "label"))
+    assert read(tmp_path / "rows.parquet") == [(1, {"text": "x"})]
+
+
+def hugging_face(table, **features):
+    document = {"info": {"features": features}}
+    return table.replace_schema_metadata({"huggingface": json.dumps(document)})
+
+
+CLASSES = {"names": ["neg", "pos"], "_type": "ClassLabel"}
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
+@pytest.mark.parametrize(
+    ("feature", "numbers", "names"),
+    [
+        (CLASSES, [0, 1, -1, None, 2], ["neg", "pos", None, None, 2]),
+        ({"feature": CLASSES, "_type": "Sequence"}, [[0, 1], []], [["neg", "pos"], []]),
+        ([CLASSES], [[1]], [["pos"]]),
+        ({"dtype": "int64", "_type": "Value"}, [0, 1], [0, 1]),
+    ],
+)
+def test_class_numbers_have_the_names_of_the_schema(tmp_path, name, feature, numbers, names):
+    table = hugging_face(pa.table({"label": numbers}), label=feature)
+    if name.endswith("parquet"):
+        pq.write_table(table, tmp_path / name)
+    else:
+        arrow(tmp_path / name, table, "stream")
+    found = read(tmp_path / name, ("label",), class_column="label")
+    assert [values["label"] for _, values in found] == names
+    unnamed = read(tmp_path / name, ("label",))
+    assert [values["label"] for _, values in unnamed] == numbers
+
+
+@pytest.mark.parametrize("metadata", ["", "[]", "{", '{"info": 3}', '{"info": {"features": {}}}'])
+def test_a_schema_that_something_else_wrote_names_no_classes(tmp_path, metadata):
+    table = pa.table({"label": [0]}).replace_schema_metadata({"huggingface": metadata})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    found = read(tmp_path / "rows.parquet", ("label",), class_column="label")
+    assert found == [(1, {"label": 0})]

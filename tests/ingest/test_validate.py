@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from umc_ray.ingest.answers import UNKNOWN_LABEL
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check
@@ -56,10 +57,16 @@ def test_a_good_row_keeps_everything():
         (3, "wrong type: text is int"),
         (b"x", "wrong type: text is bytes"),
         (" \t\n ", "blank text"),
+        ("\u200b\ufeff\u00a0", r"blank text: only invisible characters: '\u200b\ufeff\u00a0'"),
         ("", "blank text"),
         ("x" * 11, "text too long: 11 characters"),
-        ("a\0b", "NUL character: in the text"),
-        ("ab\udcff", "not UTF-8: text at character 2"),
+        ("a\0b", "NUL character: at character 2 of the text"),
+        (
+            "ab\udcff",
+            "not UTF-8: byte 0xFF at character 3 of the text; if the file has another encoding, "
+            "name it: encoding: cp1252",
+        ),
+        ("ab\ud83d", r"not UTF-8: text with half a surrogate pair: 'ab\ud83d'"),
     ],
 )
 def test_a_text_must_be_text(body, reason):
@@ -77,7 +84,11 @@ def test_the_longest_text_allowed_is_allowed():
         ("", "missing key"),
         (1.5, "wrong type: key is float"),
         (True, "wrong type: key is bool"),
-        ("\udcff", "not UTF-8: key at character 0"),
+        (
+            "\udcff",
+            "not UTF-8: byte 0xFF at character 1 of the key; if the file has another encoding, "
+            "name it: encoding: cp1252",
+        ),
     ],
 )
 def test_a_key_must_name_the_row(key, reason):
@@ -95,6 +106,9 @@ def test_a_key_must_name_the_row(key, reason):
         (None, None),
         ("", None),
         (float("nan"), None),
+        (" \u200b", None),
+        (" YES", "yes"),
+        ("True", "true"),
     ],
 )
 def test_labels_are_found_however_a_table_stores_them(value, label):
@@ -106,7 +120,8 @@ def test_an_unknown_label_matters_only_where_it_is_read():
     reason = "unknown label: label 'maybe' is not one of no, yes, 1, true"
     assert outcome(values) == reason
     assert outcome(values, split="test", knows_answers=False) == reason
-    assert outcome(values, knows_answers=False).label is None
+    found = outcome(values, knows_answers=False)
+    assert (found.label, found.notes) == (None, (UNKNOWN_LABEL,))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,8 @@ def test_an_unknown_label_matters_only_where_it_is_read():
         ("c|a", "a | c"),
         ([], "(none)"),
         ("(none)", "(none)"),
+        (" (NONE)", "(none)"),
+        ("C | A", "a | c"),
         (None, None),
         ("", None),
         (float("nan"), None),

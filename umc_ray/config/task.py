@@ -1,9 +1,10 @@
 """A task of a campaign: its label space, its encoders, its specialists and its domains."""
 
 import re
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.section import Name, Section
 
@@ -40,6 +41,13 @@ WITHOUT_WEIGHTS = ("gradients", "pixels")
 SIZED = (*WITHOUT_WEIGHTS, "efficientnet_lite")
 POOLINGS = {"transformers": ("mean", "cls", "last"), "transformers_image": ("mean", "cls")}
 """What the kinds with a pooling of their choice can do, beside auto."""
+
+
+def _with_text_keys(names: object) -> object:
+    return {str(key): name for key, name in names.items()} if isinstance(names, dict) else names
+
+
+NameById = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
 
 
 class EncoderConfig(Section):
@@ -109,11 +117,13 @@ class DomainConfig(Section):
     """A source of samples."""
 
     source: str | list[str] = Field(
-        description="files, globs or folders: parquet, jsonl, csv, images; local or s3://"
+        description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
     image: str | None = Field(
-        None, description="column with image bytes or file paths; not needed for an image folder"
+        None,
+        description="column with images as bytes, Base64 or file paths; not needed for an image "
+        "folder",
     )
     key: str | None = Field(
         None, description="column that identifies a row for good; default: the row number"
@@ -123,12 +133,49 @@ class DomainConfig(Section):
         description="column with known labels, for replay and tests; for image folders: folder",
     )
     ratings: str | None = Field(
-        None, description="column with lists of recorded ratings, for replay"
+        None,
+        description="column with lists of recorded ratings, a number for each person, for replay",
+    )
+    label_names: list[str] | NameById | None = Field(
+        None,
+        description="names of the class ids in the label column: a list from id 0, or id: name "
+        "for each; default: the names that a Hugging Face table has in its schema, or no ids",
+    )
+    encoding: str | None = Field(
+        None,
+        description="of CSV and JSON lines, such as cp1252 or latin-1; default: UTF-8, or UTF-16 "
+        "with a byte order mark",
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="between the fields of CSV, such as ';' or '|'; default: a comma, in .tsv a "
+        "tab",
     )
     test: str | list[str] | None = Field(
         None, description="held-out labeled samples in the same format; never selected"
     )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        try:
+            "".encode(self.encoding or "utf-8")
+        except LookupError as error:
+            raise ValueError(f"{error}; name an encoding such as cp1252 or utf-16-le") from error
+        if self.delimiter is not None and self.delimiter in '"\r\n\0 ':
+            raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
+        if self.label_names and self.label is None:
+            raise ValueError("label_names needs label: the column with the class ids")
+        return self
+
+    @property
+    def names_by_id(self) -> dict[str, str]:
+        """The names of the class ids in the label column; empty if it has the labels."""
+        if isinstance(self.label_names, list):
+            return {str(number): name for number, name in enumerate(self.label_names)}
+        return self.label_names or {}
 
 
 class SpecialistConfig(Section):
@@ -163,7 +210,9 @@ class TaskConfig(Section):
     selection_encoder: str | None = Field(
         None, description="encoder whose embeddings tell which samples differ; default: the first"
     )
-    domains: dict[Name, DomainConfig] = Field(min_length=1)
+    domains: dict[Name, DomainConfig] = Field(
+        min_length=1, description="sources of samples by name; the budget is split over them"
+    )
     specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(
         "per_domain",
         description="per_domain: for each encoder, one for each domain and, of several domains, "
@@ -172,32 +221,46 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        self.task_kind()
-        if (self.encoder is None) == (not self.encoders):
-            raise ValueError("a task needs encoder or, for several, encoders")
+        if problems := [*self._label_problems(), *self._model_problems()]:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _label_problems(self) -> Iterator[str]:
+        try:
+            kind = self.task_kind()
+        except ValueError as error:
+            yield str(error)
+            return
         for name, domain in self.domains.items():
             if self.payload == "text" and domain.text is None:
-                raise ValueError(f"domain {name} of a text task needs text: the column's name")
-        self._check_encoder("selection_encoder", self.selection_encoder)
-        for name, specialist in self.ensemble().items():
-            self._check_encoder(f"specialist {name}", specialist.encoder)
-            if specialist.domain is not None and specialist.domain not in self.domains:
-                raise ValueError(
-                    f"specialist {name} names domain {specialist.domain}, "
-                    f"the task has {', '.join(self.domains)}"
-                )
+                yield f"domain {name} of a text task needs text: the column's name"
+            for class_name in domain.names_by_id.values():
+                try:
+                    kind.parse(class_name)
+                except ValueError as error:
+                    yield f"label_names of domain {name}: {error}"
+
+    def _model_problems(self) -> Iterator[str]:
+        if (self.encoder is None) == (not self.encoders):
+            yield "a task needs encoder or, for several, encoders"
+            return
         for name, config in self.named_encoders.items():
             if READS[config.kind] != self.payload:
-                raise ValueError(
+                yield (
                     f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
                     f"the samples of this task are {self.payload}"
                 )
-        return self
+        yield from self._encoder_problems("selection_encoder", self.selection_encoder)
+        for name, specialist in self.ensemble().items():
+            yield from self._encoder_problems(f"specialist {name}", specialist.encoder)
+            if specialist.domain is not None and specialist.domain not in self.domains:
+                known = ", ".join(self.domains)
+                yield f"specialist {name} names domain {specialist.domain}, the task has {known}"
 
-    def _check_encoder(self, where: str, name: str | None) -> None:
+    def _encoder_problems(self, where: str, name: str | None) -> Iterator[str]:
         if name is not None and name not in self.named_encoders:
             known = ", ".join(self.named_encoders)
-            raise ValueError(f"{where} names encoder {name}, the task has {known}")
+            yield f"{where} names encoder {name}, the task has {known}"
 
     @property
     def payload(self) -> Input:

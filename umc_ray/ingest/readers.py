@@ -1,60 +1,58 @@
-"""Read rows of table files (Parquet, JSON lines, CSV) in bounded memory, even if they are broken.
+"""Read rows of table files (Parquet, Arrow, JSON lines, CSV) in bounded memory, even broken ones.
 
 A row that cannot be read is replaced by a `BadRow`, so that a broken line costs one row, not the
-file. An error is raised only if the file is inaccessible (no permission, no network).
+file. An error is raised only if the file is inaccessible (no permission, no network) or does not
+have the columns.
 """
 
 import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from umc_ray.errors import DataError
+from umc_ray.ingest.class_names import class_names, name_classes
+from umc_ray.ingest.columns import TableFormat, Values, check_columns
+from umc_ray.ingest.csv_files import read_csv
 from umc_ray.ingest.sources import BadRow, locate, read_error
+from umc_ray.ingest.text_files import lines, open_text
+from umc_ray.methods.unicode_text import escaped
 
-MAX_LINE_CHARS = 1 << 26
-MIN_FIELD_CHARS = 1 << 17  # lower bound for the size limit of a CSV field
-BATCH_BYTES = 1 << 25  # uncompressed bytes of a Parquet file in memory at once
+BATCH_BYTES = 1 << 25  # uncompressed bytes of a Parquet or Arrow file in memory at once
+BATCH_ROWS = 8192
 
-Values = Mapping[str, Any]
+Rows = Iterator[tuple[int, Values | BadRow]]
 
 
-def read_rows(
-    uri: str,
-    columns: Sequence[str],
-    optional: Sequence[str],
-    max_chars: int,
-    groups: range | None = None,
-) -> Iterator[tuple[int, Values | BadRow]]:
+def read_rows(uri: str, table: TableFormat, groups: range | None = None) -> Rows:
     """Yield numbered rows of a table file in bounded memory; rows count from 1, after the header.
 
-    `max_chars` limits the length of a CSV field. `groups` selects row groups of a Parquet file. If
-    the file breaks off, the last row is a BadRow.
+    `groups` selects row groups of a Parquet file. If the file breaks off, the last row is a BadRow.
 
     Raises:
-        DataError: a required column is missing, or the file is inaccessible.
+        DataError: a wanted column is missing or there are two of its name, or the file is
+            inaccessible.
     """
-    suffix = uri.lower().removesuffix(".gz").rsplit(".", 1)[-1]
     number = 0
     try:
-        rows: Iterator[tuple[int, Values | BadRow]]
-        if suffix == "parquet":
-            rows = _read_parquet(uri, columns, optional, groups)
-        elif suffix in ("csv", "tsv"):
-            rows = _read_csv(uri, columns, max_chars)
-        else:
-            rows = _read_jsonl(uri)
-        for number, values in rows:
+        for number, values in _reader(uri, table, groups):
             yield number, values
     except (OSError, pa.ArrowException, csv.Error) as error:
         problem = read_error("file", uri, error)
         if not isinstance(problem, BadRow):
             raise problem from error
         yield number + 1, problem
+
+
+def _reader(uri: str, table: TableFormat, groups: range | None) -> Rows:
+    suffix = uri.lower().removesuffix(".gz").rsplit(".", 1)[-1]
+    if suffix == "parquet":
+        return _read_parquet(uri, table, groups)
+    if suffix == "arrow":
+        return _read_arrow(uri, table)
+    return read_csv(uri, table) if suffix in ("csv", "tsv") else _read_jsonl(uri, table)
 
 
 def row_groups(uri: str) -> list[int]:
@@ -67,135 +65,97 @@ def row_groups(uri: str) -> list[int]:
     return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
-def _check_columns(uri: str, columns: Sequence[str], available: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in available]
-    if missing:
-        raise DataError(f"{uri} has no column {missing[0]!r}; it has {', '.join(available)}")
-
-
-def _read_parquet(
-    uri: str, columns: Sequence[str], optional: Sequence[str], groups: range | None
-) -> Iterator[tuple[int, Values | BadRow]]:
+def _read_parquet(uri: str, table: TableFormat, groups: range | None) -> Rows:
     filesystem, path = locate(uri)
     with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-        _check_columns(uri, columns, file.schema_arrow.names)
-        wanted = [name for name in file.schema_arrow.names if name in {*columns, *optional}]
+        check_columns(uri, table, file.schema_arrow.names)
+        wanted = [name for name in file.schema_arrow.names if name in table.wanted]
         sizes = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
         chosen = range(file.num_row_groups) if groups is None else groups
         number = sum(size.num_rows for size in sizes[: chosen.start])
         for group in chosen:
-            width = max(1, sizes[group].total_byte_size // max(1, sizes[group].num_rows))
-            batch_size = min(8192, max(1, BATCH_BYTES // width))
+            batch_size = _batch_rows(sizes[group].total_byte_size, sizes[group].num_rows)
             for batch in file.iter_batches(batch_size, row_groups=[group], columns=wanted):
-                for values in _python_rows(batch):
+                for values in _python_rows(batch, table.class_column):
                     number += 1
                     yield number, values
 
 
-def _python_rows(batch: pa.RecordBatch) -> Iterable[Values | BadRow]:
+def _read_arrow(uri: str, table: TableFormat) -> Rows:
+    number = 0
+    for batch in _arrow_batches(uri):
+        if number == 0:
+            check_columns(uri, table, batch.schema.names)
+        kept = batch.select([name for name in batch.schema.names if name in table.wanted])
+        step = _batch_rows(kept.nbytes, len(kept))
+        for start in range(0, len(kept), step):
+            for values in _python_rows(kept.slice(start, step), table.class_column):
+                number += 1
+                yield number, values
+
+
+def _arrow_batches(uri: str) -> Iterator[pa.RecordBatch]:
+    """Read the batches of an IPC file or stream, after an empty one that has the schema."""
+    filesystem, path = locate(uri)
+    with filesystem.open_input_file(path) as stream:
+        is_file = stream.read(6) == b"ARROW1"
+        stream.seek(0)
+        with pa.ipc.open_file(stream) if is_file else pa.ipc.open_stream(stream) as reader:
+            yield pa.RecordBatch.from_pylist([], reader.schema)
+            if is_file:
+                yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+            else:
+                yield from reader
+
+
+def _batch_rows(size: int, rows: int) -> int:
+    """Return how many rows of so many bytes in all fit in memory."""
+    return min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, size // max(1, rows))))
+
+
+def _python_rows(batch: pa.RecordBatch, class_column: str | None) -> Iterator[Values | BadRow]:
+    names = class_names(batch.schema, class_column)
     try:
-        rows: list[Values] = batch.to_pylist()
-        return rows
+        rows = batch.to_pylist()
     except UnicodeDecodeError:
-        return (_python_row(batch.slice(row, 1)) for row in range(len(batch)))
+        rows = [_python_row(batch.slice(row, 1)) for row in range(len(batch))]
+    for values in rows:
+        if not isinstance(values, BadRow):
+            name_classes(values, class_column, names)
+        yield values
 
 
-def _python_row(row: pa.RecordBatch) -> Values | BadRow:
+def _python_row(row: pa.RecordBatch) -> dict[str, Any] | BadRow:
     try:
-        values: Values = row.to_pylist()[0]
+        values: dict[str, Any] = row.to_pylist()[0]
         return values
     except UnicodeDecodeError as error:
         return BadRow("not UTF-8", str(error))
 
 
-def _open_text(uri: str, newline: str) -> io.TextIOWrapper:
-    """Open a text file, decompressed; bytes that are not UTF-8 become lone surrogates."""
-    filesystem, path = locate(uri)
-    stream = filesystem.open_input_stream(path, compression="detect", buffer_size=1 << 20)
-    return io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline=newline)
+class _RepeatedKey(ValueError):
+    """A JSON object has a key twice."""
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """Yield lines; very long lines are truncated, so that memory is bounded."""
-    while line := text.readline(MAX_LINE_CHARS):
-        rest = line
-        while rest and not rest.endswith(("\n", "\r")):
-            rest = text.readline(MAX_LINE_CHARS)
-        yield line
-
-
-def _read_jsonl(uri: str) -> Iterator[tuple[int, Values | BadRow]]:
-    with _open_text(uri, "\n") as text:
-        for number, line in enumerate(_lines(text), start=1):
+def _read_jsonl(uri: str, table: TableFormat) -> Rows:
+    with open_text(uri, "\n", table.encoding) as text:
+        for number, line in enumerate(lines(text), start=1):
             if line.strip():
                 yield number, _parse_json(line.rstrip("\r\n"))
 
 
 def _parse_json(line: str) -> Values | BadRow:
     try:
-        values = json.loads(line)
+        values = json.loads(line, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         return BadRow("broken JSON", str(error))
     return values if isinstance(values, dict) else BadRow("broken JSON", "not an object")
 
 
-class _Rewindable:
-    """Lines that can be read again, so that an unclosed quote costs only one line."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines, self._consumed, self._pending = lines, list[str](), list[str]()
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._pending.pop() if self._pending else next(self._lines)
-        self._consumed.append(line)
-        return line
-
-    def commit(self) -> None:
-        """Forget the lines read so far."""
-        self._consumed.clear()
-
-    def rewind(self) -> None:
-        """Go back to the second line read since the last commit."""
-        self._pending.extend(reversed(self._consumed[1:]))
-        self._consumed.clear()
-
-
-def _read_csv(
-    uri: str, columns: Sequence[str], max_chars: int
-) -> Iterator[tuple[int, Values | BadRow]]:
-    csv.field_size_limit(
-        max(MIN_FIELD_CHARS, max_chars)
-    )  # a global of the csv module, so set for each file
-    delimiter = "\t" if ".tsv" in uri.lower()[-7:] else ","
-    with _open_text(uri, "") as text:
-        lines = _Rewindable(_lines(text))
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        header = next(reader, None)
-        if header is None:
-            return
-        _check_columns(uri, columns, header)
-        number = 0
-        while (values := _next_record(reader, lines, header)) is not None:
-            if values:
-                number += 1
-                yield number, values
-
-
-def _next_record(
-    reader: Iterator[list[str]], lines: _Rewindable, header: list[str]
-) -> Values | BadRow | None:
-    """Return the next record; {} for an empty line, None at the end of the file."""
-    lines.commit()
-    try:
-        fields = next(reader, None)
-    except csv.Error as error:
-        lines.rewind()
-        return BadRow("broken CSV", str(error))
-    if not fields:
-        return None if fields is None else {}
-    if len(fields) != len(header):
-        return BadRow("broken CSV", f"{len(fields)} fields, the header has {len(header)}")
-    return dict(zip(header, fields, strict=True))
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKey(f"the key '{escaped(repeated)}' is given twice")
+    return values

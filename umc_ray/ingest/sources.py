@@ -20,7 +20,7 @@ from umc_ray.ingest.pixels import AVIF, HEIC_INSTALL
 from umc_ray.storage import deepest_common_folder
 
 _TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv")
-TABLES = (".parquet", *_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS))
+TABLES = (".parquet", ".arrow", *_TEXTS, *(f"{suffix}.gz" for suffix in _TEXTS))
 OPTIONAL_IMAGES = {
     ".avif": "" if AVIF else "Pillow 11.3",
     **dict.fromkeys(

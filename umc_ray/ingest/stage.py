@@ -25,6 +25,7 @@ from umc_ray.ingest.readers import read_rows, row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow
 from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
 from umc_ray.methods.identity import sample_ids
+from umc_ray.methods.unicode_text import comparable
 from umc_ray.records import QUARANTINE
 from umc_ray.storage import Storage
 
@@ -155,9 +156,7 @@ class Reader:
                 yield from self._find_images(uri, key, notes)
                 continue
             groups = range(*work.groups) if work.groups else None
-            rules = self.rules
-            limit = rules.max_text_chars
-            for row, values in read_rows(uri, rules.required, rules.optional, limit, groups):
+            for row, values in read_rows(uri, self.rules.table, groups):
                 yield Found(uri, str(row), f"{key}#{row}", values)
 
     def _find_images(self, uri: str, key: str, notes: Counter[str]) -> Iterator[Found]:
@@ -187,7 +186,7 @@ class Reader:
 
     def _index_table(self, rows: Sequence[Row]) -> pa.Table:
         domain_key = self.rules.domain_key
-        keys = (row.key for row in rows)
+        keys = (comparable(row.key) for row in rows)
         words = np.frombuffer(b"".join(row.content for row in rows), dtype="<u8").reshape(-1, 2)
         columns = [
             sample_ids(domain_key.task, domain_key.domain, self.rules.split, keys),

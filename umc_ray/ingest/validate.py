@@ -1,18 +1,24 @@
 """What makes a row of a source usable, and what is wrong with it where it is not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import WITHOUT_WEIGHTS, DomainConfig
 from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.answers import AnswerRules, is_missing
+from umc_ray.ingest.columns import TableFormat, Values
+from umc_ray.ingest.embedded_images import embedded_image
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.pixels import has_colors
-from umc_ray.ingest.readers import Values
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
+from umc_ray.ingest.text_files import lost_byte
 from umc_ray.methods.identity import content_hash
+from umc_ray.methods.unicode_text import comparable, escaped, is_blank
 from umc_ray.records import DomainKey, Split
+from umc_ray.tasks.spelling import shown
 from umc_ray.tasks.task import TaskKind
 
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
@@ -82,6 +88,9 @@ class Rules:
     max_text_chars: int
     are_images: bool  # the sources are image files, not tables
     sees_gray: bool = False  # none of the task's encoders reads colors
+    encoding: str | None = None
+    delimiter: str | None = None
+    label_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -104,17 +113,22 @@ class Rules:
         return self.split == "test" or self.knows_answers
 
     @property
-    def required(self) -> tuple[str, ...]:
-        """The columns that a table must have."""
-        names = [self.text, self.image, self.key]
-        if self.needs_answers:
-            names += [self.label, self.ratings]
-        return tuple(name for name in names if name is not None)
+    def table(self) -> TableFormat:
+        """How tables are read, and which of their columns."""
+        answers = [name for name in (self.label, self.ratings) if name is not None]
+        samples = [name for name in (self.text, self.image, self.key) if name is not None]
+        return TableFormat(
+            columns=tuple(samples + answers if self.needs_answers else samples),
+            optional=tuple(answers),
+            class_column=None if self.label_names else self.label,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+        )
 
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """The columns that are read where a table has them."""
-        return tuple(name for name in (self.label, self.ratings) if name is not None)
+    @cached_property
+    def answers(self) -> AnswerRules:
+        """How known answers are read."""
+        return AnswerRules(self.kind, self.label_names, self.needs_answers, self.split == "test")
 
 
 def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rules:
@@ -150,6 +164,9 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         max_text_chars=config.ingest.max_text_chars,
         are_images=are_images,
         sees_gray=all(each.kind in WITHOUT_WEIGHTS for each in task.named_encoders.values()),
+        encoding=domain.encoding,
+        delimiter=domain.delimiter,
+        label_names=domain.names_by_id,
     )
 
 
@@ -176,78 +193,70 @@ def _checked(rules: Rules, found: Found) -> Row:
     values = found.values
     text = None if rules.text is None else _text(rules, values)
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
-    content = text.encode() if text is not None else image
+    content = comparable(text).encode() if text is not None else image
     assert content is not None
+    label, spelling = (None, ()) if rules.label is None else _label(rules, values)
     return Row(
         source=found.source,
         row=found.row,
-        key=found.key if rules.key is None else _key(values.get(rules.key)),
+        key=found.key if rules.key is None else _key(rules, values.get(rules.key)),
         text=text,
         image=image,
-        label=None if rules.label is None else _label(rules, values.get(rules.label)),
-        ratings=None if rules.ratings is None else _ratings(rules, values.get(rules.ratings)),
+        label=label,
+        ratings=None if rules.ratings is None else rules.answers.ratings(values.get(rules.ratings)),
         content=content_hash(content),
-        notes=notes,
+        notes=(*notes, *spelling),
     )
 
 
 def _text(rules: Rules, values: Values) -> str:
     text = values.get(str(rules.text))
     if text is None:
-        raise BadRow("missing text", f"no {rules.text!r} among {', '.join(map(str, values))}")
+        names = ", ".join(escaped(str(name)) for name in values)
+        raise BadRow("missing text", f"no {rules.text!r} among {names}")
     if not isinstance(text, str):
         raise BadRow("wrong type", f"text is {type(text).__name__}")
-    if not text.strip():
-        raise BadRow("blank text")
+    if is_blank(text):
+        seen = f"only invisible characters: {shown(text)}" if text.strip() else ""
+        raise BadRow("blank text", seen)
     if len(text) > rules.max_text_chars:
         raise BadRow("text too long", f"{len(text)} characters")
-    return _clean(text, "text")
+    return _clean(text, "text", rules.encoding)
 
 
-def _clean(text: str, what: str) -> str:
+def _clean(text: str, what: str, encoding: str | None) -> str:
     if "\0" in text:
-        raise BadRow("NUL character", f"in the {what}")
+        raise BadRow("NUL character", f"at character {text.index(chr(0)) + 1} of the {what}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadRow("not UTF-8", f"{what} at character {error.start}") from error
+        raise _undecoded(text, what, encoding) from error
     return text
 
 
-def _key(value: object) -> str:
-    if value is None or value == "":
+def _label(rules: Rules, values: Values) -> tuple[str | None, tuple[str, ...]]:
+    value = values.get(str(rules.label))
+    if rules.needs_answers and isinstance(value, str) and lost_byte(value):
+        raise _undecoded(value, "label", rules.encoding)
+    return rules.answers.label(value)
+
+
+def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:
+    """Say which byte does not fit the encoding of a file, or which character is none."""
+    kind, lost = f"not {encoding or 'UTF-8'}", lost_byte(text)
+    if lost is None:
+        return BadRow(kind, f"{what} with half a surrogate pair: {shown(text)}")
+    byte, index = lost
+    advice = "" if encoding else "; if the file has another encoding, name it: encoding: cp1252"
+    return BadRow(kind, f"byte 0x{byte:02X} at character {index + 1} of the {what}{advice}")
+
+
+def _key(rules: Rules, value: object) -> str:
+    if is_missing(value):
         raise BadRow("missing key")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRow("wrong type", f"key is {type(value).__name__}")
-    return _clean(str(value), "key")
-
-
-def _label(rules: Rules, value: object) -> str | None:
-    """Return a known label; nobody reads a pool's labels unless the backend knows answers."""
-    if value is None or value == "" or value != value:
-        if rules.split == "test":
-            raise BadRow("missing label")
-        return None
-    try:
-        return rules.kind.parse(value)
-    except DataError as error:
-        if rules.needs_answers:
-            raise BadRow("unknown label", str(error)) from error
-        return None
-
-
-def _ratings(rules: Rules, value: object) -> list[int] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and all(_is_int8(rating) for rating in value):
-        return value
-    if rules.needs_answers:
-        raise BadRow("wrong type", f"ratings are not a list of small whole numbers: {value!r}")
-    return None
-
-
-def _is_int8(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -128 <= value < 128
+    return _clean(str(value), "key", rules.encoding)
 
 
 def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, ...]]:
@@ -258,6 +267,8 @@ def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, 
     if not value:
         raise BadRow("missing image")
     notes: tuple[str, ...] = ()
+    if isinstance(value, str):
+        value = embedded_image(value, rules.max_image_bytes) or value
     if isinstance(value, str):
         value, notes = find_image(table, value, rules.max_image_bytes)
     if not isinstance(value, bytes):

@@ -42,6 +42,18 @@ def note_lines(run: RunState) -> list[str]:
     return lines
 
 
+def quarantine_lines(run: RunState) -> list[str]:
+    """Say how many rows cannot be used, and why."""
+    lines = []
+    for domain_key, split in _ingested(run):
+        manifest = load_manifest(run.storage, domain_key, split)
+        most_first = sorted(manifest.reasons.items(), key=lambda item: (-item[1], item[0]))
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in most_first)
+        if manifest.bad:
+            lines.append(f"{domain_key} {split}: {manifest.bad} rows in quarantine: {reasons}")
+    return lines
+
+
 def _ingested(run: RunState) -> list[tuple[DomainKey, Split]]:
     """Return the pools and test splits that have been read so far."""
     splits: tuple[Split, ...] = ("pool", "test")
