@@ -1,14 +1,15 @@
-"""Read a campaign file; every mistake is reported with its file and line."""
+"""Read a campaign file; all mistakes are reported at once, each with its line."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import pydantic
 import yaml
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.problems import checked
 from umc_ray.config.task import HUB_ID, EncoderConfig, TaskConfig
+from umc_ray.config.yaml_file import node_at, read_yaml
 from umc_ray.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -18,24 +19,18 @@ def load_campaign(path: Path) -> CampaignConfig:
     """Read and check a campaign file; paths in it are relative to its folder.
 
     Raises:
-        ConfigError: with the file, the line and what is wrong there.
+        ConfigError: a line for each mistake, with the file, the line and what is wrong there.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"cannot read campaign file {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    file = read_yaml(path)
+    values, root = file.values, file.root
     if root is None or not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys such as name and tasks, found {values!r:.40}")
     for line, message in rename_old_keys(values, root):
         logger.warning("%s:%d: %s", path, line, message)
-    try:
-        config = CampaignConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise ConfigError(_first_problem(path, root, error)) from error
+    config, problems = checked(values, root)
+    if config is None or file.problems:
+        found = [*file.problems, *problems]
+        raise ConfigError("\n".join(f"{path}:{each.line}: {each.message}" for each in found))
     return _with_absolute_paths(config, path.parent.resolve())
 
 
@@ -55,45 +50,20 @@ def rename_old_keys(values: dict[str, Any], root: yaml.Node) -> list[tuple[int, 
             continue
         if (old := str(task.get("kind"))) in RENAMED_KINDS:
             task["kind"], task["input"] = RENAMED_KINDS[old]
-            line = _line_of(root, ["tasks", str(name), "kind"])
+            line = _line(root, ["tasks", str(name), "kind"])
             new = f"kind: {task['kind']} and input: {task['input']}"
             warnings.append((line, f"kind: {old} is now {new}; the old name ends with version 0.3"))
         specialists = task.get("specialists")
         for key, each in specialists.items() if isinstance(specialists, dict) else ():
             if isinstance(each, dict) and "head" in each and "kind" not in each:
                 each["kind"] = each.pop("head")
-                line = _line_of(root, ["tasks", str(name), "specialists", str(key), "head"])
+                line = _line(root, ["tasks", str(name), "specialists", str(key), "head"])
                 warnings.append((line, "head: is now kind:; the old key ends with version 0.3"))
     return warnings
 
 
-def _first_problem(path: Path, root: yaml.Node, error: pydantic.ValidationError) -> str:
-    """Say the most telling of the problems that pydantic found, with its line."""
-    problem = max(error.errors(), key=lambda item: item["type"] == "extra_forbidden")
-    loc = [str(step) for step in problem["loc"]]
-    line, message = _line_of(root, loc), problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in ("extra_forbidden", "missing"):
-        *loc, key = loc
-        unknown = problem["type"] == "extra_forbidden"
-        message = f"unknown key {key!r}" if unknown else f"{key!r} is missing"
-    where = f"{'.'.join(loc)}: " if loc else ""
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{path}:{line}: {where}{message}{more}"
-
-
-def _line_of(node: yaml.Node, loc: list[str]) -> int:
-    """Return the line, from 1, of the deepest step of a location that is in the file."""
-    line = node.start_mark.line + 1
-    for step in loc:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == step]
-            if not found:
-                continue
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and step.isdigit():
-            node = node.value[int(step)]
-            line = node.start_mark.line + 1
-    return line
+def _line(root: yaml.Node, loc: list[str]) -> int:
+    return node_at(root, loc)[1]
 
 
 def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig:
