@@ -1,10 +1,18 @@
 import copy
+import re
+from typing import get_args
 
 import pytest
 import yaml
 
-from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.campaign import (
+    AllocationConfig,
+    BudgetConfig,
+    CampaignConfig,
+    SelectionConfig,
+)
 from umc_ray.config.loading import load_campaign
+from umc_ray.config.task import DomainConfig, EncoderConfig, SpecialistConfig, TaskConfig
 from umc_ray.config.template import FILLED_IN, config_template
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
@@ -156,6 +164,21 @@ def test_the_starter_holds_every_default_and_what_it_means(tmp_path):
             assert list(values[name]) == list(type(default).model_fields)
             for key, field in type(default).model_fields.items():
                 assert not field.description or field.description in text, key
+
+
+def test_the_starter_explains_every_option_of_every_part():
+    text = config_template()
+    for part in (BudgetConfig, TaskConfig, DomainConfig, EncoderConfig, SpecialistConfig):
+        for key, field in part.model_fields.items():
+            explained = f"{key}:.*# {re.escape(field.description)}" if field.description else key
+            assert re.search(explained, text), key
+
+
+def test_every_value_of_a_choice_is_named_in_its_explanation():
+    for part in (AllocationConfig, SelectionConfig):
+        for key, field in part.model_fields.items():
+            for value in get_args(field.annotation):
+                assert not isinstance(value, str) or value in field.description, (key, value)
 
 
 def test_fingerprints_tell_values_apart_and_not_the_order_of_keys():

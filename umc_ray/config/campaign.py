@@ -19,7 +19,11 @@ class BudgetConfig(Section):
     labels: int = Field(gt=0, description="labels of the whole campaign")
     per_round: int = Field(gt=0, description="labels of one round")
     audit: float = Field(
-        0.1, ge=0, le=1, description="share drawn at random, to measure quality without bias"
+        0.1,
+        ge=0,
+        le=1,
+        description="share of a round's labels that is drawn at random, to measure quality "
+        "without bias",
     )
 
 
@@ -28,19 +32,24 @@ class AllocationConfig(Section):
 
     policy: Literal["gradient", "thompson", "ucb", "uniform", "proportional", "uncertainty"] = (
         Field(
-            "ucb", description="how evidence becomes shares; benchmarks/allocation.py compares them"
+            "ucb",
+            description="how shares are found; ucb, thompson, gradient: by how often the models "
+            "were wrong; uncertainty: by how unsure they are; proportional: by the unlabeled "
+            "samples; uniform: all domains alike",
         )
     )
     objective: Literal["pooled", "macro", "worst"] = Field(
         "macro",
-        description="what counts: all samples alike, all domains alike, or the worst domain",
+        description="what counts; pooled: all samples alike; macro: all domains alike; worst: the "
+        "worst domain",
     )
     floor: float = Field(
         0.05, ge=0, lt=1, description="least share of a round's labels for each domain"
     )
     costs: Literal["configured", "measured"] = Field(
         "configured",
-        description="what a label costs: cost_per_label, or by the time people take",
+        description="what a label costs; configured: cost_per_label; measured: by the time that "
+        "people take",
     )
 
 
@@ -50,7 +59,9 @@ class SelectionConfig(Section):
     acquisition: Literal["margin", "entropy", "score", "least_confidence", "mutual_information"] = (
         Field(
             "margin",
-            description="how to measure what is informative; score: confidence minus disagreement",
+            description="how to measure what is informative; margin: the gap between the two "
+            "most likely labels; entropy, least_confidence: of the ensemble's mean; score: "
+            "confidence minus disagreement; mutual_information: what disagreement explains",
         )
     )
     strategy: Literal[
@@ -67,11 +78,15 @@ class SelectionConfig(Section):
     ] = Field(
         "adaptive",
         description="how a batch is picked from the most informative candidates; adaptive: "
-        "uncertainty_herding for the first 200 labels of a domain, then cluster; rare: looks for "
-        "rare classes; benchmarks/label_efficiency.py compares them",
+        "uncertainty_herding for the first 200 labels of a domain, then cluster; top: the most "
+        "informative; power: drawn by how informative; cluster: the best of each cluster; "
+        "herding, uncertainty_herding: cover all, by weight; kcenter: far apart; typical: the "
+        "middle of clusters without a label; rare: looks for rare classes; random: drawn at random",
     )
     cold_start: Literal["random", "herding", "typical"] = Field(
-        "herding", description="how a domain's first batch is picked, before there is a model"
+        "herding",
+        description="how a domain's first batch is picked, before there is a model; herding: "
+        "samples that stand for all; typical: the middle of clusters; random: drawn at random",
     )
     candidates_per_label: int = Field(
         50, gt=0, description="candidates that compete for each label of a batch"
@@ -79,7 +94,7 @@ class SelectionConfig(Section):
     fallback: Literal["random", "never"] = Field(
         "random",
         description="random: if random samples prove to teach more than selected ones, the next "
-        "batch of the domain is drawn at random",
+        "batch of the domain is drawn at random; never: batches are always selected",
     )
 
 

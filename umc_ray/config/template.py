@@ -1,12 +1,15 @@
-"""The campaign file that `umc init` writes: what one has to fill in, then every default."""
+"""The campaign file that `umc init` writes: what one has to fill in, then every other option."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 from pydantic.fields import FieldInfo
 
-from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.campaign import BudgetConfig, CampaignConfig
 from umc_ray.config.section import Section
+from umc_ray.config.task import DomainConfig, EncoderConfig, SpecialistConfig, TaskConfig
 
 HEAD = """\
 # What this campaign is called, and where it keeps everything (a folder or s3://bucket/prefix).
@@ -25,32 +28,56 @@ tasks:
     domains:                              # sources of samples; the budget is split over them
       news: {source: data/news.csv, text: body}
       forum: {source: "data/forum/*.jsonl", text: text, cost_per_label: 2.0}
-
-budget: {labels: 600, per_round: 100}
-
-# Everything below is a default: leave it out or change it.
 """
+
+DEFAULTS = "\n# Everything below is a default: leave it out or change it."
+OPTIONS = """
+# The parts of a task have more options, with these defaults. Numbers, dates, yes and no have to be
+# in quotes where they are names or labels: labels: ["yes", "no"]."""
+
+EXAMPLE_BUDGET = BudgetConfig(labels=600, per_round=100)
+PARTS: Mapping[str, type[Section]] = MappingProxyType(
+    {
+        "tasks.NAME": TaskConfig,
+        "tasks.NAME.domains.NAME": DomainConfig,
+        "tasks.NAME.encoder, or tasks.NAME.encoders.NAME": EncoderConfig,
+        "tasks.NAME.specialists.NAME": SpecialistConfig,
+    }
+)
 
 FILLED_IN = ("name", "storage", "tasks", "budget")
 """What HEAD has already."""
 
 
 def config_template() -> str:
-    """Return the text of a campaign file with every default and what it means."""
-    lines = [HEAD]
+    """Return the text of a campaign file with every option and what it means."""
+    lines = [HEAD, *_section("budget", EXAMPLE_BUDGET), DEFAULTS]
     for name, field in CampaignConfig.model_fields.items():
         if name in FILLED_IN:
             continue
-        default = field.default
-        if isinstance(default, Section):
-            lines.append(f"{name}:")
-            lines += [
-                f"  {key}: {_plain(getattr(default, key))}{_comment(inner)}"
-                for key, inner in type(default).model_fields.items()
-            ]
+        if isinstance(field.default, Section):
+            lines += ["", *_section(name, field.default)]
         else:
-            lines.append(f"{name}: {_plain(default)}")
+            lines.append(f"{name}: {_plain(field.default)}{_comment(field)}")
+    lines.append(OPTIONS)
+    for place, part in PARTS.items():
+        lines += ["#", f"# {place}:", *map(_option, part.model_fields.items())]
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, values: Section) -> list[str]:
+    options = type(values).model_fields.items()
+    return [
+        f"{name}:",
+        *(f"  {key}: {_plain(getattr(values, key))}{_comment(field)}" for key, field in options),
+    ]
+
+
+def _option(item: tuple[str, FieldInfo]) -> str:
+    """Return an option as a comment, with its default if it has one that says something."""
+    key, field = item
+    is_said = not field.is_required() and field.default not in (None, [], {}, "")
+    return f"#   {key}:{f' {_plain(field.default)}' if is_said else ''}{_comment(field)}"
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - any default
