@@ -254,3 +254,18 @@ def test_a_rejected_row_says_where_and_why():
     reason = BadRow("blank text")
     assert str(Rejected("/data/a.csv", "3", reason)) == "/data/a.csv row 3: blank text"
     assert str(Rejected("/data/a.png", "", reason)) == "/data/a.png: blank text"
+
+
+@pytest.mark.parametrize(
+    ("changes", "columns"),
+    [
+        ({}, ("body", "id", "y", "votes")),
+        ({"knows_answers": False}, ("body", "id", "y")),  # a named column is there
+        ({"knows_answers": False, "label": None}, ("body", "id")),
+        ({"knows_answers": False, "has_test": True}, ("body", "id")),  # it may be the test's
+        ({"knows_answers": False, "has_test": True, "split": "test"}, ("body", "id", "y", "votes")),
+    ],
+)
+def test_the_columns_that_a_table_must_have(changes, columns):
+    assert rules(**changes).table.columns == columns
+    assert set(rules(**changes).table.optional) <= {"y", "votes"}

@@ -91,6 +91,7 @@ class Rules:
     encoding: str | None = None
     delimiter: str | None = None
     label_names: Mapping[str, str] = field(default_factory=dict)
+    has_test: bool = False  # its column of labels may be in the test split only
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -115,11 +116,14 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        answers = [name for name in (self.label, self.ratings) if name is not None]
-        samples = [name for name in (self.text, self.image, self.key) if name is not None]
+        columns = [self.text, self.image, self.key]
+        if self.needs_answers:
+            columns += [self.label, self.ratings]
+        elif not self.has_test:
+            columns.append(self.label)
         return TableFormat(
-            columns=tuple(samples + answers if self.needs_answers else samples),
-            optional=tuple(answers),
+            columns=tuple(name for name in columns if name is not None),
+            optional=tuple(name for name in (self.label, self.ratings) if name is not None),
             class_column=None if self.label_names else self.label,
             encoding=self.encoding,
             delimiter=self.delimiter,
@@ -167,6 +171,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         encoding=domain.encoding,
         delimiter=domain.delimiter,
         label_names=domain.names_by_id,
+        has_test=domain.test is not None,
     )
 
 
