@@ -1,7 +1,7 @@
 """Write the data of the examples into the folder `data` beside this file.
 
-    data/mail.csv, chat.jsonl    messages to a shop, with their intent and their topics
-    data/*-test.*                more of them, held out
+    data/mail.csv, chat.jsonl    messages to a shop, with their topics and, every tenth, its intent
+    data/*-test.*                more of them, held out, all with their intent
     data/word-vectors/           a static_text encoder, fitted to the messages
     data/digits/, digits-test/   handwritten digits (scikit-learn's), a folder for each class
 
@@ -21,6 +21,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 DATA = Path(__file__).parent / "data"
 POOL, TEST = 300, 100
 """Messages of a domain."""
+
+KNOWN_EVERY = 10
+"""Of so many messages of a pool, one comes with its intent."""
 
 TEST_DIGITS = 397
 DIMENSION = 32
@@ -103,22 +106,37 @@ ENDINGS = ("Best, Kim", "Regards, A. Lopez", "Thank you", "Yours, Robin", "Sent 
 STARTS = ("hi", "hey", "ok so", "one more thing:", "hello again", "so", "btw")
 ORDERS = range(1000, 1200)
 
+Message = tuple[str, str, list[str]]
+"""Text, intent and topics."""
+
 
 def main() -> None:
     """Write everything; the same data each time."""
     rng = np.random.default_rng(0)
     DATA.mkdir(exist_ok=True)
-    mails = [message(rng, formal=True) for _ in range(POOL + TEST)]
-    chats = [message(rng, formal=False) for _ in range(POOL + TEST)]
-    write_csv(DATA / "mail.csv", mails[:POOL])
+    mails, chats = messages(rng, formal=True), messages(rng, formal=False)
+    write_csv(DATA / "mail.csv", partly_labeled(mails[:POOL]))
     write_csv(DATA / "mail-test.csv", mails[POOL:])
-    write_jsonl(DATA / "chat.jsonl", chats[:POOL])
+    write_jsonl(DATA / "chat.jsonl", partly_labeled(chats[:POOL]))
     write_jsonl(DATA / "chat-test.jsonl", chats[POOL:])
     write_word_vectors(DATA / "word-vectors", [text for text, _, _ in mails + chats])
     write_digits()
 
 
-def message(rng: np.random.Generator, formal: bool) -> tuple[str, str, list[str]]:
+def messages(rng: np.random.Generator, formal: bool) -> list[Message]:
+    """Return the messages of a domain's pool and of its test."""
+    return [message(rng, formal) for _ in range(POOL + TEST)]
+
+
+def partly_labeled(messages: list[Message]) -> list[Message]:
+    """Leave out the intent of most messages."""
+    return [
+        (text, intent if i % KNOWN_EVERY == 0 else "", topics)
+        for i, (text, intent, topics) in enumerate(messages)
+    ]
+
+
+def message(rng: np.random.Generator, formal: bool) -> Message:
     """Return a message, its intent, and its topics: none, one or two."""
     intent = str(rng.choice(list(SENTENCES)))
     some = rng.permutation(list(SENTENCES[intent]))[: rng.choice(3, p=[0.1, 0.6, 0.3])]
@@ -131,7 +149,7 @@ def message(rng: np.random.Generator, formal: bool) -> tuple[str, str, list[str]
     return text, intent, sorted(map(str, some))
 
 
-def write_csv(path: Path, messages: list[tuple[str, str, list[str]]]) -> None:
+def write_csv(path: Path, messages: list[Message]) -> None:
     """Write messages as a table: a row without topics says `(none)`."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -140,7 +158,7 @@ def write_csv(path: Path, messages: list[tuple[str, str, list[str]]]) -> None:
             writer.writerow([f"mail-{i}", text, intent, " | ".join(topics) or "(none)"])
 
 
-def write_jsonl(path: Path, messages: list[tuple[str, str, list[str]]]) -> None:
+def write_jsonl(path: Path, messages: list[Message]) -> None:
     """Write messages as JSON lines: topics are a list."""
     lines = [
         json.dumps({"id": f"chat-{i}", "text": text, "intent": intent, "topics": topics})

@@ -5,6 +5,7 @@ import json
 import runpy
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.tiny import ROOT
@@ -23,12 +24,12 @@ def examples(tmp_path_factory):
     return folder
 
 
-def known_intents(data):
-    """The intent of each message of the pools, by its text."""
-    with (data / "mail.csv").open(newline="") as file:
-        known = {row["body"]: row["intent"] for row in csv.DictReader(file)}
-    chats = [json.loads(line) for line in (data / "chat.jsonl").read_text().splitlines()]
-    return known | {row["text"]: row["intent"] for row in chats}
+@pytest.fixture(scope="module")
+def known_intents(examples):
+    """The intent of each message, by its text."""
+    made, rng = runpy.run_path(str(examples / "make_data.py")), np.random.default_rng(0)
+    mails, chats = made["messages"](rng, formal=True), made["messages"](rng, formal=False)
+    return {text: intent for text, intent, _ in mails + chats}
 
 
 def fill_in(sheet, known):
@@ -46,13 +47,12 @@ def utility(folder, rounds):
     return json.loads(metrics.read_text())["test_utility"]
 
 
-def test_texts_are_labeled_in_sheets(examples, umc_here):
+def test_texts_are_labeled_in_sheets(examples, known_intents, umc_here):
     folder = examples / "text"
-    known = known_intents(examples / "data")
     for number in (1, 2):
         code, said = umc_here("run", folder / "campaign.yaml")
         assert code == WAITING, said
-        fill_in(folder / f"runs/text/rounds/{number:04d}/sheet.csv", known)
+        fill_in(folder / f"runs/text/rounds/{number:04d}/sheet.csv", known_intents)
     code, said = umc_here("run", folder / "campaign.yaml")
     assert code == 0, said
     assert "the budget of 40 labels is spent" in said

@@ -124,7 +124,9 @@ def split_budget(run: Run, number: int) -> Allocation:
     spent = sum(len(ids) for ids in run.queried().values())
     budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
     if budget <= 0 or not any(arm.remaining for arm in arms):
-        raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about")
+        given = sum(len(ids) for ids in run.given().values())
+        known = f", {given} came with a label" if given else ""
+        raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about{known}")
     labels = ray.get(run.allocator.plan.remote(number, arms, budget))
     counts_A = np.array([labels[arm.name] for arm in arms])
     audits = round(run.config.budget.audit * int(counts_A.sum()))
