@@ -76,12 +76,22 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
+def without_answers(rows):
+    """The rows as they are before people look at them."""
+    return [{**row, "label": "", "votes": None} for row in rows]
+
+
 def campaign(folder, **changes):
-    """Write sources, an encoder and the campaign of two domains; returns its values."""
+    """Write sources, an encoder and the campaign of two domains; returns its values.
+
+    Answers are known where the campaign replays them.
+    """
+    annotation = {"backend": "replay", "votes": 3, **changes.get("annotation", {})}
+    known = list if annotation["backend"] == "replay" else without_answers
     write_encoder(folder / "encoder")
-    write_jsonl(folder / "reviews.jsonl", texts(160, seed=1))
+    write_jsonl(folder / "reviews.jsonl", known(texts(160, seed=1)))
     write_jsonl(folder / "reviews_test.jsonl", texts(40, seed=2))
-    write_csv(folder / "posts.csv", texts(120, seed=3))
+    write_csv(folder / "posts.csv", known(texts(120, seed=3)))
     reviews = {"source": "reviews.jsonl", "test": "reviews_test.jsonl", "text": "text"}
     values = {
         "name": "tiny",
