@@ -1,10 +1,12 @@
 """Score new data with the published specialists, outside of any round."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from umc_ray.campaign.publish import (
     PUBLISHED,
@@ -34,7 +36,8 @@ def score_new(run: Run, source: str, domain_key: DomainKey, output: str) -> Mani
     """Score a source as if it belonged to a domain; write Parquet files and a quarantine.
 
     Each row has the sample's key and source, and what a round stores of it: the measures and the
-    prediction of the task's kind, labels by name. If a call is interrupted, the next one resumes
+    prediction of the task's kind, labels by name. Exact duplicates have rows of their own, after
+    the first of them, without a source. If a call is interrupted, the next one resumes
     it.
 
     Raises:
@@ -100,11 +103,26 @@ def _worker(
 
 def _named_scores(worker: ScoreWorker, part: Part, kind: TaskKind) -> pa.Table:
     """Return a part's scores with keys, sources and label names."""
-    table = worker.storage.read_table(part.key("pool"), ["key", "source"])
+    pool = worker.storage.read_table(part.key("pool"), ["key", "source", "aliases"])
     scores = kind.named(worker.storage.read_table(worker.output_key(part)))
+    table = pool.select(["key", "source"])
     for column in scores.column_names:
         table = table.append_column(column, scores[column])
-    return table
+    return _with_duplicates(table, pool["aliases"].to_pylist())
+
+
+def _with_duplicates(table: pa.Table, aliases: Sequence[Sequence[str]]) -> pa.Table:
+    """Repeat rows for their exact duplicates, under the keys of these; they name no source."""
+    rows = np.repeat(np.arange(len(table)), [1 + len(keys) for keys in aliases])
+    is_first = np.diff(rows, prepend=-1) > 0
+    named = zip(table["key"].to_pylist(), aliases, strict=True)
+    keys = pa.array([key for first, others in named for key in (first, *others)], pa.string())
+    repeated = table.take(pa.array(rows))
+    sources = pc.if_else(pa.array(is_first), repeated["source"], pa.scalar(None, pa.string()))
+    for name, column in (("key", keys), ("source", sources)):
+        place = repeated.column_names.index(name)
+        repeated = repeated.set_column(place, repeated.schema.field(name), column)
+    return repeated
 
 
 def _endpoint_schema(kind: TaskKind) -> pa.Schema:
@@ -154,7 +172,8 @@ def _score_part(client: Client, part: Part, kind: TaskKind, work: Storage, targe
         if isinstance(result, SampleError)
     ]
     table = pa.Table.from_pylist(scores, _endpoint_schema(kind))
-    target.write_table(f"{part.name}.parquet", table)
+    aliases = [row["aliases"] for row in scores]
+    target.write_table(f"{part.name}.parquet", _with_duplicates(table, aliases))
     if rejected:
         quarantine = pa.Table.from_pylist(rejected, QUARANTINE)
         work.write_table(part.key("quarantine/endpoint"), quarantine)

@@ -178,7 +178,8 @@ def score(
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
                 manifest = score_by_endpoint(client, run, source, domain_key, output)
-    print_line(f"{manifest.rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+    rows = manifest.rows + manifest.duplicates
+    print_line(f"{rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
 
 @app.command()

@@ -22,7 +22,9 @@ def test_scoring_by_endpoint_writes_the_same_as_local_scoring(server, tmp_path):
     run, domain_key = server.campaign.run, DomainKey("mood", "posts")
     source = tmp_path / "new.csv"
     # The endpoint takes shorter texts than the campaign.
-    tiny.write_csv(source, [*tiny.texts(25, seed=9), {"text": "x" * 1001}, {"text": ""}])
+    known = tiny.texts(25, seed=9)
+    rows = [*known, known[3], known[0], known[3], {"text": "x" * 1001}, {"text": ""}]
+    tiny.write_csv(source, rows)
     score_new(run, str(source), domain_key, str(tmp_path / "here"))
     with Client(server.url, batch=7) as client:
         manifest = score_by_endpoint(client, run, str(source), domain_key, str(tmp_path / "there"))
@@ -31,6 +33,10 @@ def test_scoring_by_endpoint_writes_the_same_as_local_scoring(server, tmp_path):
     assert there.column_names == [*here.column_names, "version"]
     assert set(there["version"].to_pylist()) == {read_published(run.storage).version}
     expected = {row["key"]: row for row in here.to_pylist()}
+    assert expected.keys() == {f"new.csv#{number}" for number in range(1, len(rows))}
+    for number, first in ((26, 4), (27, 1), (28, 4)):
+        own = {"key": f"new.csv#{number}", "source": None}
+        assert expected[f"new.csv#{number}"] == {**expected[f"new.csv#{first}"], **own}
     for row in there.drop_columns("version").to_pylist():
         assert row == pytest.approx(expected.pop(row["key"]), abs=1e-4)
     assert len(expected) == 1  # the long text

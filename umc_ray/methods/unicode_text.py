@@ -21,6 +21,9 @@ def comparable(text: str) -> str:
 
 def is_blank(text: str) -> bool:
     """Return whether a text has no visible character."""
+    first = text[:1]
+    if first.isascii() and first.isalnum():  # as most texts begin, and each row is asked
+        return False
     return all(_is_invisible(char) for char in text)
 
 
