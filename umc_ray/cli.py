@@ -18,6 +18,7 @@ import typer
 from umc_ray.console import ProgressDisplay, console, print_line
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
+from umc_ray.report import commands as report_commands
 
 if TYPE_CHECKING:
     from umc_ray.campaign.run import Run
@@ -98,6 +99,9 @@ def models(
     for model in models if fetch else []:
         copy_model(model, cache_dir(), folder)
     console.print(models_table(models, folder))
+
+
+app.command()(report_commands.check)
 
 
 @app.command()

@@ -127,13 +127,13 @@ class Reader:
         work = self.storage.read_record(f"{self.staging}/work/{item:06d}.json", WorkItem)
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
         reasons, notes = Counter[str](), Counter[str]()
-        for number, chunk in enumerate(_chunks(self._check(self._find(work, notes)))):
+        for number, chunk in enumerate(_chunks(self._check(self.find(work, notes)))):
             name = chunk_name(item, number)
             rows = [row for row in chunk if isinstance(row, Row)]
             bad = [row for row in chunk if isinstance(row, Rejected)]
             if rows:
                 self.storage.write_table(f"{self.staging}/rows/{name}.parquet", _rows_table(rows))
-                index.append(self._index_table(rows))
+                index.append(self.index_table(rows))
             if bad:
                 write_quarantine(self.storage, self.rules, name, bad)
             chunks.append(len(rows))
@@ -148,7 +148,7 @@ class Reader:
             first=tuple(str(row) for row in rejected),
         )
 
-    def _find(self, work: WorkItem, notes: Counter[str]) -> Iterator[Found]:
+    def find(self, work: WorkItem, notes: Counter[str]) -> Iterator[Found]:
         """Read the rows of an item."""
         for uri in work.files:
             key = uri.removeprefix(self.root).lstrip("/")
@@ -184,7 +184,8 @@ class Reader:
             while some := list(islice(rows, 8 * THREADS)):
                 yield from pool.map(lambda row: check(self.rules, row), some)
 
-    def _index_table(self, rows: Sequence[Row]) -> pa.Table:
+    def index_table(self, rows: Sequence[Row]) -> pa.Table:
+        """Return the index of usable rows."""
         domain_key = self.rules.domain_key
         keys = (comparable(row.key) for row in rows)
         words = np.frombuffer(b"".join(row.content for row in rows), dtype="<u8").reshape(-1, 2)

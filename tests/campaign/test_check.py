@@ -1,0 +1,157 @@
+import copy
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.ingest.pictures import saved
+from tests.tiny import campaign, texts, write_campaign, write_csv, write_jsonl
+from umc_ray import cli
+from umc_ray.campaign.check import check_campaign
+from umc_ray.config.loading import load_campaign
+from umc_ray.passes.encoder_trial import count_near
+
+
+@pytest.fixture
+def values(tmp_path):
+    return campaign(tmp_path)
+
+
+def check(folder, values, reads_all=True):
+    return check_campaign(load_campaign(write_campaign(folder, values)), reads_all)
+
+
+def umc_check(monkeypatch, capsys, *arguments):
+    """Run the command in this process; returns its exit code and what it printed."""
+    monkeypatch.setattr("sys.argv", ["umc", "check", *map(str, arguments)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    return code, capsys.readouterr().out
+
+
+def test_a_campaign_in_order_has_no_problems_and_stores_nothing(tmp_path, values):
+    before = sorted(tmp_path.rglob("*"))
+    found = check(tmp_path, values)
+    assert not found.problems
+    assert [(str(each.domain_key), each.split) for each in found.splits] == [
+        ("mood/reviews", "pool"),
+        ("mood/reviews", "test"),
+        ("mood/posts", "pool"),
+    ]
+    assert [each.inspection.usable for each in found.splits] == [160, 40, 120]
+    (encoder,) = found.encoders
+    assert (encoder.rows, encoder.trial.samples, encoder.trial.dimension) == (320, 320, 8)
+    assert {*tmp_path.rglob("*")} - {*before} == {tmp_path / "campaign.yaml"}
+
+
+def test_all_problems_are_found_at_once(tmp_path, values, monkeypatch, capsys):
+    task = values["tasks"]["mood"]
+    posts = task["domains"]["posts"]
+    rows = texts(60, seed=5)
+    rows[:6] = [{**row, "text": ""} for row in rows[:6]]
+    rows[6:9] = texts(3, seed=2)  # the test split of the reviews has them
+    write_csv(tmp_path / "posts.csv", rows)
+    write_jsonl(tmp_path / "other.jsonl", [{**row, "label": "fine"} for row in texts(50, seed=6)])
+    task["domains"] = {
+        "reviews": {**task["domains"]["reviews"], "source": ["reviews.jsonl", "gone.jsonl"]},
+        "posts": {**posts, "test": "reviews_test.jsonl"},
+        "other": {**posts, "source": "other.jsonl"},
+        "columns": {**posts, "text": "body"},
+    }
+    task["encoder"]["path"] = "nowhere"
+    code, output = umc_check(monkeypatch, capsys, write_campaign(tmp_path, values), "--all")
+    assert code == 1
+    for problem in (
+        f"mood/reviews pool: {tmp_path}/gone.jsonl does not exist",
+        "mood/posts pool: 10.0% of the rows are bad, ingest.max_bad_share allows 5.0%: "
+        "6 x blank text",
+        "mood/other pool: no usable row among 50: 50 x unknown label",
+        f"mood/columns pool: {tmp_path}/posts.csv has no column 'body'",
+        "encoder mood/static_text: ",
+        "tiny cannot run: 5 problems, listed above",
+    ):
+        assert problem in output
+    assert "mood/posts pool: 3 rows are in the test split, too" in output
+    assert f"{tmp_path}/posts.csv row 1: blank text" in output
+    assert "mood/reviews pool: 160 rows, all checked" in output
+
+
+def test_labels_that_nobody_reads_are_notes(tmp_path, values):
+    rows = [{**row, "label": "nice"} for row in texts(30, seed=6)]
+    write_csv(tmp_path / "posts.csv", rows + texts(30, seed=7))
+    values["annotation"] = {"backend": "sheet"}
+    found = check(tmp_path, values)
+    assert not found.problems
+    assert [each for each in found.notes if "nice" in each] == [
+        "mood/posts pool: label 'nice' is none of the campaign's: 30 rows count as unlabeled"
+    ]
+
+
+def test_what_concerns_all_domains_is_checked(tmp_path, values):
+    (tmp_path / "runs").write_text("a file where a folder should be")
+    values["annotation"]["guidelines"] = "gone.md"
+    values["budget"] = {"labels": 1000, "per_round": 50}
+    found = check(tmp_path, values, reads_all=False)
+    assert len(found.problems) == 2
+    assert found.problems[0].startswith("storage: ")
+    assert found.problems[1] == f"annotation.guidelines: {tmp_path}/gone.md does not exist"
+    assert found.notes == (
+        "budget: 1,000 labels, the pools have 280 samples: the campaign ends when none is left",
+    )
+
+
+@pytest.fixture
+def images(tmp_path, values):
+    """A campaign on images: small ones, large ones, wide ones, and a broken one."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        size = (16, 16, 3) if i % 2 else (300, 200)
+        pixels = rng.integers(0, 256, size, dtype=np.uint8)
+        path = tmp_path / "photos" / ("circle", "square")[i % 2] / f"{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(saved(Image.fromarray(pixels), "PNG"))
+    (tmp_path / "photos/square/99.png").write_bytes(b"no image")
+    values = copy.deepcopy(values)
+    values["tasks"] = {
+        "shapes": {
+            "kind": "classification",
+            "labels": ["circle", "square"],
+            "encoder": {"kind": "gradients"},
+            "domains": {"photos": {"source": "photos", "label": "folder"}},
+        }
+    }
+    return write_campaign(tmp_path, values)
+
+
+def test_images_come_with_a_contact_sheet(tmp_path, images, monkeypatch, capsys):
+    code, output = umc_check(monkeypatch, capsys, images)
+    assert code == 0
+    sheet = tmp_path / "campaign-images.png"
+    assert f"what the encoders see: {sheet}" in output
+    for line in ("sizes", "300", "circle 20, square 20", "1 x undecodable image"):
+        assert line in output
+    assert "in color: the task's encoders see gray" in output
+    picture = Image.open(io.BytesIO(sheet.read_bytes()))
+    assert picture.width > 1000
+    assert len(picture.convert("L").getcolors()) > 100
+
+
+def test_the_contact_sheet_goes_where_it_is_told(tmp_path, images, monkeypatch, capsys):
+    code, _ = umc_check(monkeypatch, capsys, images, "--contact-sheet", tmp_path / "sheet.png")
+    assert code == 0
+    assert (tmp_path / "sheet.png").exists()
+    assert not (tmp_path / "campaign-images.png").exists()
+    missing = tmp_path / "gone/sheet.png"
+    code, output = umc_check(monkeypatch, capsys, images, "--contact-sheet", missing)
+    assert code == 1
+    assert f"cannot write {missing}" in output
+
+
+def test_similar_embeddings_are_counted_once_each():
+    embeddings_ND = np.array([[1, 0], [2, 0.01], [0, 1], [0, 0], [np.nan, 0]], np.float16)
+    assert count_near(embeddings_ND, 0.98) == 1
+    assert count_near(np.empty((0, 2), np.float16), 0.98) == 0

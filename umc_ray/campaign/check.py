@@ -1,0 +1,238 @@
+"""Check a campaign before it runs: read its data, try its encoders, store nothing.
+
+Everything that would stop it is a problem, and all problems are found at once: what is wrong with
+one domain or encoder does not hide the others.
+"""
+
+import os
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from umc_ray.campaign.check_findings import split_notes, split_problems
+from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.task import EncoderConfig
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.inspection import Contents, Inspection, inspect
+from umc_ray.ingest.sampling import Limits, everything, some
+from umc_ray.ingest.sources import Listing, SourceFile, common_folder, list_files
+from umc_ray.ingest.stage import Reader
+from umc_ray.ingest.tally import SPECIMENS, Specimen
+from umc_ray.ingest.validate import Rules, rules_of
+from umc_ray.passes.encoder_trial import EncoderTrial, try_encoder
+from umc_ray.records import DomainKey, Split
+from umc_ray.storage import Storage
+
+ALL_TEXTS = Limits(read=2_000_000, checked=200_000, bytes_read=1 << 30)
+ALL_IMAGES = Limits(read=1_000_000, checked=600, bytes_read=1 << 30)
+"""What a sample may take of all splits together: about 30 seconds."""
+
+SIMILARITY = 0.98
+"""Cosine of near-duplicates, unless the campaign names one."""
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """What is in a domain's pool or test split."""
+
+    domain_key: DomainKey
+    split: Split
+    files: int
+    inspection: Inspection
+
+
+@dataclass(frozen=True)
+class EncoderCheck:
+    """What an encoder did with a sample of its task, and how much there is to encode."""
+
+    task: str
+    name: str
+    trial: EncoderTrial
+    rows: int
+
+
+@dataclass(frozen=True)
+class CampaignCheck:
+    """All that was found."""
+
+    splits: tuple[SplitCheck, ...]
+    encoders: tuple[EncoderCheck, ...]
+    problems: tuple[str, ...]  # these stop the campaign
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Findings:
+    problems: dict[str, None] = field(default_factory=dict)  # in order, each once
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def problem(self, where: object, what: object) -> None:
+        self.problems[f"{where}: {what}"] = None
+
+    def note(self, where: object, what: object) -> None:
+        self.notes[f"{where}: {what}"] = None
+
+
+@dataclass(frozen=True)
+class _Checker:
+    config: CampaignConfig
+    storage: Storage
+    reads_all: bool
+    listener: ProgressListener
+    findings: _Findings
+
+    @property
+    def splits(self) -> int:
+        """How many pools and test splits share the limits of a sample."""
+        return sum(1 if each.test is None else 2 for each in self.config.domains().values())
+
+    def domain(self, domain_key: DomainKey) -> Iterator[SplitCheck]:
+        """Check the test split, then the pool against it."""
+        test = None
+        if self.config.domains()[domain_key].test is not None:
+            test = self.split(domain_key, "test", Contents.nothing())
+        contents = Contents.nothing() if test is None else test.inspection.contents
+        pool = self.split(domain_key, "pool", contents)
+        yield from (each for each in (pool, test) if each is not None)
+
+    def split(self, domain_key: DomainKey, split: Split, test: Contents) -> SplitCheck | None:
+        """Check a split; None if there is nothing to read."""
+        where = f"{domain_key} {split}"
+        try:
+            rules = rules_of(self.config, domain_key, split)
+        except ConfigError as error:
+            self.findings.problem(where, str(error).removeprefix(f"{domain_key}: "))
+            return None
+        listing = self._list(rules, where)
+        files = [file for listed in listing.files.values() for file in listed]
+        if not files:
+            return None
+        inspection = self._inspect(rules, listing, files, test, where)
+        for problem in split_problems(inspection, self.config.ingest.max_bad_share):
+            self.findings.problem(where, problem)
+        for note in split_notes(inspection, rules):
+            self.findings.note(where, note)
+        for what, count in listing.notes.most_common():
+            self.findings.note(where, f"{count} x {what}")
+        return SplitCheck(domain_key, split, len(files), inspection)
+
+    def _list(self, rules: Rules, where: str) -> Listing:
+        """List each source by itself; one that is missing does not hide the others."""
+        domain = self.config.domains()[rules.domain_key]
+        sources = domain.source if rules.split == "pool" else domain.test or []
+        found, seen = Listing({}, Counter()), set[str]()
+        for source in [sources] if isinstance(sources, str) else sources:
+            try:
+                listing = list_files([source], rules.suffixes, exclude=self.storage.root)
+            except DataError as error:
+                self.findings.problem(where, error)
+                continue
+            listed = listing.files[source]
+            found.files[source] = [file for file in listed if file.uri not in seen]
+            seen.update(file.uri for file in listed)
+            found.notes.update(listing.notes)
+        return found
+
+    def _inspect(
+        self,
+        rules: Rules,
+        listing: Listing,
+        files: Sequence[SourceFile],
+        test: Contents,
+        where: str,
+    ) -> Inspection:
+        total = ALL_TEXTS if rules.image is None else ALL_IMAGES
+        limits = total.divided(self.splits)
+        sampling = (
+            everything(files, rules.are_images)
+            if self.reads_all
+            else some(files, rules.are_images, limits)
+        )
+        reader = Reader(self.storage, "", common_folder(listing.files), rules)
+        began = time.monotonic()
+        on_rows = self.listener.begin(f"check {where}", sampling.rows)
+        found = inspect(
+            reader, sampling, test, on_rows, lambda problem: self.findings.problem(where, problem)
+        )
+        self.listener.end(f"check {where}", time.monotonic() - began)
+        return found
+
+    def encoders(self, splits: Sequence[SplitCheck]) -> Iterator[EncoderCheck]:
+        """Try all encoders; without samples, only whether they load."""
+        for task, config in self.config.tasks.items():
+            mine = [each for each in splits if each.domain_key.task == task]
+            specimens = [each for split in mine for each in split.inspection.specimens]
+            rows = round(sum(each.inspection.usable * each.inspection.scale for each in mine))
+            for name, encoder in config.named_encoders.items():
+                trial = self._try(f"encoder {task}/{name}", encoder, _spread(specimens))
+                if trial is not None:
+                    yield EncoderCheck(task, name, trial, rows)
+
+    def _try(
+        self, where: str, config: EncoderConfig, specimens: Sequence[Specimen]
+    ) -> EncoderTrial | None:
+        similarity = self.config.near_duplicates.similarity or SIMILARITY
+        payloads = [each.payload for each in specimens]
+        try:
+            trial = try_encoder(config, payloads, similarity)
+        except ConfigError as error:
+            self.findings.problem(where, error)
+            return None
+        except Exception as error:  # whatever a library makes of weights that do not fit
+            self.findings.problem(where, f"cannot be used: {type(error).__name__}: {error}")
+            return None
+        if len(trial.rejected) == trial.samples > 0:
+            self.findings.problem(where, f"no sample can be encoded: {trial.rejected[0]}")
+        for row, why in list(trial.rejected.items())[:1]:
+            share = f"{len(trial.rejected)} of {trial.samples} samples"
+            self.findings.note(where, f"{share} cannot be encoded: {specimens[row].key}: {why}")
+        if trial.lacks_gpu:
+            self.findings.note(where, "asks for a GPU; there is none here, so a CPU was measured")
+        return trial
+
+    def campaign(self, splits: Sequence[SplitCheck]) -> None:
+        """Check what concerns all domains."""
+        if self.storage.is_local and not _is_writable(Path(self.storage.root)):
+            self.findings.problem("storage", f"{self.storage.root} cannot be written")
+        guidelines = self.config.annotation.guidelines
+        if guidelines is not None and not os.path.isfile(guidelines):
+            self.findings.problem("annotation.guidelines", f"{guidelines} does not exist")
+        pools = [each.inspection for each in splits if each.split == "pool"]
+        samples = round(sum(each.usable * each.scale for each in pools))
+        if pools and samples < self.config.budget.labels:
+            asked = f"{self.config.budget.labels:,} labels, the pools have {samples:,} samples"
+            self.findings.note("budget", f"{asked}: the campaign ends when none is left")
+
+
+def check_campaign(
+    config: CampaignConfig, reads_all: bool, listener: ProgressListener = NULL_LISTENER
+) -> CampaignCheck:
+    """Check all domains and encoders of a campaign, on a sample of the rows or on all."""
+    storage = Storage(f"{config.storage.rstrip('/')}/{config.name}")
+    findings = _Findings()
+    checker = _Checker(config, storage, reads_all, listener, findings)
+    splits = [split for domain_key in config.domains() for split in checker.domain(domain_key)]
+    encoders = tuple(checker.encoders(splits))
+    checker.campaign(splits)
+    return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))
+
+
+def specimens_by_domain(check: CampaignCheck) -> Mapping[DomainKey, Sequence[Specimen]]:
+    """Return the samples of each domain's pool that were kept to be shown."""
+    pools = [each for each in check.splits if each.split == "pool"]
+    return {each.domain_key: each.inspection.specimens for each in pools}
+
+
+def _spread(specimens: Sequence[Specimen]) -> list[Specimen]:
+    """Return samples of all domains, mixed and not too many."""
+    return sorted(specimens, key=lambda each: zlib.crc32(each.key.encode()))[:SPECIMENS]
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether a folder can be written or made."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK)

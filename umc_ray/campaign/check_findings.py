@@ -1,0 +1,69 @@
+"""What the contents of a split mean for a campaign: what would stop it, and what to know."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from umc_ray.ingest.inspection import Inspection
+from umc_ray.ingest.validate import Rules
+from umc_ray.tasks.forms import NONE
+from umc_ray.tasks.task import TaskKind
+
+MAX_SPELLINGS = 5  # unknown labels that are named
+EXTREME = 50  # times the median length
+
+
+def split_problems(found: Inspection, max_bad_share: float) -> Iterator[str]:
+    """Say what would stop the ingest of a split."""
+    reasons = ", ".join(f"{count:,} x {kind}" for kind, count in found.reasons.most_common())
+    if not found.usable:
+        if found.checked:
+            yield f"no usable row among {found.checked:,}: {reasons or 'all are in the test split'}"
+    elif found.bad_share > max_bad_share:
+        allowed = f"ingest.max_bad_share allows {max_bad_share:.1%}"
+        yield f"{found.bad_share:.1%} of the rows are bad, {allowed}: {reasons}"
+
+
+def split_notes(found: Inspection, rules: Rules) -> Iterator[str]:
+    """Say what a user should know of a split."""
+    yield from _about_duplicates(found)
+    yield from _about_labels(found, rules)
+    for name, count in found.encodings.items():
+        if name != "utf-8":
+            yield f"{count} x files are {name}"
+    if found.lengths is not None and found.lengths.longest > EXTREME * found.lengths.median:
+        longest, times = found.lengths, found.lengths.longest // max(1, found.lengths.median)
+        yield f"a text of {longest.longest:,} characters, {times} x the median: {longest.example}"
+    yield from map(str, found.notes)
+
+
+def _about_duplicates(found: Inspection) -> Iterator[str]:
+    if found.leaks:
+        yield f"{found.leaks:,} rows are in the test split, too: they are left out of the pool"
+    if found.near_leaks:
+        yield (
+            f"{found.near_leaks:,} texts differ from one in the test split only in case, "
+            "punctuation or spaces: they stay in the pool"
+        )
+    if found.conflicts:
+        yield f"{found.conflicts:,} x duplicates with different labels: the first label counts"
+
+
+def _about_labels(found: Inspection, rules: Rules) -> Iterator[str]:
+    for name, count in found.unknown_labels.most_common(MAX_SPELLINGS):
+        yield f"label {name} is none of the campaign's: {count:,} rows count as unlabeled"
+    if (more := len(found.unknown_labels) - MAX_SPELLINGS) > 0:
+        yield f"{more:,} more labels are none of the campaign's"
+    there = counts_by_label(found, rules.kind)
+    absent = [label for label in rules.kind.labels if label not in there]
+    if there and absent:
+        yield f"no sample of {', '.join(absent)}"
+
+
+def counts_by_label(found: Inspection, kind: TaskKind) -> Counter[str]:
+    """Count the usable rows of each label; one row may have several."""
+    form, counts = kind.form(), Counter[str]()
+    if not form.multiple:
+        return Counter(found.labels)
+    for answer, count in found.labels.items():
+        counts.update(dict.fromkeys(form.chosen(answer) or [NONE], count))
+    return counts
