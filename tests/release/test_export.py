@@ -1,6 +1,7 @@
 import hashlib
 import io
 import logging
+from dataclasses import replace
 
 import mlcroissant
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from PIL import Image
 
 from tests.finished import ATTACK, build_run
+from umc_ray.config.campaign import ReleaseConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.storage import Storage
@@ -113,6 +115,20 @@ def test_croissant_is_valid_and_its_records_are_those_of_the_files(folder, caplo
     rows = folder.read_table(SCANS).to_pylist()
     assert [each["shapes/scans/sample_id"] for each in records] == [r["sample_id"] for r in rows]
     assert [each["shapes/scans/label"].decode() for each in records] == [r["label"] for r in rows]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # mlcroissant's use of rdflib, pandas
+def test_license_description_and_citation_are_those_of_the_campaign(finished):
+    about = ReleaseConfig(license="cc-by-4.0", description="Messages.", citation="Doe 2026")
+    config = finished.config.model_copy(update={"release": about})
+    folder = Storage(write_release(replace(finished, config=config), "licensed"))
+    _, front, body = folder.read_bytes("README.md").decode().split("---\n", 2)
+    assert yaml.safe_load(front)["license"] == "cc-by-4.0"
+    assert "\nMessages.\n" in body
+    assert "## Citation\n\n```\nDoe 2026\n```\n" in body
+    dataset = mlcroissant.Dataset(folder.path("croissant.json")).metadata
+    assert (dataset.license, dataset.cite_as) == (["cc-by-4.0"], "Doe 2026")
+    assert dataset.description.startswith("Messages. 17 labeled samples")
 
 
 def test_a_second_release_has_the_same_data_and_the_next_number(folder, finished):

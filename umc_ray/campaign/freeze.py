@@ -23,6 +23,7 @@ MAY_CHANGE = (
     "annotation",
     "certificate",
     "placement",
+    "release",
     "storage",
 )
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""

@@ -243,6 +243,16 @@ class StopConfig(Section):
     )
 
 
+class ReleaseConfig(Section):
+    """What a release says of itself, in its card and in croissant.json."""
+
+    license: str = Field(
+        "unknown", description="license of the samples, as the Hugging Face hub names it: cc-by-4.0"
+    )
+    description: str | None = Field(None, description="what the dataset is about, for its readers")
+    citation: str | None = Field(None, description="how to cite it, such as a BibTeX entry")
+
+
 class CampaignConfig(Section):
     """One curation project."""
 
@@ -260,6 +270,7 @@ class CampaignConfig(Section):
     ingest: IngestConfig = IngestConfig()
     placement: PlacementConfig = PlacementConfig()
     stop: StopConfig = StopConfig()
+    release: ReleaseConfig = ReleaseConfig()
 
     @model_validator(mode="after")
     def _answers_exist(self) -> Self:

@@ -61,7 +61,7 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
     }
     return {
         "pretty_name": f"{config.name} {version}",
-        "license": "unknown",
+        "license": config.release.license,
         "task_categories": sorted(categories),
         "annotations_creators": ["found" if config.annotation.traits.knows_answers else "other"],
         "size_categories": [_size_category(sum(file.rows for file in files))],

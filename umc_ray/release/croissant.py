@@ -26,10 +26,13 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
 
     config = history.run.config
     rows = sum(file.rows for file in files if file.kind == "data")
+    about = f"{config.release.description.strip()} " if config.release.description else ""
     metadata = mlc.Metadata(
         name=f"{config.name}-{version}",
-        description=f"{rows} labeled samples of campaign {config.name}, most of them actively "
-        "selected; see README.md.",
+        description=f"{about}{rows} labeled samples of campaign {config.name}, most of them "
+        "actively selected; see README.md.",
+        license=[config.release.license],
+        cite_as=config.release.citation,
         version=re.sub(r"^v(\d+)$", r"\1.0.0", version),  # the format requires three numbers
         date_published=datetime.datetime.now(datetime.UTC),
         distribution=[

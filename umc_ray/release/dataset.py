@@ -34,7 +34,11 @@ SAMPLE_ID = Column(
 COLUMNS = (
     Column("domain", pa.string(), "the domain of the sample"),
     Column("key", pa.string(), "name of the sample in its source"),
-    Column("source", pa.string(), "file that the sample was read from"),
+    Column(
+        "source",
+        pa.string(),
+        "file that the sample was read from, below its sources' folder",
+    ),
     Column(
         "round",
         pa.int32(),

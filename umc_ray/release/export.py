@@ -24,6 +24,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
+from umc_ray.ingest.sources import common_folder
 from umc_ray.records import DomainKey, Part
 from umc_ray.release.card import card
 from umc_ray.release.croissant import croissant
@@ -186,8 +187,14 @@ def _origin(history: History, part: Part, picks: pa.Table) -> dict[str, Any]:
     """Return the payloads, keys, sources and domains of samples of a part."""
     names = [payload(history.run.config.tasks[part.domain_key.task]).name, "key", "source"]
     pool = gather(history.run.storage, [part], "pool", picks, names)
-    domains = pa.array([part.domain_key.domain] * len(picks))
-    return {**{name: pool[name] for name in names}, "domain": domains}
+    domain = history.run.config.domains()[part.domain_key]
+    root = common_folder([domain.source] if isinstance(domain.source, str) else domain.source)
+    sources = [each.removeprefix(root).lstrip("/") for each in pool["source"].to_pylist()]
+    return {
+        **{name: pool[name] for name in names},
+        "source": pa.array(sources, pa.string()),
+        "domain": pa.array([part.domain_key.domain] * len(picks)),
+    }
 
 
 def _values(task: TaskConfig, texts: Sequence[str]) -> pa.Array:
