@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from umc_ray.console import ProgressDisplay, console, print_line
@@ -113,14 +112,16 @@ def run(campaign: Campaign) -> None:
     from umc_ray.report.status import status_table
 
     run = _load_run(campaign)
-    with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
-        outcome = run_campaign(replace(run, listener=listener))
+    try:
+        with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
+            outcome = run_campaign(replace(run, listener=listener))
+    finally:
+        for line in [*quarantine_lines(run), *note_lines(run)]:
+            print_line(line)
     if outcome.new_rounds == 0:
         print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
     else:
         console.print(status_table(run))
-        for line in [*quarantine_lines(run), *note_lines(run)]:
-            print_line(line)
         print_line(f"finished: {outcome.reason}")
 
 
@@ -325,10 +326,7 @@ def main() -> None:
     """Run a command; print errors that a user can cause as one line, and exit with their code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except (AwaitingAnnotations, Stopped) as message:
         print_line(message)
         sys.exit(STOPPED_EXIT if isinstance(message, Stopped) else WAITING_EXIT)

@@ -100,7 +100,35 @@ def test_what_concerns_all_domains_is_checked(tmp_path, values):
     assert found.problems[0].startswith("storage: ")
     assert found.problems[1] == f"annotation.guidelines: {tmp_path}/gone.md does not exist"
     assert found.notes == (
-        "budget: 1,000 labels, the pools have 280 samples: the campaign ends when none is left",
+        "budget: 1,000 labels, people can be asked about 280 samples: the campaign ends when none "
+        "is left",
+    )
+
+
+def test_a_pool_without_rows_would_stop_the_run(tmp_path, values):
+    (tmp_path / "posts.csv").write_text("text,label\n")
+    assert check(tmp_path, values).problems == (
+        "mood/posts pool: no usable row among 0: the sources are empty",
+    )
+
+
+def test_what_is_labeled_already_is_not_to_be_asked_about(tmp_path, values):
+    rows = [{**row, "label": row["label"] if i < 50 else ""} for i, row in enumerate(texts(60, 7))]
+    del values["tasks"]["mood"]["domains"]["reviews"]
+    write_csv(tmp_path / "posts.csv", rows)
+    for backend, count in (("sheet", 10), ("replay", 50)):
+        values["annotation"] = {"backend": backend}
+        assert check(tmp_path, values).notes[-1] == (
+            f"budget: 90 labels, people can be asked about {count} samples: the campaign ends when "
+            "none is left"
+        )
+
+
+def test_labels_that_all_are_unknown_are_said_loudly(tmp_path, values):
+    write_csv(tmp_path / "posts.csv", [{**row, "label": "nice"} for row in texts(60, seed=7)])
+    values["annotation"] = {"backend": "sheet"}
+    assert any(
+        "no row has a label of the campaign" in note for note in check(tmp_path, values).notes
     )
 
 

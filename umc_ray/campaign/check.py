@@ -31,6 +31,8 @@ ALL_TEXTS = Limits(read=2_000_000, checked=200_000, bytes_read=1 << 30)
 ALL_IMAGES = Limits(read=1_000_000, checked=600, bytes_read=1 << 30)
 """What a sample may take of all splits together: about 30 seconds."""
 
+ONE_MODEL = "one model, so nothing disagrees with it; a second encoder, or domain, gives another"
+
 SIMILARITY = 0.98
 """Cosine of near-duplicates, unless the campaign names one."""
 
@@ -111,9 +113,11 @@ class _Checker:
         files = [file for listed in listing.files.values() for file in listed]
         if not files:
             return None
+        before = len(self.findings.problems)
         inspection = self._inspect(rules, listing, files, test, where)
-        for problem in split_problems(inspection, self.config.ingest.max_bad_share):
-            self.findings.problem(where, problem)
+        if inspection.checked or len(self.findings.problems) == before:  # else it is said why
+            for problem in split_problems(inspection, self.config.ingest.max_bad_share):
+                self.findings.problem(where, problem)
         for note in split_notes(inspection, rules):
             self.findings.note(where, note)
         for what, count in listing.notes.most_common():
@@ -201,11 +205,23 @@ class _Checker:
         guidelines = self.config.annotation.guidelines
         if guidelines is not None and not os.path.isfile(guidelines):
             self.findings.problem("annotation.guidelines", f"{guidelines} does not exist")
+        for name, task in self.config.tasks.items():
+            if len(task.ensemble()) == 1:
+                self.findings.note(f"task {name}", ONE_MODEL)
         pools = [each.inspection for each in splits if each.split == "pool"]
-        samples = round(sum(each.usable * each.scale for each in pools))
+        samples = round(sum(self._open(each) for each in splits if each.split == "pool"))
         if pools and samples < self.config.budget.labels:
-            asked = f"{self.config.budget.labels:,} labels, the pools have {samples:,} samples"
-            self.findings.note("budget", f"{asked}: the campaign ends when none is left")
+            asked = f"{self.config.budget.labels:,} labels, people can be asked about {samples:,}"
+            self.findings.note("budget", f"{asked} samples: the campaign ends when none is left")
+
+    def _open(self, split: SplitCheck) -> float:
+        """Estimate how many samples of a pool are to be answered, and can be."""
+        found = split.inspection
+        labeled = sum(found.labels.values())
+        if not self.config.annotation.traits.knows_answers:
+            return (found.usable - labeled) * found.scale
+        has_ratings = self.config.domains()[split.domain_key].ratings is not None
+        return (found.usable if has_ratings else labeled) * found.scale
 
 
 def check_campaign(

@@ -16,8 +16,8 @@ def split_problems(found: Inspection, max_bad_share: float) -> Iterator[str]:
     """Say what would stop the ingest of a split."""
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in found.reasons.most_common())
     if not found.usable:
-        if found.checked:
-            yield f"no usable row among {found.checked:,}: {reasons or 'all are in the test split'}"
+        why = "all are in the test split" if found.checked else "the sources are empty"
+        yield f"no usable row among {found.checked:,}: {reasons or why}"
     elif found.bad_share > max_bad_share:
         allowed = f"ingest.max_bad_share allows {max_bad_share:.1%}"
         yield f"{found.bad_share:.1%} of the rows are bad, {allowed}: {reasons}"
@@ -54,6 +54,8 @@ def _about_labels(found: Inspection, rules: Rules) -> Iterator[str]:
     if (more := len(found.unknown_labels) - MAX_SPELLINGS) > 0:
         yield f"{more:,} more labels are none of the campaign's"
     there = counts_by_label(found, rules.kind)
+    if found.unknown_labels and not there:
+        yield "no row has a label of the campaign: compare the labels, or the column, with the data"
     absent = [label for label in rules.kind.labels if label not in there]
     if there and absent:
         yield f"no sample of {', '.join(absent)}"

@@ -258,7 +258,9 @@ class CampaignConfig(Section):
 
     name: Name = Field(description="name of the campaign and of its run directory")
     storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
-    seed: int = Field(0, description="seed of everything random: same seed, same campaign")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="seed of everything random: same seed, same campaign"
+    )
     tasks: dict[Name, TaskConfig] = Field(min_length=1)
     budget: BudgetConfig
     allocation: AllocationConfig = AllocationConfig()

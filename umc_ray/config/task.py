@@ -116,7 +116,7 @@ class EncoderConfig(Section):
 class DomainConfig(Section):
     """A source of samples."""
 
-    source: str | list[str] = Field(
+    source: str | Annotated[list[str], Field(min_length=1)] = Field(
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
