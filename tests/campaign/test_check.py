@@ -183,3 +183,9 @@ def test_similar_embeddings_are_counted_once_each():
     embeddings_ND = np.array([[1, 0], [2, 0.01], [0, 1], [0, 0], [np.nan, 0]], np.float16)
     assert count_near(embeddings_ND, 0.98) == 1
     assert count_near(np.empty((0, 2), np.float16), 0.98) == 0
+
+
+def test_a_task_with_one_model_is_named(tmp_path, values):
+    assert not any("one model" in note for note in check(tmp_path, values).notes)
+    del values["tasks"]["mood"]["domains"]["reviews"]
+    assert any(note.startswith("task mood: one model") for note in check(tmp_path, values).notes)
