@@ -127,9 +127,8 @@ class _Checker:
     def _list(self, rules: Rules, where: str) -> Listing:
         """List each source by itself; one that is missing does not hide the others."""
         domain = self.config.domains()[rules.domain_key]
-        sources = domain.source if rules.split == "pool" else domain.test or []
         found, seen = Listing({}, Counter()), set[str]()
-        for source in [sources] if isinstance(sources, str) else sources:
+        for source in domain.sources(rules.split):
             try:
                 listing = list_files([source], rules.suffixes, exclude=self.storage.root)
             except DataError as error:

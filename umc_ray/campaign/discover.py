@@ -202,8 +202,8 @@ def _only(config: CampaignConfig, domain_key: DomainKey) -> CampaignConfig:
 
 def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     """Return a hash of the pool's files and of how they are read."""
-    rules, source = rules_of(config, domain_key, "pool"), config.domains()[domain_key].source
-    sources = [source] if isinstance(source, str) else source
+    rules = rules_of(config, domain_key, "pool")
+    sources = config.domains()[domain_key].sources("pool")
     listing = list_files(sources, rules.suffixes, exclude=home.root)
     listed = [asdict(file) for found in listing.files.values() for file in found]
     encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)

@@ -42,8 +42,15 @@ class RunningStage:
 @contextmanager
 def heartbeat(storage: Storage, stage: str, beat: Callable[[], None]) -> Iterator[None]:
     """Write the heartbeat of a stage while it runs; `beat` is called each time."""
+    with in_background(lambda over: _beat(storage, stage, beat, over)):
+        yield
+
+
+@contextmanager
+def in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run work in a thread during the block; it returns soon after the event that it is given."""
     over = threading.Event()
-    thread = threading.Thread(target=_beat, args=(storage, stage, beat, over), daemon=True)
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
     thread.start()
     try:
         yield

@@ -20,14 +20,13 @@ from dataclasses import dataclass, replace
 
 import psutil
 
+from umc_ray.campaign.heartbeat import BEAT_EVERY_S, LOST_AFTER_S, in_background
 from umc_ray.errors import Busy, StoreError
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "writer"
-BEAT_EVERY_S = 10.0
-LOST_AFTER_S = 6 * BEAT_EVERY_S
 CLOCK_S = 2.0
 """How far the start of one process may seem to move when the clock is set."""
 
@@ -63,18 +62,13 @@ def sole_writer(storage: Storage) -> Iterator[None]:
     Raises:
         Busy: another process works on it; the message names it.
     """
-    folder, claim, over = f"{FOLDER}/{uuid.uuid4().hex}", _own_claim(), threading.Event()
+    folder, claim = f"{FOLDER}/{uuid.uuid4().hex}", _own_claim()
     key = f"{folder}/claim.json"
     storage.write_record(key, claim)
     try:
         _check_others(storage, key)
-        thread = threading.Thread(target=_renew, args=(storage, key, claim, over), daemon=True)
-        thread.start()
-        try:
+        with in_background(lambda over: _renew(storage, key, claim, over)):
             yield
-        finally:
-            over.set()
-            thread.join()
     finally:
         with suppress(StoreError):  # a claim that stays behind ends with the process
             storage.delete(folder)

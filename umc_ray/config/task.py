@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.section import Name, Section
+from umc_ray.records import Split
 
 if TYPE_CHECKING:
     from umc_ray.tasks.task import TaskKind
@@ -169,6 +170,11 @@ class DomainConfig(Section):
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
         return self
+
+    def sources(self, split: Split) -> list[str]:
+        """Return the sources of the pool or of the test split; none if there is no such split."""
+        sources = self.source if split == "pool" else self.test or []
+        return [sources] if isinstance(sources, str) else sources
 
     @property
     def names_by_id(self) -> dict[str, str]:

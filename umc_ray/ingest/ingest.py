@@ -173,12 +173,10 @@ def _test_contents(
 
 
 def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Listing:
-    domain = config.domains()[rules.domain_key]
-    sources = domain.source if rules.split == "pool" else domain.test
-    if sources is None:
+    sources = config.domains()[rules.domain_key].sources(rules.split)
+    if not sources:
         raise ConfigError(f"{rules.domain_key} has no test split")
-    listed = [sources] if isinstance(sources, str) else sources
-    return list_files(listed, rules.suffixes, exclude=storage.root)
+    return list_files(sources, rules.suffixes, exclude=storage.root)
 
 
 def _plan_work(rules: Rules, storage: Storage, files: Files, settings: list[Any]) -> Reader:
@@ -264,7 +262,7 @@ def _build_manifest(
     return Manifest(
         parts=tuple(parts),
         rows=len(duplicates.kept_R),
-        duplicates=int((duplicates.represented_by_N >= 0).sum()) - len(duplicates.kept_R),
+        duplicates=duplicates.duplicates,
         conflicts=duplicates.conflicts,
         leaks=int(duplicates.leaked_N.sum()),
         bad=bad.reasons.total(),

@@ -5,19 +5,17 @@ Rows are read, checked and compared exactly as ingest does. The counts take abou
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from umc_ray.errors import DataError
 from umc_ray.ingest.notes import Note, add_notes
-from umc_ray.ingest.parts import content_words
+from umc_ray.ingest.parts import content_words, number_labels
 from umc_ray.ingest.sampling import TEXTS, UNREADABLE, Candidate, Portion, Sampling, candidate
-from umc_ray.ingest.stage import THREADS, Reader
+from umc_ray.ingest.stage import Reader, cut, each_checked
 from umc_ray.ingest.tally import Hashes, ImageForms, Specimen, Tally
 from umc_ray.ingest.text_files import encoding_of, read_head, suggested_encoding
 from umc_ray.ingest.validate import Rejected, Row, Rules, check
@@ -121,7 +119,8 @@ def _read(
     for portion in sampling.portions:
         chosen = _chosen(reader, tally, portion, sampling.step, on_rows)
         try:
-            for rows in _batches(_checked(reader.rules, chosen, tally.reject)):
+            usable = _usable(reader.rules, chosen, tally.reject)
+            for rows in cut(((pair, pair[1].size) for pair in usable), BATCH_ROWS, BATCH_BYTES):
                 tally.index.append(reader.index_table([row for _, row in rows]))
                 tally.near.append(np.array([each.near for each, _ in rows], dtype=np.int64))
                 for each, row in rows:
@@ -149,56 +148,27 @@ def _chosen(
             return
 
 
-def _checked(
+def _usable(
     rules: Rules, chosen: Iterator[Candidate], reject: Callable[[Rejected], None]
 ) -> Iterator[tuple[Candidate, Row]]:
-    """Yield the usable rows; images are decoded in several threads."""
-    if rules.image is None:
-        pairs = ((each, check(rules, each.found)) for each in chosen)
-        yield from _usable(pairs, reject)
-        return
-    with ThreadPoolExecutor(THREADS) as pool:
-        while some := list(islice(chosen, 8 * THREADS)):
-            rows = pool.map(lambda each: check(rules, each.found), some)
-            yield from _usable(zip(some, rows, strict=True), reject)
-
-
-def _usable(
-    pairs: Iterable[tuple[Candidate, Row | Rejected]], reject: Callable[[Rejected], None]
-) -> Iterator[tuple[Candidate, Row]]:
-    for each, row in pairs:
+    """Yield the usable rows."""
+    for each, row in each_checked(rules, lambda each: (each, check(rules, each.found)), chosen):
         if isinstance(row, Rejected):
             reject(row)
         else:
             yield each, row
 
 
-def _batches(rows: Iterator[tuple[Candidate, Row]]) -> Iterator[list[tuple[Candidate, Row]]]:
-    """Cut a stream of rows by count and by size."""
-    batch, size = list[tuple[Candidate, Row]](), 0
-    for pair in rows:
-        batch.append(pair)
-        size += pair[1].size
-        if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def _inspection(rules: Rules, tally: Tally, sampling: Sampling, test: Contents) -> Inspection:
     index = pa.concat_tables(tally.index)
     words_N2, near_N = content_words(index), np.concatenate([_NO_HASHES, *tally.near])
-    labels = index["label"].combine_chunks().dictionary_encode()
-    numbers_N = labels.indices.fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    numbers_N, labels = number_labels(index)
     found = deduplicate(index["sample_id"].to_numpy(), words_N2, numbers_N, test.words_F2)
     near_R = near_N[found.kept_R]
     checked = len(index) + tally.reasons.total()
     tally.count_repeated(int(found.repeated_N.sum()))
-    counts = np.bincount(
-        found.labels_R[found.labels_R != UNKNOWN], minlength=len(labels.dictionary)
-    )
-    by_label = dict(zip(labels.dictionary.to_pylist(), counts.tolist(), strict=True))
+    counts = np.bincount(found.labels_R[found.labels_R != UNKNOWN], minlength=len(labels))
+    by_label = dict(zip(labels.to_pylist(), counts.tolist(), strict=True))
     is_complete = tally.is_complete and sampling.step == 1
     return Inspection(
         rows=tally.read if tally.is_complete else max(sampling.rows, tally.read),
@@ -206,7 +176,7 @@ def _inspection(rules: Rules, tally: Tally, sampling: Sampling, test: Contents) 
         checked=checked,
         is_complete=is_complete,
         usable=len(found.kept_R),
-        duplicates=int((found.represented_by_N >= 0).sum()) - len(found.kept_R),
+        duplicates=found.duplicates,
         conflicts=found.conflicts,
         near_duplicates=len(near_R) - len(np.unique(near_R)),
         leaks=int(found.leaked_N.sum()),

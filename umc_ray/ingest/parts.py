@@ -116,16 +116,22 @@ def read_staged_index(
         tables = list(pool.map(reader.storage.read_table, keys))
     index = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
     ids_N, contents_N2 = index["sample_id"].to_numpy(), content_words(index)
-    labels = index["label"].combine_chunks().dictionary_encode()
-    numbers_N = labels.indices.fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    numbers_N, labels = number_labels(index)
     return StagedIndex(
         ids_N=ids_N,
         contents_N2=contents_N2,
         sizes_N=index["size"].to_numpy(),
-        labels=labels.dictionary,
+        labels=labels,
         chunks=Chunks.of(reader, summaries),
         found=deduplicate(ids_N, contents_N2, numbers_N, hidden_F2),
     )
+
+
+def number_labels(index: pa.Table) -> tuple[npt.NDArray[np.int32], pa.StringArray]:
+    """Return the number of each row's known label, and the labels by number."""
+    labels = index["label"].combine_chunks().dictionary_encode()
+    numbers_N = labels.indices.fill_null(UNKNOWN).to_numpy().astype(np.int32)
+    return numbers_N, labels.dictionary
 
 
 def content_words(table: pa.Table) -> npt.NDArray[np.uint64]:

@@ -10,11 +10,11 @@ position in the domain.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,9 @@ ROWS_PER_ITEM = 50_000  # of a Parquet file; text files cannot be cut without re
 CHUNK_ROWS = 10_000
 CHUNK_BYTES = 1 << 26
 THREADS = 8  # of a worker that reads images: waiting for an object store takes most of the time
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 ROWS = pa.schema(
     [
@@ -127,7 +130,7 @@ class Reader:
         work = self.storage.read_record(f"{self.staging}/work/{item:06d}.json", WorkItem)
         index, chunks, rejected = [INDEX.empty_table()], list[int](), list[Rejected]()
         reasons, notes = Counter[str](), Counter[str]()
-        for number, chunk in enumerate(_chunks(self._check(self.find(work, notes)))):
+        for number, chunk in enumerate(self._chunks(self.find(work, notes))):
             name = chunk_name(item, number)
             rows = [row for row in chunk if isinstance(row, Row)]
             bad = [row for row in chunk if isinstance(row, Rejected)]
@@ -175,14 +178,11 @@ class Reader:
             )
             yield Found(uri, name, f"{key}/{name}", values)
 
-    def _check(self, rows: Iterator[Found]) -> Iterator[Row | Rejected]:
-        """Check rows in their order; images in several threads."""
-        if self.rules.image is None:
-            yield from (check(self.rules, row) for row in rows)
-            return
-        with ThreadPoolExecutor(THREADS) as pool:
-            while some := list(islice(rows, 8 * THREADS)):
-                yield from pool.map(lambda row: check(self.rules, row), some)
+    def _chunks(self, rows: Iterator[Found]) -> Iterator[list[Row | Rejected]]:
+        """Check rows in their order, and cut them into chunks."""
+        checked = each_checked(self.rules, lambda row: check(self.rules, row), rows)
+        sizes = ((row, row.size if isinstance(row, Row) else 0) for row in checked)
+        return cut(sizes, CHUNK_ROWS, CHUNK_BYTES)
 
     def index_table(self, rows: Sequence[Row]) -> pa.Table:
         """Return the index of usable rows."""
@@ -204,17 +204,27 @@ def chunk_name(item: int, number: int) -> str:
     return f"{item:06d}-{number:04d}"
 
 
-def _chunks(rows: Iterable[Row | Rejected]) -> Iterator[list[Row | Rejected]]:
-    """Cut a stream of rows by count and by size."""
-    chunk, size = list[Row | Rejected](), 0
-    for row in rows:
-        chunk.append(row)
-        size += row.size if isinstance(row, Row) else 0
-        if len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def each_checked(rules: Rules, check_one: Callable[[T], U], rows: Iterator[T]) -> Iterator[U]:
+    """Yield what a check finds of each row, in their order; images are decoded in threads."""
+    if rules.image is None:
+        yield from map(check_one, rows)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        while some := list(islice(rows, 8 * THREADS)):
+            yield from pool.map(check_one, some)
+
+
+def cut(rows: Iterable[tuple[T, int]], max_rows: int, max_size: int) -> Iterator[list[T]]:
+    """Cut a stream of rows, each with its size, by count and by size."""
+    piece, total = list[T](), 0
+    for row, size in rows:
+        piece.append(row)
+        total += size
+        if len(piece) == max_rows or total >= max_size:
+            yield piece
+            piece, total = [], 0
+    if piece:
+        yield piece
 
 
 def _rows_table(rows: Sequence[Row]) -> pa.Table:

@@ -176,8 +176,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
 
 
 def _are_archives(domain: DomainConfig) -> bool:
-    sources = [domain.source] if isinstance(domain.source, str) else domain.source
-    return all(source.lower().endswith(ARCHIVES) for source in sources)
+    return all(source.lower().endswith(ARCHIVES) for source in domain.sources("pool"))
 
 
 def check(rules: Rules, found: Found) -> Row | Rejected:

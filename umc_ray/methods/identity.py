@@ -81,6 +81,11 @@ class Duplicates:
     labels_R: npt.NDArray[np.int32]  # number of the first known label of rows with this content
     conflicts: int  # contents whose rows disagree on the label
 
+    @property
+    def duplicates(self) -> int:
+        """How many rows have the content of one that is kept."""
+        return int((self.represented_by_N >= 0).sum()) - len(self.kept_R)
+
 
 def deduplicate(
     ids_N: Ints, contents_N2: Words, labels_N: npt.NDArray[np.int32], forbidden_F2: Words

@@ -187,8 +187,7 @@ def _origin(history: History, part: Part, picks: pa.Table) -> dict[str, Any]:
     """Return the payloads, keys, sources and domains of samples of a part."""
     names = [payload(history.run.config.tasks[part.domain_key.task]).name, "key", "source"]
     pool = gather(history.run.storage, [part], "pool", picks, names)
-    domain = history.run.config.domains()[part.domain_key]
-    root = common_folder([domain.source] if isinstance(domain.source, str) else domain.source)
+    root = common_folder(history.run.config.domains()[part.domain_key].sources("pool"))
     sources = [each.removeprefix(root).lstrip("/") for each in pool["source"].to_pylist()]
     return {
         **{name: pool[name] for name in names},
