@@ -19,7 +19,8 @@ from umc_ray.client import Client, VersionedScore
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
-from umc_ray.ingest.ingest import Manifest, ingest
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.manifest import Manifest
 from umc_ray.passes.encode import encode
 from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
 from umc_ray.records import POOL, QUARANTINE, DomainKey, Part

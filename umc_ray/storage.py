@@ -227,6 +227,12 @@ class Storage:
         with suppress(FileNotFoundError):
             _filesystem(self.root)[0].delete_dir(self.path(prefix))
 
+    @_with_retries("delete")
+    def delete_file(self, key: str) -> None:
+        """Delete a file, if it exists."""
+        with suppress(FileNotFoundError):
+            _filesystem(self.root)[0].delete_file(self.path(key))
+
     def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
         """Read a JSON document."""
         return json.loads(self.read_bytes(key))

@@ -11,7 +11,8 @@ from tests.ingest.pictures import COLOR, GRAY, saved, tif
 from tests.ingest.test_ingest import DOMAIN, backwards, campaign, oracle_of, pool_of
 from umc_ray.encoders.image import decode
 from umc_ray.ingest import ingest as ingest_module
-from umc_ray.ingest.ingest import ingest, load_manifest
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.ingest.notes import Note
 from umc_ray.storage import Storage
 

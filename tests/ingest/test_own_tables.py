@@ -21,7 +21,8 @@ from tests.ingest.test_ingest import (
 )
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
-from umc_ray.ingest.ingest import ingest, load_manifest
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.records import POOL
 from umc_ray.storage import Storage
 

@@ -9,7 +9,7 @@ from umc_ray.campaign.freeze import freeze
 from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
-from umc_ray.campaign.round import learn, run_round
+from umc_ray.campaign.round import learn, run_round, score_new_parts
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
@@ -17,7 +17,8 @@ from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
-from umc_ray.ingest.ingest import ingest, load_manifest
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
 from umc_ray.records import DomainKey, Split
 from umc_ray.selection.random_orders import make_random_orders
@@ -71,7 +72,7 @@ def _run(run: Run) -> Outcome:
 
 
 def bring_in(run: Run) -> None:
-    """Ingest and encode what is not in the run directory yet, such as a new domain."""
+    """Bring in what is not in the run directory yet: all, a new domain, what sources gained."""
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
     seed = run.config.seed
@@ -88,6 +89,7 @@ def bring_in(run: Run) -> None:
     )
     run.storage.write_json(UNUSABLE, rejected)
     _export_bad_rows(run, rejected)
+    score_new_parts(run)
 
 
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:

@@ -8,7 +8,7 @@ from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.errors import ConfigError, StoreError
-from umc_ray.ingest.ingest import is_ingested
+from umc_ray.ingest.manifest import is_ingested
 from umc_ray.records import DomainKey
 
 FORMAT = 2
@@ -98,6 +98,7 @@ def check_format(run: RunState, values: Values) -> None:
 def frozen(config: CampaignConfig) -> Values:
     """Return what decides the results, as flat keys."""
     values = dict(_flat(config.model_dump(exclude={*MAY_CHANGE, "tasks"})))
+    del values["ingest.changed_sources"]
     values["format"] = FORMAT
     for name, task in config.tasks.items():
         values[f"tasks.{name}.kind"] = task.kind

@@ -10,7 +10,7 @@ from typing import Any
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.history import History
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.ingest.ingest import load_manifest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.methods.identity import fingerprint
 
 PACKAGES = ("umc_ray", "numpy", "pyarrow", "ray", "scikit-learn", "torch")

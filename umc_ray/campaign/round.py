@@ -265,7 +265,13 @@ def train(run: Run, number: int) -> Training:
 
 def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
     """Score all pools and tests with the newest specialists."""
-    worker = ScoreWorker(
+    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
+    worker = _score_worker(run, number, training)
+    return score_parts(worker, parts, on_rows, run.config.placement.scoring)
+
+
+def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
+    return ScoreWorker(
         storage=run.storage,
         table=round_folder(number),
         ensembles=training.ensembles,
@@ -275,8 +281,25 @@ def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> Po
         acquisition=run.config.selection.acquisition,
         top=run.config.selection.candidates_per_label * run.config.budget.per_round,
     )
-    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
-    return score_parts(worker, parts, on_rows, run.config.placement.scoring)
+
+
+def score_new_parts(run: Run) -> None:
+    """Let the newest specialists score what has joined the pools of their domains since."""
+    number = run.newest(run.finished_rounds + 2)
+    training, scores = run.training(number + 1), run.scores(number + 1)
+    if training is None or scores is None:
+        return
+    parts = [part for part in run.parts if str(part.domain_key) in scores.domains]
+    if sum(part.rows for part in parts if part.split == "pool") == sum(
+        each.rows for each in scores.domains.values()
+    ):
+        return
+    worker = _score_worker(run, number, training)
+    labels = run.config.placement.scoring
+    after = run.stages.step(
+        "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
+    )
+    run.storage.write_record(f"{round_folder(number)}/scores.json", after)
 
 
 def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> RoundMetrics:

@@ -1,16 +1,16 @@
 """What a run directory holds: parts, feature tables, and the documents of finished rounds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.ingest.ingest import load_manifest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import features_table
 from umc_ray.passes.score import FeatureTables, PoolScores
-from umc_ray.records import DomainKey, Part
+from umc_ray.records import DomainKey, Part, Split
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -55,13 +55,20 @@ class RunState:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """All parts of all domains, pools and tests, once they are ingested."""
-        return tuple(self._parts())
+        return self.parts_now()
 
-    def _parts(self) -> Iterator[Part]:
-        for domain_key, domain in self.config.domains().items():
-            yield from load_manifest(self.storage, domain_key, "pool").parts
-            if domain.test is not None:
-                yield from load_manifest(self.storage, domain_key, "test").parts
+    def parts_now(self) -> tuple[Part, ...]:
+        """Return all parts as they are now, for what outlives a run: a pool may have grown."""
+        splits: dict[DomainKey, tuple[Split, ...]] = {
+            domain_key: ("pool",) if domain.test is None else ("pool", "test")
+            for domain_key, domain in self.config.domains().items()
+        }
+        return tuple(
+            part
+            for domain_key, of_domain in splits.items()
+            for split in of_domain
+            for part in load_manifest(self.storage, domain_key, split).parts
+        )
 
     @property
     def pools(self) -> tuple[Part, ...]:

@@ -209,6 +209,11 @@ class IngestConfig(Section):
     max_bad_share: float = Field(
         0.05, ge=0, le=1, description="a larger share of bad rows in a source stops the campaign"
     )
+    changed_sources: Literal["error", "keep"] = Field(
+        "error",
+        description="when samples that were read have changed or are gone: stop, or go on with "
+        "what was read; new samples join the pool either way",
+    )
     max_image_pixels: int = Field(50_000_000, gt=0, description="larger images are bad rows")
     max_text_chars: int = Field(100_000, gt=0, description="longer texts are bad rows")
     rows_per_part: int = Field(

@@ -1,75 +1,95 @@
-"""Whether the sources of a domain are still what was read from them."""
+"""Which files of a domain's sources are not what was read from them."""
 
 import os.path
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from umc_ray.ingest.sources import SourceFile
+from umc_ray.records import DomainKey, Split
 from umc_ray.storage import Storage
 
 FILES = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
-SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The files that a domain's sources gained, lost, or have with another content."""
+    """The files that a domain's sources gained, lost, or have with another size or time.
 
-    new: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
+    `before` has what the changed and the vanished ones were called when they were read; `moved`:
+    no file is where it was.
+    """
+
+    new: tuple[SourceFile, ...] = ()
+    changed: tuple[SourceFile, ...] = ()
     vanished: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    moved: bool = False
 
-    def lines(self) -> list[str]:
-        """Say what changed, and what that means."""
-        said = (
-            (self.new, "new and not in the pool; to add them, give them a domain of their own"),
-            (self.changed, "changed since they were read; the pool keeps what was read"),
-            (self.vanished, "gone; the pool keeps what was read"),
-        )
-        return [f"source files {what}: {_some(files)}" for files, what in said if files]
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [*(file.uri for file in (*self.changed, *self.new)), *self.vanished]
 
-
-def _some(files: Sequence[str]) -> str:
-    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-    return f"{', '.join(files[:SHOWN])}{more}"
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.new or self.changed or self.vanished)
 
 
-def remember(storage: Storage, split: str, domain: str, files: Iterable[SourceFile]) -> None:
+def remember(
+    storage: Storage, split: Split, domain_key: DomainKey, generation: int, files: list[SourceFile]
+) -> None:
     """Store which files a split of a domain was read from."""
     rows = [(file.uri, file.size, file.mtime_ns) for file in files]
     columns = zip(*rows, strict=True) if rows else ([] for _ in FILES)
     table = pa.table([pa.array(c, f.type) for c, f in zip(columns, FILES, strict=True)], FILES)
-    storage.write_table(_key(split, domain), table)
+    storage.write_table(_key(split, domain_key, generation), table)
 
 
-def find_changes(storage: Storage, split: str, domain: str, now: Iterable[SourceFile]) -> Changes:
+def find_changes(
+    storage: Storage,
+    split: Split,
+    domain_key: DomainKey,
+    generation: int,
+    now: Iterable[SourceFile],
+) -> Changes:
     """Compare the files that there are now with those that were read.
 
-    Sources that were moved as a whole are the same if the files in them are.
+    Sources that were moved as a whole are the same if the files in them are. Before the first
+    ingest, generation -1, all files are new.
     """
-    table = storage.read_table(_key(split, domain))
-    before = {row["uri"]: (row["size"], row["mtime_ns"]) for row in table.to_pylist()}
-    found = {file.uri: (file.size, file.mtime_ns) for file in now}
-    if not before.keys() & found.keys():
-        # Copies are written anew: only their sizes say whether they are the same.
-        before = {name: (size, 0) for name, (size, _) in _relative(before).items()}
-        found = {name: (size, 0) for name, (size, _) in _relative(found).items()}
+    if generation < 0:
+        return Changes(new=tuple(now))
+    table = storage.read_table(_key(split, domain_key, generation))
+    before = {row["uri"]: SourceFile(**row) for row in table.to_pylist()}
+    found = {file.uri: file for file in now}
+    moved = not before.keys() & found.keys()
+    if moved:
+        before, found = _relative(before), _relative(found)
     both = before.keys() & found.keys()
+    changed = sorted(name for name in both if _differ(before[name], found[name], moved))
+    vanished = sorted(before.keys() - both)
     return Changes(
-        new=tuple(sorted(found.keys() - both)),
-        changed=tuple(sorted(name for name in both if before[name] != found[name])),
-        vanished=tuple(sorted(before.keys() - both)),
+        new=tuple(found[name] for name in sorted(found.keys() - both)),
+        changed=tuple(found[name] for name in changed),
+        vanished=tuple(before[name].uri for name in vanished),
+        before=tuple(before[name].uri for name in (*changed, *vanished)),
+        moved=moved,
     )
 
 
-def _relative(files: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+def _differ(before: SourceFile, now: SourceFile, moved: bool) -> bool:
+    """Compare two states; copies have new times, so only their sizes say whether they differ."""
+    return before.size != now.size or (not moved and before.mtime_ns != now.mtime_ns)
+
+
+def _relative(files: Mapping[str, SourceFile]) -> dict[str, SourceFile]:
     """Name files by their places below the folder that they have in common."""
     folders = [uri.rsplit("/", 1)[0] for uri in files]
     root = os.path.commonpath(folders) if folders else ""
-    return {os.path.relpath(uri, root): state for uri, state in files.items()}
+    return {os.path.relpath(uri, root): file for uri, file in files.items()}
 
 
-def _key(split: str, domain: str) -> str:
-    return f"sources/{split}/{domain}.parquet"
+def _key(split: Split, domain_key: DomainKey, generation: int) -> str:
+    return f"sources/{split}/{domain_key}/{generation:04d}.parquet"

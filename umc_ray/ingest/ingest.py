@@ -6,71 +6,49 @@
 
 Intermediate files are in `staging/<split>/<task>/<domain>/<fingerprint of files and settings>`. A
 run that was killed resumes; a run whose sources changed starts over. File names and row order do
-not depend on the cluster. The manifest is written last: if it exists, everything else does.
+not depend on the cluster. The manifest is written last: if it exists, everything else does. Later
+calls read only files that are new or changed, and add parts.
 """
 
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from umc_ray.cluster.stream import Compute, OnRows, stream
-from umc_ray.config.campaign import CampaignConfig
-from umc_ray.errors import ConfigError, DataError, StoreError
-from umc_ray.ingest.changes import find_changes, remember
-from umc_ray.ingest.notes import Note, add_notes
+from umc_ray.config.campaign import CampaignConfig, IngestConfig
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.bad_rows import BadRows, new_bad_rows
+from umc_ray.ingest.changes import Changes, find_changes, remember
+from umc_ray.ingest.growth import ADVICE, Growth, check_kept, gone_samples
+from umc_ray.ingest.manifest import Manifest, read_index, read_manifest, store_manifest
+from umc_ray.ingest.notes import Note, notes_of
 from umc_ray.ingest.parts import (
-    CONTENTS,
+    Chunks,
     PartWriter,
     StagedIndex,
     content_words,
+    find_duplicates,
     plan_parts,
-    read_staged_index,
+    read_staged,
 )
-from umc_ray.ingest.sources import (
-    BadRow,
-    Listing,
-    SourceFile,
-    common_folder,
-    list_files,
-)
+from umc_ray.ingest.sources import BadRow, Listing, common_folder, list_files
 from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
 from umc_ray.ingest.validate import Rejected, Rules, rules_of
-from umc_ray.methods.identity import UNKNOWN, fingerprint
-from umc_ray.records import DomainKey, Part, Split
+from umc_ray.methods.identity import UNKNOWN, fingerprint, fingerprint_of_rows
+from umc_ray.records import DomainKey, Split
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-Files = Mapping[str, Sequence[SourceFile]]
-"""The files of each source."""
+JOINED = "samples that joined after the first start"
 
-
-@dataclass(frozen=True)
-class Manifest:
-    """The result of ingesting a domain's pool or test split.
-
-    Each row that was read is kept (`rows`), a duplicate of a kept row, a leak, or bad.
-    """
-
-    parts: tuple[Part, ...]
-    rows: int
-    duplicates: int
-    conflicts: int  # kept rows whose duplicates have another label; the first known one counts
-    leaks: int  # rows dropped from the pool because they are in the test split
-    bad: int
-    reasons: dict[str, int]  # number of bad rows by reason
-    labeled: int  # kept rows with a known label
-    sources: dict[str, int]  # number of files by source
-    fingerprint: str  # of all ids and contents, in order
-    notes: tuple[Note, ...] = ()
+Words = npt.NDArray[np.uint64]
 
 
 def ingest(
@@ -80,82 +58,26 @@ def ingest(
     storage: Storage,
     on_rows: OnRows | None = None,
 ) -> Manifest:
-    """Ingest a domain's sources into the run directory; later calls only read the manifest.
+    """Ingest a domain's sources into the run directory; later calls add what the sources gained.
 
     The test split is ingested first, so that its samples can be left out of the pool.
 
     Raises:
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
-        DataError: a source is missing or empty, lacks a column, or has too many bad rows.
+        DataError: a source is missing or empty, lacks a column, or has too many bad rows; or
+            what was read from it has changed or is gone.
     """
-    if is_ingested(storage, domain_key, split):
-        _delete_staging(storage, domain_key, split)
-        _say_changes(config, domain_key, split, storage)
-        return load_manifest(storage, domain_key, split)
     rules = rules_of(config, domain_key, split)
-    forbidden_F2 = _test_contents(config, domain_key, split, storage, on_rows)
-    listing = _list_files(config, rules, storage)
-    files = listing.files
-    reader = _plan_work(rules, storage, files, [config.ingest.rows_per_part, _digest(forbidden_F2)])
-    items = range(storage.read_json(f"{reader.staging}/begun.json")["items"])
-    summaries = stream(reader, items, Compute(), on_rows)
-    staged = read_staged_index(reader, summaries, forbidden_F2)
-    notes = add_notes(listing.notes, (summary.notes for summary in summaries))
-    bad = _BadRows.of(summaries, _quarantine_repeated(rules, staged))
-    bad.check(rules, len(staged.found.kept_R), config.ingest.max_bad_share)
-    parts = plan_parts(staged, reader, config.ingest.rows_per_part)
-    has_answers = bool(rules.label or rules.ratings)
-    stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
-    manifest = _build_manifest(staged, parts, bad, files, notes)
-    remember(storage, split, str(domain_key), (file for each in files.values() for file in each))
-    _store_manifest(manifest, rules, staged, storage)
+    tested_F2 = _test_contents(config, domain_key, split, storage, on_rows)
+    before = read_manifest(storage, domain_key, split)
+    listing = _list_files(config, rules, storage, before)
+    changes = find_changes(storage, split, domain_key, before.generation, listing.all)
+    manifest = before
+    if changes or not before.was_read:
+        reading = _Reading(config.ingest, rules, storage, before, listing, changes)
+        manifest = reading.read(tested_F2, on_rows)
+    storage.delete(f"staging/{split}/{domain_key}")  # a run that was killed may have left some
     return manifest
-
-
-def _say_changes(
-    config: CampaignConfig, domain_key: DomainKey, split: Split, storage: Storage
-) -> None:
-    """Warn if the sources are not what was read from them any more."""
-    try:
-        files = _list_files(config, rules_of(config, domain_key, split), storage).files
-    except DataError as error:
-        logger.warning("%s %s: %s; the pool keeps what was read", domain_key, split, error)
-        return
-    now = (file for each in files.values() for file in each)
-    for line in find_changes(storage, split, str(domain_key), now).lines():
-        logger.warning("%s %s: %s", domain_key, split, line)
-
-
-def is_ingested(storage: Storage, domain_key: DomainKey, split: Split = "pool") -> bool:
-    """Return whether a domain's pool or test split is in the run directory."""
-    return storage.exists(_manifest_key(domain_key, split))
-
-
-def load_manifest(storage: Storage, domain_key: DomainKey, split: Split) -> Manifest:
-    """Read the manifest that `ingest` stored.
-
-    Raises:
-        StoreError: the ingest has not finished.
-    """
-    if not is_ingested(storage, domain_key, split):
-        raise StoreError(f"{domain_key} {split} has not been ingested into {storage.root}")
-    document = storage.read_json(_manifest_key(domain_key, split))
-    parts = tuple(Part(split, domain_key, name, rows) for name, rows in document.pop("parts"))
-    notes = tuple(Note(**note) for note in document.pop("notes", []))
-    return Manifest(parts=parts, notes=notes, **document)
-
-
-def _delete_staging(storage: Storage, domain_key: DomainKey, split: Split) -> None:
-    """Delete intermediate files, including those of a run that was killed before it did so."""
-    storage.delete(f"staging/{split}/{domain_key}")
-
-
-def _manifest_key(domain_key: DomainKey, split: Split) -> str:
-    return f"pool/{split}/{domain_key}/manifest.json"
-
-
-def _contents_key(domain_key: DomainKey) -> str:
-    return f"contents/test/{domain_key}.parquet"
 
 
 def _test_contents(
@@ -164,39 +86,176 @@ def _test_contents(
     split: Split,
     storage: Storage,
     on_rows: OnRows | None,
-) -> npt.NDArray[np.uint64]:
+) -> Words:
     """Return the content hashes of the test split; rows with these are left out of the pool."""
     if split == "test" or config.domains()[domain_key].test is None:
         return np.empty((0, 2), dtype=np.uint64)
-    ingest(config, domain_key, "test", storage, on_rows)
-    return content_words(storage.read_table(_contents_key(domain_key)))
+    manifest = ingest(config, domain_key, "test", storage, on_rows)
+    return content_words(read_index(storage, domain_key, "test", manifest.generation))
 
 
-def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Listing:
+def _list_files(
+    config: CampaignConfig, rules: Rules, storage: Storage, before: Manifest
+) -> Listing:
     sources = config.domains()[rules.domain_key].sources(rules.split)
     if not sources:
         raise ConfigError(f"{rules.domain_key} has no test split")
-    return list_files(sources, rules.suffixes, exclude=storage.root)
+    try:
+        return list_files(sources, rules.suffixes, exclude=storage.root)
+    except DataError as error:
+        if not before.was_read:
+            raise
+        if config.ingest.changed_sources == "error":
+            raise DataError(f"{rules.domain_key} {rules.split}: {error}. {ADVICE}") from error
+        logger.warning("%s; going on with what was read", error)
+        return Listing({source: [] for source in sources}, Counter())
 
 
-def _plan_work(rules: Rules, storage: Storage, files: Files, settings: list[Any]) -> Reader:
-    """Store the work items unless they exist; deletes the results of any other ingest first."""
-    listed = [asdict(file) for of_source in files.values() for file in of_source]
-    within = f"{rules.split}/{rules.domain_key}"
-    asked = [rules.kind.name, asdict(rules), listed, settings]
-    staging = f"staging/{within}/{fingerprint(asked)}"
-    if not storage.exists(f"{staging}/begun.json"):
-        for table in ("staging", "quarantine", "pool", "oracle"):
-            storage.delete(f"{table}/{within}")
-        items = split_work([file["uri"] for file in listed], rules.are_images)
-        keys = [f"{staging}/work/{item:06d}.json" for item in range(len(items))]
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(storage.write_record, keys, items))
-        storage.write_json(f"{staging}/begun.json", {"items": len(items)})
-    return Reader(storage, staging, common_folder(files), rules)
+@dataclass(frozen=True)
+class _Reading:
+    """What is read now of a domain's sources, beside what was read before."""
+
+    config: IngestConfig
+    rules: Rules
+    storage: Storage
+    before: Manifest
+    listing: Listing
+    changes: Changes
+
+    @property
+    def within(self) -> str:
+        return f"{self.rules.split}/{self.rules.domain_key}"
+
+    def read(self, tested_F2: Words, on_rows: OnRows | None) -> Manifest:
+        """Add new rows to what was read before; returns the new manifest, which is stored."""
+        reader, items = self._plan(tested_F2)
+        summaries = stream(reader, range(items), Compute(), on_rows)
+        growth = self._compared(reader, items)
+        if self.before.was_read and self.rules.split == "test":
+            manifest = self._unchanged()
+        else:
+            manifest = self._extended(reader, summaries, growth, tested_F2)
+        self._store(manifest, growth)
+        return manifest
+
+    def _plan(self, tested_F2: Words) -> tuple[Reader, int]:
+        """Store the work items unless they exist; deletes the results of any other ingest first."""
+        read_again = {file.uri for file in (*self.changes.new, *self.changes.changed)}
+        files = [asdict(file) for file in self.listing.all if file.uri in read_again]
+        settings = [self.config.rows_per_part, _digest(tested_F2), self.before.generation]
+        asked = [self.rules.kind.name, asdict(self.rules), files, settings]
+        staging = f"staging/{self.within}/{fingerprint(asked)}"
+        if not self.storage.exists(f"{staging}/begun.json"):
+            tables = () if self.before.was_read else ("quarantine", "pool", "oracle")
+            for table in ("staging", *tables):
+                self.storage.delete(f"{table}/{self.within}")
+            items = split_work([file["uri"] for file in files], self.rules.are_images)
+            keys = [f"{staging}/work/{item:06d}.json" for item in range(len(items))]
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(self.storage.write_record, keys, items))
+            self.storage.write_json(f"{staging}/begun.json", {"items": len(items)})
+        quarantine = "quarantine" if not self.before.was_read else f"{staging}/quarantine"
+        folder = f"{quarantine}/{self.within}"
+        reader = Reader(self.storage, staging, self._root(), self.rules, folder)
+        return reader, self.storage.read_json(f"{staging}/begun.json")["items"]
+
+    def _root(self) -> str:
+        """Return the folder that keys are relative to: it stays, unless all sources moved."""
+        if self.before.was_read and not self.changes.moved:
+            return self.before.root
+        return common_folder(self.listing.files)
+
+    def _compared(self, reader: Reader, items: int) -> Growth:
+        """Compare what was read now with what was read before.
+
+        Raises:
+            DataError: something has changed or is gone that may not.
+        """
+        rules, before = self.rules, self.before
+        known = read_index(self.storage, rules.domain_key, rules.split, before.generation)
+        growth = Growth.of(read_staged(reader, items), known)
+        if before.was_read:
+            ids = growth.index["sample_id"].to_numpy()
+            gone = gone_samples(self.storage, before.parts, self.changes, ids)
+            keep = self.config.changed_sources == "keep"
+            check_kept(rules, self.changes, growth, gone, keep)
+        return growth
+
+    def _unchanged(self) -> Manifest:
+        """Return what was read before, with the files that there are now."""
+        sources = {source: len(files) for source, files in self.listing.files.items()}
+        generation = self.before.generation + 1
+        return replace(self.before, sources=sources, root=self._root(), generation=generation)
+
+    def _extended(
+        self,
+        reader: Reader,
+        summaries: Sequence[ReadSummary],
+        growth: Growth,
+        tested_F2: Words,
+    ) -> Manifest:
+        """Write the parts of the new rows; returns what was read before and now."""
+        chunks = Chunks.of(reader, summaries)
+        staged = find_duplicates(growth.index, chunks, growth.hidden_F2(tested_F2))
+        found = staged.found
+        bad = self._bad_rows(reader, staged, summaries)
+        bad.check(self.rules, len(found.kept_R) + self.before.rows, self.config.max_bad_share)
+        first = len(self.before.parts)
+        parts = plan_parts(staged, reader, self.config.rows_per_part, first)
+        has_answers = bool(self.rules.label or self.rules.ratings)
+        stream(PartWriter(self.storage, reader.staging, has_answers), parts, Compute())
+        leaks, duplicates = growth.dropped(found.leaked_N, tested_F2)
+        now = replace(
+            self._unchanged(),
+            parts=tuple(parts),
+            rows=len(found.kept_R),
+            duplicates=found.duplicates + duplicates,
+            conflicts=found.conflicts,
+            leaks=leaks,
+            bad=bad.reasons.total(),
+            reasons=dict(bad.reasons.most_common()),
+            labeled=int((found.labels_R != UNKNOWN).sum()),
+            fingerprint=fingerprint_of_rows(staged.ids_R, staged.contents_R2),
+            notes=self._notes(summaries, len(found.kept_R)),
+        )
+        return self.before.with_more(now)
+
+    def _bad_rows(
+        self, reader: Reader, staged: StagedIndex, summaries: Sequence[ReadSummary]
+    ) -> BadRows:
+        """Count the rows that cannot be used; those that were known before count once."""
+        repeated = _quarantine_repeated(reader, staged)
+        if not self.before.was_read:
+            return BadRows.of(summaries, repeated)
+        folder = f"quarantine/{self.within}"
+        name = f"{folder}/later-{self.before.generation + 1:04d}.parquet"
+        bad = new_bad_rows(self.storage, reader.quarantine, folder, name)
+        if len(bad):
+            self.storage.write_table(name, bad)
+        return BadRows.of_table(bad, len(staged.found.kept_R), len(summaries))
+
+    def _notes(self, summaries: Sequence[ReadSummary], joined: int) -> tuple[Note, ...]:
+        """Return what had to be decided; rows that are read again were counted before."""
+        if not self.before.was_read:
+            return notes_of(self.listing.notes, *(summary.notes for summary in summaries))
+        return (Note(JOINED, joined),) if joined else ()
+
+    def _store(self, manifest: Manifest, growth: Growth) -> None:
+        """Store the manifest, after all that it speaks of."""
+        domain_key, split = self.rules.domain_key, self.rules.split
+        remember(self.storage, split, domain_key, manifest.generation, self.listing.all)
+        fresh = growth.fresh if manifest.rows > self.before.rows else growth.fresh[:0]
+        store_manifest(self.storage, domain_key, split, manifest, fresh)
+        logger.info(
+            "ingest %s %s: %d rows kept, %d duplicates, %d leaks, %d bad",
+            *(domain_key, split, manifest.rows),
+            *(manifest.duplicates, manifest.leaks, manifest.bad),
+        )
+        for note in manifest.notes:
+            logger.info("ingest %s %s: %s", domain_key, split, note)
 
 
-def _quarantine_repeated(rules: Rules, staged: StagedIndex) -> list[Rejected]:
+def _quarantine_repeated(reader: Reader, staged: StagedIndex) -> list[Rejected]:
     """Quarantine rows whose key an earlier row already has."""
     positions = np.flatnonzero(staged.found.repeated_N)
     rows = staged.chunks.take(positions, ["source", "row", "key"]).to_pylist()
@@ -204,98 +263,9 @@ def _quarantine_repeated(rules: Rules, staged: StagedIndex) -> list[Rejected]:
         Rejected(row["source"], row["row"], BadRow("repeated key", row["key"])) for row in rows
     ]
     if repeated:
-        write_quarantine(staged.chunks.storage, rules, "repeated", repeated)
+        write_quarantine(reader.storage, f"{reader.quarantine}/repeated.parquet", repeated)
     return repeated
 
 
-@dataclass(frozen=True)
-class _BadRows:
-    """Counts and examples of the rows that cannot be used."""
-
-    rows: int  # all that were read, good or bad
-    reasons: Counter[str]
-    examples: list[str]
-    broken_share: float  # unreadable files / work items
-
-    @classmethod
-    def of(cls, summaries: Sequence[ReadSummary], repeated: Sequence[Rejected]) -> Self:
-        """Add up the bad rows of the readers and the repeated keys that only the driver can see."""
-        reasons = Counter(row.reason.kind for row in repeated)
-        for summary in summaries:
-            reasons.update(summary.reasons)
-        rows = sum(summary.rows for summary in summaries)
-        examples = [line for summary in summaries for line in summary.first]
-        examples += [str(row) for row in repeated[:3]]
-        broken_share = reasons["unreadable file"] / len(summaries)
-        return cls(rows, reasons, examples[:3], broken_share)
-
-    def check(self, rules: Rules, kept: int, max_share: float) -> None:
-        """Raise if too many rows are bad.
-
-        The number of rows in an unreadable file is unknown, so the share of files counts as well.
-
-        Raises:
-            DataError: too many rows are bad, or none is usable; with the first reasons.
-        """
-        where, reasons = f"{rules.domain_key} {rules.split}", "; ".join(self.examples)
-        if not kept:
-            default = "all are in the test split" if self.rows else "the sources are empty"
-            raise DataError(f"{where}: no usable row among {self.rows}: {reasons or default}")
-        bad = self.reasons.total()
-        share = max(bad / self.rows, self.broken_share)
-        if share > max_share:
-            raise DataError(
-                f"{where}: {bad} of {self.rows} rows and {self.broken_share:.1%} of the files are "
-                f"bad, ingest.max_bad_share allows {max_share:.1%}: {reasons}; see all of them in "
-                f"quarantine/{rules.split}/{rules.domain_key}"
-            )
-
-
-def _build_manifest(
-    staged: StagedIndex,
-    parts: Sequence[Part],
-    bad: _BadRows,
-    files: Files,
-    notes: tuple[Note, ...],
-) -> Manifest:
-    duplicates = staged.found
-    return Manifest(
-        parts=tuple(parts),
-        rows=len(duplicates.kept_R),
-        duplicates=duplicates.duplicates,
-        conflicts=duplicates.conflicts,
-        leaks=int(duplicates.leaked_N.sum()),
-        bad=bad.reasons.total(),
-        reasons=dict(bad.reasons.most_common()),
-        labeled=int((duplicates.labels_R != UNKNOWN).sum()),
-        sources={source: len(listed) for source, listed in files.items()},
-        fingerprint=_digest(staged.ids_R, staged.contents_R2),
-        notes=notes,
-    )
-
-
-def _digest(*arrays: npt.NDArray[Any]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _store_manifest(
-    manifest: Manifest, rules: Rules, staged: StagedIndex, storage: Storage
-) -> None:
-    """Store the manifest, after the content hashes of a test split; then delete staging files."""
-    if rules.split == "test":
-        contents = pa.table(list(staged.contents_R2.T), CONTENTS)
-        storage.write_table(_contents_key(rules.domain_key), contents)
-    parts = [[part.name, part.rows] for part in manifest.parts]
-    document = {**asdict(manifest), "parts": parts}
-    storage.write_json(_manifest_key(rules.domain_key, rules.split), document)
-    _delete_staging(storage, rules.domain_key, rules.split)
-    logger.info(
-        "ingest %s %s: %d rows kept, %d duplicates, %d leaks, %d bad",
-        *(rules.domain_key, rules.split, manifest.rows),
-        *(manifest.duplicates, manifest.leaks, manifest.bad),
-    )
-    for note in manifest.notes:
-        logger.info("ingest %s %s: %s", rules.domain_key, rules.split, note)
+def _digest(words_F2: Words) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(words_F2).data, digest_size=16).hexdigest()

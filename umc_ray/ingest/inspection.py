@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.errors import DataError
-from umc_ray.ingest.notes import Note, add_notes
+from umc_ray.ingest.notes import Note, notes_of
 from umc_ray.ingest.parts import content_words, number_labels
 from umc_ray.ingest.sampling import TEXTS, UNREADABLE, Candidate, Portion, Sampling, candidate
 from umc_ray.ingest.stage import Reader, cut, each_checked
@@ -187,7 +187,7 @@ def _inspection(rules: Rules, tally: Tally, sampling: Sampling, test: Contents) 
         reasons=tally.reasons,
         examples={kind: tuple(shown) for kind, shown in tally.examples.items()},
         broken_share=tally.reasons[UNREADABLE] / max(1, len(sampling.portions)),
-        notes=add_notes(tally.notes, ()),
+        notes=notes_of(tally.notes),
         encodings=_encodings(sampling, rules),
         mean_bytes=float(index["size"].to_numpy().mean()) if len(index) else 0.0,
         lengths=_lengths(index, tally) if rules.image is None else None,

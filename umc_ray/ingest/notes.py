@@ -17,9 +17,14 @@ class Note:
         return f"{self.count} x {self.what}"
 
 
-def add_notes(found: Counter[str], others: Iterable[Mapping[str, int]]) -> tuple[Note, ...]:
-    """Add up counts, the most frequent first."""
-    total = Counter(found)
-    for each in others:
-        total.update(each)
+def notes_of(*counts: Mapping[str, int]) -> tuple[Note, ...]:
+    """Make notes of counts."""
+    return add_notes([Note(what, count) for each in counts for what, count in each.items()])
+
+
+def add_notes(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Add up notes that say the same, the most frequent first."""
+    total: Counter[str] = Counter()
+    for note in notes:
+        total[note.what] += note.count
     return tuple(Note(what, count) for what, count in total.most_common())

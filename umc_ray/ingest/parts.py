@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
-from umc_ray.ingest.stage import ROWS, Reader, ReadSummary, chunk_name
+from umc_ray.ingest.stage import INDEX, ROWS, Reader, ReadSummary, chunk_name
 from umc_ray.methods.identity import UNKNOWN, Duplicates, deduplicate
 from umc_ray.records import ORACLE, POOL, Part
 from umc_ray.storage import Storage
@@ -104,17 +104,23 @@ class StagedIndex:
         return self.contents_N2[self.found.kept_R]
 
 
-def read_staged_index(
-    reader: Reader, summaries: Sequence[ReadSummary], hidden_F2: npt.NDArray[np.uint64]
-) -> StagedIndex:
-    """Read the index of all items and find the duplicates; none of the hidden contents is kept.
+def read_staged(reader: Reader, items: int) -> pa.Table:
+    """Read the index of all items of a reader.
 
     The driver needs about 100 bytes a row for it: 10 GB for 10^8 rows of a domain.
     """
     with ThreadPoolExecutor(8) as pool:
-        keys = [reader.output_key(item) for item in range(len(summaries))]
+        keys = [reader.output_key(item) for item in range(items)]
         tables = list(pool.map(reader.storage.read_table, keys))
-    index = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    return pa.concat_tables(
+        [INDEX.empty_table(), *(table.replace_schema_metadata(None) for table in tables)]
+    )
+
+
+def find_duplicates(
+    index: pa.Table, chunks: Chunks, hidden_F2: npt.NDArray[np.uint64]
+) -> StagedIndex:
+    """Find the duplicates among staged rows; none of the hidden contents is kept."""
     ids_N, contents_N2 = index["sample_id"].to_numpy(), content_words(index)
     numbers_N, labels = number_labels(index)
     return StagedIndex(
@@ -122,7 +128,7 @@ def read_staged_index(
         contents_N2=contents_N2,
         sizes_N=index["size"].to_numpy(),
         labels=labels,
-        chunks=Chunks.of(reader, summaries),
+        chunks=chunks,
         found=deduplicate(ids_N, contents_N2, numbers_N, hidden_F2),
     )
 
@@ -139,14 +145,15 @@ def content_words(table: pa.Table) -> npt.NDArray[np.uint64]:
     return np.stack([table[name].to_numpy() for name in CONTENTS.names], axis=1)
 
 
-def plan_parts(staged: StagedIndex, reader: Reader, rows_per_part: int) -> list[Part]:
-    """Cut the kept rows into parts and store what each is made of."""
+def plan_parts(
+    staged: StagedIndex, reader: Reader, rows_per_part: int, first: int = 0
+) -> list[Part]:
+    """Cut the kept rows into parts, numbered from `first`, and store what each is made of."""
     found, parts = staged.found, list[Part]()
     ids_R, aliases_R = staged.ids_R, _aliases(staged)
     for start, stop in _cut(staged.sizes_N[found.kept_R], rows_per_part):
-        part = Part(
-            reader.rules.split, reader.rules.domain_key, f"part-{len(parts):05d}", stop - start
-        )
+        name = f"part-{first + len(parts):05d}"
+        part = Part(reader.rules.split, reader.rules.domain_key, name, stop - start)
         chunks_P, rows_P = staged.chunks.find(found.kept_R[start:stop])
         numbers_P = found.labels_R[start:stop]
         labels_P = staged.labels.take(pa.array(numbers_P, mask=numbers_P == UNKNOWN))

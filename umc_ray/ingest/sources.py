@@ -65,6 +65,11 @@ class Listing:
     files: dict[str, list[SourceFile]]
     notes: Counter[str]
 
+    @property
+    def all(self) -> list[SourceFile]:
+        """The files of all sources, in their order."""
+        return [file for each in self.files.values() for file in each]
+
 
 @lru_cache(maxsize=64)
 def _bucket(scheme: str, bucket: str) -> pafs.FileSystem:

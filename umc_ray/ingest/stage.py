@@ -114,6 +114,7 @@ class Reader:
     staging: str  # the folder of this ingest
     root: str  # keys are relative to it
     rules: Rules
+    quarantine: str = ""  # the folder of the rows that cannot be used
     summary_type: ClassVar[type[ReadSummary]] = ReadSummary
 
     def output_key(self, item: int) -> str:
@@ -138,7 +139,7 @@ class Reader:
                 self.storage.write_table(f"{self.staging}/rows/{name}.parquet", _rows_table(rows))
                 index.append(self.index_table(rows))
             if bad:
-                write_quarantine(self.storage, self.rules, name, bad)
+                write_quarantine(self.storage, f"{self.quarantine}/{name}.parquet", bad)
             chunks.append(len(rows))
             reasons.update(row.reason.kind for row in bad)
             notes.update(note for row in rows for note in row.notes)
@@ -232,12 +233,11 @@ def _rows_table(rows: Sequence[Row]) -> pa.Table:
     return pa.table(columns, ROWS)
 
 
-def write_quarantine(storage: Storage, rules: Rules, name: str, rows: Sequence[Rejected]) -> None:
+def write_quarantine(storage: Storage, key: str, rows: Sequence[Rejected]) -> None:
     """Store rows that cannot be used, for people to look at."""
     columns = {
         "source": [row.source for row in rows],
         "row": [row.row for row in rows],
         "reason": [str(row.reason) for row in rows],
     }
-    key = f"quarantine/{rules.split}/{rules.domain_key}/{name}.parquet"
     storage.write_table(key, pa.table(columns, QUARANTINE))

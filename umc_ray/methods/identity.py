@@ -47,6 +47,19 @@ def fingerprint(value: Any) -> str:  # noqa: ANN401 - anything that JSON can hol
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def fingerprint_of_rows(ids_N: Ints, contents_N2: Words) -> str:
+    """Return 32 hex digits for rows in any order; contents are hashes of two words."""
+    sums = (_mix(contents_N2 ^ _mix(ids_N.astype(np.uint64))[:, None])).sum(axis=0, dtype=np.uint64)
+    return "".join(f"{int(each):016x}" for each in sums)
+
+
+def add_fingerprints(first: str, second: str) -> str:
+    """Return the fingerprint of the rows of both."""
+    halves = zip(*((text[:16], text[16:]) for text in (first, second)), strict=True)
+    sums = ((int(one, 16) + int(other, 16)) % 2**64 for one, other in halves)
+    return "".join(f"{each:016x}" for each in sums)
+
+
 def uniform(ids_N: Ints, seed: int, purpose: str) -> Floats:
     """Return a number in [0, 1) per sample, independent of the order and between purposes.
 
@@ -95,7 +108,7 @@ def deduplicate(
     Contents are hashes of two words. Peak memory is 65 bytes per row in addition to the arguments.
     """
     repeated_N = _is_repeated(ids_N)
-    leaked_N = ~repeated_N & _is_forbidden(contents_N2, forbidden_F2)
+    leaked_N = ~repeated_N & is_forbidden(contents_N2, forbidden_F2)
     usable = np.flatnonzero(~repeated_N & ~leaked_N)
     # lexsort is stable, so rows with the same content stay in source order
     order = usable[np.lexsort((contents_N2[usable, 1], contents_N2[usable, 0]))]
@@ -123,10 +136,11 @@ def _is_repeated(ids_N: Ints) -> Bools:
     return repeated_N
 
 
-def _is_forbidden(contents_N2: Words, forbidden_F2: Words) -> Bools:
+def is_forbidden(contents_N2: Words, forbidden_F2: Words) -> Bools:
     """Return whether a content is forbidden; all bits are compared only where the first word is."""
-    forbidden = set(map(tuple, forbidden_F2.tolist()))
     is_forbidden_N = np.isin(contents_N2[:, 0], forbidden_F2[:, 0])
+    alike_F = np.isin(forbidden_F2[:, 0], contents_N2[is_forbidden_N, 0])
+    forbidden = set(map(tuple, forbidden_F2[alike_F].tolist()))
     suspects = np.flatnonzero(is_forbidden_N)
     is_forbidden_N[suspects] = [
         tuple(words) in forbidden for words in contents_N2[suspects].tolist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from umc_ray.campaign.history import History
 from umc_ray.errors import ConfigError
-from umc_ray.ingest.ingest import load_manifest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.records import DomainKey
 from umc_ray.report.comparison import Comparison, compare_all, kind_of
 from umc_ray.report.pages import points

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.state import RunState
-from umc_ray.ingest.ingest import Manifest, is_ingested, load_manifest
+from umc_ray.ingest.manifest import Manifest, is_ingested, load_manifest
 from umc_ray.records import DomainKey, Split
 
 EXAMPLES = 3  # rows in quarantine that are shown per domain and split

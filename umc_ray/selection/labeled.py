@@ -58,6 +58,18 @@ def gather(
     return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
 
 
+def parts_of(places: pa.Table) -> list[Part]:
+    """Return the parts of pools that places name, for readers that live longer than a manifest.
+
+    Their number of rows is not known: 0.
+    """
+    columns = (places[name].to_pylist() for name in ("task", "domain", "part"))
+    return [
+        Part("pool", DomainKey(task, domain), name, 0)
+        for task, domain, name in sorted(set(zip(*columns, strict=True)))
+    ]
+
+
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first."""
     tables = [storage.read_table(f"{each}/labels.parquet") for each in rounds]

@@ -18,6 +18,9 @@ from umc_ray.storage import Storage
 AUDIT = "audit"
 RANDOM = "random"
 
+POOL_ROWS = b"pool_rows"
+"""In the metadata of stored orders: how many samples they were drawn from."""
+
 
 def random_orders_key(domain_key: DomainKey, size: int) -> str:
     """Name the table of a domain's random orders."""
@@ -25,19 +28,38 @@ def random_orders_key(domain_key: DomainKey, size: int) -> str:
 
 
 def make_random_orders(storage: Storage, parts: Sequence[Part], size: int, seed: int) -> int:
-    """Store the first `size` samples of each domain's orders, domains in parallel."""
+    """Store the first `size` samples of each domain's orders, domains in parallel.
+
+    Orders of a pool that has grown since are drawn again, with the new samples among the others.
+    """
     keys = sorted({part.domain_key for part in parts})
-    missing = [key for key in keys if not storage.exists(random_orders_key(key, size))]
     draw = ray.remote(_random_orders_of_domain)
-    own = [[part for part in parts if part.domain_key == key] for key in missing]
-    ray.get([draw.remote(storage, each, size, seed) for each in own])
+    own = [[part for part in parts if part.domain_key == key] for key in keys]
+    missing = [each for each in own if not _is_drawn(storage, each, size)]
+    ray.get([draw.remote(storage, each, size, seed) for each in missing])
     return len(missing)
+
+
+def _is_drawn(storage: Storage, parts: Sequence[Part], size: int) -> bool:
+    """Return whether the orders of a domain are there; deletes those of a smaller pool."""
+    sizes = {int(key.split("/")[1]) for key in storage.keys("random_orders")}
+    keys = [random_orders_key(parts[0].domain_key, each) for each in sizes]
+    for key in filter(storage.exists, keys):
+        drawn_from = (storage.read_schema(key).metadata or {}).get(POOL_ROWS)
+        if drawn_from != _pool_rows(parts):
+            storage.delete_file(key)
+    return storage.exists(random_orders_key(parts[0].domain_key, size))
+
+
+def _pool_rows(parts: Sequence[Part]) -> bytes:
+    return str(sum(part.rows for part in parts)).encode()
 
 
 def _random_orders_of_domain(storage: Storage, parts: Sequence[Part], size: int, seed: int) -> None:
     """Draw both orders of a domain, part by part: memory does not grow with the domain."""
     orders = [_random_order(storage, parts, size, seed, purpose) for purpose in (AUDIT, RANDOM)]
-    storage.write_table(random_orders_key(parts[0].domain_key, size), pa.concat_tables(orders))
+    table = pa.concat_tables(orders).replace_schema_metadata({POOL_ROWS: _pool_rows(parts)})
+    storage.write_table(random_orders_key(parts[0].domain_key, size), table)
 
 
 def _random_order(

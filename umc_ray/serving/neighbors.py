@@ -11,7 +11,7 @@ import numpy as np
 from umc_ray.campaign.state import RunState
 from umc_ray.encoders.encoder import Half
 from umc_ray.records import FloatArray
-from umc_ray.selection.labeled import labels_so_far, of_task, read_embeddings
+from umc_ray.selection.labeled import labels_so_far, of_task, parts_of, read_embeddings
 from umc_ray.serving.messages import Neighbor
 
 
@@ -59,9 +59,8 @@ class TaskNeighbors:
     def _samples(self, rounds: int) -> LabeledSamples:
         storage, features = self.run.storage, self.run.selection_features[self.task]
         labels = of_task(labels_so_far(storage, self.run.folders(rounds)), self.task)
-        parts = [part for part in self.run.pools if part.domain_key.task == self.task]
         return LabeledSamples(
-            embeddings_ND=read_embeddings(storage, parts, features, labels),
+            embeddings_ND=read_embeddings(storage, parts_of(labels), features, labels),
             domains=labels["domain"].to_pylist(),
             ids=labels["sample_id"].to_pylist(),
             labels=labels["label"].to_pylist(),

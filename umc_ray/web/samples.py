@@ -17,7 +17,7 @@ from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.ingest.pixels import open_image
 from umc_ray.records import DomainKey
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.labeled import gather, parts_of
 
 CACHE_BYTES = 256_000_000
 LOCATION = ["task", "domain", "part", "row", "sample_id"]
@@ -82,7 +82,7 @@ class Samples:
         in_round = [q for q in questions if q.campaign == run.config.name]
         in_api_batch = [q for q in questions if q.campaign != run.config.name]
         samples = self._read_round(round, in_round) if in_round else {}
-        for key, row in sample_rows(run.storage, run.parts, in_api_batch, "pool").items():
+        for key, row in sample_rows(run.storage, run.parts_now(), in_api_batch, "pool").items():
             samples[key] = Sample(row["text"], row["image"])
         for key, sample in samples.items():
             self._add_to_cache(key, sample)
@@ -107,7 +107,7 @@ class Samples:
 
     def _gather(self, domain_key: DomainKey, locations: pa.Table) -> dict[SampleKey, Sample]:
         run, columns = self._run, ["sample_id", "text", "image"]
-        rows = gather(run.storage, run.pool(domain_key), "pool", locations, columns)
+        rows = gather(run.storage, parts_of(locations), "pool", locations, columns)
         return {
             (run.config.name, domain_key.task, row["sample_id"]): Sample(row["text"], row["image"])
             for row in rows.to_pylist()

@@ -19,7 +19,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.methods.clustering import kmeans
 from umc_ray.records import FloatArray
-from umc_ray.selection.labeled import PLACE, labels_so_far, of_task, read_embeddings
+from umc_ray.selection.labeled import PLACE, labels_so_far, of_task, parts_of, read_embeddings
 
 GROUP_SIZE = 8
 """Average number of samples per group."""
@@ -99,8 +99,8 @@ class SimilarSamples:
     def _task_embeddings(self, task: str, places: pa.Table) -> FloatArray:
         """Read the unit embeddings of samples of a task, in their order."""
         run = self._run
-        parts = [part for part in run.pools if part.domain_key.task == task]
-        return _unit(read_embeddings(run.storage, parts, run.selection_features[task], places))
+        parts, features = parts_of(places), run.selection_features[task]
+        return _unit(read_embeddings(run.storage, parts, features, places))
 
     def _read_labeled(self, task: str, before: int) -> _Labeled | None:
         """Read the labeled samples of the rounds before a round; None if there are none."""
