@@ -74,9 +74,9 @@ def write_encoder(folder):
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def write_mixture(path, n):
+def write_mixture(path, n, seed=1):
     """Write n texts on matters in turn; the first ones are the same for every n."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     names, truth = list(MATTERS), {}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -104,12 +104,14 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
         tmp_path, budget={"labels": 12, "per_round": 12}, ingest={"rows_per_part": 50}
     )
     write_encoder(tmp_path / "encoder")
-    mixed = {"source": "mixed.csv", "text": "text", "key": "id", "label": "label"}
+    mixed = {"source": "mixed.csv", "test": "test.csv"}
+    mixed |= {"text": "text", "key": "id", "label": "label"}
     values["tasks"]["mood"]["domains"] = {"mixed": mixed}
     values["annotation"] = {"backend": "replay"}
     path, pool = write_campaign(tmp_path, values), tmp_path / "mixed.csv"
     lines = tmp_path / "runs/tiny-domains/mood/mixed/domains.yaml"
 
+    write_mixture(tmp_path / "test.csv", 30, seed=2)
     truth = write_mixture(pool, 150)
     code, manifest = umc_here("discover", path, "mood/mixed")
     assert (code, "3 domains, discovered" in manifest) == (0, True)
@@ -122,8 +124,15 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
         words = [line for line in lines.read_text().splitlines() if "; words: " in line]
         assert any(len(set(matter) & set(line.replace(",", "").split())) > 2 for line in words)
 
+    values["tasks"]["mood"]["domains"] = domains
+    run = Run(load_campaign(write_campaign(tmp_path, values)))
+    run_campaign(run)
+    labels = run.storage.read_table(f"{round_folder(1)}/labels.parquet")
+    assert set(labels["domain"].to_pylist()) == set(domains)
+    assert sum(each.test.n for each in run.round_metrics(1)[0].domains.values()) == 30
+
     more = write_mixture(pool, 165)
-    code, manifest = umc_here("discover", path, "mood/mixed")
+    code, manifest = umc_here("discover", path, "mood/mixed")  # which the file has no more
     assert (code, "3 domains, as discovered before" in manifest) == (0, True)
     second = dealt_out(yaml.safe_load(lines.read_text()))
     assert {key: second[key] for key in first} == first
@@ -134,11 +143,10 @@ def test_a_mixture_becomes_domains_that_stay_when_data_is_added(tmp_path, umc_he
     code, manifest = umc_here("discover", path, "mood/mixed", "--clusters", 4)
     assert (code, "mood/mixed was split into 3 domains before" in manifest) == (1, True)
 
-    values["tasks"]["mood"]["domains"] = yaml.safe_load(lines.read_text())
-    run = Run(load_campaign(write_campaign(tmp_path, values)))
-    run_campaign(run)
-    labels = run.storage.read_table(f"{round_folder(1)}/labels.parquet")
-    assert set(labels["domain"].to_pylist()) == set(domains)
+    values["budget"]["labels"] = 24
+    grown = Run(load_campaign(write_campaign(tmp_path, values)))
+    assert run_campaign(grown).rounds == 2
+    assert [sum(part.rows for part in each.pools) for each in (run, grown)] == [150, 165]
 
 
 def test_a_domain_that_is_not_there_is_named(tmp_path, umc_here):

@@ -2,8 +2,10 @@
 
     <storage>/<campaign>-domains/<task>/<domain>/
       domains.json                names, centers and encoder: written once, then only read
-      domains/<name>/             a source for each domain, for campaign files
+      domains/pool/<name>/        a source for each domain, for campaign files
+      domains/test/<name>/        its share of the test split, if there is one
       domains.yaml                lines for a campaign file
+      domain.json                 the mixed domain, as the campaign file had it
       files.json                  hash of the pool's files; if it changes, all else is made anew
       pool/, features/, ...       as in a run directory
 
@@ -13,7 +15,7 @@ Suffixes: N samples, D embedding dimension, K domains.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -74,6 +76,7 @@ class Discovered:
 
     name: str
     source: str
+    test: str | None
     samples: int
     words: tuple[str, ...]
     typical: tuple[str, ...]  # texts, or names of images
@@ -103,15 +106,13 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
             discovery used another encoder or number of domains.
         DataError: the pool cannot be read.
     """
-    if domain_key not in run.config.domains():
-        names = ", ".join(map(str, run.config.domains()))
-        raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
     home = Storage(f"{run.storage.root}-domains/{domain_key}")
-    known = home.exists("domains.json")
+    config, known = _config(run.config, domain_key, home), home.exists("domains.json")
     if known:
-        _check_known(run.config, domain_key, clusters, home)
-    pool = _bring_in(run, domain_key, home)
+        _check_known(config, domain_key, clusters, home)
+    pool = _bring_in(replace(run, config=config), domain_key, home)
     if not known:
+        home.write_json("domain.json", pool.domain.model_dump(mode="json"))
         home.write_record("domains.json", _find(pool, clusters))
     domains = home.read_record("domains.json", Domains)
     counts_K = _split(pool, domains)
@@ -119,6 +120,22 @@ def discover(run: Run, domain_key: DomainKey, clusters: int | None = None) -> Di
     lines = _yaml(pool, found)
     home.write_bytes("domains.yaml", lines.encode())
     return Discovery(found, known, domains.strengths, lines, f"{home.root}/domains.yaml")
+
+
+def _config(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> CampaignConfig:
+    """Return the campaign reduced to the mixed pool, also when its domains have replaced it.
+
+    Raises:
+        ConfigError: there is no such domain, and was none.
+    """
+    domain = config.domains().get(domain_key)
+    if domain is None and domain_key.task in config.tasks and home.exists("domain.json"):
+        domain = DomainConfig.model_validate(home.read_json("domain.json"))
+    if domain is None:
+        names = ", ".join(map(str, config.domains()))
+        raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
+    task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
+    return config.model_copy(update={"tasks": {domain_key.task: task}})
 
 
 def _check_known(
@@ -146,6 +163,7 @@ class _Pool:
     domain_key: DomainKey
     home: Storage
     parts: tuple[Part, ...]
+    tests: tuple[Part, ...]  # of the test split
 
     @property
     def task(self) -> TaskConfig:
@@ -175,37 +193,34 @@ class _Pool:
 
 def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
     """Ingest and encode the pool, once for the same files."""
-    config = _only(run.config, domain_key)
+    config = run.config
     files = {"hash": _files(config, domain_key, home)}
     if not home.exists("files.json") or home.read_json("files.json") != files:
         for folder in {key.split("/")[0] for key in home.keys("") if "/" in key}:
             home.delete(folder)
         home.write_json("files.json", files)
-    manifest = ingest(config, domain_key, "pool", home, run.stages.follow("ingest", None))
+    follow = run.stages.follow
+    pool = ingest(config, domain_key, "pool", home, follow("ingest", None)).parts
+    tests: tuple[Part, ...] = ()
+    if config.domains()[domain_key].test is not None:
+        tests = ingest(config, domain_key, "test", home).parts
     task = config.tasks[domain_key.task]
     encode(
         {domain_key.task: {task.default_encoder: task.default_encoder_config}},
-        manifest.parts,
+        [*pool, *tests],
         home,
-        run.stages.follow("encode", manifest.rows),
+        follow("encode", sum(part.rows for part in (*pool, *tests))),
         config.placement.scoring,
     )
-    return _Pool(run, domain_key, home, manifest.parts)
-
-
-def _only(config: CampaignConfig, domain_key: DomainKey) -> CampaignConfig:
-    """Return the campaign reduced to one pool."""
-    domain = config.domains()[domain_key].model_copy(update={"test": None})
-    task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
-    return config.model_copy(update={"tasks": {domain_key.task: task}})
+    return _Pool(run, domain_key, home, pool, tests)
 
 
 def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
-    """Return a hash of the pool's files and of how they are read."""
-    rules = rules_of(config, domain_key, "pool")
-    sources = config.domains()[domain_key].sources("pool")
+    """Return a hash of the domain's files and of how they are read."""
+    rules, domain = rules_of(config, domain_key, "pool"), config.domains()[domain_key]
+    sources = [*domain.sources("pool"), *domain.sources("test")]
     listing = list_files(sources, rules.suffixes, exclude=home.root)
-    listed = [asdict(file) for found in listing.files.values() for file in found]
+    listed = [asdict(file) for file in listing.all]
     encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
 
@@ -252,9 +267,10 @@ def _split(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
         payload=pool.payload,
         has_answers=bool(pool.domain.label or pool.domain.ratings),
     )
-    on_rows = pool.run.stages.follow("discover", sum(part.rows for part in pool.parts))
-    labels = pool.run.config.placement.scoring
-    summaries = stream(worker, pool.parts, Compute(labels=labels), on_rows)
+    parts = [*pool.parts, *pool.tests]
+    on_rows = pool.run.stages.follow("discover", sum(part.rows for part in parts))
+    compute = Compute(labels=pool.run.config.placement.scoring)
+    summaries = stream(worker, parts, compute, on_rows)[: len(pool.parts)]
     counts_K: npt.NDArray[np.int64] = np.sum([each.samples for each in summaries], axis=0)
     return counts_K
 
@@ -274,13 +290,20 @@ def _describe(
     return tuple(
         Discovered(
             name=name,
-            source=f"{pool.home.root}/domains/{name}",
+            source=f"{pool.home.root}/domains/pool/{name}",
+            test=_test_source(pool, name),
             samples=int(counts_K[number]),
             words=tuple(words[number]),
             typical=tuple(_short(shown_N[row]) for row in typical[number]),
         )
         for number, name in enumerate(domains.names)
     )
+
+
+def _test_source(pool: _Pool, name: str) -> str | None:
+    """Return a domain's share of the test split, if it has any."""
+    folder = f"domains/test/{name}"
+    return f"{pool.home.root}/{folder}" if pool.home.keys(folder) else None
 
 
 def _short(text: str) -> str:
@@ -304,4 +327,10 @@ def _columns(pool: _Pool, found: Discovered) -> dict[str, Any]:
     """Name the columns of a source that `DomainWorker` wrote."""
     answers = [name for name in ("label", "ratings") if getattr(pool.domain, name) is not None]
     columns = {name: name for name in (pool.payload, "key", *answers)}
-    return {"source": found.source, **columns, "cost_per_label": pool.domain.cost_per_label}
+    tested = {} if found.test is None else {"test": found.test}
+    return {
+        "source": found.source,
+        **tested,
+        **columns,
+        "cost_per_label": pool.domain.cost_per_label,
+    }

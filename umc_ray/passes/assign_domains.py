@@ -1,6 +1,6 @@
 """The pass that splits a pool into domains: each sample goes to the nearest center.
 
-    <target>/<name>/<part>   a source of the domain, for campaign files
+    <target>/<split>/<name>/<part>   a source of the domain, for campaign files
 
 Suffixes: N samples of a part, D embedding dimension, K domains.
 """
@@ -55,7 +55,7 @@ class DomainWorker:
         rows = self._rows(item)
         for number in np.unique(labels_N[labels_N >= 0]):
             mine = rows.take(pa.array(np.flatnonzero(labels_N == number)))
-            self.target.write_table(f"{self.names[number]}/{item.name}.parquet", mine)
+            self.target.write_table(f"{item.split}/{self.names[number]}/{item.name}.parquet", mine)
         columns = [table["sample_id"], pa.array(labels_N.astype(np.int16)), pa.array(distance_N)]
         counts_K = np.bincount(labels_N[labels_N >= 0], minlength=len(self.names))
         summary = AssignSummary(item.rows, tuple(counts_K.tolist()))
