@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from umc_ray.campaign import commands as campaign_commands
 from umc_ray.console import ProgressDisplay, console, print_line
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
@@ -21,7 +22,6 @@ from umc_ray.report import commands as report_commands
 
 if TYPE_CHECKING:
     from umc_ray.campaign.run import Run
-    from umc_ray.records import DomainKey
 
 app = typer.Typer(
     help="Uncertainty-driven, model-assisted dataset curation on Ray.",
@@ -48,13 +48,6 @@ def _load_run(campaign: Path) -> "Run":
     from umc_ray.config.loading import load_campaign
 
     return Run(load_campaign(campaign))
-
-
-def _domain_key(text: str) -> "DomainKey":
-    from umc_ray.records import DomainKey
-
-    task, _, domain = text.partition("/")
-    return DomainKey(task, domain)
 
 
 def _print_version(requested: bool) -> None:
@@ -101,6 +94,9 @@ def models(
 
 
 app.command()(report_commands.check)
+app.command()(campaign_commands.relabel)
+app.command()(campaign_commands.forget)
+app.command(name="import")(campaign_commands.import_labels)
 
 
 @app.command()
@@ -137,11 +133,12 @@ def discover_command(
     """Split a mixed pool into domains; data added later goes to the same domains."""
     from umc_ray.campaign.discover import discover
     from umc_ray.cluster.connect import connect
+    from umc_ray.records import DomainKey
 
     run = _load_run(campaign)
     connect()
     with ProgressDisplay() as listener:
-        result = discover(replace(run, listener=listener), _domain_key(domain), clusters)
+        result = discover(replace(run, listener=listener), DomainKey.named(domain), clusters)
     print_line(result.yaml)
     how = "as discovered before" if result.known else "discovered"
     print_line(f"{len(result.domains)} domains, {how}; copy into the campaign file: {result.path}")
@@ -173,8 +170,9 @@ def score(
     from umc_ray.bulk_scoring import score_by_endpoint, score_new
     from umc_ray.client import Client
     from umc_ray.cluster.connect import connect
+    from umc_ray.records import DomainKey
 
-    run, domain_key = _load_run(campaign), _domain_key(domain)
+    run, domain_key = _load_run(campaign), DomainKey.named(domain)
     connect()
     with ProgressDisplay() as listener:
         run = replace(run, listener=listener)

@@ -82,7 +82,10 @@ LABELS = pa.schema(
         ("cost", pa.float64()),
     ]
 )
-"""rounds/<n>/labels: the consensus of what people answered."""
+"""rounds/<n>/labels: the consensus of what people answered.
+
+rounds/<n>/corrections, in the same columns: labels of earlier rounds as they are from then on.
+"""
 
 NEAR_DUPLICATES = pa.schema(
     [
@@ -105,6 +108,12 @@ class DomainKey:
 
     task: str
     domain: str
+
+    @classmethod
+    def named(cls, text: str) -> "DomainKey":
+        """Read task/domain."""
+        task, _, domain = text.partition("/")
+        return cls(task, domain)
 
     def __str__(self) -> str:
         """Name it as in the campaign file."""

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.tiny import BAD, GOOD, campaign, write_campaign
 from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.round import round_folder
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 

@@ -237,6 +237,23 @@ class AnnotationStore:
             current: int | None = connection.scalar(query)
         return current
 
+    def reopened_rounds(self, campaign: str) -> list[int]:
+        """Return the closed rounds for which something came after they were closed."""
+        came_late = [EVENTS.c.late.is_(True), QUESTIONS.c.closed.is_(True), QUESTIONS.c.round > 0]
+        query = select(QUESTIONS.c.round).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
+        conditions = [*came_late, *_in_round(campaign, None)]
+        with self.readers.connect() as connection:
+            found = connection.scalars(query.where(*conditions).distinct())
+            return sorted(found)
+
+    def withdraw(self, keys: Sequence[SampleKey]) -> None:
+        """Ask nobody any more; the questions count as answered, and what was answered stays."""
+        with self.writing() as connection:
+            rows = find_questions(connection, keys, lock=True).values()
+            for ids in chunks([row["id"] for row in rows]):
+                mine = QUESTIONS.c.id.in_(ids)
+                connection.execute(update(QUESTIONS).where(mine).values(votes=0, closed=True))
+
     def raise_votes(self, questions: Iterable[Question], votes: int) -> None:
         """Raise the number of answers that questions need; never lower it."""
         keys = [question.key for question in questions]

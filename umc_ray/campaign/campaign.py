@@ -4,12 +4,14 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
 from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
+from umc_ray.campaign.learning import is_learned, learn, learn_again, score_new_parts
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
-from umc_ray.campaign.round import learn, run_round, score_new_parts
+from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
@@ -21,6 +23,7 @@ from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
 from umc_ray.records import DomainKey, Split
+from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
 
 logger = logging.getLogger(__name__)
@@ -49,13 +52,18 @@ def run_campaign(run: Run) -> Outcome:
 def _run(run: Run) -> Outcome:
     freeze(run)
     clear_heartbeat(run.storage)
-    number = run.finished_rounds
-    began = number
-    _publish_missed(run, number)
+    number = began = run.finished_rounds
+    again = number > 0 and _has_changed(run, number)
+    if again:
+        connect()
+        bring_in(run)
+        learn_again(run, number)
+    _publish_missed(run, number, again)
     while (reason := stop_reason(run, number)) is None:
         if number == began:
             connect()
             bring_in(run)
+            score_new_parts(run)
             if write_given(run) and not number:
                 learn(run, 0)
             export_metrics(run, number)
@@ -71,10 +79,27 @@ def _run(run: Run) -> Outcome:
     return Outcome(number, reason, number - began)
 
 
+def _has_changed(run: Run, number: int) -> bool:
+    """Whether the newest round must be learned again before the campaign goes on or ends.
+
+    Otherwise the next round takes over what was corrected.
+    """
+    run.backend.look_again(number)
+    if not is_learned(run, number):
+        return True
+    if stop_reason(run, number) is None:
+        return False
+    labels = labels_so_far(run.storage, run.folders(number))
+    write_given(run)
+    now = labels_so_far(run.storage, run.folders(number))
+    return not now.equals(labels) or len(changed_labels(run, number, labels)) > 0
+
+
 def bring_in(run: Run) -> None:
     """Bring in what is not in the run directory yet: all, a new domain, what sources gained."""
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
+    run.forget_parts()
     seed = run.config.seed
     run.stages.step(
         "random_orders",
@@ -89,7 +114,6 @@ def bring_in(run: Run) -> None:
     )
     run.storage.write_json(UNUSABLE, rejected)
     _export_bad_rows(run, rejected)
-    score_new_parts(run)
 
 
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
@@ -129,14 +153,21 @@ def republish(run: Run, number: int | None, back: bool) -> int:
     return number
 
 
-def _publish_missed(run: Run, rounds: int) -> None:
-    """Publish the newest round if its run was killed before that; what a person chose stays."""
+def _publish_missed(run: Run, rounds: int, again: bool) -> None:
+    """Publish the newest round if its run was killed before that; what a person chose stays.
+
+    `again`: the round has other specialists now.
+    """
+    chosen = False
     if run.storage.exists(PUBLISHED):
         manifest = read_published(run.storage)
-        if manifest.chosen or manifest.round == rounds:
+        chosen = manifest.chosen
+        if manifest.round == rounds and not again:
+            return
+        if chosen and manifest.round != rounds:
             return
     if rounds:
-        publish(run, rounds)
+        publish(run, rounds, chosen)
 
 
 def export_metrics(run: Run, number: int) -> None:

@@ -1,7 +1,8 @@
-"""Round 0: the labels that the sources came with, where people answer.
+"""Round 0: the labels that nobody was asked for, where people answer.
 
-They train from the start, are never asked for and cost nothing. A sample among them that the audit
-order reaches counts as an audit: the order was drawn before anything was known.
+They came with the sources, or with `umc import` and `umc relabel`, whose answers stand in the store
+as those of round 0. They train from the start, are never asked for and cost nothing. A sample among
+them that the audit order reaches counts as an audit: the order was drawn before anything was known.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,22 +10,31 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.annotation.labels import label_table
+from umc_ray.annotation.review import decisions
+from umc_ray.campaign.forgotten import forgotten_ids
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.samples import places_in_pool
 from umc_ray.campaign.state import GIVEN
-from umc_ray.records import BATCH, LABELS, Part
+from umc_ray.records import BATCH, LABELS, DomainKey, Part
 
-WHY = "its label came with its source"
+FROM_SOURCE, IMPORTED = "its label came with its source", "its label was imported"
 
 
 def write_given(run: Run) -> int:
-    """Store the known labels of all pools as those of round 0; returns how many there are.
+    """Store the labels of round 0; returns how many there are.
 
-    A later call adds the domains that have joined the campaign.
+    A later call adds the domains that have joined the campaign, and what was imported since.
     """
     if run.config.annotation.traits.knows_answers:  # they are the answers to what is asked
         return 0
-    labels = pa.concat_tables([LABELS.empty_table(), *_known(run)])
-    if len(labels):
+    imported = _imported(run)
+    known = pa.concat_tables([LABELS.empty_table(), *_known(run)])
+    others = ~np.isin(known["sample_id"].to_numpy(), imported["sample_id"].to_numpy())
+    labels = pa.concat_tables([known.filter(pa.array(others)), imported])
+    forgotten = np.isin(labels["sample_id"].to_numpy(), forgotten_ids(run.storage))
+    labels = labels.filter(pa.array(~forgotten))
+    if len(labels) or run.has_given_labels:
         run.storage.write_table(f"{GIVEN}/batch.parquet", _as_batch(labels))
         run.storage.write_table(f"{GIVEN}/labels.parquet", labels)
     return len(labels)
@@ -38,6 +48,21 @@ def _known(run: Run) -> Iterator[pa.Table]:
                 yield _of_part(part, run.storage.read_table(part.key("oracle")))
 
 
+def _imported(run: Run) -> pa.Table:
+    """Return the labels that the answers of round 0 give."""
+    store, name = run.store, run.config.name
+    answers = store.answers(name, 0)
+    domain_keys = {DomainKey(answer.task, answer.domain) for answer in answers}
+    places = {
+        (key.task, sample_id): place
+        for key in domain_keys & run.config.domains().keys()
+        for sample_id, place in places_in_pool(run, key).items()
+    }
+    answers = [each for each in answers if (each.task, each.sample_id) in places]
+    free = dict.fromkeys(run.config.domains(), 0.0)
+    return label_table(answers, run.kinds, free, 0, places, decisions(store, name, 0))
+
+
 def _of_part(part: Part, known: pa.Table) -> pa.Table:
     rows = np.flatnonzero(known["label"].is_valid().to_numpy())
     ids = known["sample_id"].to_numpy()[rows]
@@ -48,8 +73,9 @@ def _of_part(part: Part, known: pa.Table) -> pa.Table:
 
 def _as_batch(labels: pa.Table) -> pa.Table:
     """Return the rows of a batch for samples that nobody was asked about."""
-    same = {"acquisition": 0.0, "audit": False, "predicted": None, "confidence": 0.0, "why": WHY}
-    return _completed(labels, BATCH, same)
+    same = {"acquisition": 0.0, "audit": False, "predicted": None, "confidence": 0.0}
+    why = [IMPORTED if votes else FROM_SOURCE for votes in labels["votes"].to_pylist()]
+    return _completed(labels.append_column("why", pa.array(why, pa.string())), BATCH, same)
 
 
 def _completed(table: pa.Table, schema: pa.Schema, same: Mapping[str, object]) -> pa.Table:

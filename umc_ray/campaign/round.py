@@ -5,7 +5,6 @@ after the last completed stage. People are never asked twice; nothing is compute
 """
 
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,31 +14,23 @@ from umc_ray.annotation.backends.backend import collect_all
 from umc_ray.annotation.labels import label_table, places_of
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decisions
-from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.documents import (
     Allocation,
-    Audit,
     BanditUpdate,
     DomainBudget,
     RoundMetrics,
-    Training,
 )
-from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
+from umc_ray.campaign.learning import learn, not_to_choose
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
-from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
-from umc_ray.passes.score import PoolScores, ScoreWorker, score_parts
-from umc_ray.records import DomainKey, IntArray
+from umc_ray.passes.score import PoolScores
+from umc_ray.records import DomainKey
 from umc_ray.selection.allocator import batch_rewards
 from umc_ray.selection.batch import DomainBatchSpec, choose
-from umc_ray.selection.labeled import examples_by_task, labels_so_far
-from umc_ray.selection.near_duplicates import check, propagate_labels, with_near_duplicates
 from umc_ray.selection.predictions import batch_predictions
-from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
-from umc_ray.specialists.training import EnsembleJob, train_ensembles
 
 
 def run_round(run: Run, number: int) -> RoundMetrics:
@@ -68,33 +59,6 @@ def run_round(run: Run, number: int) -> RoundMetrics:
     return metrics
 
 
-def learn(run: Run, number: int) -> RoundMetrics:
-    """Make use of a round's labels, or of given ones in round 0; returns the round's metrics."""
-    folder, stages = round_folder(number), run.stages
-
-    # Propagate: near-duplicates take over a label, where the campaign wants that.
-    if run.config.near_duplicates.similarity is not None:
-        stages.run(
-            f"{folder}/near_duplicates.parquet",
-            pa.Table,
-            lambda on_rows: propagate(run, number, on_rows),
-        )
-
-    # Train: all specialists, on all labels so far.
-    training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
-
-    # Score the pool and the tests with the new specialists, and evaluate them.
-    scores = stages.run(
-        f"{folder}/scores.json",
-        PoolScores,
-        lambda on_rows: score_pool(run, number, training, on_rows),
-        rows=sum(part.rows for part in run.parts),
-    )
-    return stages.run(
-        f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
-    )
-
-
 def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
@@ -118,7 +82,7 @@ def open_ahead(run: Run, number: int) -> None:
 
 def split_budget(run: Run, number: int) -> Allocation:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
-    excluded = _excluded(run, run.newest(number))
+    excluded = not_to_choose(run, run.newest(number))
     scores, metrics = run.scores(number), run.metrics(number)
     arms = [_context(run, key, len(ids), scores, metrics) for key, ids in excluded.items()]
     spent = sum(len(ids) for ids in run.queried().values())
@@ -164,16 +128,10 @@ def _context(
     )
 
 
-def _excluded(run: Run, rounds: int) -> dict[DomainKey, IntArray]:
-    """Return all samples that are not to be chosen after some rounds, by domain."""
-    rules = run.config.near_duplicates
-    return with_near_duplicates(run.storage, run.folders(rounds), run.excluded(), rules)
-
-
 def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
     """Choose each domain's part of the batch."""
     newest, training, scores = run.newest(number), run.training(number), run.scores(number)
-    queried, excluded = run.excluded(), _excluded(run, newest)
+    queried, excluded = run.excluded(), not_to_choose(run, newest)
     specs = [
         DomainBatchSpec(
             domain_key=key,
@@ -212,114 +170,6 @@ def collect(run: Run, number: int, batch: pa.Table) -> pa.Table:
     decided = decisions(run.store, name, number)
     costs = run.config.costs()
     return label_table(answers, run.kinds, costs, number, places_of(batch), decided)
-
-
-def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
-    """Have open samples take over the labels of those that they nearly equal."""
-    rounds, excluded = run.folders(number), _excluded(run, number)
-    features, rules = run.selection_features, run.config.near_duplicates
-    return propagate_labels(run.storage, rounds, run.parts, features, excluded, rules, on_rows)
-
-
-def train(run: Run, number: int) -> Training:
-    """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
-    examples = examples_by_task(
-        run.storage,
-        run.folders(number),
-        run.excluded(number),
-        run.order_size,
-        run.pools,
-        run.features,
-        run.kinds,
-    )
-    before = run.training(number)
-    ensembles = {} if before is None else before.ensembles
-    jobs = [
-        EnsembleJob(
-            run.config.tasks[name], each, f"models/{name}/{number:04d}", ensembles.get(name)
-        )
-        for name, each in examples.items()
-    ]
-    placement = run.config.placement.training
-    fits = train_ensembles(jobs, run.config.training, run.storage, run.config.seed, placement)
-    trained = dict(zip(examples, fits, strict=True))
-    audits: dict[str, Audit] = {}
-    selection_tests: dict[str, SelectionVerdict] = {}
-    for name, each in examples.items():
-        kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
-        audits |= audit_metrics(trained[name], each, name, kind)
-        selection_tests |= compare_selection(each, each.features[encoder], name, kind)
-    rules = run.config.certificate
-    return Training(
-        rows=sum(len(each) for each in examples.values()),
-        ensembles={name: each.ref for name, each in trained.items()},
-        specialists={name: each.specialists for name, each in trained.items()},
-        audits=audits,
-        selection_tests=selection_tests,
-        certificates={
-            name: certificate(trained[name], each, run.kinds[name], rules)
-            for name, each in examples.items()
-        },
-    )
-
-
-def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
-    """Score all pools and tests with the newest specialists."""
-    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
-    worker = _score_worker(run, number, training)
-    return score_parts(worker, parts, on_rows, run.config.placement.scoring)
-
-
-def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
-    return ScoreWorker(
-        storage=run.storage,
-        table=round_folder(number),
-        ensembles=training.ensembles,
-        kinds=run.kinds,
-        features=run.features,
-        excluded=_excluded(run, number),
-        acquisition=run.config.selection.acquisition,
-        top=run.config.selection.candidates_per_label * run.config.budget.per_round,
-    )
-
-
-def score_new_parts(run: Run) -> None:
-    """Let the newest specialists score what has joined the pools of their domains since."""
-    number = run.newest(run.finished_rounds + 2)
-    training, scores = run.training(number + 1), run.scores(number + 1)
-    if training is None or scores is None:
-        return
-    parts = [part for part in run.parts if str(part.domain_key) in scores.domains]
-    if sum(part.rows for part in parts if part.split == "pool") == sum(
-        each.rows for each in scores.domains.values()
-    ):
-        return
-    worker = _score_worker(run, number, training)
-    labels = run.config.placement.scoring
-    after = run.stages.step(
-        "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
-    )
-    run.storage.write_record(f"{round_folder(number)}/scores.json", after)
-
-
-def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> RoundMetrics:
-    """Sum up the round: labels, cost and quality, by domain and over all domains."""
-    rounds = run.folders(number)
-    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
-    metrics = summary(
-        labels=labels_so_far(run.storage, rounds),
-        domain_keys=list(run.config.domains()),
-        uncertainty={name: each.uncertainty for name, each in scores.domains.items()},
-        audits=training.audits,
-        tests=test_metrics(run.storage, round_folder(number), parts, run.kinds),
-        selection_tests=training.selection_tests,
-    )
-    answers = [each for each in run.store.answers(run.config.name) if each.round <= number]
-    return replace(
-        metrics,
-        near_duplicates=check(run.storage, rounds),
-        times=answer_times(answers, run.config.costs()),
-    )
 
 
 def update_bandit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> BanditUpdate:

@@ -60,6 +60,11 @@ class Run(RunState):
             storage=self.storage,
         )
 
+    def forget_parts(self) -> None:
+        """Have the parts read again when they are next used: the pool may have grown."""
+        for name in ("parts", "backend"):
+            self.__dict__.pop(name, None)
+
     def queried(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
         """Return the ids of all samples that people were asked about, sorted, by domain.
 
@@ -68,7 +73,8 @@ class Run(RunState):
         """
         ids: dict[DomainKey, list[int]] = {domain_key: [] for domain_key in self.config.domains()}
         for question in self.store.questions(self.config.name):
-            if rounds is None or question.round <= rounds:
+            in_time = rounds is None or question.round <= rounds
+            if question.round > 0 and in_time:  # nobody was asked for the labels of round 0
                 ids[DomainKey(question.task, question.domain)].append(question.sample_id)
         return {key: np.sort(np.array(values, dtype=np.int64)) for key, values in ids.items()}
 

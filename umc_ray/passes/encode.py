@@ -83,17 +83,18 @@ class EncodeWorker:
 
 
 def encode_rows(
-    encoder: Encoder, payloads: Sequence[str | bytes], size: int
+    encoder: Encoder, payloads: Sequence[str | bytes | None], size: int
 ) -> tuple[Half, dict[int, str]]:
     """Encode a part's samples in batches, decoding ahead of the model.
 
     Returns:
         The embeddings, with rows of NaN for samples that cannot be encoded, and why by row.
     """
-    rejected: dict[int, str] = {}
+    rejected = {row: "forgotten" for row, payload in enumerate(payloads) if payload is None}
     done: list[tuple[list[int], Half]] = []
     # Texts are padded to the longest of their batch: sorted by length, they take 2/3 of the time.
-    order = sorted(range(len(payloads)), key=lambda row: len(payloads[row]))
+    there = [row for row in range(len(payloads)) if row not in rejected]
+    order = sorted(there, key=lambda row: len(payloads[row] or ""))
     batches = (order[i : i + size] for i in range(0, len(order), size))
     with ThreadPoolExecutor(max_workers=1) as pool:
         for prepared in _ahead(pool, encoder, payloads, batches, rejected):
@@ -133,7 +134,7 @@ def _leaves_the_device_unusable(error: Exception) -> bool:
 def _ahead(
     pool: ThreadPoolExecutor,
     encoder: Encoder,
-    payloads: Sequence[str | bytes],
+    payloads: Sequence[str | bytes | None],
     batches: Iterable[list[int]],
     rejected: dict[int, str],
 ) -> Iterator[dict[int, Any]]:

@@ -113,7 +113,7 @@ def learning_curve(run: Sequence[Point], control: Sequence[Point], label: str) -
         _draw_curves(axes, run, control)
         axes.set_ylabel(label)
         axes.set_xlabel("labels of the campaign")
-        axes.legend(loc="lower right")
+        _name_curves(axes)
 
     return _render("curve", _curve_alt(label, run, control), 7.5, 3.6, draw)
 
@@ -126,10 +126,16 @@ def domain_curves(curves: Mapping[str, tuple[Sequence[Point], Sequence[Point]]])
             _draw_curves(axes, run, control)
             axes.set_title(name)
             axes.set_xlabel("labels of the campaign")
-        all_axes[0].legend(loc="lower right", fontsize=8)
+        _name_curves(all_axes[0], fontsize=8)
 
     alt = "; ".join(_curve_alt(name, *both) for name, both in curves.items())
     return _small_multiples("curves", alt, len(curves), 2.4, draw)
+
+
+def _name_curves(axes: Axes, fontsize: float | None = None) -> None:
+    """Add a legend, unless nothing was measured."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right", fontsize=fontsize)
 
 
 def _draw_curves(axes: Axes, run: Sequence[Point], control: Sequence[Point]) -> None:

@@ -71,9 +71,24 @@ def parts_of(places: pa.Table) -> list[Part]:
 
 
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
-    """Return the labels of all given rounds, oldest first."""
-    tables = [storage.read_table(f"{each}/labels.parquet") for each in rounds]
-    return pa.concat_tables([LABELS.empty_table(), *tables])
+    """Return the labels of all given rounds, oldest first, with what was corrected in them."""
+    labels = LABELS.empty_table()
+    for each in rounds:
+        labels = pa.concat_tables([labels, storage.read_table(f"{each}/labels.parquet")])
+        if storage.exists(corrections_key(each)):
+            labels = _corrected(labels, storage.read_table(corrections_key(each)))
+    return labels
+
+
+def corrections_key(round_folder: str) -> str:
+    """Name the table of the labels that were corrected in a round; null: there is none any more."""
+    return f"{round_folder}/corrections.parquet"
+
+
+def _corrected(labels: pa.Table, corrections: pa.Table) -> pa.Table:
+    replaced = np.isin(labels["sample_id"].to_numpy(), corrections["sample_id"].to_numpy())
+    valid = corrections.filter(corrections["label"].is_valid())
+    return pa.concat_tables([labels.filter(pa.array(~replaced)), valid])
 
 
 def of_task(table: pa.Table, task: str) -> pa.Table:
@@ -130,10 +145,10 @@ def labeled_so_far(
     strata = kind.strata(answered["label"].to_pylist()).tolist()
     answers = dict(zip(answered["sample_id"].to_pylist(), strata, strict=True))
     ids = queried["sample_id"].to_pylist()
-    return Labeled(
-        read_embeddings(storage, parts, features, queried),
-        np.array([answers.get(i, UNANSWERED) for i in ids], dtype=np.int64),
-    )
+    embeddings_LD = read_embeddings(storage, parts, features, queried)
+    there_L = np.isfinite(embeddings_LD).all(axis=1)  # others are forgotten
+    answers_L = np.array([answers.get(i, UNANSWERED) for i in ids], dtype=np.int64)
+    return Labeled(embeddings_LD[there_L], answers_L[there_L])
 
 
 def examples_by_task(

@@ -80,9 +80,9 @@ class Samples:
         """Read and cache the samples of questions in one round or in API batches."""
         run = self._run
         in_round = [q for q in questions if q.campaign == run.config.name]
-        in_api_batch = [q for q in questions if q.campaign != run.config.name]
         samples = self._read_round(round, in_round) if in_round else {}
-        for key, row in sample_rows(run.storage, run.parts_now(), in_api_batch, "pool").items():
+        others = [q for q in questions if q.key not in samples]  # of API batches, or just imported
+        for key, row in sample_rows(run.storage, run.parts_now(), others, "pool").items():
             samples[key] = Sample(row["text"], row["image"])
         for key, sample in samples.items():
             self._add_to_cache(key, sample)
@@ -90,8 +90,10 @@ class Samples:
 
     def _read_round(self, round: int, questions: Sequence[Question]) -> dict[SampleKey, Sample]:
         """Read samples of a round: all of them the first time, because all will be shown."""
-        run = self._run
-        batch = run.storage.read_table(f"{round_folder(round)}/batch.parquet", LOCATION)
+        run, key = self._run, f"{round_folder(round)}/batch.parquet"
+        if not run.storage.exists(key):  # the labels of round 0 were imported since the last run
+            return {}
+        batch = run.storage.read_table(key, LOCATION)
         if round in self._rounds:
             requested = {(question.task, question.sample_id) for question in questions}
             keys = zip(batch["task"].to_pylist(), batch["sample_id"].to_pylist(), strict=True)

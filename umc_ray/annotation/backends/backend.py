@@ -36,6 +36,10 @@ class AnnotationBackend(ABC):
         """Return the answers so far to a round's questions."""
         return self.store.answers(self.campaign, round)
 
+    def look_again(self, rounds: int) -> None:
+        """Take over what people changed about the first rounds, which are closed."""
+        return None
+
     @abstractmethod
     def hint(self, round: int) -> str:
         """Say what people have to do next."""

@@ -5,6 +5,7 @@ a person cannot tell. What was read stays: an emptied cell takes nothing back; a
 the same person replaces theirs.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.tasks.task import TaskKind
+
+logger = logging.getLogger(__name__)
 
 Slot = tuple[str, int, int]  # task, sample_id, vote from 1
 TO_READ = ("domain", "sample", "suggestion", "why", "choices")
@@ -45,17 +48,35 @@ class SheetBackend(AnnotationBackend):
                 then, and the sheet stays as it is.
             StoreError: a sample is not in the pool.
         """
-        slots = slots_of(self.store.questions(self.campaign, round))
+        questions = self.store.questions(self.campaign, round)
+        withdrawn = {(each.task, each.sample_id) for each in questions if not each.votes}
+        slots = slots_of(questions)
         given = self.store.answers(self.campaign, round)
         if not self.storage.exists(_key(round)):
             self._write(round, slots, given)
             return given
         path = self.storage.path(_key(round))
-        rows = read_sheet(self.storage.read_bytes(_key(round)), path)
+        rows = [
+            row
+            for row in read_sheet(self.storage.read_bytes(_key(round)), path)
+            if row.slot[:2] not in withdrawn
+        ]
         check_slots(rows, slots, path)
         new = new_answers(rows, slots, given, self.kinds, path)
         self.store.record(list(new.values()), list(new))
         return self.store.answers(self.campaign, round)
+
+    def look_again(self, rounds: int) -> None:
+        """Read the sheets of closed rounds again, where they still are.
+
+        A sheet that cannot be read any more is said: its answers were taken over before.
+        """
+        for number in range(1, rounds + 1):
+            if self.storage.exists(_key(number)):
+                try:
+                    self.collect(number)
+                except DataError as error:
+                    logger.warning("the sheet of round %d is not read again: %s", number, error)
 
     def hint(self, round: int) -> str:
         """Say what people have to do next."""

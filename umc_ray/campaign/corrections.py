@@ -1,0 +1,81 @@
+"""Labels of closed rounds that people changed: they count from the next training on.
+
+An answer can change on the page, in a sheet, by an import or by a decision, and a sample can be
+forgotten. Rounds keep the labels that they closed with; what is different is stored with the round
+that takes it over.
+"""
+
+import logging
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.annotation.labels import label_table, places_of
+from umc_ray.annotation.review import decisions
+from umc_ray.campaign.forgotten import forgotten_ids
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
+from umc_ray.records import LABELS
+from umc_ray.selection.labeled import corrections_key, labels_so_far
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 5
+
+
+def correct_labels(run: Run, number: int) -> None:
+    """Take over in a round what has changed about the labels so far, and say it."""
+    labels = labels_so_far(run.storage, run.folders(number))
+    changed = changed_labels(run, number, labels)
+    if not len(changed):
+        return
+    run.storage.write_table(corrections_key(round_folder(number)), changed)
+    run.stages.event(f"{round_folder(number)}/corrections", rows=len(changed))
+    lines = _lines(changed, labels)
+    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    said = f"{', '.join(lines[:SHOWN])}{more}"
+    logger.warning("round %d takes over %d corrected labels: %s", number, len(lines), said)
+
+
+def changed_labels(run: Run, number: int, labels: pa.Table) -> pa.Table:
+    """Return the labels that are not as they were, in the columns of LABELS; null: dropped.
+
+    Args:
+        run: of the campaign.
+        number: of the round up to which labels are looked at.
+        labels: of these rounds, as they are stored.
+    """
+    rounds = [each for each in run.store.reopened_rounds(run.config.name) if each <= number]
+    now = pa.concat_tables([LABELS.empty_table(), *(_labels_now(run, each) for each in rounds)])
+    before = labels.filter(pa.array(np.isin(labels["round"].to_numpy(), rounds)))
+    gone = np.isin(labels["sample_id"].to_numpy(), forgotten_ids(run.storage))
+    kept = now.filter(pa.array(~np.isin(now["sample_id"].to_numpy(), forgotten_ids(run.storage))))
+    dropped = ~np.isin(before["sample_id"].to_numpy(), now["sample_id"].to_numpy())
+    stored = dict(zip(before["sample_id"].to_pylist(), before["label"].to_pylist(), strict=True))
+    pairs = zip(kept["sample_id"].to_pylist(), kept["label"].to_pylist(), strict=True)
+    differs = pa.array([stored.get(sample_id) != label for sample_id, label in pairs], pa.bool_())
+    without = pa.concat_tables([labels.filter(pa.array(gone)), before.filter(pa.array(dropped))])
+    return pa.concat_tables([kept.filter(differs), _without_label(without)])
+
+
+def _labels_now(run: Run, number: int) -> pa.Table:
+    """Return the labels that the answers of a closed round give now."""
+    store, name = run.store, run.config.name
+    batch = run.storage.read_table(f"{round_folder(number)}/batch.parquet")
+    answers, decided = store.answers(name, number), decisions(store, name, number)
+    costs, places = run.config.costs(), places_of(batch)
+    return label_table(answers, run.kinds, costs, number, places, decided)
+
+
+def _without_label(labels: pa.Table) -> pa.Table:
+    column = LABELS.get_field_index("label")
+    return labels.set_column(column, LABELS.field(column), pa.nulls(len(labels), pa.string()))
+
+
+def _lines(changed: pa.Table, labels: pa.Table) -> list[str]:
+    before = dict(zip(labels["sample_id"].to_pylist(), labels["label"].to_pylist(), strict=True))
+    return [
+        f"s{row['sample_id']} of {row['task']}/{row['domain']} "
+        f"({before.get(row['sample_id'], 'none')} -> {row['label'] or 'none'})"
+        for row in changed.to_pylist()
+    ]

@@ -1,0 +1,74 @@
+"""Forget samples: they leave the pool, training, and every later release.
+
+Their texts and images are deleted from the pool, their embeddings from the features. Names, ids and
+content hashes stay, so that the sources do not bring them back. Sheets and earlier releases stay as
+they are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.campaign.forgotten import remember_forgotten
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.samples import find_sample
+from umc_ray.campaign.writer import sole_writer
+from umc_ray.ingest.manifest import load_manifest
+from umc_ray.passes.encode import EncodeSummary
+from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column
+from umc_ray.storage import Storage, from_json, to_json
+
+
+def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]:
+    """Forget samples of a domain; returns their ids. The next round takes it over.
+
+    Raises:
+        Busy: a run is at work.
+        DataError: the pool has no such sample; nothing is forgotten then.
+    """
+    ids = [find_sample(run, domain_key, sample) for sample in samples]
+    with sole_writer(run.storage):
+        remember_forgotten(run.storage, domain_key, ids)
+        run.store.withdraw([(run.config.name, domain_key.task, each) for each in ids])
+        for part in load_manifest(run.storage, domain_key, "pool").parts:
+            _forget_in_part(run, part, ids)
+    return ids
+
+
+def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:
+    storage, key = run.storage, part.key("pool")
+    table = storage.read_table(key, ["sample_id"])
+    is_gone = np.isin(table["sample_id"].to_numpy(), ids)
+    if not is_gone.any():
+        return
+    for features in run.features[part.domain_key.task].values():
+        if storage.exists(part.key(features)):
+            _blank_features(storage, part.key(features), is_gone)
+    if storage.exists(part.key("oracle")):
+        _blank(storage, part.key("oracle"), ("label", "ratings"), is_gone)
+    _blank(storage, key, ("text", "image"), is_gone)
+
+
+def _blank(storage: Storage, key: str, columns: Sequence[str], is_gone: np.ndarray) -> None:
+    """Replace values of some rows by nulls."""
+    table = storage.read_table(key)
+    for name in columns:
+        place, column = table.schema.get_field_index(name), table[name]
+        rows = pa.array(np.arange(len(table)), mask=is_gone)
+        table = table.set_column(place, table.schema.field(name), column.take(rows))
+    storage.write_table(key, table)
+
+
+def _blank_features(storage: Storage, key: str, is_gone: np.ndarray) -> None:
+    """Replace embeddings by such that are not numbers, as of samples that cannot be encoded."""
+    table = storage.read_table(key)
+    metadata = dict(table.schema.metadata or {})
+    summary = from_json(EncodeSummary, metadata[b"summary"])
+    gone = table["sample_id"].filter(pa.array(is_gone)).to_pylist()
+    rejected = tuple(sorted({*summary.rejected, *gone}))
+    embeddings_ND = embeddings_array(table["embedding"]).copy()
+    embeddings_ND[is_gone] = np.nan
+    columns = {"sample_id": table["sample_id"], "embedding": embeddings_column(embeddings_ND)}
+    metadata[b"summary"] = to_json(EncodeSummary(summary.rows, rejected))
+    storage.write_table(key, pa.table(columns).replace_schema_metadata(metadata))

@@ -1,0 +1,188 @@
+"""Labels that come from outside the rounds: one that somebody corrects, or a file of them.
+
+About a sample that people were asked about, a correction is a decision, as a reviewer's: it stands
+above what was answered. A row of a file is an answer like any other. About other samples, both are
+answers of round 0, which nobody was asked for.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from umc_ray.annotation.review import decide
+from umc_ray.annotation.store import Answer, Question
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.samples import find_sample, find_samples
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.columns import TableFormat, Values
+from umc_ray.ingest.readers import read_rows
+from umc_ray.ingest.sources import BadRow
+from umc_ray.records import DomainKey
+
+COLUMNS = ("label",)
+OPTIONAL = ("domain", "key", "sample_id", "annotator", "time")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """A row of a file of labels; `time` is in seconds since 1970, None: now."""
+
+    row: int
+    domain_key: DomainKey
+    sample: str
+    label: str | None  # None: a skip
+    annotator: str
+    time: float | None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What importing a file gave: its usable rows, those that were new, and the bad ones."""
+
+    rows: int
+    new: int
+    bad: tuple[str, ...]
+
+
+def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) -> int:
+    """Set the label of a sample; returns its id. The next round takes it over.
+
+    Raises:
+        DataError: there is no such sample, or it is no answer to the task.
+        ConfigError: a replay has no answer for a sample that it was not asked about.
+    """
+    _check_domain(run, domain_key)
+    label, sample_id = run.kinds[domain_key.task].parse(text), find_sample(run, domain_key, sample)
+    question = run.store.question((run.config.name, domain_key.task, sample_id))
+    if question is None or question.round == 0:
+        row = LabelRow(0, domain_key, sample, label, by, None)
+        _record(run, [(row, sample_id)])
+    else:
+        decision = _answer(question, label, by, None)
+        decide(run.store, decision, _client_key(decision, run.store.clock()))
+    return sample_id
+
+
+def import_labels(run: Run, path: str, by: str) -> Imported:
+    """Take over the labels in a table; rows that cannot be used are reported, the others count.
+
+    The columns: label; key or sample_id; domain, if there are several; annotator and time, in
+    seconds since 1970, as far as they are known.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a column.
+        ConfigError: a replay has no answer for a sample that it was not asked about.
+    """
+    bad, rows = list[str](), list[LabelRow]()
+    for number, values in read_rows(path, TableFormat(COLUMNS, OPTIONAL)):
+        try:
+            if isinstance(values, BadRow):
+                raise values
+            rows.append(_label_row(run, number, values, by))
+        except DataError as error:
+            bad.append(f"{path} row {number}: {error}")
+    found = list(_found(run, rows))
+    known = {row.row for row, _ in found}
+    lost = [row for row in rows if row.row not in known]
+    bad += [f"{path} row {row.row}: {row.domain_key} has no sample {row.sample!r}" for row in lost]
+    return Imported(len(found), _record(run, found), tuple(bad))
+
+
+def _label_row(run: Run, number: int, values: Values, by: str) -> LabelRow:
+    domain_key = _domain_of(run, values.get("domain"))
+    sample = values.get("sample_id") or values.get("key")
+    if sample is None or not str(sample).strip():
+        raise DataError("neither key nor sample_id says which sample it is")
+    if isinstance(sample, int) and values.get("sample_id"):
+        sample = f"s{sample}"
+    return LabelRow(
+        row=number,
+        domain_key=domain_key,
+        sample=str(sample).strip(),
+        label=run.kinds[domain_key.task].parse(values["label"]),
+        annotator=str(values.get("annotator") or by).strip() or by,
+        time=_time(values.get("time")),
+    )
+
+
+def _domain_of(run: Run, name: object) -> DomainKey:
+    domain_keys = list(run.config.domains())
+    if name is None and len(domain_keys) == 1:
+        return domain_keys[0]
+    found = [key for key in domain_keys if name in (str(key), key.domain)]
+    if len(found) != 1:
+        names = ", ".join(map(str, domain_keys))
+        raise DataError(f"domain {name!r} is not one of {names}")
+    return found[0]
+
+
+def _time(value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        return float(str(value))
+    except ValueError as error:
+        raise DataError(f"time {value!r} is not a number of seconds since 1970") from error
+
+
+def _found(run: Run, rows: Sequence[LabelRow]) -> Iterator[tuple[LabelRow, int]]:
+    """Yield the rows whose sample is in the pool, with its id."""
+    for domain_key in dict.fromkeys(row.domain_key for row in rows):
+        mine = [row for row in rows if row.domain_key == domain_key]
+        ids = find_samples(run, domain_key, [row.sample for row in mine])
+        yield from ((row, ids[row.sample]) for row in mine if row.sample in ids)
+
+
+def _record(run: Run, rows: Sequence[tuple[LabelRow, int]]) -> int:
+    """Store rows as answers, those that change something; returns how many did."""
+    store, name = run.store, run.config.name
+    rounds = {question.key: question for question in store.questions(name)}
+    keys = [(name, row.domain_key.task, sample_id) for row, sample_id in rows]
+    new = {
+        key: Question(name, 0, row.domain_key.task, row.domain_key.domain, key[2], why="imported")
+        for (row, _), key in zip(rows, keys, strict=True)
+        if key not in rounds
+    }
+    if new and run.config.annotation.traits.knows_answers:
+        raise ConfigError(
+            f"{run.config.name} replays known answers: put labels of samples that were not asked "
+            "about into its sources"
+        )
+    store.submit(list(new.values()))
+    questions = rounds | new
+    last = {(answer.key, answer.annotator): answer for answer in store.answers(name)}
+    answers = {}
+    for (row, _), key in zip(rows, keys, strict=True):
+        answer = _answer(questions[key], row.label, row.annotator, row.time)
+        before = last.get((key, row.annotator))
+        if before is None or before.label != row.label:
+            answers[_client_key(answer, before.submitted_at if before else None)] = answer
+            last[key, row.annotator] = answer
+    recorded = store.record(list(answers.values()), list(answers))
+    store.close_round(name, 0)
+    return recorded
+
+
+def _answer(question: Question, label: str | None, by: str, time: float | None) -> Answer:
+    return Answer(
+        campaign=question.campaign,
+        task=question.task,
+        domain=question.domain,
+        sample_id=question.sample_id,
+        annotator=by,
+        label=label,
+        round=question.round,
+        submitted_at=time,
+    )
+
+
+def _client_key(answer: Answer, after: float | None) -> str:
+    """Name a change of an answer, so that it happens once."""
+    identity = repr((*answer.key, answer.annotator, answer.label, after))
+    return f"relabel/{sha256(identity.encode(errors='replace')).hexdigest()}"
+
+
+def _check_domain(run: Run, domain_key: DomainKey) -> None:
+    if domain_key not in run.config.domains():
+        names: Iterable[str] = map(str, run.config.domains())
+        raise ConfigError(f"no domain {domain_key}, the campaign has {', '.join(names)}")
