@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.campaign.freeze import check_format
-from umc_ray.campaign.state import UNUSABLE, RunState, round_folders
+from umc_ray.campaign.state import RunState, round_folders
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import labels_so_far
@@ -125,7 +125,7 @@ class History:
         keys = [random_orders_key(domain_key, size) for size in sorted(sizes, reverse=True)]
         key = next(key for key in keys if self.run.storage.exists(key))
         asked: IntArray = self.asked_of(domain_key)["sample_id"].to_numpy()
-        unusable = self.run.storage.read_json(UNUSABLE).get(str(domain_key), [])
+        unusable = self.run.unusable().get(str(domain_key), [])
         known = np.concatenate([asked, np.array(unusable, np.int64)])
         prefix = audit_prefix(self.run.storage.read_table(key), known)
         return prefix[np.isin(prefix, asked)]

@@ -11,7 +11,7 @@ from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
-from umc_ray.campaign.state import GIVEN, UNUSABLE, RunState
+from umc_ray.campaign.state import GIVEN, RunState
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.allocator import BudgetAllocator, start_allocator
@@ -80,7 +80,7 @@ class Run(RunState):
 
     def excluded(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
         """Return the ids of all samples that cannot be chosen: queried, given, or unusable."""
-        unusable, given = self.storage.read_json(UNUSABLE), self.given()
+        unusable, given = self.unusable(), self.given()
         return {
             key: np.unique(
                 np.concatenate([ids, given[key], np.array(unusable.get(str(key), []), np.int64)])

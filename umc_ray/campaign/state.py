@@ -102,6 +102,12 @@ class RunState:
         """How much of the random orders is kept: no campaign asks for more."""
         return max(self.config.budget.labels, MIN_ORDER_SIZE)
 
+    def unusable(self) -> dict[str, list[int]]:
+        """Return the samples that no encoder can read, and the forgotten ones, by domain."""
+        known = self.storage.exists(UNUSABLE)
+        found: dict[str, list[int]] = self.storage.read_json(UNUSABLE) if known else {}
+        return found
+
     @property
     def finished_rounds(self) -> int:
         """How many rounds are done."""

@@ -49,11 +49,12 @@ def coverage_map(history: History, task: str) -> CoverageMap | None:
     queried = queried.take(pa.array(shown))
     pools = [part for key in domain_keys for part in history.run.pool(key)]
     labeled_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
+    there_N = np.isfinite(labeled_ND).all(axis=1)  # others are forgotten
     pca = PCA(min(2, *pool_ND.shape), svd_solver="randomized", random_state=0).fit(pool_ND)
     return CoverageMap(
         pool_N2=_pad_to_2d(pca.transform(pool_ND)),
-        labeled_N2=_pad_to_2d(pca.transform(labeled_ND)),
-        rounds_N=queried["round"].to_numpy(),
+        labeled_N2=_pad_to_2d(pca.transform(labeled_ND[there_N])),
+        rounds_N=queried["round"].to_numpy()[there_N],
     )
 
 
@@ -80,7 +81,9 @@ def _sample_domain(history: History, domain_key: DomainKey, count: int) -> Float
         table = history.run.storage.read_table(key, ["embedding"])
         picks = np.sort(rng.permutation(part.rows)[: -(-count // len(parts))])
         embeddings.append(embeddings_array(table["embedding"].take(pa.array(picks))))
-    return np.concatenate(embeddings)[:count].astype(np.float32)
+    found_ND = np.concatenate(embeddings)[:count].astype(np.float32)
+    usable_ND: Floats = found_ND[np.isfinite(found_ND).all(axis=1)]
+    return usable_ND
 
 
 def _evenly_spaced(parts: Sequence[Part]) -> list[Part]:
