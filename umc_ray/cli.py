@@ -97,6 +97,7 @@ app.command()(report_commands.check)
 app.command()(campaign_commands.relabel)
 app.command()(campaign_commands.forget)
 app.command(name="import")(campaign_commands.import_labels)
+app.add_typer(campaign_commands.labels, name="labels")
 
 
 @app.command()

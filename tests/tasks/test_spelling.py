@@ -1,7 +1,9 @@
+import pickle
+
 import pytest
 
 from umc_ray.errors import DataError
-from umc_ray.tasks.spelling import check_labels, closest_label, find_label, shown
+from umc_ray.tasks.spelling import LabelSet, check_labels, closest_label, find_label, shown
 
 LABELS = ("Sports", "caf\u00e9", "skip it", "1", "-2.5", "true", "US", "us")
 
@@ -81,3 +83,17 @@ def test_labels_that_people_cannot_tell_apart_are_an_error(labels, message):
 
 def test_labels_may_differ_in_case_or_as_numbers_look():
     check_labels(("US", "us", "1", "1.0", "01"))
+
+
+def test_a_synonym_means_its_label_in_any_spelling():
+    labels = LabelSet(("sports", "news"), {"Football": "sports", "2": "news"})
+    assert [find_label(text, labels) for text in ("Football", " FOOTBALL", "2.0", "news")] == [
+        "sports",
+        "sports",
+        "news",
+        "news",
+    ]
+    assert labels == ("sports", "news")
+    assert pickle.loads(pickle.dumps(labels)).synonyms == labels.synonyms
+    with pytest.raises(DataError, match=r"label 'Foot' .*is not one of sports, news"):
+        find_label("Foot", labels)

@@ -159,7 +159,7 @@ class AnnotationStore:
                         f"{first[key].round}: campaign {key[0]} already has it in round "
                         f"{row['round']}"
                     )
-            new = [_row(question) for key, question in first.items() if key not in stored]
+            new = [question_row(question) for key, question in first.items() if key not in stored]
             if new:
                 connection.execute(insert(QUESTIONS), new)
         return len(new)
@@ -309,7 +309,7 @@ class AnnotationStore:
         }
 
 
-def _row(question: Question) -> dict[str, Any]:
+def question_row(question: Question) -> dict[str, Any]:
     """Convert a question to a row."""
     payload = _PAYLOAD.dump_python(question.payload, mode="json", exclude_defaults=True)
     return {**vars(question), "payload": payload}

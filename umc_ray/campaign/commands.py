@@ -1,8 +1,9 @@
-"""The commands that correct a campaign: `umc relabel`, `umc forget`, `umc import`."""
+"""The commands that correct a campaign: `umc relabel`, `forget`, `import` and `labels`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
 import getpass
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,14 @@ Sample = Annotated[
 ]
 By = Annotated[str | None, typer.Option(help="who says so; default: your user name")]
 
+Task = Annotated[str, typer.Argument(help="the task whose labels change")]
+
 SHOWN = 20
+
+labels = typer.Typer(
+    help="Change the labels of a task while its campaign runs; stored answers follow.",
+    no_args_is_help=True,
+)
 
 
 def relabel(campaign: Campaign, domain: Domain, sample: Sample, label: str, by: By = None) -> None:
@@ -56,10 +64,10 @@ def forget(
 
 def import_labels(
     campaign: Campaign,
-    labels: Annotated[
+    table: Annotated[
         str,
         typer.Argument(
-            help="table with the columns label, and key or sample_id; with several domains also "
+            help="file with the columns label, and key or sample_id; with several domains also "
             "domain; annotator and time (seconds since 1970) as far as they are known"
         ),
     ],
@@ -72,7 +80,7 @@ def import_labels(
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        found = relabeling.import_labels(run, labels, by or getpass.getuser())
+        found = relabeling.import_labels(run, table, by or getpass.getuser())
     for line in found.bad[:SHOWN]:
         print_line(line)
     print_line(
@@ -80,4 +88,37 @@ def import_labels(
         f"the next round takes them over: umc run {campaign}"
     )
     if found.bad:
-        raise DataError(f"{len(found.bad)} rows of {labels} were left out, listed above")
+        raise DataError(f"{len(found.bad)} rows of {table} were left out, listed above")
+
+
+@labels.command()
+def rename(campaign: Campaign, task: Task, old: str, new: str) -> None:
+    """Give a label another name."""
+    _change(campaign, task, {old: new})
+
+
+@labels.command()
+def merge(
+    campaign: Campaign,
+    task: Task,
+    old: Annotated[list[str], typer.Argument(help="the labels to merge")],
+    into: Annotated[str, typer.Option(help="the label that they become, an old or a new one")],
+) -> None:
+    """Make several labels one."""
+    _change(campaign, task, {label: into for label in old if label != into})
+
+
+@labels.command()
+def add(campaign: Campaign, task: Task, new: Annotated[list[str], typer.Argument()]) -> None:
+    """Add labels."""
+    _change(campaign, task, {}, new)
+
+
+def _change(campaign: Path, task: str, renamed: dict[str, str], added: Sequence[str] = ()) -> None:
+    from umc_ray.campaign.label_changes import change_labels
+
+    found = change_labels(campaign, task, renamed, added)
+    print_line(
+        f"the labels of {task} are {', '.join(found)}; start pages and endpoints again, "
+        f"and go on: umc run {campaign}"
+    )

@@ -28,6 +28,8 @@ MAY_CHANGE = (
 )
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""
 
+LABELS_ADVICE = "use umc labels to rename, merge or add labels; otherwise "
+
 Values = dict[str, Any]  # as in the campaign file
 
 
@@ -49,9 +51,10 @@ def freeze(run: RunState) -> None:
         known = [each for each in _domains(before) if is_ingested(run.storage, each)]
         for key in changed:
             if any(_decides(key, domain_key) for domain_key in known):
+                advice = LABELS_ADVICE if key.endswith(".labels") else ""
                 raise ConfigError(
                     f"{key} is {now.get(key)!r}, but {run.storage.root} was begun with "
-                    f"{before[key]!r}: give the campaign another name, or change it back"
+                    f"{before[key]!r}: {advice}give the campaign another name, or change it back"
                 )
         if changed:
             _forget_tests(run, known)

@@ -67,6 +67,12 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 
     If this is interrupted, `is_learned` is false, and all of it is done again.
     """
+    forget_learning(run, number)
+    return learn(run, number)
+
+
+def forget_learning(run: Run, number: int) -> None:
+    """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
     for name in (*LEARNED, "corrections.parquet", "near_duplicates.parquet"):
         storage.delete_file(f"{folder}/{name}")
@@ -74,7 +80,6 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
         storage.delete(f"{folder}/{name}")
     for task in run.config.tasks:
         storage.delete(f"models/{task}/{number:04d}")
-    return learn(run, number)
 
 
 def not_to_choose(run: Run, rounds: int) -> dict[DomainKey, IntArray]:
@@ -101,8 +106,7 @@ def train(run: Run, number: int) -> Training:
         run.features,
         run.kinds,
     )
-    before = run.training(number)
-    ensembles = {} if before is None else before.ensembles
+    ensembles = run.ensembles_before(number)
     jobs = [
         EnsembleJob(
             run.config.tasks[name], each, f"models/{name}/{number:04d}", ensembles.get(name)

@@ -11,6 +11,7 @@ from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import features_table
 from umc_ray.passes.score import FeatureTables, PoolScores
 from umc_ray.records import DomainKey, Part, Split
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -18,6 +19,9 @@ MIN_ORDER_SIZE = 2000
 
 UNUSABLE = "unusable.json"
 """By domain, the samples that no encoder could read."""
+
+LABEL_CHANGES = "label_changes.json"
+"""By task, the first round whose specialists know its labels as they are now."""
 
 Document = TypeVar("Document")
 
@@ -138,6 +142,14 @@ class RunState:
     def training(self, number: int) -> Training | None:
         """Return what training gave in the newest round before one, if there is one."""
         return self._newest(number, "training", Training)
+
+    def ensembles_before(self, number: int) -> dict[str, EnsembleRef]:
+        """Return the newest ensembles before a round, of the tasks whose labels are the same."""
+        training, newest = self.training(number), self.newest(number)
+        known = self.storage.exists(LABEL_CHANGES)
+        since: dict[str, int] = self.storage.read_json(LABEL_CHANGES) if known else {}
+        found = {} if training is None else training.ensembles
+        return {task: ref for task, ref in found.items() if newest >= since.get(task, 0)}
 
     def scores(self, number: int) -> PoolScores | None:
         """Return what scoring gave in the newest round before one, if there is one."""

@@ -209,6 +209,11 @@ class TaskConfig(Section):
     labels: list[str] = Field(
         [], description="the label set; left out where the kind has its own, or none"
     )
+    synonyms: dict[str, str] = Field(
+        {},
+        description="other names of labels in sources, sheets and imports, such as "
+        "{Football: sport}",
+    )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
         {}, description="several encoders by name, in place of encoder"
@@ -237,6 +242,9 @@ class TaskConfig(Section):
         except ValueError as error:
             yield str(error)
             return
+        for synonym, label in self.synonyms.items():
+            if synonym in kind.labels or label not in kind.labels:
+                yield f"synonyms: {synonym!r} must be another name of a label, found {label!r}"
         for name, domain in self.domains.items():
             if self.payload == "text" and domain.text is None:
                 yield f"domain {name} of a text task needs text: the column's name"
@@ -289,8 +297,9 @@ class TaskConfig(Section):
         """
         # Kinds compute with torch, which takes seconds to import; a command line should not wait.
         from umc_ray.tasks.registry import task_kind
+        from umc_ray.tasks.spelling import LabelSet
 
-        return task_kind(self.kind, tuple(self.labels))
+        return task_kind(self.kind, LabelSet(self.labels, self.synonyms))
 
     @property
     def default_encoder(self) -> str:

@@ -1,7 +1,9 @@
 """Read a YAML file so that mistakes in it can be told with their lines."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,71 @@ def _problems_of_keys(keys: list[yaml.Node], parent: str) -> Iterator[Problem]:
                 line, f"the key {key.value!r} is given twice, first in line {first}; remove one"
             )
         lines.setdefault(key.value, line)
+
+
+def write_values(path: Path, section: list[str], values: dict[str, Any]) -> None:
+    """Set values in a section of a file, and leave everything else as people wrote it.
+
+    Raises:
+        ConfigError: the file cannot be edited without changing something else.
+    """
+    before = read_yaml(path)
+    assert before.root is not None
+    steps, _, node = node_at(before.root, section)
+    if steps != section or not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path} has no section {'.'.join(section)}")
+    text = _read_text(path)
+    for start, end, new in sorted(_edits(node, values), reverse=True):
+        text = text[:start] + new + text[end:]
+    expected = copy.deepcopy(before.values)
+    reduce(lambda value, step: value[step], section, expected).update(values)
+    if not _holds(text, expected):
+        raise ConfigError(
+            f"cannot edit {path} without changing something else; set by hand, in "
+            f"{'.'.join(section)}: {_flow(values)}"
+        )
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def _holds(text: str, expected: object) -> bool:
+    """Return whether a text is YAML with these values."""
+    try:
+        return bool(yaml.safe_load(text) == expected)
+    except yaml.YAMLError:
+        return False
+
+
+def _edits(section: yaml.MappingNode, values: dict[str, Any]) -> Iterator[tuple[int, int, str]]:
+    """Yield what to replace in the text of a file: from where, to where, by what."""
+    there = {key.value: value for key, value in section.value}
+    for name, value in values.items():
+        if name in there:
+            old = there[name]
+            inside = isinstance(old, yaml.CollectionNode) and not old.flow_style
+            # A block may begin in the column of its key, what replaces it may not.
+            new = f"  {_flow(value)}" if inside else _flow(value)
+            yield old.start_mark.index, _end(old), new
+    missing = {name: value for name, value in values.items() if name not in there}
+    after = _end(section.value[0][1])
+    indent = "\n" + " " * section.value[0][0].start_mark.column
+    for name, value in missing.items():
+        line = f"{name}: {_flow(value)}"
+        yield after, after, f", {line}" if section.flow_style else f"{indent}{line}"
+
+
+def _end(node: yaml.Node) -> int:
+    """Return where a value ends; PyYAML ends a block only where something else begins."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    index: int = node.end_mark.index
+    return index
+
+
+def _flow(value: Any) -> str:  # noqa: ANN401 - any YAML value
+    dumped: str = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=1_000_000, sort_keys=False
+    )
+    return dumped.removesuffix("...\n").strip()

@@ -1,7 +1,7 @@
 """The one rule for how a label may be spelled, wherever an answer comes from.
 
-A label is meant by its exact text. Otherwise by the first of these forms in which exactly one label
-equals the text:
+A label is meant by its exact text, or that of a synonym. Otherwise by the first of these forms in
+which exactly one label equals the text:
 
 1. look: Unicode NFC, without invisible characters, runs of white space one space, none at the ends
 2. case: the same in any case, so `True` is `true`
@@ -11,15 +11,34 @@ equals the text:
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Self
 
 from umc_ray.errors import DataError
 from umc_ray.methods.unicode_text import escaped, is_blank, without_invisible
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
 _NUMBER = re.compile(r"([+-]?)(\d+)(?:\.(\d+))?", re.ASCII)
 _SUGGESTED_AMONG = 200  # labels that a text is compared with for "did you mean"
 _SHOWN_CHARS = 80  # of a text that is no label: often the wrong column
+
+
+class LabelSet(tuple[str, ...]):
+    """The labels of a task in their order, with other names for some of them.
+
+    It equals the plain tuple of the labels: a synonym changes what is read, not what is learned.
+    """
+
+    synonyms: Mapping[str, str]
+
+    def __new__(cls, labels: Iterable[str], synonyms: Mapping[str, str] = EMPTY) -> Self:
+        """Take the labels, and by synonym the label that it means."""
+        made = super().__new__(cls, labels)
+        made.synonyms = dict(synonyms)
+        return made
 
 
 def find_label(text: str, labels: Sequence[str]) -> str:
@@ -30,7 +49,11 @@ def find_label(text: str, labels: Sequence[str]) -> str:
     """
     if text in labels:
         return text
-    for form, label_by_form in zip(_FORMS, _tables(tuple(labels)), strict=True):
+    synonyms = labels.synonyms if isinstance(labels, LabelSet) else EMPTY
+    if text in synonyms:
+        return synonyms[text]
+    tables = _tables(tuple(labels), tuple(synonyms.items()))
+    for form, label_by_form in zip(_FORMS, tables, strict=True):
         found = label_by_form.get(form(text), ())
         if len(found) == 1:
             return found[0]
@@ -97,12 +120,15 @@ _FORMS = (_look, _case, _value)
 
 
 @lru_cache(maxsize=64)
-def _tables(labels: tuple[str, ...]) -> list[Mapping[str, tuple[str, ...]]]:
-    """Return, for each form, the labels that have it."""
+def _tables(
+    labels: tuple[str, ...], synonyms: tuple[tuple[str, str], ...]
+) -> list[Mapping[str, tuple[str, ...]]]:
+    """Return, for each form, the labels that have it, or whose synonyms do."""
     tables: list[Mapping[str, tuple[str, ...]]] = []
     for form in _FORMS:
         found: dict[str, tuple[str, ...]] = {}
-        for label in labels:
-            found[form(label)] = (*found.get(form(label), ()), label)
+        for name, label in (*zip(labels, labels, strict=True), *synonyms):
+            known = found.get(form(name), ())
+            found[form(name)] = known if label in known else (*known, label)
         tables.append(found)
     return tables

@@ -1,0 +1,138 @@
+"""Labels that are renamed, merged and added in the middle of a campaign."""
+
+import csv
+from contextlib import closing
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests import tiny
+from tests.integration.test_given_labels import answer
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.label_changes import change_labels
+from umc_ray.campaign.publish import load_published, read_published
+from umc_ray.campaign.run import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.errors import AwaitingAnnotations, ConfigError
+from umc_ray.release.export import write_release
+from umc_ray.report.report import write_report
+
+pytestmark = pytest.mark.ray
+
+
+def wait(path):
+    run = Run(load_campaign(path))
+    with closing(run.store), pytest.raises(AwaitingAnnotations):
+        run_campaign(run)
+    return run
+
+
+def finish(path):
+    run = Run(load_campaign(path))
+    with closing(run.store):
+        run_campaign(run)
+    return run
+
+
+@pytest.fixture
+def opened(ray_cluster, tmp_path):
+    """A campaign with given labels and a sheet, whose second round is being answered."""
+    values = tiny.campaign(
+        tmp_path, budget={"labels": 20, "per_round": 10}, annotation={"backend": "sheet"}
+    )
+    rows = tiny.texts(120, seed=3)
+    tiny.write_csv(
+        tmp_path / "posts.csv",
+        [{**r, "label": r["label"] if i < 20 else ""} for i, r in enumerate(rows)],
+    )
+    path, truth = tiny.write_campaign(tmp_path, values), {}
+    for row in rows + tiny.texts(160, seed=1):
+        truth[row["text"]] = row["label"]
+    run = wait(path)
+    answer(run, 1, truth)
+    return path, wait(path), truth
+
+
+def sheet(run, number):
+    with open(
+        run.storage.path(f"rounds/{number:04d}/sheet.csv"), newline="", encoding="utf-8-sig"
+    ) as file:
+        return list(csv.DictReader(file))
+
+
+def questions(run):
+    with closing(run.store):
+        return {question.key: question for question in run.store.questions(run.config.name)}
+
+
+def test_stored_labels_follow_a_new_name_and_nothing_is_asked_twice(opened, tmp_path):
+    path, run, truth = opened
+    asked = questions(run)
+    half = [row["sample"] for row in sheet(run, 2)[:5]]
+    answer(run, 2, {text: truth[text] if text in half else "" for text in truth})
+    assert change_labels(path, "mood", {"good": "positive"}) == ["bad", "positive"]
+    task = yaml.safe_load(path.read_text())["tasks"]["mood"]
+    assert (task["labels"], task["synonyms"]) == (["bad", "positive"], {"good": "positive"})
+    run = wait(path)
+    assert questions(run).keys() == asked.keys()
+    rows = sheet(run, 2)
+    renamed = {"good": "positive", "bad": "bad"}
+    done = {row["sample"]: row["label"] for row in rows if row["label"]}
+    assert done == {text: renamed[truth[text]] for text in half}
+    assert all(row["choices"] == "bad | positive | skip" for row in rows)
+    answer(run, 2, truth)  # with the old name, as somebody may still write it
+    run = finish(path)
+    released = pq.read_table(f"{write_release(run)}/data/mood/posts.parquet").to_pylist()
+    assert {row["label"] for row in released} == {"bad", "positive"}
+    assert all(row["label"] == renamed[truth[row["text"]]] for row in released)
+    load_published(run.storage, run.config, read_published(run.storage))
+    write_report(run)
+
+
+def test_the_newest_round_learns_again_what_labels_are(opened):
+    path, run, _ = opened
+    before = read_published(run.storage)
+    change_labels(path, "mood", {}, ["mixed", "none"])
+    run = wait(path)
+    after = read_published(run.storage)
+    assert (after.round, after.version != before.version) == (1, True)
+    assert after.ensembles["mood"].labels == ["bad", "good", "mixed", "none"]
+    assert len(after.ensembles["mood"].canaries[0]) == 4
+    assert len(sheet(run, 2)) == 10
+
+
+def test_labels_that_are_merged_become_one(opened):
+    path, run, truth = opened
+    change_labels(path, "mood", {}, ["mixed"])
+    change_labels(path, "mood", {"good": "other", "mixed": "other"})
+    run = wait(path)
+    assert run.config.tasks["mood"].labels == ["bad", "other"]
+    answer(run, 2, {text: {"good": "mixed"}.get(label, label) for text, label in truth.items()})
+    run = finish(path)
+    labels = run.storage.read_table("rounds/0002/labels.parquet")["label"].to_pylist()
+    assert set(labels) <= {"bad", "other"}
+    assert "other" in labels
+
+
+def test_a_change_that_was_interrupted_is_repeated(opened):
+    path, run, _ = opened
+    frozen = run.storage.read_bytes("campaign.json")
+    change_labels(path, "mood", {"good": "positive"})
+    run.storage.write_bytes("campaign.json", frozen)  # as if it had been killed before the end
+    with pytest.raises(ConfigError, match=r"tasks.mood.labels is .*use umc labels to rename"):
+        finish(path)
+    assert change_labels(path, "mood", {"good": "positive"}) == ["bad", "positive"]
+    assert len(sheet(wait(path), 2)) == 10
+
+
+def test_what_cannot_be_changed_is_said(opened):
+    path, _, _ = opened
+    text = path.read_text()
+    with pytest.raises(ConfigError, match="no task moods, the campaign has mood"):
+        change_labels(path, "moods", {"good": "positive"})
+    with pytest.raises(ConfigError, match="mood has no label 'god', only bad, good"):
+        change_labels(path, "mood", {"god": "positive"})
+    with pytest.raises(ConfigError, match="two different names"):
+        change_labels(path, "mood", {"good": "bad"})
+    assert path.read_text() == text
