@@ -202,6 +202,6 @@ def _single_domain(config: CampaignConfig, domain_key: DomainKey, source: str) -
         raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
     source = source if "://" in source else str(Path(source).absolute())
     unlabeled = {"source": source, "test": None, "label": None, "ratings": None}
-    domain = config.domains()[domain_key].model_copy(update=unlabeled)
+    domain = config.domains()[domain_key].model_copy(update={**unlabeled, "keep": []})
     task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
     return config.model_copy(update={"tasks": {domain_key.task: task}})

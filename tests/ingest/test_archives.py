@@ -82,6 +82,17 @@ def test_a_web_dataset_has_labels_beside_its_images(tmp_path, read, label):  # n
     assert labels == {f"shard-0.tar/{i}.jpg": "no" if i != 1 else "yes" for i in range(3)}
 
 
+def test_fields_beside_an_image_can_be_kept(tmp_path, read):  # noqa: F811
+    files = {}
+    for i in range(2):
+        files[f"{i}.jpg"] = picture(i)
+        files[f"{i}.json"] = json.dumps({"year": 2020 + i}).encode()
+    write(tmp_path / "shard-0.tar", files)
+    storage, manifest = read("*.tar", keep=["year"])
+    (part,) = manifest.parts
+    assert storage.read_table(part.key("kept")).to_pydict() == {"year": [2020, 2021]}
+
+
 def test_what_stands_beside_an_image_and_is_broken_says_nothing(tmp_path):
     files = {"a.png": b"1", "a.json": b"{", "a.cls": b"\xff", "b.png": b"2", "b.json": b"[1]"}
     members, _ = found(write(tmp_path / "x.tar", files), beside=True)

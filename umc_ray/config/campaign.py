@@ -3,7 +3,7 @@
 The descriptions end up in the file that `umc init` writes and in docs/options.md.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,12 @@ from umc_ray.config.backends import BACKENDS, BackendTraits
 from umc_ray.config.section import Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
 from umc_ray.records import DomainKey
+
+HELD_OUT = "held_out"
+SLACK = 1e-6  # of a sum of shares
+
+SplitName = Annotated[str, Field(pattern=r"^\w+(\.\w+)*$")]
+"""As Hugging Face datasets allow it."""
 
 
 class BudgetConfig(Section):
@@ -251,6 +257,31 @@ class ReleaseConfig(Section):
     )
     description: str | None = Field(None, description="what the dataset is about, for its readers")
     citation: str | None = Field(None, description="how to cite it, such as a BibTeX entry")
+    splits: dict[SplitName, float | Literal["held_out"]] = Field(
+        {},
+        description="shares of the labeled samples by split, such as {train: 0.9, test: 0.1}; "
+        "held_out in place of a share: the test data of the domains; default: all are in train",
+    )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The shares of the labeled samples by split."""
+        shares = {name: each for name, each in self.splits.items() if isinstance(each, float)}
+        return shares or {"train": 1.0}
+
+    @property
+    def held_out(self) -> str | None:
+        """The split that holds the test data of the domains."""
+        return next((name for name, each in self.splits.items() if each == HELD_OUT), None)
+
+    @model_validator(mode="after")
+    def _splits_add_up(self) -> Self:
+        total = sum(self.shares.values())
+        if min(self.shares.values()) <= 0 or abs(total - 1) > SLACK:
+            raise ValueError(f"shares of splits must be above 0 and add up to 1, not to {total:g}")
+        if sum(each == HELD_OUT for each in self.splits.values()) > 1:
+            raise ValueError(f"splits has {HELD_OUT} twice; one split can hold the test data")
+        return self
 
 
 class CampaignConfig(Section):
@@ -285,6 +316,16 @@ class CampaignConfig(Section):
             raise ValueError(
                 f"storage {self.storage} is not a disk: "
                 "annotation.database must name where answers are kept"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_exists(self) -> Self:
+        has_tests = any(domain.test is not None for domain in self.domains().values())
+        if self.release.held_out is not None and not has_tests:
+            raise ValueError(
+                f"release.splits: {self.release.held_out} is {HELD_OUT}, but no domain has test: "
+                "name test data, or give the split a share"
             )
         return self
 

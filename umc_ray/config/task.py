@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.section import Name, Section
-from umc_ray.records import Split
+from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
     from umc_ray.tasks.task import TaskKind
@@ -142,6 +142,10 @@ class DomainConfig(Section):
         description="names of the class ids in the label column: a list from id 0, or id: name "
         "for each; default: the names that a Hugging Face table has in its schema, or no ids",
     )
+    keep: list[str] = Field(
+        [],
+        description="columns that pass through to the release, such as [url, author]",
+    )
     encoding: str | None = Field(
         None,
         description="of CSV and JSON lines, such as cp1252 or latin-1; default: UTF-8, or UTF-16 "
@@ -169,6 +173,8 @@ class DomainConfig(Section):
             raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
+        if twice := [name for name in self.keep if self.keep.count(name) > 1]:
+            raise ValueError(f"keep names {twice[0]!r} twice; name it once")
         return self
 
     def sources(self, split: Split) -> list[str]:
@@ -245,6 +251,12 @@ class TaskConfig(Section):
                     kind.parse(class_name)
                 except ValueError as error:
                     yield f"label_names of domain {name}: {error}"
+            for column in domain.keep:
+                if column in (*RELEASED, *kind.measures_about):
+                    yield (
+                        f"domain {name} keeps {column!r}, which is a column of every release "
+                        "already; rename it in the source, or leave it out of keep"
+                    )
 
     def _model_problems(self) -> Iterator[str]:
         if (self.encoder is None) == (not self.encoders):

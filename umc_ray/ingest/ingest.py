@@ -105,7 +105,8 @@ def ingest(
     bad.check(rules, len(staged.found.kept_R), config.ingest.max_bad_share)
     parts = plan_parts(staged, reader, config.ingest.rows_per_part)
     has_answers = bool(rules.label or rules.ratings)
-    stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
+    writer = PartWriter(storage, reader.staging, has_answers, bool(rules.keep))
+    stream(writer, parts, Compute())
     manifest = _build_manifest(staged, parts, bad, files, notes)
     remember(storage, split, str(domain_key), (file for each in files.values() for file in each))
     _store_manifest(manifest, rules, staged, storage)
@@ -186,7 +187,7 @@ def _plan_work(rules: Rules, storage: Storage, files: Files, settings: list[Any]
     asked = [rules.kind.name, asdict(rules), listed, settings]
     staging = f"staging/{within}/{fingerprint(asked)}"
     if not storage.exists(f"{staging}/begun.json"):
-        for table in ("staging", "quarantine", "pool", "oracle"):
+        for table in ("staging", "quarantine", "pool", "oracle", "kept"):
             storage.delete(f"{table}/{within}")
         items = split_work([file["uri"] for file in listed], rules.are_images)
         keys = [f"{staging}/work/{item:06d}.json" for item in range(len(items))]
