@@ -168,6 +168,9 @@ def score(
     endpoint: Annotated[
         str | None, typer.Option(help="URL of a running `umc serve`; reads UMC_TOKEN")
     ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="add a column probability_LABEL for each label")
+    ] = False,
 ) -> None:
     """Score new data with the published specialists, locally or through an endpoint."""
     from umc_ray.bulk_scoring import score_by_endpoint, score_new
@@ -179,10 +182,10 @@ def score(
     with ProgressDisplay() as listener:
         run = replace(run, listener=listener)
         if endpoint is None:
-            manifest = score_new(run, source, domain_key, output)
+            manifest = score_new(run, source, domain_key, output, probabilities)
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
-                manifest = score_by_endpoint(client, run, source, domain_key, output)
+                manifest = score_by_endpoint(client, run, source, domain_key, output, probabilities)
     rows = manifest.rows + manifest.duplicates
     print_line(f"{rows} samples scored, {manifest.bad} rows in quarantine: {output}")
 
