@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def score_new(
     work, target = _work_storage(output), Storage(output)
     published = _published(run, domain_key.task)
     ensemble = _copied(run.storage, work, task, published)
-    manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
+    manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
     encoders = {name: task.named_encoders[name] for name in ensemble.reads}
     on_encoded = run.stages.follow("encode", manifest.rows * len(encoders))
     encode({domain_key.task: encoders}, manifest.parts, work, on_encoded)
@@ -166,7 +167,7 @@ def score_by_endpoint(
     _check_labels(kind, probabilities)
     schema = _endpoint_schema(kind, probabilities)
     work, target = _work_storage(output), Storage(output)
-    manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
+    manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
     on_rows = run.stages.follow("score", manifest.rows)
     for part in manifest.parts:
         _score_part(client, part, schema, work, target)

@@ -590,3 +590,17 @@ def test_a_data_error_keeps_its_type_and_message_on_a_cluster(tmp_path):
     source.write_text("body\nx\n")
     with pytest.raises(DataError, match="has no column 'text'; it has body"):
         ingest(campaign(texts(source)), DOMAIN, "pool", Storage(str(tmp_path / "run")))
+
+
+def test_the_rows_to_expect_are_told_before_any_is_read(tmp_path, without_ray):
+    write_rows(tmp_path / "a.jsonl", [(f"text {i}", "no") for i in range(20)])
+    write_rows(tmp_path / "test.jsonl", [(f"test {i}", "no") for i in range(10)])
+    domain = texts(tmp_path / "a.jsonl", test=str(tmp_path / "test.jsonl"))
+    told = []
+
+    def follow(rows):
+        told.append(rows)
+        return lambda done: None
+
+    ingest(campaign(domain), DOMAIN, "pool", Storage(str(tmp_path / "run")), follow)
+    assert told == pytest.approx([10, 20], rel=0.1)

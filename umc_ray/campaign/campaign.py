@@ -97,10 +97,11 @@ def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
         run.exporter.quarantined(domain_key, unread + len(rejected.get(str(domain_key), [])))
 
 
-def _ingest(run: Run, domain_key: DomainKey, on_rows: OnRows) -> int:
-    rows = ingest(run.config, domain_key, "pool", run.storage, on_rows).rows
+def _ingest(run: Run, domain_key: DomainKey, _: OnRows) -> int:
+    follow = partial(run.stages.follow, f"ingest {domain_key}")
+    rows = ingest(run.config, domain_key, "pool", run.storage, follow).rows
     if run.config.domains()[domain_key].test is not None:
-        rows += ingest(run.config, domain_key, "test", run.storage, on_rows).rows
+        rows += ingest(run.config, domain_key, "test", run.storage, follow).rows
     return rows
 
 

@@ -157,7 +157,7 @@ class _Checker:
         )
         reader = Reader(self.storage, "", common_folder(listing.files), rules)
         began = time.monotonic()
-        on_rows = self.listener.begin(f"check {where}", sampling.rows)
+        on_rows = self.listener.begin(f"check {where}", sampling.read)
         found = inspect(
             reader, sampling, test, on_rows, lambda problem: self.findings.problem(where, problem)
         )

@@ -14,7 +14,7 @@ Suffixes: N samples, D embedding dimension, K domains.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -181,7 +181,7 @@ def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
         for folder in {key.split("/")[0] for key in home.keys("") if "/" in key}:
             home.delete(folder)
         home.write_json("files.json", files)
-    manifest = ingest(config, domain_key, "pool", home, run.stages.follow("ingest", None))
+    manifest = ingest(config, domain_key, "pool", home, partial(run.stages.follow, "ingest"))
     task = config.tasks[domain_key.task]
     encode(
         {domain_key.task: {task.default_encoder: task.default_encoder_config}},

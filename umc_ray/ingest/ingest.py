@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from umc_ray.cluster.stream import Compute, OnRows, stream
+from umc_ray.cluster.stream import Compute, Follow, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import find_changes, remember
@@ -34,6 +34,7 @@ from umc_ray.ingest.parts import (
     plan_parts,
     read_staged_index,
 )
+from umc_ray.ingest.sampling import expected_rows
 from umc_ray.ingest.sources import (
     BadRow,
     Listing,
@@ -78,7 +79,7 @@ def ingest(
     domain_key: DomainKey,
     split: Split,
     storage: Storage,
-    on_rows: OnRows | None = None,
+    follow: Follow | None = None,
 ) -> Manifest:
     """Ingest a domain's sources into the run directory; later calls only read the manifest.
 
@@ -93,11 +94,13 @@ def ingest(
         _say_changes(config, domain_key, split, storage)
         return load_manifest(storage, domain_key, split)
     rules = rules_of(config, domain_key, split)
-    forbidden_F2 = _test_contents(config, domain_key, split, storage, on_rows)
+    forbidden_F2 = _test_contents(config, domain_key, split, storage, follow)
     listing = _list_files(config, rules, storage)
     files = listing.files
     reader = _plan_work(rules, storage, files, [config.ingest.rows_per_part, _digest(forbidden_F2)])
     items = range(storage.read_json(f"{reader.staging}/begun.json")["items"])
+    listed = [file for each in files.values() for file in each]
+    on_rows = follow(expected_rows(listed, rules.are_images)) if follow else None
     summaries = stream(reader, items, Compute(), on_rows)
     staged = read_staged_index(reader, summaries, forbidden_F2)
     notes = add_notes(listing.notes, (summary.notes for summary in summaries))
@@ -108,7 +111,7 @@ def ingest(
     writer = PartWriter(storage, reader.staging, has_answers, bool(rules.keep))
     stream(writer, parts, Compute())
     manifest = _build_manifest(staged, parts, bad, files, notes)
-    remember(storage, split, str(domain_key), (file for each in files.values() for file in each))
+    remember(storage, split, str(domain_key), listed)
     _store_manifest(manifest, rules, staged, storage)
     return manifest
 
@@ -164,12 +167,12 @@ def _test_contents(
     domain_key: DomainKey,
     split: Split,
     storage: Storage,
-    on_rows: OnRows | None,
+    follow: Follow | None,
 ) -> npt.NDArray[np.uint64]:
     """Return the content hashes of the test split; rows with these are left out of the pool."""
     if split == "test" or config.domains()[domain_key].test is None:
         return np.empty((0, 2), dtype=np.uint64)
-    ingest(config, domain_key, "test", storage, on_rows)
+    ingest(config, domain_key, "test", storage, follow)
     return content_words(storage.read_table(_contents_key(domain_key)))
 
 
