@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umc_ray.console import ProgressDisplay, console, print_line
+from umc_ray.console import ProgressDisplay, console, counted, print_line
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
 from umc_ray.report import commands as report_commands
@@ -119,7 +119,7 @@ def run(campaign: Campaign) -> None:
         for line in [*quarantine_lines(run), *note_lines(run)]:
             print_line(line)
     if outcome.new_rounds == 0:
-        print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
+        print_line(f"nothing to do: {outcome.reason} after {counted(outcome.rounds, 'round')}")
     else:
         console.print(status_table(run))
         print_line(f"finished: {outcome.reason}")
@@ -144,7 +144,8 @@ def discover_command(
         result = discover(replace(run, listener=listener), _domain_key(domain), clusters)
     print_line(result.yaml)
     how = "as discovered before" if result.known else "discovered"
-    print_line(f"{len(result.domains)} domains, {how}; copy into the campaign file: {result.path}")
+    domains = counted(len(result.domains), "domain")
+    print_line(f"{domains}, {how}; copy into the campaign file: {result.path}")
 
 
 @app.command()
@@ -186,8 +187,8 @@ def score(
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
                 manifest = score_by_endpoint(client, run, source, domain_key, output, probabilities)
-    rows = manifest.rows + manifest.duplicates
-    print_line(f"{rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+    samples = counted(manifest.rows + manifest.duplicates, "sample")
+    print_line(f"{samples} scored, {counted(manifest.bad, 'row')} in quarantine: {output}")
 
 
 @app.command()

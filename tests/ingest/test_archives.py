@@ -11,7 +11,7 @@ import pytest
 from tests.ingest.test_image_folders import labels_of, picture, read  # noqa: F401 - a fixture
 from tests.ingest.test_ingest import DOMAIN, pool_of, quarantine_of
 from umc_ray.errors import ConfigError
-from umc_ray.ingest.archives import read_archive
+from umc_ray.ingest.archives import OUTSIDE, read_archive
 from umc_ray.ingest.notes import Note
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.stage import WorkItem, split_work
@@ -107,10 +107,11 @@ def test_labels_beside_an_image_need_an_archive(tmp_path, read):  # noqa: F811
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])
 def test_files_that_are_no_images_are_counted_and_hidden_ones_are_not(tmp_path, read, name):  # noqa: F811
     hidden = {"__MACOSX/._0.png": b"x", "a/.DS_Store": b"x"}
-    write(tmp_path / name, {**contents(), **hidden, "read me.txt": b"x"})
+    outside = {"../7.png": b"x", "a/../../8.png": b"x"}
+    write(tmp_path / name, {**contents(), **hidden, **outside, "read me.txt": b"x"})
     _, manifest = read(name)
     assert (manifest.rows, manifest.bad) == (3, 0)
-    assert manifest.notes == (Note("ignored: .txt", 1),)
+    assert manifest.notes == (Note(OUTSIDE, 2), Note("ignored: .txt", 1))
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])

@@ -15,7 +15,7 @@ def test_each_split_is_a_block_of_lines(tmp_path):
     write_csv(tmp_path / "posts.csv", [*rows, {**rows[0], "text": rows[0]["text"].upper()}])
     lines = lines_of(tmp_path, values)
     good = sum(row["label"] == "good" for row in rows)
-    start = lines.index("mood/posts pool: 119 rows, all checked, in 1 files")
+    start = lines.index("mood/posts pool: 119 rows, all checked, in 1 file")
     same = int(rows[0]["label"] == "good")
     labels = {"good": good + same, "bad": 119 - good - same}
     ordered = sorted(labels.items(), key=lambda item: -item[1])

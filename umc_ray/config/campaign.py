@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from umc_ray.config.backends import BACKENDS, BackendTraits
-from umc_ray.config.section import Name, Section
+from umc_ray.config.section import Location, Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
 from umc_ray.records import DomainKey
 
@@ -139,7 +139,7 @@ class AnnotationConfig(Section):
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
         "show", description="when the page shows what the models predict; never on audit samples"
     )
-    guidelines: str | None = Field(None, description="Markdown file that the page shows (web)")
+    guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,
         description="choose the next round while people answer this one: nobody waits, but the "
@@ -288,7 +288,7 @@ class CampaignConfig(Section):
     """One curation project."""
 
     name: Name = Field(description="name of the campaign and of its run directory")
-    storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
+    storage: Location = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of everything random: same seed, same campaign"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from umc_ray.config.section import Name, Section
+from umc_ray.config.section import Location, Name, Section, Written
 from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class EncoderConfig(Section):
         "transformers_image, timm, efficientnet_lite: a pretrained vision model; "
         "gradients: edges of small images; pixels: the image itself"
     )
-    path: str | None = Field(
+    path: Location | None = Field(
         None,
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
         "owner/name@revision; gradients and pixels have none",
@@ -117,7 +117,7 @@ class EncoderConfig(Section):
 class DomainConfig(Section):
     """A source of samples."""
 
-    source: str | Annotated[list[str], Field(min_length=1)] = Field(
+    source: Annotated[str | Annotated[list[str], Field(min_length=1)], Written] = Field(
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
@@ -158,7 +158,7 @@ class DomainConfig(Section):
         description="between the fields of CSV, such as ';' or '|'; default: a comma, in .tsv a "
         "tab",
     )
-    test: str | list[str] | None = Field(
+    test: Annotated[str | list[str] | None, Written] = Field(
         None, description="held-out labeled samples in the same format; never selected"
     )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")

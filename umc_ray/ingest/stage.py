@@ -24,6 +24,7 @@ from umc_ray.ingest.archives import read_archive
 from umc_ray.ingest.kept_columns import kept_table
 from umc_ray.ingest.readers import read_rows, row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow
+from umc_ray.ingest.text_files import misread
 from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
 from umc_ray.methods.identity import sample_ids
 from umc_ray.methods.unicode_text import comparable
@@ -163,6 +164,8 @@ class Reader:
             if self.rules.are_images:
                 yield from self._find_images(uri, key, notes)
                 continue
+            if not work.groups and (note := misread(uri, self.rules.encoding)):
+                notes[note] += 1
             groups = range(*work.groups) if work.groups else None
             for row, values in read_rows(uri, self.rules.table, groups):
                 yield Found(uri, str(row), f"{key}#{row}", values)
