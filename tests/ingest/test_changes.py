@@ -4,7 +4,9 @@ import pytest
 
 from tests.ingest.test_ingest import DOMAIN, backwards, campaign
 from umc_ray.ingest import ingest as ingest_module
+from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.ingest import ingest
+from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
 ROWS = '{"text": "one"}\n{"text": "two"}\n'
@@ -69,3 +71,14 @@ def test_another_source_is_never_ignored(config, tmp_path, caplog):
     assert new.endswith("more.jsonl")
     assert "gone" in gone
     assert gone.endswith("b.jsonl")
+
+
+def test_files_that_two_domains_were_read_from_are_found_in_the_run_directory(config, tmp_path):
+    storage = Storage(str(tmp_path / "run"))
+    ingest(config, DOMAIN, "pool", storage)
+    read = files_read(storage, "pool", str(DOMAIN))
+    assert read == [f"{tmp_path}/data/a.jsonl", f"{tmp_path}/data/b.jsonl"]
+    domain, again, more = config.domains()[DOMAIN], DomainKey("task", "x"), DomainKey("more", "x")
+    files = {DOMAIN: read, again: [read[1]], more: read}
+    (line,) = shared_files(dict.fromkeys(files, domain), files)
+    assert line.startswith(f"task/domain and task/x both read {tmp_path}/data/b.jsonl: each sample")

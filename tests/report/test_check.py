@@ -21,7 +21,8 @@ def test_each_split_is_a_block_of_lines(tmp_path):
     ordered = sorted(labels.items(), key=lambda item: -item[1])
     assert lines[start + 1] == "  labels      " + ", ".join(f"{k} {v}" for k, v in ordered)
     assert lines[start + 2] == (
-        "  duplicates  exact 0 (0.0%), but for case, punctuation and spaces 1 (0.8%)"
+        "  duplicates  exact 0 (0.0%), but for case, punctuation and spaces 1 (0.8%), "
+        "in a test split 0 (0.0%)"
     )
     assert lines[start + 3] == "  encodings   utf-8 1"
     assert lines[start + 5] == "  quarantine  none"

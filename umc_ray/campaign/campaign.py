@@ -17,6 +17,7 @@ from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
+from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.ingest import ingest, load_manifest
 from umc_ray.passes.encode import encode
 from umc_ray.records import DomainKey, Split
@@ -74,6 +75,7 @@ def bring_in(run: Run) -> None:
     """Ingest and encode what is not in the run directory yet, such as a new domain."""
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
+    _say_shared_files(run)
     seed = run.config.seed
     run.stages.step(
         "random_orders",
@@ -88,6 +90,13 @@ def bring_in(run: Run) -> None:
     )
     run.storage.write_json(UNUSABLE, rejected)
     _export_bad_rows(run, rejected)
+
+
+def _say_shared_files(run: Run) -> None:
+    domains = run.config.domains()
+    files = {key: files_read(run.storage, "pool", str(key)) for key in domains}
+    for line in shared_files(domains, files):
+        logger.warning(line)
 
 
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:

@@ -1,12 +1,15 @@
 """Whether the sources of a domain are still what was read from them."""
 
 import os.path
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pyarrow as pa
 
+from umc_ray.config.task import DomainConfig
 from umc_ray.ingest.sources import SourceFile
+from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
 FILES = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
@@ -62,6 +65,27 @@ def find_changes(storage: Storage, split: str, domain: str, now: Iterable[Source
         changed=tuple(sorted(name for name in both if before[name] != found[name])),
         vanished=tuple(sorted(before.keys() - both)),
     )
+
+
+def files_read(storage: Storage, split: str, domain: str) -> list[str]:
+    """Return the files that a split of a domain was read from."""
+    uris: list[str] = storage.read_table(_key(split, domain), ["uri"])["uri"].to_pylist()
+    return uris
+
+
+def shared_files(
+    domains: Mapping[DomainKey, DomainConfig], files: Mapping[DomainKey, Collection[str]]
+) -> Iterator[str]:
+    """Name the files from which two domains of a task read the same samples."""
+    for first, second in combinations(files, 2):
+        one, other = domains[first], domains[second]
+        are_same = (first.task, one.text, one.image) == (second.task, other.text, other.image)
+        both = sorted({*files[first]} & {*files[second]}) if are_same else []
+        if both:
+            yield (
+                f"{first} and {second} both read {_some(both)}: each sample is asked about twice; "
+                "leave the file out of one of them"
+            )
 
 
 def _relative(files: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:

@@ -65,7 +65,7 @@ class Manifest:
     rows: int
     duplicates: int
     conflicts: int  # kept rows whose duplicates have another label; the first known one counts
-    leaks: int  # rows dropped from the pool because they are in the test split
+    leaks: int  # rows dropped from the pool because they are in a test split of the task
     bad: int
     reasons: dict[str, int]  # number of bad rows by reason
     labeled: int  # kept rows with a known label
@@ -83,7 +83,7 @@ def ingest(
 ) -> Manifest:
     """Ingest a domain's sources into the run directory; later calls only read the manifest.
 
-    The test split is ingested first, so that its samples can be left out of the pool.
+    The test splits of the task are ingested first: their samples are left out of the pool.
 
     Raises:
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
@@ -169,11 +169,14 @@ def _test_contents(
     storage: Storage,
     follow: Follow | None,
 ) -> npt.NDArray[np.uint64]:
-    """Return the content hashes of the test split; rows with these are left out of the pool."""
-    if split == "test" or config.domains()[domain_key].test is None:
-        return np.empty((0, 2), dtype=np.uint64)
-    ingest(config, domain_key, "test", storage, follow)
-    return content_words(storage.read_table(_contents_key(domain_key)))
+    """Return the content hashes of the task's test splits; no row with these is in a pool."""
+    found = [np.empty((0, 2), dtype=np.uint64)]
+    for key, domain in config.domains().items() if split == "pool" else ():
+        if key.task == domain_key.task and domain.test is not None:
+            if key == domain_key or not is_ingested(storage, key, "test"):
+                ingest(config, key, "test", storage, follow)
+            found.append(content_words(storage.read_table(_contents_key(key))))
+    return np.concatenate(found)
 
 
 def _list_files(config: CampaignConfig, rules: Rules, storage: Storage) -> Listing:
@@ -243,7 +246,7 @@ class _BadRows:
         """
         where, reasons = f"{rules.domain_key} {rules.split}", "; ".join(self.examples)
         if not kept:
-            default = "all are in the test split" if self.rows else "the sources are empty"
+            default = "all are in test splits" if self.rows else "the sources are empty"
             raise DataError(f"{where}: no usable row among {self.rows}: {reasons or default}")
         bad = self.reasons.total()
         share = max(bad / self.rows, self.broken_share)

@@ -37,7 +37,8 @@ def _listed(title: str, lines: tuple[str, ...]) -> Iterator[str]:
 def _split_lines(split: SplitCheck, config: CampaignConfig) -> Iterator[str]:
     found = split.inspection
     kind = config.tasks[split.domain_key.task].task_kind()
-    has_test = split.split == "pool" and config.domains()[split.domain_key].test is not None
+    domains = config.tasks[split.domain_key.task].domains.values()
+    has_test = split.split == "pool" and any(domain.test is not None for domain in domains)
     yield f"{split.domain_key} {split.split}: {_rows(found)} in {counted(split.files, 'file')}"
     labels = counts_by_label(found, kind)
     labels["(unlabeled)"] = found.unlabeled
@@ -85,7 +86,7 @@ def _duplicates(found: Inspection, has_test: bool) -> str:
     if found.lengths is not None:
         counts["but for case, punctuation and spaces"] = found.near_duplicates
     if has_test:
-        counts["in the test split"] = found.leaks
+        counts["in a test split"] = found.leaks
     rows = max(1, found.checked)
     return ", ".join(f"{name} {count:,} ({count / rows:.1%})" for name, count in counts.items())
 
