@@ -132,6 +132,7 @@ def test_columns_that_were_not_kept_from_the_start_are_told(run):
         ({"train": 0.8, "test": 0.1}, r"must be above 0 and add up to 1, not to 0\.9"),
         ({"train": 1.2, "test": -0.2}, "must be above 0"),
         ({"a": "held_out", "b": "held_out"}, "held_out twice"),
+        ({"train": "held_out"}, "train is held_out, so no split has the labeled samples"),
         ({"train-1": 1.0}, "pattern"),
     ],
 )
