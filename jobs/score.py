@@ -28,6 +28,9 @@ def main() -> None:
         "--domain", required=True, help="task/domain with the same columns as the data"
     )
     parser.add_argument("--output", required=True, help="folder to write the scores to, as Parquet")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="add a column probability_LABEL for each label"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
@@ -36,7 +39,13 @@ def main() -> None:
             arguments.domain.partition("/"),
         )
         connect()
-        result = score_new(run, arguments.source, DomainKey(task, domain), arguments.output)
+        result = score_new(
+            run,
+            arguments.source,
+            DomainKey(task, domain),
+            arguments.output,
+            arguments.probabilities,
+        )
         print(f"{result.rows} samples scored, {result.bad} rows in quarantine: {arguments.output}")
     except UmcError as error:
         sys.exit(f"error: {error}")

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,13 @@ from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import Manifest
 from umc_ray.passes.encode import encode
-from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
+from umc_ray.passes.score import (
+    PROBABILITY,
+    ScoreWorker,
+    probability_fields,
+    score_parts,
+    score_schema,
+)
 from umc_ray.records import POOL, QUARANTINE, DomainKey, Part
 from umc_ray.serving.messages import Sample, SampleError
 from umc_ray.specialists.ensemble import Ensemble
@@ -33,29 +40,32 @@ ORIGIN = ["key", "source", "sample_id"]
 """The columns that say which sample a row is of."""
 
 
-def score_new(run: Run, source: str, domain_key: DomainKey, output: str) -> Manifest:
+def score_new(
+    run: Run, source: str, domain_key: DomainKey, output: str, probabilities: bool = False
+) -> Manifest:
     """Score a source as if it belonged to a domain; write Parquet files and a quarantine.
 
     Each row has the sample's key and source, and what a round stores of it: the measures and the
     prediction of the task's kind, labels by name. Exact duplicates have rows of their own, after
-    the first of them, without a source. If a call is interrupted, the next one resumes
-    it.
+    the first of them, without a source. With `probabilities`, there is a column
+    `probability_<label>` for each label. If a call is interrupted, the next one resumes it.
 
     Raises:
-        ConfigError: the campaign has no such domain.
+        ConfigError: the campaign has no such domain, or its task no labels to have probabilities.
         StoreError: nothing is published yet, or not for this task.
         DataError: the source cannot be read, or the specialists are not those that were published.
     """
     config = _single_domain(run.config, domain_key, source)
+    _check_labels(run.kinds[domain_key.task], probabilities)
     task = config.tasks[domain_key.task]
     work, target = _work_storage(output), Storage(output)
     published = _published(run, domain_key.task)
     ensemble = _copied(run.storage, work, task, published)
-    manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
+    manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
     encoders = {name: task.named_encoders[name] for name in ensemble.reads}
     on_encoded = run.stages.follow("encode", manifest.rows * len(encoders))
     encode({domain_key.task: encoders}, manifest.parts, work, on_encoded)
-    worker = _worker(run, work, domain_key, published, ensemble)
+    worker = _worker(run, work, domain_key, published, ensemble, probabilities)
     score_parts(worker, manifest.parts, run.stages.follow("score", manifest.rows))
     for part in manifest.parts:
         target.write_table(f"{part.name}.parquet", _named_scores(worker, part, ensemble.kind))
@@ -88,17 +98,19 @@ def _worker(
     domain_key: DomainKey,
     published: PublishedEnsemble,
     ensemble: Ensemble,
+    probabilities: bool,
 ) -> ScoreWorker:
     task = domain_key.task
     return ScoreWorker(
         storage=work,
-        table=published.version,
+        table=f"{published.version}-probabilities" if probabilities else published.version,
         ensembles={task: published.ref},
         kinds={task: ensemble.kind},
         features={task: {name: run.features[task][name] for name in ensemble.reads}},
         excluded={domain_key: np.empty(0, dtype=np.int64)},
         acquisition=run.config.selection.acquisition,
         top=0,
+        with_probabilities=probabilities,
     )
 
 
@@ -126,15 +138,21 @@ def _with_duplicates(table: pa.Table, aliases: Sequence[Sequence[str]]) -> pa.Ta
     return repeated
 
 
-def _endpoint_schema(kind: TaskKind) -> pa.Schema:
+def _endpoint_schema(kind: TaskKind, probabilities: bool) -> pa.Schema:
     """Return the same columns as of `_named_scores`, and the version of the specialists."""
     scores = kind.named(score_schema(kind).empty_table()).schema
     origin = [POOL.field(name) for name in ORIGIN]
-    return pa.schema([*origin, *list(scores)[1:], ("version", pa.string())])
+    more = probability_fields(kind) if probabilities else []
+    return pa.schema([*origin, *list(scores)[1:], *more, ("version", pa.string())])
 
 
 def score_by_endpoint(
-    client: Client, run: Run, source: str, domain_key: DomainKey, output: str
+    client: Client,
+    run: Run,
+    source: str,
+    domain_key: DomainKey,
+    output: str,
+    probabilities: bool = False,
 ) -> Manifest:
     """Score a source through an endpoint; write the same files as `score_new`.
 
@@ -142,28 +160,40 @@ def score_by_endpoint(
     quarantine.
 
     Raises:
-        ConfigError: the campaign has no such domain.
+        ConfigError: the campaign has no such domain, or its task no labels to have probabilities.
         DataError: the source cannot be read.
         EndpointError: the endpoint refuses a request or does not respond.
     """
-    config = _single_domain(run.config, domain_key, source)
+    config, kind = _single_domain(run.config, domain_key, source), run.kinds[domain_key.task]
+    _check_labels(kind, probabilities)
+    schema = _endpoint_schema(kind, probabilities)
     work, target = _work_storage(output), Storage(output)
-    manifest = ingest(config, domain_key, "pool", work, run.stages.follow("ingest", None))
+    manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
     on_rows = run.stages.follow("score", manifest.rows)
     for part in manifest.parts:
-        _score_part(client, part, run.kinds[domain_key.task], work, target)
+        _score_part(client, part, schema, work, target)
         on_rows(part.rows)
     _finish(work, target)
     return manifest
 
 
-def _score_part(client: Client, part: Part, kind: TaskKind, work: Storage, target: Storage) -> None:
+def _check_labels(kind: TaskKind, probabilities: bool) -> None:
+    if probabilities and not kind.labels:
+        raise ConfigError(
+            f"a task of kind {kind.name} has no labels, so there is no probability of each: "
+            "score without --probabilities"
+        )
+
+
+def _score_part(
+    client: Client, part: Part, schema: pa.Schema, work: Storage, target: Storage
+) -> None:
     rows = work.read_table(part.key("pool")).to_pylist()
     samples = (_sample(row["text"], row["image"]) for row in rows)
     found = client.score(samples, part.domain_key.task, columns=True)
     results = list(zip(rows, found, strict=True))
     scores = [
-        {**row, **(result.columns or {}), "version": result.version}
+        {**row, **(result.columns or {}), **_probabilities(result), "version": result.version}
         for row, result in results
         if isinstance(result, VersionedScore)
     ]
@@ -172,12 +202,16 @@ def _score_part(client: Client, part: Part, kind: TaskKind, work: Storage, targe
         for row, result in results
         if isinstance(result, SampleError)
     ]
-    table = pa.Table.from_pylist(scores, _endpoint_schema(kind))
+    table = pa.Table.from_pylist(scores, schema)
     aliases = [row["aliases"] for row in scores]
     target.write_table(f"{part.name}.parquet", _with_duplicates(table, aliases))
     if rejected:
         quarantine = pa.Table.from_pylist(rejected, QUARANTINE)
         work.write_table(part.key("quarantine/endpoint"), quarantine)
+
+
+def _probabilities(result: VersionedScore) -> dict[str, float]:
+    return {f"{PROBABILITY}{label}": value for label, value in result.probabilities.items()}
 
 
 def _sample(text: str | None, image: bytes | None) -> Sample:
@@ -203,6 +237,6 @@ def _single_domain(config: CampaignConfig, domain_key: DomainKey, source: str) -
         raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
     source = source if "://" in source else str(Path(source).absolute())
     unlabeled = {"source": source, "test": None, "label": None, "ratings": None}
-    domain = config.domains()[domain_key].model_copy(update=unlabeled)
+    domain = config.domains()[domain_key].model_copy(update={**unlabeled, "keep": []})
     task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
     return config.model_copy(update={"tasks": {domain_key.task: task}})

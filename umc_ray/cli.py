@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umc_ray.campaign import commands as campaign_commands
-from umc_ray.console import ProgressDisplay, console, print_line
+from umc_ray.console import ProgressDisplay, console, counted, print_line
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
 from umc_ray.report import commands as report_commands
@@ -116,7 +116,7 @@ def run(campaign: Campaign) -> None:
         for line in [*quarantine_lines(run), *note_lines(run)]:
             print_line(line)
     if outcome.new_rounds == 0:
-        print_line(f"nothing to do: {outcome.reason} after {outcome.rounds} rounds")
+        print_line(f"nothing to do: {outcome.reason} after {counted(outcome.rounds, 'round')}")
     else:
         console.print(status_table(run))
         print_line(f"finished: {outcome.reason}")
@@ -142,7 +142,8 @@ def discover_command(
         result = discover(replace(run, listener=listener), DomainKey.named(domain), clusters)
     print_line(result.yaml)
     how = "as discovered before" if result.known else "discovered"
-    print_line(f"{len(result.domains)} domains, {how}; copy into the campaign file: {result.path}")
+    domains = counted(len(result.domains), "domain")
+    print_line(f"{domains}, {how}; copy into the campaign file: {result.path}")
 
 
 @app.command()
@@ -166,6 +167,9 @@ def score(
     endpoint: Annotated[
         str | None, typer.Option(help="URL of a running `umc serve`; reads UMC_TOKEN")
     ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="add a column probability_LABEL for each label")
+    ] = False,
 ) -> None:
     """Score new data with the published specialists, locally or through an endpoint."""
     from umc_ray.bulk_scoring import score_by_endpoint, score_new
@@ -178,12 +182,12 @@ def score(
     with ProgressDisplay() as listener:
         run = replace(run, listener=listener)
         if endpoint is None:
-            manifest = score_new(run, source, domain_key, output)
+            manifest = score_new(run, source, domain_key, output, probabilities)
         else:
             with Client(endpoint, os.environ.get("UMC_TOKEN")) as client:
-                manifest = score_by_endpoint(client, run, source, domain_key, output)
-    rows = manifest.rows + manifest.duplicates
-    print_line(f"{rows} samples scored, {manifest.bad} rows in quarantine: {output}")
+                manifest = score_by_endpoint(client, run, source, domain_key, output, probabilities)
+    samples = counted(manifest.rows + manifest.duplicates, "sample")
+    print_line(f"{samples} scored, {counted(manifest.bad, 'row')} in quarantine: {output}")
 
 
 @app.command()

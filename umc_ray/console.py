@@ -16,12 +16,20 @@ from rich.progress import (
 )
 from rich.text import Text
 
+SPEED_PERIOD_S = 300.0
+"""What a speed is measured over: a part of a pass can take minutes."""
+
 console = Console()
 
 
 def print_line(text: object) -> None:
     """Print one line without markup, highlighting or wrapping, so that paths stay intact."""
     console.print(str(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, such as `1 row` or `1,200 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 class _RowsPerSecond(ProgressColumn):
@@ -46,8 +54,10 @@ class ProgressDisplay:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            speed_estimate_period=SPEED_PERIOD_S,
         )
         self.task: TaskID | None = None
+        self.stage = ""
 
     def __enter__(self) -> "ProgressDisplay":
         """Start drawing."""
@@ -59,14 +69,18 @@ class ProgressDisplay:
         self.progress.stop()
 
     def begin(self, stage: str, rows: int | None) -> Callable[[int], None]:
-        """Add a progress bar; return the function to call with each number of rows done."""
-        task = self.progress.add_task(stage, total=rows)
-        self.task = task
+        """Add a progress bar, or start that of the stage anew; return what takes rows done."""
+        if self.task is not None and stage == self.stage:
+            self.progress.reset(self.task, total=rows)
+        else:
+            self.task = self.progress.add_task(stage, total=rows)
+        self.stage, task = stage, self.task
         return lambda done: self.progress.advance(task, done)
 
     def end(self, stage: str, seconds: float) -> None:
         """Remove the progress bar."""
         if self.task is not None:
             self.progress.remove_task(self.task)
+            self.task = None
         if seconds >= self.LONG_S:
             console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {stage} in {seconds:.1f} s")

@@ -32,6 +32,16 @@ ORACLE = pa.schema(
 )
 """oracle/...: known answers, read by the replay annotator and by nothing that selects."""
 
+RELEASED = (
+    *("sample_id", "text", "image", "label", "domain", "key", "source", "round", "audit", "why"),
+    *("votes", "agreement", "cost", "predicted", "probability"),
+    *("origin", "label_of", "similarity"),
+)
+"""The columns of a release, beside measures and the columns that a domain keeps.
+
+kept/...: the columns that a domain keeps, by their names in its sources.
+"""
+
 QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
 """quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""
 

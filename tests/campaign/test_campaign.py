@@ -140,6 +140,16 @@ def test_what_decided_the_past_may_not_change(begin, changes, said):
     freeze(begin())  # nothing of the refused configuration was kept
 
 
+def test_a_campaign_that_keeps_no_column_is_frozen_as_before_there_was_the_option(begin, values):
+    run = begin(tasks=with_domain(values, "news", label="label"))
+    freeze_ingested(run)
+    news = run.storage.read_json("campaign.json")["tasks.mood.domains.news"]
+    assert news == {"text": "text", "image": None, "key": None, "label": "label", "ratings": None}
+    kept = with_domain(values, "news", label="label", keep=["url"])
+    with pytest.raises(ConfigError, match=r"'keep': \['url'\].*, but .* was begun with "):
+        freeze(begin(tasks=kept))
+
+
 def test_a_domain_may_be_added_but_neither_changed_nor_taken_away(begin, values):
     freeze_ingested(begin())
     freeze_ingested(begin(tasks=with_domain(values, "news", label="label")))

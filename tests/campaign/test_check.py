@@ -1,5 +1,6 @@
 import copy
 import io
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from tests.tiny import campaign, texts, write_campaign, write_csv, write_jsonl
 from umc_ray import cli
 from umc_ray.campaign.check import check_campaign
 from umc_ray.config.loading import load_campaign
+from umc_ray.errors import StoreError
 from umc_ray.passes.encoder_trial import count_near
+from umc_ray.storage import Storage
 
 
 @pytest.fixture
@@ -75,7 +78,10 @@ def test_all_problems_are_found_at_once(tmp_path, values, monkeypatch, capsys):
         "tiny cannot run: 5 problems, listed above",
     ):
         assert problem in output
-    assert "mood/posts pool: 3 rows are in the test split, too" in output
+    assert (
+        "mood/posts pool: in a test split of the task, too, so left out of the pool: 3 rows"
+        in output
+    )
     assert f"{tmp_path}/posts.csv row 1: blank text" in output
     assert "mood/reviews pool: 160 rows, all checked" in output
 
@@ -189,3 +195,33 @@ def test_a_task_with_one_model_is_named(tmp_path, values):
     assert not any("one model" in note for note in check(tmp_path, values).notes)
     del values["tasks"]["mood"]["domains"]["reviews"]
     assert any(note.startswith("task mood: one model") for note in check(tmp_path, values).notes)
+
+
+def test_a_storage_that_cannot_be_written_is_a_problem(tmp_path, values, monkeypatch):
+    def refuse(self, key, data):
+        raise StoreError(f"cannot write {key} in {self.root}: Permission denied")
+
+    monkeypatch.setattr(Storage, "write_bytes", refuse)
+    (problem,) = check(tmp_path, values).problems
+    assert re.fullmatch(
+        rf"storage: cannot write umc-check-\w+/empty in {tmp_path}: Permission denied", problem
+    )
+
+
+def test_a_test_split_is_compared_with_all_pools_of_its_task(tmp_path, values):
+    write_csv(tmp_path / "posts.csv", [*texts(5, seed=2), *texts(60, seed=7)])  # 5 of the test
+    found = check(tmp_path, values)
+    leaks = {(each.domain_key.domain, each.split): each.inspection.leaks for each in found.splits}
+    assert leaks == {("reviews", "pool"): 0, ("reviews", "test"): 0, ("posts", "pool"): 5}
+
+
+def test_a_file_of_two_domains_is_named_unless_they_read_other_columns(tmp_path, values):
+    domains = values["tasks"]["mood"]["domains"]
+    domains["again"] = {**domains["posts"], "source": ["*.csv"]}
+    said = (
+        f"sources: mood/posts and mood/again both read {tmp_path}/posts.csv: each sample is asked "
+        "about twice; leave the file out of one of them"
+    )
+    assert said in check(tmp_path, values).notes
+    domains["again"]["text"] = "label"
+    assert said not in check(tmp_path, values).notes

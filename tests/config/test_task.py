@@ -213,3 +213,16 @@ def test_labels_must_be_readable_where_the_backend_knows_answers(tmp_path):
         domain["label"] = "y"
     assert load(tmp_path, values).annotation.traits.knows_answers
     assert yaml.safe_load((tmp_path / "campaign.yaml").read_text())["annotation"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (["url", "label"], "domain news keeps 'label', which is a column of every release already"),
+        (["entropy"], "domain news keeps 'entropy', which is a column of every release already"),
+        (["url", "url"], "keep names 'url' twice; name it once"),
+    ],
+)
+def test_a_kept_column_has_a_name_of_its_own(tmp_path, keep, message):
+    with pytest.raises(ConfigError, match=message):
+        topics(tmp_path, changed("tasks.topics.domains.news.keep", keep))

@@ -184,3 +184,20 @@ def test_labels_that_look_the_same_are_a_mistake(tmp_path):
     text = f'{HEAD}    labels: ["caf\\u00e9", "cafe\\u0301"]\n{TAIL}{NEWS}'
     (said,) = problems(tmp_path, text)
     assert r"labels 'café' and 'cafe\u0301' look the same; leave one of them out" in said
+
+
+def test_a_windows_path_in_double_quotes_is_told_how_to_write_it(tmp_path):
+    advice = "in double quotes a backslash begins an escape: put a path in single quotes, or use /"
+    invalid = NEWS.replace("a.csv", r'"C:\data\a.csv"')
+    (tmp_path / "campaign.yaml").write_text(f"{HEAD}{LABELS}{TAIL}{invalid}")
+    with pytest.raises(ConfigError, match=rf":9: is not YAML: found unknown escape .*; {advice}"):
+        load_campaign(tmp_path / "campaign.yaml")
+    valid = NEWS.replace("a.csv", r'"C:\news\texts.csv"')
+    (found,) = problems(tmp_path, f"{HEAD}{LABELS}{TAIL}{valid}")
+    path = r"'C:\news\texts.csv'"
+    assert found.startswith(f"9: tasks.t.domains.news.source: {path} has the control character")
+    assert found.endswith(advice)
+    single = NEWS.replace("a.csv", r"'C:\news\texts.csv'")
+    (tmp_path / "campaign.yaml").write_text(f"{HEAD}{LABELS}{TAIL}{single}")
+    (domain,) = load_campaign(tmp_path / "campaign.yaml").domains().values()
+    assert domain.source.endswith(r"C:\news\texts.csv")

@@ -11,7 +11,7 @@ import pytest
 from tests.ingest.test_image_folders import labels_of, picture, read  # noqa: F401 - a fixture
 from tests.ingest.test_ingest import DOMAIN, pool_of, quarantine_of
 from umc_ray.errors import ConfigError
-from umc_ray.ingest.archives import read_archive
+from umc_ray.ingest.archives import OUTSIDE, read_archive
 from umc_ray.ingest.notes import Note
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.stage import WorkItem, split_work
@@ -82,6 +82,17 @@ def test_a_web_dataset_has_labels_beside_its_images(tmp_path, read, label):  # n
     assert labels == {f"shard-0.tar/{i}.jpg": "no" if i != 1 else "yes" for i in range(3)}
 
 
+def test_fields_beside_an_image_can_be_kept(tmp_path, read):  # noqa: F811
+    files = {}
+    for i in range(2):
+        files[f"{i}.jpg"] = picture(i)
+        files[f"{i}.json"] = json.dumps({"year": 2020 + i}).encode()
+    write(tmp_path / "shard-0.tar", files)
+    storage, manifest = read("*.tar", keep=["year"])
+    (part,) = manifest.parts
+    assert storage.read_table(part.key("kept")).to_pydict() == {"year": [2020, 2021]}
+
+
 def test_what_stands_beside_an_image_and_is_broken_says_nothing(tmp_path):
     files = {"a.png": b"1", "a.json": b"{", "a.cls": b"\xff", "b.png": b"2", "b.json": b"[1]"}
     members, _ = found(write(tmp_path / "x.tar", files), beside=True)
@@ -96,10 +107,11 @@ def test_labels_beside_an_image_need_an_archive(tmp_path, read):  # noqa: F811
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])
 def test_files_that_are_no_images_are_counted_and_hidden_ones_are_not(tmp_path, read, name):  # noqa: F811
     hidden = {"__MACOSX/._0.png": b"x", "a/.DS_Store": b"x"}
-    write(tmp_path / name, {**contents(), **hidden, "read me.txt": b"x"})
+    outside = {"../7.png": b"x", "a/../../8.png": b"x"}
+    write(tmp_path / name, {**contents(), **hidden, **outside, "read me.txt": b"x"})
     _, manifest = read(name)
     assert (manifest.rows, manifest.bad) == (3, 0)
-    assert manifest.notes == (Note("ignored: .txt", 1),)
+    assert manifest.notes == (Note(OUTSIDE, 2), Note("ignored: .txt", 1))
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar"])

@@ -7,8 +7,10 @@ import pytest
 from tests.ingest.test_ingest import DOMAIN, backwards, campaign
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
+from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.ingest import JOINED, ingest
 from umc_ray.ingest.notes import Note
+from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
 
@@ -203,3 +205,16 @@ def test_new_images_of_a_folder_join(data, tmp_path):
     ]
     assert keys == [["a/1.png"], ["a/2.png"]]
     assert grown.duplicates == 1
+
+
+def test_files_that_two_domains_were_read_from_are_found_in_the_run_directory(data):
+    write(data / "a.jsonl", "one")
+    write(data / "b.jsonl", "two")
+    start(data)
+    read = files_read(Storage(f"{data.parent}/run"), "pool", DOMAIN)
+    assert read == [f"{data}/a.jsonl", f"{data}/b.jsonl"]
+    config = campaign({"source": f"{data}/*.jsonl", "text": "text"}, backend="sheet")
+    domain, again, more = config.domains()[DOMAIN], DomainKey("task", "x"), DomainKey("more", "x")
+    files = {DOMAIN: read, again: [read[1]], more: read}
+    (line,) = shared_files(dict.fromkeys(files, domain), files)
+    assert line.startswith(f"task/domain and task/x both read {data}/b.jsonl: each sample")

@@ -429,7 +429,7 @@ def test_an_unreadable_file_counts_by_its_share_of_the_files(tmp_path):
     [
         ([], "no usable row among 0: the sources are empty"),
         ([(" ", None)], r"no usable row among 1: .*a\.jsonl row 1: blank text"),
-        ([("held out", None)], "no usable row among 1: all are in the test split"),
+        ([("held out", None)], "no usable row among 1: all are in test splits"),
     ],
 )
 def test_a_domain_without_a_usable_row_is_an_error(tmp_path, rows, message):
@@ -592,3 +592,31 @@ def test_a_data_error_keeps_its_type_and_message_on_a_cluster(tmp_path):
     source.write_text("body\nx\n")
     with pytest.raises(DataError, match="has no column 'text'; it has body"):
         ingest(campaign(texts(source)), DOMAIN, "pool", Storage(str(tmp_path / "run")))
+
+
+def test_the_rows_to_expect_are_told_before_any_is_read(tmp_path, without_ray):
+    write_rows(tmp_path / "a.jsonl", [(f"text {i}", "no") for i in range(20)])
+    write_rows(tmp_path / "test.jsonl", [(f"test {i}", "no") for i in range(10)])
+    domain = texts(tmp_path / "a.jsonl", test=str(tmp_path / "test.jsonl"))
+    told = []
+
+    def follow(rows):
+        told.append(rows)
+        return lambda done: None
+
+    ingest(campaign(domain), DOMAIN, "pool", Storage(str(tmp_path / "run")), follow)
+    assert told == pytest.approx([10, 20], rel=0.1)
+
+
+def test_the_test_split_of_another_domain_is_left_out_of_the_pool(tmp_path, without_ray):
+    write_rows(tmp_path / "a.jsonl", [(f"text {i}", "no") for i in range(20)])
+    write_rows(tmp_path / "b.jsonl", [(f"other {i}", "no") for i in range(20)])
+    write_rows(tmp_path / "test.jsonl", [(f"text {i}", "no") for i in range(15, 25)])
+    config = campaign(texts(tmp_path / "a.jsonl")).model_dump()
+    other = texts(tmp_path / "b.jsonl", test=str(tmp_path / "test.jsonl"))
+    config["tasks"]["task"]["domains"]["other"] = other
+    config = CampaignConfig.model_validate(config)
+    storage = Storage(str(tmp_path / "run"))
+    manifest = ingest(config, DOMAIN, "pool", storage)
+    assert (manifest.rows, manifest.leaks) == (15, 5)
+    assert {row["text"] for row in pool_of(storage, manifest)} == {f"text {i}" for i in range(15)}

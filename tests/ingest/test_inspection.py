@@ -3,13 +3,22 @@ import re
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tests.ingest.pictures import saved
 from umc_ray.ingest.inspection import Contents, inspect
-from umc_ray.ingest.sampling import Limits, Portion, Sampling, everything, letters, some
-from umc_ray.ingest.sources import common_folder, list_files
+from umc_ray.ingest.sampling import (
+    Limits,
+    Portion,
+    Sampling,
+    everything,
+    expected_rows,
+    letters,
+    some,
+)
+from umc_ray.ingest.sources import SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader, WorkItem
 from umc_ray.ingest.tally import SPECIMENS
 from umc_ray.ingest.validate import Rules
@@ -128,6 +137,26 @@ def test_a_sample_ends_where_its_limits_are(tmp_path):
     assert look(source, limits=Limits(10_000, 10_000, 3000))[0].read < 500
 
 
+def test_the_rows_of_all_kinds_of_sources_are_estimated(tmp_path):
+    rows = [{"text": f"text {i:04d}"} for i in range(3000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=500)
+    write_rows(tmp_path / "b.jsonl", [row["text"] for row in rows])
+    (tmp_path / "c.csv").write_text("text\n" + "".join(f"{row['text']}\n" for row in rows))
+    files = listed(tmp_path, rules()).files[str(tmp_path)]
+    assert [expected_rows([file], False) for file in files] == pytest.approx([3000] * 3, rel=0.01)
+    assert expected_rows(files, False) == pytest.approx(9000, rel=0.01)
+    photos = [SourceFile(f"{i}.png", 10, 0) for i in range(7)]
+    assert expected_rows([*photos, SourceFile("more.zip", 500_000, 0)], True) == 17
+    assert expected_rows([SourceFile(str(tmp_path / "gone.csv"), 10, 0)], False) == 1
+
+
+def test_a_sample_has_the_rows_to_read_for_its_progress(tmp_path):
+    write_rows(tmp_path / "x.jsonl", [f"text {i:04d}" for i in range(3000)])
+    files = listed(tmp_path, rules()).files[str(tmp_path)]
+    plan = some(files, False, Limits(1000, 100, 1 << 30))
+    assert (plan.read, plan.rows) == (1000, pytest.approx(3000, rel=0.01))
+
+
 def test_large_pieces_get_what_small_ones_leave(tmp_path):
     for name, rows in (("a", 10), ("b", 3000), ("c", 3000)):
         write_rows(tmp_path / f"{name}.jsonl", [f"text {i:04d}" for i in range(rows)])
@@ -147,7 +176,7 @@ def test_a_file_that_breaks_off_is_always_told(tmp_path):
     source = write_rows(tmp_path / "x.jsonl", ["a", "b"])
     broken = tmp_path / "y.jsonl.gz"
     broken.write_bytes(b"\x1f\x8b\x08\x00 this is no gzip")
-    plan = Sampling((Portion(WorkItem((str(source),))), Portion(WorkItem((str(broken),)))), 9, 9)
+    plan = Sampling((Portion(WorkItem((str(source),))), Portion(WorkItem((str(broken),)))), 9, 9, 9)
     reader = Reader(Storage("/nowhere"), "", str(tmp_path), rules())
     found = inspect(reader, plan, NOTHING, lambda rows: None, lambda problem: None)
     assert found.reasons == {"unreadable file": 1}

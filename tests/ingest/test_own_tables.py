@@ -95,6 +95,20 @@ def test_a_semicolon_table_in_cp1252_is_read_with_its_options(tmp_path):
     assert pool.manifest.notes == ()
 
 
+def test_utf_8_that_is_read_as_another_encoding_is_noted(tmp_path):
+    path = tmp_path / "texts.csv"
+    path.write_text("body\nGröße\nschön\n", encoding="utf-8")
+    said = "text files of UTF-8 read as cp1252, so letters are wrong: remove encoding"
+    pool = Pool(tmp_path, campaign(body(path, encoding="cp1252"), backend="sheet"))
+    assert (pool.texts[0], pool.notes) == ("GrÃ¶ÃŸe", {said: 1})
+    for number, (content, encoding) in enumerate(
+        [("Größe".encode("cp1252"), "cp1252"), (b"Size", "cp1252"), ("Größe".encode(), "UTF8")]
+    ):
+        path.write_bytes(b"body\n" + content)
+        domain = body(path, encoding=encoding)
+        assert Pool(tmp_path / str(number), campaign(domain, backend="sheet")).notes == {}
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding):
     path = tmp_path / "marked.csv"

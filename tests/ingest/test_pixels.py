@@ -71,6 +71,18 @@ def test_the_smallest_usual_depth_that_holds_an_image_is_its_range(low, high):
         assert pixels.tolist() == [[0, round(255 * value / top)]]
 
 
+@pytest.mark.parametrize(
+    ("bright", "top", "is_dark"),
+    [(0, 9700, True), (1, 60_000, True), (3, 60_000, False), (1, 4000, True), (0, 255, False)],
+)
+def test_a_range_that_a_few_pixels_decide_or_that_none_fills_is_noted(bright, top, is_dark):
+    pixels_HW = np.linspace(0, min(top, 900), 2000).astype(np.uint16).reshape(40, 50)
+    pixels_HW[0, :bright] = top
+    pixels_HW[1, 0] = top if not bright else 0
+    _, notes = depth.to_bytes(pixels_HW)
+    assert (depth.DARK in notes) == is_dark
+
+
 def test_an_image_without_a_finite_pixel_is_black():
     pixels, notes = depth.to_bytes(np.full((2, 2), np.nan, np.float32))
     assert (pixels.max(), notes) == (0, (depth.NOT_FINITE,))

@@ -10,6 +10,8 @@ from umc_ray.ingest.columns import TableFormat
 from umc_ray.ingest.readers import read_rows, row_groups
 from umc_ray.ingest.sources import BadRow
 
+SAVE = "save the sheet as CSV UTF-8"
+
 
 def read(path, columns=("text",), groups=None, **table):
     """Return rows as (number, values or reason)."""
@@ -218,3 +220,41 @@ def test_a_schema_that_something_else_wrote_names_no_classes(tmp_path, metadata)
     pq.write_table(table, tmp_path / "rows.parquet")
     found = read(tmp_path / "rows.parquet", ("label",), class_column="label")
     assert found == [(1, {"label": 0})]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "reason"),
+    [
+        ("a.csv", b"PAR1", "it is Parquet: rename it to .parquet"),
+        ("a.jsonl", b"ARROW1", "it is Arrow: rename it to .arrow"),
+        (
+            "a.csv",
+            b"PK\x03\x04",
+            "it is an Excel workbook or a zip file: save the sheet as CSV UTF-8",
+        ),
+        ("a.csv", b"\xd0\xcf\x11\xe0", f"it is an Excel workbook: {SAVE}"),
+        ("a.tsv", b"\x1f\x8b", "it is compressed with gzip: add .gz to its name"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_after_what_it_is(tmp_path, name, head, reason):
+    path = tmp_path / name
+    path.write_bytes(head + b"\x08\x00binary\ntext,label\n")
+    assert read(path) == [(1, f"unreadable file: {reason}")]
+
+
+@pytest.mark.parametrize("array", ['[{"text": "a"}, {"text": "b"}]', '\n[\n {"text": "a"}\n]\n'])
+def test_one_json_array_is_no_json_lines(tmp_path, array):
+    path = tmp_path / "a.jsonl"
+    path.write_text(array)
+    ((_, reason),) = read(path)
+    assert reason.startswith("unreadable file: it is one JSON array, not one object per line: ")
+    assert reason.endswith("to_json(orient='records', lines=True)")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_of_excel_names_the_delimiter(tmp_path, end):
+    path = tmp_path / "a.csv"
+    path.write_text(f"\ufeffSEP=;{end}id;text{end}1;a, b{end}", newline="")
+    assert read(path) == [(1, {"id": "1", "text": "a, b"})]
+    path.write_text(f"sep={end}1{end}", newline="")
+    assert read(path, ("sep=",)) == [(1, {"sep=": "1"})]

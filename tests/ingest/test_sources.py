@@ -191,3 +191,15 @@ def test_the_detail_of_a_bad_row_is_short_and_on_one_line():
     assert (
         str(BadRow("broken JSON", "one\n two " + "x" * 300)) == f"broken JSON: one two {'x' * 192}"
     )
+
+
+def test_tables_of_other_formats_are_told_what_to_do_with_them(tmp_path):
+    for name in ("a.xlsx", "b.json"):
+        (tmp_path / name).touch()
+    excel, array = "save each sheet as CSV UTF-8", "write it as JSON lines: one object per line"
+    with pytest.raises(DataError, match=rf"a\.xlsx does not end in .*; \.xlsx: {excel}"):
+        listed(tmp_path, "a.xlsx")
+    with pytest.raises(DataError, match=rf"holds 2 files; \.xlsx: {excel}; \.json: {array}"):
+        listed(tmp_path, "*")
+    with pytest.raises(DataError, match=r"\.png .*; .* holds 2 files$"):
+        list_files([str(tmp_path)], IMAGES, exclude="/nowhere")

@@ -71,6 +71,17 @@ def test_new_data_is_scored_with_the_published_specialists(reference, whole):
     assert right.mean() > 0.9
 
 
+def test_probabilities_are_added_on_request(reference, whole, tmp_path):
+    folder, _ = whole
+    score_new(reference, str(folder / "new.csv"), POSTS, str(tmp_path), probabilities=True)
+    table, without = scored(tmp_path)[1], scored(folder / "out")[1]
+    assert table.column_names == [*without.column_names, "probability_bad", "probability_good"]
+    same = table.select(without.column_names).to_pandas()
+    pd.testing.assert_frame_equal(same, without.to_pandas(), rtol=1e-5, atol=1e-6)
+    rows = table.to_pylist()
+    assert [row[f"probability_{row['label_1']}"] for row in rows] == [r["prob_1"] for r in rows]
+
+
 def test_a_pass_that_was_cut_short_goes_on(reference, whole, monkeypatch):
     folder, _ = whole
     source, cut = str(folder / "new.csv"), str(folder / "cut")

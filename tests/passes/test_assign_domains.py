@@ -22,8 +22,11 @@ def test_samples_go_to_the_nearest_center_and_what_has_no_embedding_to_none(tmp_
         (9, 1),
     ]
     np.testing.assert_allclose([assigned[1]["distance"], assigned[3]["distance"]], [1, 5**0.5])
-    assert target.keys("") == ["right/part-00000.parquet", "up/part-00000.parquet"]
-    right = target.read_table("right/part-00000.parquet").to_pylist()
+    assert target.keys("") == [
+        "pool/right/part-00000.parquet",
+        "pool/up/part-00000.parquet",
+    ]
+    right = target.read_table("pool/right/part-00000.parquet").to_pylist()
     assert right == [
         {"key": "k7", "source": "x.csv", "text": "text 7"},
         {"key": "k9", "source": "x.csv", "text": "text 9"},

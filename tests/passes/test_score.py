@@ -32,6 +32,7 @@ from umc_ray.passes.score import (
     score_parts,
     score_schema,
     score_table,
+    with_probabilities,
 )
 from umc_ray.records import DomainKey, embeddings_array
 from umc_ray.specialists import ensemble
@@ -139,6 +140,18 @@ def test_a_score_table_names_the_best_two_classes():
     assert first["confidence"] == pytest.approx(0.5)
     assert (second["label_1"], second["label_2"]) == (0, 2)
     assert (second["disagreement"], second["mutual_information"]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [KIND, MultiLabel(("a", "b", "c"))])
+def test_the_probabilities_of_all_labels_stand_beside_the_scores(kind):
+    probs_SNC = torch.tensor([[[0.2, 0.5, 0.3], [0.9, 0.0, 0.1]], [[0.4, 0.1, 0.5], [0.9, 0, 0.1]]])
+    scores = pa.table({"sample_id": [5, 3]})
+    found = with_probabilities(kind, scores, kind.measures(probs_SNC, {})).to_pydict()
+    assert found.pop("sample_id") == [5, 3]
+    assert found == {
+        f"probability_{label}": pytest.approx(values)
+        for label, values in zip(kind.labels, [[0.3, 0.9], [0.3, 0.0], [0.4, 0.1]], strict=True)
+    }
 
 
 def test_scores_of_several_labels_hold_those_above_their_thresholds(storage):

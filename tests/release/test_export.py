@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from tests.finished import ATTACK, build_run
-from umc_ray.config.campaign import ReleaseConfig
+from umc_ray.config.release import ReleaseConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.storage import Storage

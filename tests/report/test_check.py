@@ -15,13 +15,14 @@ def test_each_split_is_a_block_of_lines(tmp_path):
     write_csv(tmp_path / "posts.csv", [*rows, {**rows[0], "text": rows[0]["text"].upper()}])
     lines = lines_of(tmp_path, values)
     good = sum(row["label"] == "good" for row in rows)
-    start = lines.index("mood/posts pool: 119 rows, all checked, in 1 files")
+    start = lines.index("mood/posts pool: 119 rows, all checked, in 1 file")
     same = int(rows[0]["label"] == "good")
     labels = {"good": good + same, "bad": 119 - good - same}
     ordered = sorted(labels.items(), key=lambda item: -item[1])
     assert lines[start + 1] == "  labels      " + ", ".join(f"{k} {v}" for k, v in ordered)
     assert lines[start + 2] == (
-        "  duplicates  exact 0 (0.0%), but for case, punctuation and spaces 1 (0.8%)"
+        "  duplicates  exact 0 (0.0%), but for case, punctuation and spaces 1 (0.8%), "
+        "in a test split 0 (0.0%)"
     )
     assert lines[start + 3] == "  encodings   utf-8 1"
     assert lines[start + 5] == "  quarantine  none"

@@ -25,9 +25,11 @@ def test_scoring_by_endpoint_writes_the_same_as_local_scoring(server, tmp_path):
     known = tiny.texts(25, seed=9)
     rows = [*known, known[3], known[0], known[3], {"text": "x" * 1001}, {"text": ""}]
     tiny.write_csv(source, rows)
-    score_new(run, str(source), domain_key, str(tmp_path / "here"))
+    score_new(run, str(source), domain_key, str(tmp_path / "here"), probabilities=True)
     with Client(server.url, batch=7) as client:
-        manifest = score_by_endpoint(client, run, str(source), domain_key, str(tmp_path / "there"))
+        manifest = score_by_endpoint(
+            client, run, str(source), domain_key, str(tmp_path / "there"), probabilities=True
+        )
     assert (manifest.rows, manifest.bad) == (26, 1)
     here, there = read(tmp_path / "here", "part-"), read(tmp_path / "there", "part-")
     assert there.column_names == [*here.column_names, "version"]

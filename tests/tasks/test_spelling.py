@@ -94,6 +94,8 @@ def test_a_synonym_means_its_label_in_any_spelling():
         "news",
     ]
     assert labels == ("sports", "news")
+    with pytest.raises(ValueError, match="synonym 'news' must be another name of a label"):
+        LabelSet(labels, {"news": "sports"})
     assert pickle.loads(pickle.dumps(labels)).synonyms == labels.synonyms
     with pytest.raises(DataError, match=r"label 'Foot' .*is not one of sports, news"):
         find_label("Foot", labels)

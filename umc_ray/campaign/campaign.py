@@ -19,6 +19,7 @@ from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
+from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
@@ -100,6 +101,7 @@ def bring_in(run: Run) -> None:
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
     run.forget_parts()
+    _say_shared_files(run)
     seed = run.config.seed
     run.stages.step(
         "random_orders",
@@ -116,6 +118,13 @@ def bring_in(run: Run) -> None:
     _export_bad_rows(run, rejected)
 
 
+def _say_shared_files(run: Run) -> None:
+    domains = run.config.domains()
+    files = {key: files_read(run.storage, "pool", key) for key in domains}
+    for line in shared_files(domains, files):
+        logger.warning(line)
+
+
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
     for domain_key, domain in run.config.domains().items():
         splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
@@ -123,10 +132,11 @@ def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
         run.exporter.quarantined(domain_key, unread + len(rejected.get(str(domain_key), [])))
 
 
-def _ingest(run: Run, domain_key: DomainKey, on_rows: OnRows) -> int:
-    rows = ingest(run.config, domain_key, "pool", run.storage, on_rows).rows
+def _ingest(run: Run, domain_key: DomainKey, _: OnRows) -> int:
+    follow = partial(run.stages.follow, f"ingest {domain_key}")
+    rows = ingest(run.config, domain_key, "pool", run.storage, follow).rows
     if run.config.domains()[domain_key].test is not None:
-        rows += ingest(run.config, domain_key, "test", run.storage, on_rows).rows
+        rows += ingest(run.config, domain_key, "test", run.storage, follow).rows
     return rows
 
 

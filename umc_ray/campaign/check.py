@@ -6,6 +6,7 @@ one domain or encoder does not hide the others.
 
 import os
 import time
+import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ from umc_ray.campaign.check_findings import split_notes, split_problems
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import EncoderConfig
-from umc_ray.errors import ConfigError, DataError
+from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
 from umc_ray.ingest.sampling import Limits, everything, some
 from umc_ray.ingest.sources import Listing, SourceFile, common_folder, list_files
@@ -71,6 +73,7 @@ class CampaignCheck:
 class _Findings:
     problems: dict[str, None] = field(default_factory=dict)  # in order, each once
     notes: dict[str, None] = field(default_factory=dict)
+    files: dict[DomainKey, list[str]] = field(default_factory=dict)  # of pools
 
     def problem(self, where: object, what: object) -> None:
         self.problems[f"{where}: {what}"] = None
@@ -92,14 +95,19 @@ class _Checker:
         """How many pools and test splits share the limits of a sample."""
         return sum(1 if each.test is None else 2 for each in self.config.domains().values())
 
-    def domain(self, domain_key: DomainKey) -> Iterator[SplitCheck]:
-        """Check the test split, then the pool against it."""
-        test = None
-        if self.config.domains()[domain_key].test is not None:
-            test = self.split(domain_key, "test", Contents.nothing())
-        contents = Contents.nothing() if test is None else test.inspection.contents
-        pool = self.split(domain_key, "pool", contents)
-        yield from (each for each in (pool, test) if each is not None)
+    def task(self, name: str) -> Iterator[SplitCheck]:
+        """Check the test splits of a task, then its pools against them."""
+        keys = {key: domain for key, domain in self.config.domains().items() if key.task == name}
+        tests = {
+            key: self.split(key, "test", Contents.nothing())
+            for key, domain in keys.items()
+            if domain.test is not None
+        }
+        found = [test.inspection.contents for test in tests.values() if test is not None]
+        contents = Contents.joined(found)
+        for key in keys:
+            pool = self.split(key, "pool", contents)
+            yield from (each for each in (pool, tests.get(key)) if each is not None)
 
     def split(self, domain_key: DomainKey, split: Split, test: Contents) -> SplitCheck | None:
         """Check a split; None if there is nothing to read."""
@@ -113,6 +121,8 @@ class _Checker:
         files = [file for listed in listing.files.values() for file in listed]
         if not files:
             return None
+        if split == "pool":
+            self.findings.files[domain_key] = [file.uri for file in files]
         before = len(self.findings.problems)
         inspection = self._inspect(rules, listing, files, test, where)
         if inspection.checked or len(self.findings.problems) == before:  # else it is said why
@@ -157,7 +167,7 @@ class _Checker:
         )
         reader = Reader(self.storage, "", common_folder(listing.files), rules)
         began = time.monotonic()
-        on_rows = self.listener.begin(f"check {where}", sampling.rows)
+        on_rows = self.listener.begin(f"check {where}", sampling.read)
         found = inspect(
             reader, sampling, test, on_rows, lambda problem: self.findings.problem(where, problem)
         )
@@ -199,8 +209,12 @@ class _Checker:
 
     def campaign(self, splits: Sequence[SplitCheck]) -> None:
         """Check what concerns all domains."""
-        if self.storage.is_local and not _is_writable(Path(self.storage.root)):
-            self.findings.problem("storage", f"{self.storage.root} cannot be written")
+        try:
+            _try_to_write(self.storage)
+        except StoreError as error:
+            self.findings.problem("storage", error)
+        for line in shared_files(self.config.domains(), self.findings.files):
+            self.findings.note("sources", line)
         guidelines = self.config.annotation.guidelines
         if guidelines is not None and not os.path.isfile(guidelines):
             self.findings.problem("annotation.guidelines", f"{guidelines} does not exist")
@@ -230,7 +244,7 @@ def check_campaign(
     storage = Storage(f"{config.storage.rstrip('/')}/{config.name}")
     findings = _Findings()
     checker = _Checker(config, storage, reads_all, listener, findings)
-    splits = [split for domain_key in config.domains() for split in checker.domain(domain_key)]
+    splits = [split for name in config.tasks for split in checker.task(name)]
     encoders = tuple(checker.encoders(splits))
     checker.campaign(splits)
     return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))
@@ -247,7 +261,16 @@ def _spread(specimens: Sequence[Specimen]) -> list[Specimen]:
     return sorted(specimens, key=lambda each: zlib.crc32(each.key.encode()))[:SPECIMENS]
 
 
-def _is_writable(folder: Path) -> bool:
-    """Return whether a folder can be written or made."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    return there.is_dir() and os.access(there, os.W_OK)
+def _try_to_write(storage: Storage) -> None:
+    """Write a file where the run directory will be, or the folders to it, and delete it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    if storage.is_local:
+        folder = Path(storage.root)
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        storage = Storage(str(there))
+    probe = f"umc-check-{uuid.uuid4().hex}"
+    storage.write_bytes(f"{probe}/empty", b"")
+    storage.delete(probe)

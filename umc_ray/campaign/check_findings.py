@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from umc_ray.console import counted
 from umc_ray.ingest.inspection import Inspection
 from umc_ray.ingest.validate import Rules
 from umc_ray.tasks.forms import NONE
@@ -16,7 +17,7 @@ def split_problems(found: Inspection, max_bad_share: float) -> Iterator[str]:
     """Say what would stop the ingest of a split."""
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in found.reasons.most_common())
     if not found.usable:
-        why = "all are in the test split" if found.checked else "the sources are empty"
+        why = "all are in test splits" if found.checked else "the sources are empty"
         yield f"no usable row among {found.checked:,}: {reasons or why}"
     elif found.bad_share > max_bad_share:
         allowed = f"ingest.max_bad_share allows {max_bad_share:.1%}"
@@ -38,11 +39,13 @@ def split_notes(found: Inspection, rules: Rules) -> Iterator[str]:
 
 def _about_duplicates(found: Inspection) -> Iterator[str]:
     if found.leaks:
-        yield f"{found.leaks:,} rows are in the test split, too: they are left out of the pool"
+        rows = counted(found.leaks, "row")
+        yield f"in a test split of the task, too, so left out of the pool: {rows}"
     if found.near_leaks:
+        texts = counted(found.near_leaks, "text")
         yield (
-            f"{found.near_leaks:,} texts differ from one in the test split only in case, "
-            "punctuation or spaces: they stay in the pool"
+            "in a test split of the task, too, but for case, punctuation and spaces, so left in "
+            f"the pool: {texts}"
         )
     if found.conflicts:
         yield f"{found.conflicts:,} x duplicates with different labels: the first label counts"

@@ -16,7 +16,7 @@ Suffixes: N samples, D embedding dimension, K domains.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -200,7 +200,7 @@ def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
             home.delete(folder)
         home.write_json("files.json", files)
     follow = run.stages.follow
-    pool = ingest(config, domain_key, "pool", home, follow("ingest", None)).parts
+    pool = ingest(config, domain_key, "pool", home, partial(follow, "ingest")).parts
     tests: tuple[Part, ...] = ()
     if config.domains()[domain_key].test is not None:
         tests = ingest(config, domain_key, "test", home).parts

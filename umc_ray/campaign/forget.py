@@ -47,6 +47,8 @@ def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:
             _blank_features(storage, part.key(features), is_gone)
     if storage.exists(part.key("oracle")):
         _blank(storage, part.key("oracle"), ("label", "ratings"), is_gone)
+    if storage.exists(kept := part.key("kept")):
+        _blank(storage, kept, storage.read_schema(kept).names, is_gone)
     _blank(storage, key, ("text", "image"), is_gone)
 
 

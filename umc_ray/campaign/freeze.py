@@ -113,6 +113,8 @@ def frozen(config: CampaignConfig) -> Values:
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
             how = columns.model_dump(include={"encoding", "delimiter", "label_names"})
             set_now = {key: value for key, value in how.items() if value is not None}
+            if columns.keep:
+                set_now["keep"] = columns.keep
             values[f"tasks.{name}.domains.{domain}"] = mapping | set_now
     return values
 

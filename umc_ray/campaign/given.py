@@ -18,6 +18,7 @@ from umc_ray.campaign.samples import places_in_pool
 from umc_ray.campaign.state import GIVEN
 from umc_ray.records import BATCH, LABELS, DomainKey, Part
 
+GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0}
 FROM_SOURCE, IMPORTED = "its label came with its source", "its label was imported"
 
 
@@ -68,7 +69,7 @@ def _of_part(part: Part, known: pa.Table) -> pa.Table:
     ids = known["sample_id"].to_numpy()[rows]
     places = pa.Table.from_arrays(part.places(rows, ids), names=LABELS.names[:5])
     labels = places.append_column("label", known["label"].take(pa.array(rows)))
-    return _completed(labels, LABELS, {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0})
+    return _completed(labels, LABELS, GIVEN_ANSWERS)
 
 
 def _as_batch(labels: pa.Table) -> pa.Table:

@@ -36,6 +36,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
             f"{folder}/near_duplicates.parquet",
             pa.Table,
             lambda on_rows: propagate(run, number, on_rows),
+            rows=sum(part.rows for part in run.pools),
         )
 
     # Train: all specialists, on all labels so far.

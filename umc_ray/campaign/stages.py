@@ -24,7 +24,7 @@ class ProgressListener(Protocol):
     """What follows the progress of a run, such as a progress bar."""
 
     def begin(self, stage: str, rows: int | None) -> OnRows:
-        """Start a stage; returns the function that takes each number of rows done."""
+        """Start a stage, or count anew; returns the function that takes each number of rows."""
         ...
 
     def end(self, stage: str, seconds: float) -> None:
@@ -110,7 +110,10 @@ class Stages:
         return result
 
     def follow(self, stage: str, rows: int | None) -> OnRows:
-        """Start a stage for all listeners; returns the function that takes rows done."""
+        """Start a stage for all listeners; returns the function that takes rows done.
+
+        A stage that learns only later how many rows there are is started again.
+        """
         reports = [listener.begin(stage, rows) for listener in self.listeners]
 
         def on_rows(done: int) -> None:

@@ -48,6 +48,9 @@ class Summary:
 OnRows = Callable[[int], None]
 """Callback with the number of rows that were just finished."""
 
+Follow = Callable[[int], OnRows]
+"""Callback with the number of rows to expect, about; returns that for the rows done."""
+
 NO_PROGRESS_TIMEOUT_S = 600
 
 MAX_ATTEMPTS = 3

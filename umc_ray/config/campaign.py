@@ -8,7 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from umc_ray.config.backends import BACKENDS, BackendTraits
-from umc_ray.config.section import Name, Section
+from umc_ray.config.release import HELD_OUT, ReleaseConfig
+from umc_ray.config.section import Location, Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
 from umc_ray.records import DomainKey
 
@@ -133,7 +134,7 @@ class AnnotationConfig(Section):
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
         "show", description="when the page shows what the models predict; never on audit samples"
     )
-    guidelines: str | None = Field(None, description="Markdown file that the page shows (web)")
+    guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,
         description="choose the next round while people answer this one: nobody waits, but the "
@@ -248,21 +249,11 @@ class StopConfig(Section):
     )
 
 
-class ReleaseConfig(Section):
-    """What a release says of itself, in its card and in croissant.json."""
-
-    license: str = Field(
-        "unknown", description="license of the samples, as the Hugging Face hub names it: cc-by-4.0"
-    )
-    description: str | None = Field(None, description="what the dataset is about, for its readers")
-    citation: str | None = Field(None, description="how to cite it, such as a BibTeX entry")
-
-
 class CampaignConfig(Section):
     """One curation project."""
 
     name: Name = Field(description="name of the campaign and of its run directory")
-    storage: str = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
+    storage: Location = Field("./runs", description="folder or s3://bucket/prefix of all campaigns")
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of everything random: same seed, same campaign"
     )
@@ -290,6 +281,16 @@ class CampaignConfig(Section):
             raise ValueError(
                 f"storage {self.storage} is not a disk: "
                 "annotation.database must name where answers are kept"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_exists(self) -> Self:
+        has_tests = any(domain.test is not None for domain in self.domains().values())
+        if self.release.held_out is not None and not has_tests:
+            raise ValueError(
+                f"release.splits: {self.release.held_out} is {HELD_OUT}, but no domain has test: "
+                "name test data, or give the split a share"
             )
         return self
 

@@ -3,10 +3,25 @@
 from typing import Annotated
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """What can be the name of a folder."""
+
+BACKSLASH = "in double quotes a backslash begins an escape: put a path in single quotes, or use /"
+
+
+def _without_control_characters(value: str | list[str] | None) -> str | list[str] | None:
+    for path in [value] if isinstance(value, str) else value or []:
+        if found := [char for char in path if ord(char) < ord(" ")]:
+            raise ValueError(f"{path!r} has the control character {found[0]!r}; {BACKSLASH}")
+    return value
+
+
+Written = AfterValidator(_without_control_characters)
+"""A path, a glob or a URI as it was meant, or a list of them."""
+
+Location = Annotated[str, Written]
 
 Name = Annotated[str, Field(pattern=NAME)]
 

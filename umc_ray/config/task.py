@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from umc_ray.config.section import Name, Section
-from umc_ray.records import Split
+from umc_ray.config.section import Location, Name, Section, Written
+from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
     from umc_ray.tasks.task import TaskKind
@@ -59,7 +59,7 @@ class EncoderConfig(Section):
         "transformers_image, timm, efficientnet_lite: a pretrained vision model; "
         "gradients: edges of small images; pixels: the image itself"
     )
-    path: str | None = Field(
+    path: Location | None = Field(
         None,
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
         "owner/name@revision; gradients and pixels have none",
@@ -117,7 +117,7 @@ class EncoderConfig(Section):
 class DomainConfig(Section):
     """A source of samples."""
 
-    source: str | Annotated[list[str], Field(min_length=1)] = Field(
+    source: Annotated[str | Annotated[list[str], Field(min_length=1)], Written] = Field(
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
@@ -142,6 +142,10 @@ class DomainConfig(Section):
         description="names of the class ids in the label column: a list from id 0, or id: name "
         "for each; default: the names that a Hugging Face table has in its schema, or no ids",
     )
+    keep: list[str] = Field(
+        [],
+        description="columns that pass through to the release, such as [url, author]",
+    )
     encoding: str | None = Field(
         None,
         description="of CSV and JSON lines, such as cp1252 or latin-1; default: UTF-8, or UTF-16 "
@@ -154,7 +158,7 @@ class DomainConfig(Section):
         description="between the fields of CSV, such as ';' or '|'; default: a comma, in .tsv a "
         "tab",
     )
-    test: str | list[str] | None = Field(
+    test: Annotated[str | list[str] | None, Written] = Field(
         None, description="held-out labeled samples in the same format; never selected"
     )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
@@ -169,6 +173,8 @@ class DomainConfig(Section):
             raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
+        if twice := [name for name in self.keep if self.keep.count(name) > 1]:
+            raise ValueError(f"keep names {twice[0]!r} twice; name it once")
         return self
 
     def sources(self, split: Split) -> list[str]:
@@ -242,9 +248,6 @@ class TaskConfig(Section):
         except ValueError as error:
             yield str(error)
             return
-        for synonym, label in self.synonyms.items():
-            if synonym in kind.labels or label not in kind.labels:
-                yield f"synonyms: {synonym!r} must be another name of a label, found {label!r}"
         for name, domain in self.domains.items():
             if self.payload == "text" and domain.text is None:
                 yield f"domain {name} of a text task needs text: the column's name"
@@ -253,6 +256,12 @@ class TaskConfig(Section):
                     kind.parse(class_name)
                 except ValueError as error:
                     yield f"label_names of domain {name}: {error}"
+            for column in domain.keep:
+                if column in (*RELEASED, *kind.measures_about):
+                    yield (
+                        f"domain {name} keeps {column!r}, which is a column of every release "
+                        "already; rename it in the source, or leave it out of keep"
+                    )
 
     def _model_problems(self) -> Iterator[str]:
         if (self.encoder is None) == (not self.encoders):

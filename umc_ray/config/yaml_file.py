@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from umc_ray.config.section import BACKSLASH
 from umc_ray.errors import ConfigError
 
 TEXT = "tag:yaml.org,2002:str"
@@ -53,6 +54,8 @@ def read_yaml(path: Path) -> YamlFile:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         what = " ".join(f"{error.problem} {error.context or ''}".split())
+        if error.context == "while scanning a double-quoted scalar":
+            what += f"; {BACKSLASH}"
         raise ConfigError(f"{path}{line}: is not YAML: {what}") from error
     except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-13-45 is a ValueError
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

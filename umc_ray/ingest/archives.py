@@ -24,6 +24,7 @@ BROKEN_ARCHIVE = (
     *(EOFError, OSError, pa.ArrowException),
 )
 BROKEN_MEMBER = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
+OUTSIDE = "ignored: files of an archive with .. in their names, which lead out of it"
 NO_END = (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
 
 Opener = Callable[[], IO[bytes] | None]
@@ -76,7 +77,11 @@ def _read(
     read, ignored = _read_zip if uri.lower().endswith(".zip") else _read_tar, list[str]()
     with filesystem.open_input_file(path) as file:
         for name, size, open_member in read(file):
-            if with_files_beside or _is_image(name):
+            if ".." in name.split("/"):
+                notes[OUTSIDE] += 1
+            elif _is_hidden(name):
+                continue
+            elif with_files_beside or _is_image(name):
                 yield Member(name, _content(size, open_member, max_bytes))
             else:
                 ignored.append(name)
@@ -86,7 +91,7 @@ def _read(
 def _read_zip(file: IO[bytes]) -> Iterator[tuple[str, int, Opener]]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if not info.is_dir() and not _is_hidden(info.filename):
+            if not info.is_dir():
                 yield info.filename, info.file_size, partial(archive.open, info)
 
 
@@ -94,7 +99,7 @@ def _read_tar(file: IO[bytes]) -> Iterator[tuple[str, int, Opener]]:
     with tarfile.open(fileobj=file, mode="r|*", tarinfo=_Header) as archive:
         for info in archive:
             name = info.name.removeprefix("./")
-            if info.isfile() and not _is_hidden(name):
+            if info.isfile():
                 yield name, info.size, partial(archive.extractfile, info)
 
 

@@ -55,7 +55,7 @@ class BadRows:
         """
         where, reasons = f"{rules.domain_key} {rules.split}", "; ".join(self.examples)
         if not kept:
-            default = "all are in the test split" if self.rows else "the sources are empty"
+            default = "all are in test splits" if self.rows else "the sources are empty"
             raise DataError(f"{where}: no usable row among {self.rows}: {reasons or default}")
         bad = self.reasons.total()
         share = max(bad / max(self.rows, 1), self.broken_share)

@@ -1,15 +1,19 @@
 """Which files of a domain's sources are not what was read from them."""
 
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pyarrow as pa
 
+from umc_ray.config.task import DomainConfig
+from umc_ray.ingest.manifest import read_manifest
 from umc_ray.ingest.sources import SourceFile
 from umc_ray.records import DomainKey, Split
 from umc_ray.storage import Storage
 
+SHOWN = 3
 FILES = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
 
 
@@ -77,6 +81,35 @@ def find_changes(
         before=tuple(before[name].uri for name in (*changed, *vanished)),
         moved=moved,
     )
+
+
+def files_read(storage: Storage, split: Split, domain_key: DomainKey) -> list[str]:
+    """Return the files that a split of a domain was read from."""
+    generation = read_manifest(storage, domain_key, split).generation
+    table = storage.read_table(_key(split, domain_key, generation), ["uri"])
+    uris: list[str] = table["uri"].to_pylist()
+    return uris
+
+
+def shared_files(
+    domains: Mapping[DomainKey, DomainConfig], files: Mapping[DomainKey, Collection[str]]
+) -> Iterator[str]:
+    """Name the files from which two domains of a task read the same samples."""
+    for first, second in combinations(files, 2):
+        one, other = domains[first], domains[second]
+        are_same = (first.task, one.text, one.image) == (second.task, other.text, other.image)
+        both = sorted({*files[first]} & {*files[second]}) if are_same else []
+        if both:
+            yield (
+                f"{first} and {second} both read {some(both)}: each sample is asked about twice; "
+                "leave the file out of one of them"
+            )
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first ones, and say how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _differ(before: SourceFile, now: SourceFile, moved: bool) -> bool:

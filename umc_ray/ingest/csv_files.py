@@ -7,6 +7,7 @@ rows: each of them is a bad row.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 
 from umc_ray.ingest.columns import TableFormat, Values, check_csv_columns
@@ -15,6 +16,10 @@ from umc_ray.ingest.text_files import MAX_LINE_CHARS, lines, open_text
 
 MAX_FIELD_CHARS = 2 * MAX_LINE_CHARS
 """The bound of memory. A longer field counts as one whose quote never closes."""
+
+
+_SEP = re.compile(r"sep=([^\"\r\n])\r?\n?", re.IGNORECASE)
+"""A first line that Excel reads as the name of the delimiter."""
 
 
 class _Rewindable:
@@ -56,15 +61,27 @@ def read_csv(uri: str, table: TableFormat) -> Iterator[tuple[int, Values | BadRo
     """
     csv.field_size_limit(MAX_FIELD_CHARS)  # a global of the csv module, so set for each file
     suffix = uri.lower().removesuffix(".gz")
-    delimiter = table.delimiter or ("\t" if suffix.endswith(".tsv") else ",")
+    default = "\t" if suffix.endswith(".tsv") else ","
     with open_text(uri, "", table.encoding) as text:
         source = _Rewindable(lines(text))
+        named = _named_delimiter(source)
+        delimiter = table.delimiter or named or default
         reader = csv.reader(source, delimiter=delimiter, strict=True)
         header = next(reader, None)
         if header is None:
             return
         check_csv_columns(uri, table, header, "".join(source.consumed), delimiter)
         yield from enumerate(_records(reader, source, header), start=1)
+
+
+def _named_delimiter(source: _Rewindable) -> str | None:
+    """Return the delimiter that a first line such as `sep=;` names, and pass over the line."""
+    found = _SEP.fullmatch(next(source, ""))
+    if found is None:
+        source.rewind(keep=0)
+        return None
+    source.commit()
+    return found[1]
 
 
 def _records(

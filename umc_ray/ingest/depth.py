@@ -20,6 +20,12 @@ UPPER_OF_12 = "12 bits per channel in color: the upper 4 bits are used"
 NOT_FINITE = "NaN or infinite pixels: NaN is painted black"
 STRETCHED = "beyond the usual ranges: each image stretched from its lowest to its highest value"
 
+DARK = (
+    "nearly all pixels are below a quarter of that range, so dark: convert these images to 8 bits "
+    "with a scale of your own"
+)
+FEW_PIXELS = 0.001  # of an image: these may be hot
+
 _WHITE_IS_ZERO = 0
 _PHOTOMETRIC = 262  # the TIFF tag
 
@@ -60,7 +66,7 @@ def to_bytes(values_HW: Wide) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
     if found is None:
         return _scale(values_HW, low, high), (note,)
     table = _scale(np.arange(found[1] + 1), *found)  # much faster than arithmetic on each pixel
-    return table[values_HW], (note,)
+    return table[values_HW], (note, *_dark(values_HW, found))
 
 
 def _floats_to_bytes(values_HW: Wide) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
@@ -72,7 +78,8 @@ def _floats_to_bytes(values_HW: Wide) -> tuple[npt.NDArray[np.uint8], tuple[str,
     notes = () if finite_HW.all() else (NOT_FINITE,)
     bottom, top = found or (low, high)
     known_HW = np.nan_to_num(values_HW, nan=bottom, posinf=top, neginf=bottom)
-    return _scale(known_HW, bottom, top), (_note("floats", found), *notes)
+    dark = () if found is None else _dark(known_HW, found)
+    return _scale(known_HW, bottom, top), (_note("floats", found), *dark, *notes)
 
 
 _ENDS = ((np.min, np.inf), (np.max, -np.inf))
@@ -82,6 +89,15 @@ def _usual_range(
     low: float, high: float, ranges: tuple[tuple[int, int], ...]
 ) -> tuple[int, int] | None:
     return next((each for each in ranges if each[0] <= low and high <= each[1]), None)
+
+
+def _dark(values_HW: Wide, found: tuple[int, int]) -> tuple[str, ...]:
+    """Note that a range of more than 8 bits is hardly used, or chosen for a few pixels."""
+    low, high = found
+    if low < 0 or high <= 255:
+        return ()
+    bright = np.count_nonzero(values_HW > high / 4)
+    return (DARK,) if bright <= FEW_PIXELS * values_HW.size else ()
 
 
 def _scale(values: Wide, low: float, high: float) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from umc_ray.errors import DataError
-from umc_ray.ingest.changes import Changes
+from umc_ray.ingest.changes import Changes, some
 from umc_ray.ingest.parts import content_words
 from umc_ray.ingest.validate import Rules
 from umc_ray.methods.identity import is_forbidden
@@ -32,8 +32,6 @@ ADVICE = (
     "Put the sources back as they were, or go on with what was read: "
     "ingest: {changed_sources: keep}. To correct labels use umc relabel, to drop samples umc forget"
 )
-SHOWN = 3
-
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
 
@@ -96,13 +94,13 @@ def check_kept(
     added = int(growth.fresh_N.sum()) if rules.split == "test" else 0
     found = (
         (int(growth.differs_N.sum()), "have another content or label than when they were read"),
-        (len(gone), f"are gone: {_some(gone)}"),
+        (len(gone), f"are gone: {some(gone)}"),
         (added, "are new, but a test split stays as it is, so that rounds can be compared"),
     )
     said = [f"{count} samples {what}" for count, what in found if count]
     if not said:
         return
-    message = f"{rules.domain_key} {rules.split}: {'; '.join(said)}. Files: {_some(changes.names)}"
+    message = f"{rules.domain_key} {rules.split}: {'; '.join(said)}. Files: {some(changes.names)}"
     if not keep:
         raise DataError(f"{message}. {ADVICE}")
     logger.warning("%s; going on with what was read", message)
@@ -121,8 +119,3 @@ def gone_samples(
         lost_N = mine_N & ~np.isin(table["sample_id"].to_numpy(), ids)
         gone += table["key"].filter(pa.array(lost_N)).to_pylist()
     return gone
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.cluster.stream import Compute, OnRows, stream
+from umc_ray.cluster.stream import Compute, Follow, stream
 from umc_ray.config.campaign import CampaignConfig, IngestConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.bad_rows import BadRows, new_bad_rows
@@ -37,7 +37,8 @@ from umc_ray.ingest.parts import (
     plan_parts,
     read_staged,
 )
-from umc_ray.ingest.sources import BadRow, Listing, common_folder, list_files
+from umc_ray.ingest.sampling import expected_rows
+from umc_ray.ingest.sources import BadRow, Listing, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
 from umc_ray.ingest.validate import Rejected, Rules, rules_of
 from umc_ray.methods.identity import UNKNOWN, fingerprint, fingerprint_of_rows
@@ -56,11 +57,11 @@ def ingest(
     domain_key: DomainKey,
     split: Split,
     storage: Storage,
-    on_rows: OnRows | None = None,
+    follow: Follow | None = None,
 ) -> Manifest:
     """Ingest a domain's sources into the run directory; later calls add what the sources gained.
 
-    The test split is ingested first, so that its samples can be left out of the pool.
+    The test splits of the task are ingested first: their samples are left out of the pool.
 
     Raises:
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
@@ -68,14 +69,14 @@ def ingest(
             what was read from it has changed or is gone.
     """
     rules = rules_of(config, domain_key, split)
-    tested_F2 = _test_contents(config, domain_key, split, storage, on_rows)
+    tested_F2 = _test_contents(config, domain_key, split, storage, follow)
     before = read_manifest(storage, domain_key, split)
     listing = _list_files(config, rules, storage, before)
     changes = find_changes(storage, split, domain_key, before.generation, listing.all)
     manifest = before
     if changes or not before.was_read:
         reading = _Reading(config.ingest, rules, storage, before, listing, changes)
-        manifest = reading.read(tested_F2, on_rows)
+        manifest = reading.read(tested_F2, follow)
     storage.delete(f"staging/{split}/{domain_key}")  # a run that was killed may have left some
     return manifest
 
@@ -85,13 +86,17 @@ def _test_contents(
     domain_key: DomainKey,
     split: Split,
     storage: Storage,
-    on_rows: OnRows | None,
+    follow: Follow | None,
 ) -> Words:
-    """Return the content hashes of the test split; rows with these are left out of the pool."""
-    if split == "test" or config.domains()[domain_key].test is None:
-        return np.empty((0, 2), dtype=np.uint64)
-    manifest = ingest(config, domain_key, "test", storage, on_rows)
-    return content_words(read_index(storage, domain_key, "test", manifest.generation))
+    """Return the content hashes of the task's test splits; no row with these is in a pool."""
+    found = [np.empty((0, 2), dtype=np.uint64)]
+    for key, domain in config.domains().items() if split == "pool" else ():
+        if key.task == domain_key.task and domain.test is not None:
+            test = read_manifest(storage, key, "test")
+            if key == domain_key or not test.was_read:
+                test = ingest(config, key, "test", storage, follow)
+            found.append(content_words(read_index(storage, key, "test", test.generation)))
+    return np.concatenate(found)
 
 
 def _list_files(
@@ -126,9 +131,11 @@ class _Reading:
     def within(self) -> str:
         return f"{self.rules.split}/{self.rules.domain_key}"
 
-    def read(self, tested_F2: Words, on_rows: OnRows | None) -> Manifest:
+    def read(self, tested_F2: Words, follow: Follow | None) -> Manifest:
         """Add new rows to what was read before; returns the new manifest, which is stored."""
         reader, items = self._plan(tested_F2)
+        expected = expected_rows(self._files(), self.rules.are_images)
+        on_rows = follow(expected) if follow else None
         summaries = stream(reader, range(items), Compute(), on_rows)
         growth = self._compared(reader, items)
         if self.before.was_read and self.rules.split == "test":
@@ -140,13 +147,12 @@ class _Reading:
 
     def _plan(self, tested_F2: Words) -> tuple[Reader, int]:
         """Store the work items unless they exist; deletes the results of any other ingest first."""
-        read_again = {file.uri for file in (*self.changes.new, *self.changes.changed)}
-        files = [asdict(file) for file in self.listing.all if file.uri in read_again]
+        files = [asdict(file) for file in self._files()]
         settings = [self.config.rows_per_part, _digest(tested_F2), self.before.generation]
         asked = [self.rules.kind.name, asdict(self.rules), files, settings]
         staging = f"staging/{self.within}/{fingerprint(asked)}"
         if not self.storage.exists(f"{staging}/begun.json"):
-            tables = () if self.before.was_read else ("quarantine", "pool", "oracle")
+            tables = () if self.before.was_read else ("quarantine", "pool", "oracle", "kept")
             for table in ("staging", *tables):
                 self.storage.delete(f"{table}/{self.within}")
             items = split_work([file["uri"] for file in files], self.rules.are_images)
@@ -158,6 +164,11 @@ class _Reading:
         folder = f"{quarantine}/{self.within}"
         reader = Reader(self.storage, staging, self._root(), self.rules, folder)
         return reader, self.storage.read_json(f"{staging}/begun.json")["items"]
+
+    def _files(self) -> list[SourceFile]:
+        """Return the files to read, in the order of the sources."""
+        read_now = {file.uri for file in (*self.changes.new, *self.changes.changed)}
+        return [file for file in self.listing.all if file.uri in read_now]
 
     def _root(self) -> str:
         """Return the folder that keys are relative to: it stays, unless all sources moved."""
@@ -203,7 +214,8 @@ class _Reading:
         first = len(self.before.parts)
         parts = plan_parts(staged, reader, self.config.rows_per_part, first)
         has_answers = bool(self.rules.label or self.rules.ratings)
-        stream(PartWriter(self.storage, reader.staging, has_answers), parts, Compute())
+        writer = PartWriter(self.storage, reader.staging, has_answers, bool(self.rules.keep))
+        stream(writer, parts, Compute())
         leaks, duplicates = growth.dropped(found.leaked_N, tested_F2)
         now = replace(
             self._unchanged(),

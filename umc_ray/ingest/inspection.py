@@ -5,7 +5,7 @@ Rows are read, checked and compared exactly as ingest does. The counts take abou
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ class TextLengths:
 
 @dataclass(frozen=True)
 class Contents:
-    """What rows of the other split are compared with."""
+    """What rows of a pool are compared with: those of test splits."""
 
     words_F2: Words
     near: Hashes
@@ -50,6 +50,13 @@ class Contents:
     def nothing(cls) -> "Contents":
         """Return the contents of no rows."""
         return cls(np.empty((0, 2), dtype=np.uint64), _NO_HASHES)
+
+    @classmethod
+    def joined(cls, contents: Iterable["Contents"]) -> "Contents":
+        """Return the contents of several splits."""
+        all_of = [cls.nothing(), *contents]
+        words = [each.words_F2 for each in all_of]
+        return cls(np.concatenate(words), np.concatenate([each.near for each in all_of]))
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Inspection:
     conflicts: int
     near_duplicates: int  # usable texts that have the letters of an earlier one
     leaks: int
-    near_leaks: int  # usable texts that have the letters of one in the test split
+    near_leaks: int  # usable texts that have the letters of one in a test split
     labels: dict[str, int]  # usable rows by label
     unlabeled: int
     unknown_labels: Counter[str]  # as they stand in the source
@@ -98,7 +105,7 @@ def inspect(
     on_rows: Callable[[int], None],
     on_problem: Callable[[str], None],
 ) -> Inspection:
-    """Read and check rows of a split, and compare them with each other and with the test split.
+    """Read and check rows of a split, and compare them with each other and with test splits.
 
     A portion that cannot be read at all, such as a table without the columns, is a problem; the
     others are read all the same.

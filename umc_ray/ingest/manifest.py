@@ -41,7 +41,7 @@ class Manifest:
     rows: int
     duplicates: int
     conflicts: int  # kept rows whose duplicates have another label; the first known one counts
-    leaks: int  # rows dropped from the pool because they are in the test split
+    leaks: int  # rows dropped from the pool because they are in a test split of the task
     bad: int
     reasons: dict[str, int]  # number of bad rows by reason
     labeled: int  # kept rows with a known label

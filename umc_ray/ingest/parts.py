@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
-from umc_ray.ingest.stage import INDEX, ROWS, Reader, ReadSummary, chunk_name
+from umc_ray.ingest.kept_columns import joined
+from umc_ray.ingest.stage import INDEX, KEPT, ROWS, Reader, ReadSummary, chunk_name
 from umc_ray.methods.identity import UNKNOWN, Duplicates, deduplicate
 from umc_ray.records import ORACLE, POOL, Part
 from umc_ray.storage import Storage
@@ -70,6 +71,15 @@ def _take_rows(
     storage: Storage, chunks_P: Sequence[str], rows_P: Positions, columns: list[str]
 ) -> pa.Table:
     """Read rows out of the chunks that hold them; the rows of a chunk stand together."""
+    schema = pa.schema([ROWS.field(name) for name in columns])
+    tables = _rows_by_chunk(storage, chunks_P, rows_P, columns)
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def _rows_by_chunk(
+    storage: Storage, chunks_P: Sequence[str], rows_P: Positions, columns: list[str]
+) -> list[pa.Table]:
+    """Return the rows that each chunk holds, one table for each."""
     starts = [i for i, chunk in enumerate(chunks_P) if i == 0 or chunk != chunks_P[i - 1]]
     stops = [*starts[1:], len(chunks_P)]
 
@@ -77,9 +87,7 @@ def _take_rows(
         return storage.read_table(chunks_P[start], columns).take(rows_P[start:stop])
 
     with ThreadPoolExecutor(4) as pool:  # each holds a chunk in memory
-        tables = list(pool.map(take, starts, stops))  # without rows there is no start
-    schema = pa.schema([ROWS.field(name) for name in columns])
-    return pa.concat_tables([schema.empty_table(), *tables])
+        return list(pool.map(take, starts, stops))  # without rows there is no start
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,7 @@ class PartWriter:
     storage: Storage
     staging: str
     has_answers: bool  # known labels or ratings
+    keeps_columns: bool = False
     summary_type: ClassVar[type[Summary]] = Summary
 
     def output_key(self, part: Part) -> str:
@@ -204,7 +213,7 @@ class PartWriter:
         return part.key("pool")
 
     def process(self, part: Part) -> tuple[pa.Table, Summary]:
-        """Store what is known of the part's labels; returns its rows of the pool."""
+        """Store what is known of the part's labels, and what is kept; returns its rows."""
         plan = self.storage.read_table(f"{self.staging}/plan/{part.name}.parquet")
         columns = ["key", "source", "text", "image", "ratings"]
         chunks_P, rows_P = plan["chunk"].to_pylist(), plan["row"].to_numpy()
@@ -212,6 +221,10 @@ class PartWriter:
         if self.has_answers:
             columns = [plan["sample_id"], plan["label"], rows["ratings"]]
             self.storage.write_table(part.key("oracle"), pa.table(columns, schema=ORACLE))
+        if self.keeps_columns:
+            chunks = _rows_by_chunk(self.storage, chunks_P, rows_P, [KEPT])
+            kept = [pa.Table.from_struct_array(chunk[KEPT]) for chunk in chunks]
+            self.storage.write_table(part.key("kept"), joined(kept))
         kept = rows.append_column("sample_id", plan["sample_id"])
         kept = kept.append_column("aliases", plan["aliases"])
         return kept.select(POOL.names).cast(POOL), Summary(part.rows)

@@ -7,6 +7,7 @@ have the columns.
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,8 @@ def read_rows(uri: str, table: TableFormat, groups: range | None = None) -> Rows
     try:
         for number, values in _reader(uri, table, groups):
             yield number, values
+    except BadRow as error:
+        yield number + 1, error
     except (OSError, pa.ArrowException, csv.Error) as error:
         problem = read_error("file", uri, error)
         if not isinstance(problem, BadRow):
@@ -133,6 +136,13 @@ def _python_row(row: pa.RecordBatch) -> dict[str, Any] | BadRow:
         return BadRow("not UTF-8", str(error))
 
 
+_ARRAY = re.compile(r"\s*\[\s*(\{|$)")
+ONE_ARRAY = (
+    "it is one JSON array, not one object per line: write it anew, as pandas does with "
+    "to_json(orient='records', lines=True)"
+)
+
+
 class _RepeatedKey(ValueError):
     """A JSON object has a key twice."""
 
@@ -141,6 +151,8 @@ def _read_jsonl(uri: str, table: TableFormat) -> Rows:
     with open_text(uri, "\n", table.encoding) as text:
         for number, line in enumerate(lines(text), start=1):
             if line.strip():
+                if _ARRAY.match(line):
+                    raise BadRow("unreadable file", ONE_ARRAY)
                 yield number, _parse_json(line.rstrip("\r\n"))
 
 

@@ -7,6 +7,7 @@ that of the whole. Texts count by their letters and digits only.
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.fs as pafs
 
 from umc_ray.ingest.readers import row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow, SourceFile, locate
-from umc_ray.ingest.stage import WorkItem, split_work
+from umc_ray.ingest.stage import THREADS, WorkItem, split_work
 from umc_ray.ingest.text_files import read_head
 from umc_ray.ingest.validate import Found, Rules
 from umc_ray.methods.unicode_text import comparable
@@ -64,13 +65,14 @@ class Sampling:
     portions: tuple[Portion, ...]
     step: int
     rows: int  # of all sources, about
+    read: int  # of these, about
 
 
 def everything(files: Sequence[SourceFile], are_images: bool) -> Sampling:
     """Read and check all rows."""
     works = split_work([file.uri for file in files], are_images)
     rows = sum(_rows_of(work, files) for work in works)
-    return Sampling(tuple(Portion(work) for work in works), 1, rows)
+    return Sampling(tuple(Portion(work) for work in works), 1, rows, rows)
 
 
 def some(files: Sequence[SourceFile], are_images: bool, limits: Limits) -> Sampling:
@@ -83,7 +85,7 @@ def some(files: Sequence[SourceFile], are_images: bool, limits: Limits) -> Sampl
         for work, size, share in zip(works, rows, shares, strict=True)
     ]
     step = -(-sum(shares) // limits.checked)
-    return Sampling(tuple(portions), max(1, step), sum(rows))
+    return Sampling(tuple(portions), max(1, step), sum(rows), sum(shares))
 
 
 def _shares(sizes: Sequence[int], limit: int) -> list[int]:
@@ -96,21 +98,36 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
     return shares
 
 
+def expected_rows(files: Sequence[SourceFile], are_images: bool) -> int:
+    """Return about how many rows sources have."""
+    read = [file for file in files if not are_images or file.uri.lower().endswith(ARCHIVES)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return len(files) - len(read) + sum(pool.map(_rows_of_file, read))
+
+
 def _rows_of(work: WorkItem, files: Sequence[SourceFile]) -> int:
     """Return about how many rows an item has, at least one."""
     uri = work.files[0]
-    lower = uri.lower()
+    if work.groups is not None:
+        return max(1, sum(row_groups(uri)[slice(*work.groups)]))
+    if uri.lower().endswith((".arrow", *TEXTS, *ARCHIVES)):
+        return _rows_of_file(next(file for file in files if file.uri == uri))
+    return len(work.files)
+
+
+def _rows_of_file(file: SourceFile) -> int:
+    """Return about how many rows a table or an archive has, at least one."""
+    lower = file.uri.lower()
     try:
-        if work.groups is not None:
-            return max(1, sum(row_groups(uri)[slice(*work.groups)]))
-        if lower.endswith(".arrow"):
-            return max(1, _arrow_rows(uri))
-        if lower.endswith(TEXTS + ARCHIVES):
-            size = next(file.size for file in files if file.uri == uri)
-            return max(1, int(size / _bytes_per_row(uri)))
+        if lower.endswith(".parquet"):
+            rows = sum(row_groups(file.uri))
+        elif lower.endswith(".arrow"):
+            rows = _arrow_rows(file.uri)
+        else:
+            rows = int(file.size / _bytes_per_row(file.uri))
     except (OSError, pa.ArrowException, BadRow):
         return 1  # reading it will say why
-    return len(work.files)
+    return max(1, rows)
 
 
 def _arrow_rows(uri: str) -> int:

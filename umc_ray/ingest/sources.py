@@ -36,6 +36,12 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 """Of images; what is in them is found when they are read."""
 
 OTHER_PATH = "paths with backslashes or percent signs: read as / and as the signs they stand for"
+OTHER_TABLES = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods"), "save each sheet as CSV UTF-8"),
+    ".json": "write it as JSON lines: one object per line, in a file .jsonl",
+}
+"""What to do with tables of formats that are not read."""
+
 MAX_IGNORED_KINDS = 10
 
 
@@ -120,7 +126,9 @@ def _list_source(
     info = _info(filesystem, path, source)
     if info.type == pafs.FileType.File:
         if not _has_suffix(path, suffixes):
-            raise DataError(f"{source} does not end in one of {' '.join(suffixes)}")
+            raise DataError(
+                f"{source} does not end in one of {' '.join(suffixes)}{_advice([path], suffixes)}"
+            )
         return [SourceFile(source, info.size, info.mtime_ns or 0)]
     if info.type == pafs.FileType.Directory:
         folder, pattern = path, ["**"]
@@ -141,7 +149,7 @@ def _list_source(
     if not files:
         raise DataError(
             f"{source} matches no file that ends in {' '.join(suffixes)}; "
-            f"{folder} holds {len(everything)} files"
+            f"{folder} holds {len(everything)} files{_advice(others, suffixes)}"
         )
     return sorted(files, key=lambda file: file.uri)
 
@@ -191,6 +199,13 @@ def count_ignored(uris: Sequence[str]) -> Counter[str]:
         missing = OPTIONAL_IMAGES.get(suffix)
         notes[f"ignored: {kind}" + (f", which needs {missing}" if missing else "")] += count
     return notes
+
+
+def _advice(paths: Iterable[str], suffixes: tuple[str, ...]) -> str:
+    """Say what to do with tables that are not read, where tables are asked for."""
+    found = dict.fromkeys(os.path.splitext(path)[1].lower() for path in paths)
+    said = [f"{suffix}: {OTHER_TABLES[suffix]}" for suffix in found if suffix in OTHER_TABLES]
+    return f"; {'; '.join(said)}" if said and suffixes == TABLES else ""
 
 
 def _has_suffix(path: str, suffixes: tuple[str, ...]) -> bool:

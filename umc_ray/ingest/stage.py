@@ -21,8 +21,10 @@ import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
 from umc_ray.ingest.archives import read_archive
+from umc_ray.ingest.kept_columns import kept_table
 from umc_ray.ingest.readers import read_rows, row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow
+from umc_ray.ingest.text_files import misread
 from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
 from umc_ray.methods.identity import sample_ids
 from umc_ray.methods.unicode_text import comparable
@@ -48,6 +50,9 @@ ROWS = pa.schema(
         ("ratings", pa.list_(pa.int8())),
     ]
 )
+KEPT = "kept"
+"""One more column of the rows where a domain keeps some of its own: these, as a struct."""
+
 INDEX = pa.schema(
     [
         ("sample_id", pa.int64()),
@@ -136,7 +141,8 @@ class Reader:
             rows = [row for row in chunk if isinstance(row, Row)]
             bad = [row for row in chunk if isinstance(row, Rejected)]
             if rows:
-                self.storage.write_table(f"{self.staging}/rows/{name}.parquet", _rows_table(rows))
+                table = _rows_table(rows, self.rules.keep)
+                self.storage.write_table(f"{self.staging}/rows/{name}.parquet", table)
                 index.append(self.index_table(rows))
             if bad:
                 write_quarantine(self.storage, f"{self.quarantine}/{name}.parquet", bad)
@@ -159,6 +165,8 @@ class Reader:
             if self.rules.are_images:
                 yield from self._find_images(uri, key, notes)
                 continue
+            if not work.groups and (note := misread(uri, self.rules.encoding)):
+                notes[note] += 1
             groups = range(*work.groups) if work.groups else None
             for row, values in read_rows(uri, self.rules.table, groups):
                 yield Found(uri, str(row), f"{key}#{row}", values)
@@ -170,7 +178,7 @@ class Reader:
             yield Found(uri, "", key, values_of_image(uri, key, self.root, rules))
             return
         folder = key[: key.rfind("/") + 1]
-        for member in read_archive(uri, rules.max_image_bytes, rules.has_labels_beside, notes):
+        for member in read_archive(uri, rules.max_image_bytes, rules.reads_beside, notes):
             name, image = member.name, member.content
             values = (
                 image
@@ -228,9 +236,13 @@ def cut(rows: Iterable[tuple[T, int]], max_rows: int, max_size: int) -> Iterator
         yield piece
 
 
-def _rows_table(rows: Sequence[Row]) -> pa.Table:
+def _rows_table(rows: Sequence[Row], keep: Sequence[str]) -> pa.Table:
     columns = {name: [getattr(row, name) for row in rows] for name in ROWS.names}
-    return pa.table(columns, ROWS)
+    table = pa.table(columns, ROWS)
+    if keep:
+        kept = kept_table(keep, (row.kept for row in rows))
+        table = table.append_column(KEPT, kept.to_struct_array())
+    return table
 
 
 def write_quarantine(storage: Storage, key: str, rows: Sequence[Rejected]) -> None:

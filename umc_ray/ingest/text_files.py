@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from umc_ray.ingest.sources import locate
+from umc_ray.ingest.sources import BadRow, locate
 
 HEAD_BYTES = 1 << 16
-MARK_BYTES = 4
+MARK_BYTES = 8
 MAX_LINE_CHARS = 1 << 26
 
 _MARKS = (
@@ -23,6 +23,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_OTHER_FORMATS = (
+    (b"PAR1", "Parquet: rename it to .parquet"),
+    (b"ARROW1", "Arrow: rename it to .arrow"),
+    (b"\x1f\x8b", "compressed with gzip: add .gz to its name"),
+    (b"PK\x03\x04", "an Excel workbook or a zip file: save the sheet as CSV UTF-8"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook: save the sheet as CSV UTF-8"),
+)
+"""How files begin that are no text, and what to do with them."""
+
 _FIRST_LOST, _LAST_LOST = "\udc00", "\udcff"
 
 
@@ -36,8 +45,16 @@ codecs.register_error("umc_ray.keep_bytes", _keep_bytes)
 
 
 def open_text(uri: str, newline: str, encoding: str | None) -> io.TextIOWrapper:
-    """Open a text file, decompressed; a byte order mark says more than `encoding`."""
-    used = encoding_of(read_head(uri, MARK_BYTES), encoding)
+    """Open a text file, decompressed; a byte order mark says more than `encoding`.
+
+    Raises:
+        BadRow: it is no text, whatever its name says.
+    """
+    head = read_head(uri, MARK_BYTES)
+    for mark, what in _OTHER_FORMATS:
+        if head.startswith(mark):
+            raise BadRow("unreadable file", f"it is {what}")
+    used = encoding_of(head, encoding)
     return io.TextIOWrapper(_open(uri), used, errors="umc_ray.keep_bytes", newline=newline)
 
 
@@ -64,6 +81,20 @@ def suggested_encoding(head: bytes) -> str | None:
     except UnicodeDecodeError:
         return "cp1252"
     return None
+
+
+def misread(uri: str, declared: str | None) -> str | None:
+    """Say that a file is UTF-8 although another encoding is declared; None if it is not."""
+    if declared is None or codecs.lookup(declared).name == "utf-8":
+        return None
+    try:
+        head = read_head(uri)
+    except (OSError, pa.ArrowException):
+        return None  # reading it will say why
+    is_utf_8 = not head.isascii() and suggested_encoding(head) is None
+    if not is_utf_8 or encoding_of(head, declared) != declared:
+        return None
+    return f"text files of UTF-8 read as {declared}, so letters are wrong: remove encoding"
 
 
 def lost_byte(text: str) -> tuple[int, int] | None:

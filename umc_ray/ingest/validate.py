@@ -50,6 +50,7 @@ class Row:
     label: str | None  # as the task's kind writes it; None: not known
     ratings: list[int] | None
     content: bytes  # hash
+    kept: tuple[object, ...] = ()
     notes: tuple[str, ...] = ()  # what had to be decided to read it
 
     @property
@@ -92,6 +93,7 @@ class Rules:
     delimiter: str | None = None
     label_names: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False  # its column of labels may be in the test split only
+    keep: tuple[str, ...] = ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -104,9 +106,9 @@ class Rules:
         return self.max_image_pixels * _BYTES_PER_PIXEL
 
     @property
-    def has_labels_beside(self) -> bool:
-        """Whether the label of an image is in a file beside it, in an archive."""
-        return self.are_images and self.label not in (None, FOLDER)
+    def reads_beside(self) -> bool:
+        """Whether what an image has beside it in an archive is read: a label, columns to keep."""
+        return self.are_images and (self.label not in (None, FOLDER) or bool(self.keep))
 
     @property
     def needs_answers(self) -> bool:
@@ -116,14 +118,14 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        columns = [self.text, self.image, self.key]
+        columns = [self.text, self.image, self.key, *(self.keep if self.split == "pool" else ())]
         if self.needs_answers:
             columns += [self.label, self.ratings]
         elif not self.has_test:
             columns.append(self.label)
         return TableFormat(
             columns=tuple(name for name in columns if name is not None),
-            optional=tuple(name for name in (self.label, self.ratings) if name is not None),
+            optional=tuple(n for n in (self.label, self.ratings, *self.keep) if n is not None),
             class_column=None if self.label_names else self.label,
             encoding=self.encoding,
             delimiter=self.delimiter,
@@ -144,11 +146,12 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
-    is_label_known = domain.label in (None, FOLDER) or _are_archives(domain)
-    if are_images and (domain.key or domain.ratings or not is_label_known):
+    is_beside = domain.label not in (None, FOLDER) or bool(domain.keep)
+    lacks_beside = is_beside and not _are_archives(domain)
+    if are_images and (domain.key or domain.ratings or lacks_beside):
         raise ConfigError(
-            f"{domain_key}: image files have no columns key, ratings or label; name the image "
-            f"column of a table, or take the name of an image's folder with label: {FOLDER}"
+            f"{domain_key}: image files have no columns key, ratings, label or keep; name the "
+            f"image column of a table, or take the name of an image's folder with label: {FOLDER}"
         )
     if split == "test" and domain.label is None:
         raise ConfigError(
@@ -172,6 +175,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         delimiter=domain.delimiter,
         label_names=domain.names_by_id,
         has_test=domain.test is not None,
+        keep=tuple(domain.keep),
     )
 
 
@@ -200,6 +204,7 @@ def _checked(rules: Rules, found: Found) -> Row:
     content = comparable(text).encode() if text is not None else image
     assert content is not None
     label, spelling = (None, ()) if rules.label is None else _label(rules, values)
+    kept, lacking = _kept(rules, values)
     return Row(
         source=found.source,
         row=found.row,
@@ -209,7 +214,8 @@ def _checked(rules: Rules, found: Found) -> Row:
         label=label,
         ratings=None if rules.ratings is None else rules.answers.ratings(values.get(rules.ratings)),
         content=content_hash(content),
-        notes=(*notes, *spelling),
+        kept=kept,
+        notes=(*notes, *spelling, *lacking),
     )
 
 
@@ -243,6 +249,15 @@ def _label(rules: Rules, values: Values) -> tuple[str | None, tuple[str, ...]]:
     if rules.needs_answers and isinstance(value, str) and lost_byte(value):
         raise _undecoded(value, "label", rules.encoding)
     return rules.answers.label(value)
+
+
+def _kept(rules: Rules, values: Values) -> tuple[tuple[object, ...], tuple[str, ...]]:
+    """Return the values of the columns to keep, and notes on those that the row does not have."""
+    for name in rules.keep:
+        if isinstance(value := values.get(name), str) and lost_byte(value):
+            raise _undecoded(value, f"column {name}", rules.encoding)
+    lacking = (f"no {name!r}, which the domain keeps" for name in rules.keep if name not in values)
+    return tuple(values.get(name) for name in rules.keep), tuple(lacking)
 
 
 def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:

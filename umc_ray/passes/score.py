@@ -16,6 +16,9 @@ from umc_ray.specialists.specialist import Rows
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Calibration, Measures, TaskKind
 
+PROBABILITY = "probability_"
+"""Before a label: the name of the column with its probability."""
+
 FeatureTables = Mapping[str, str]
 """The table of the features of each encoder of a task, by the encoder's name."""
 
@@ -57,6 +60,7 @@ class ScoreWorker:
     excluded: Mapping[DomainKey, IntArray]
     acquisition: str
     top: int
+    with_probabilities: bool = False
     summary_type: ClassVar[type[ScoreSummary]] = ScoreSummary
 
     def output_key(self, item: Part) -> str:
@@ -79,7 +83,10 @@ class ScoreWorker:
         uncertainty_N = (1 - measures.expected_utility_N.numpy())[open_N]
         uncertainty = float(uncertainty_N.sum(dtype=np.float64))
         summary = ScoreSummary(len(ids_N), int(open_N.sum()), uncertainty)
-        return score_table(kind, ids_N, measures, ensemble.decision), summary
+        table = score_table(kind, ids_N, measures, ensemble.decision)
+        if self.with_probabilities:
+            table = with_probabilities(kind, table, measures)
+        return table, summary
 
     def _candidates(
         self, item: Part, ids_N: IntArray, values_N: np.ndarray, rows: IntArray
@@ -117,6 +124,18 @@ def score_table(
         *kind.prediction_columns(measures, decision),
     ]
     return pa.Table.from_arrays(columns, schema=score_schema(kind))
+
+
+def probability_fields(kind: TaskKind) -> list[pa.Field]:
+    """Return a column for each label; none where a kind has no labels."""
+    return [pa.field(f"{PROBABILITY}{label}", pa.float32()) for label in kind.labels]
+
+
+def with_probabilities(kind: TaskKind, scores: pa.Table, measures: Measures) -> pa.Table:
+    """Add the probability of each label, the mean over the specialists."""
+    for field, probs_N in zip(probability_fields(kind), measures.mean_NC.numpy().T, strict=True):
+        scores = scores.append_column(field, pa.array(np.ascontiguousarray(probs_N)))
+    return scores
 
 
 def score_parts(

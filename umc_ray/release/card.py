@@ -8,7 +8,7 @@ import yaml
 
 from umc_ray.campaign.history import History
 from umc_ray.config.task import TaskConfig
-from umc_ray.release.dataset import HF_TYPES, IMAGE, Column, DataFile, Kind, columns
+from umc_ray.release.dataset import IMAGE, Column, DataFile, Kind, hub_dtype
 from umc_ray.report.pages import render
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -30,10 +30,7 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
             if (near_duplicates := files_of(files, name, "near_duplicates"))
         },
         checks=history.checks,
-        columns={
-            name: {kind: columns(task, kind) for kind in get_args(Kind)}
-            for name, task in config.tasks.items()
-        },
+        splits=bool(config.release.splits),
         labels={name: kind.labels for name, kind in history.run.kinds.items()},
         metrics=history.metrics[-1],
         queried=len(history.batches),
@@ -69,11 +66,14 @@ def front_matter(history: History, version: str, files: Sequence[DataFile]) -> M
         "configs": [
             {
                 "config_name": name,
-                "data_files": [{"split": "train", "path": f"{kind}/{task}/*.parquet"}],
+                "data_files": [
+                    {"split": split, "path": _glob(split_files)}
+                    for split, split_files in _by_split(files_of(files, task, kind)).items()
+                ],
             }
             for name, (task, kind) in configurations.items()
         ],
-        "dataset_info": [_info(history, *each, files) for each in configurations.values()],
+        "dataset_info": [_info(*each, files) for each in configurations.values()],
     }
 
 
@@ -86,27 +86,50 @@ def _config_name(task: str, kind: Kind) -> str:
     return task if kind == "data" else f"{task}-{kind}"
 
 
-def _info(history: History, task: str, kind: Kind, files: Sequence[DataFile]) -> dict[str, Any]:
+def _info(task: str, kind: Kind, files: Sequence[DataFile]) -> dict[str, Any]:
     selected = files_of(files, task, kind)
-    size, rows = sum(file.size for file in selected), sum(file.rows for file in selected)
+    size = sum(file.size for file in selected)
     return {
         "config_name": _config_name(task, kind),
-        "features": [
-            {"name": column.name, **_hub_type(column)}
-            for column in columns(history.run.config.tasks[task], kind)
+        "features": [{"name": each.name, **_hub_type(each)} for each in selected[0].columns],
+        "splits": [
+            {
+                "name": split,
+                "num_bytes": sum(file.size for file in split_files),
+                "num_examples": sum(file.rows for file in split_files),
+            }
+            for split, split_files in _by_split(selected).items()
         ],
-        "splits": [{"name": "train", "num_bytes": size, "num_examples": rows}],
         "download_size": size,
         "dataset_size": size,
     }
 
 
-def _hub_type(column: Column) -> dict[str, str]:
+def _by_split(files: Sequence[DataFile]) -> dict[str, list[DataFile]]:
+    found: dict[str, list[DataFile]] = {}
+    for file in files:
+        found.setdefault(file.split, []).append(file)
+    return found
+
+
+def _glob(files: Sequence[DataFile]) -> str:
+    return f"{files[0].path.rpartition('/')[0]}/*.parquet"
+
+
+def _hub_type(column: Column) -> dict[str, Any]:
+    """Return the type of a column for `datasets`.
+
+    Labels are text in the files, which pandas and others show. `datasets` turns them into the
+    numbers of a ClassLabel, as it is told here.
+    """
     if column is IMAGE:
         return {"dtype": "image"}
-    if pa.types.is_list(column.kind):
-        return {"list": HF_TYPES[column.kind.value_type]}
-    return {"dtype": HF_TYPES[column.kind]}
+    is_list = pa.types.is_list(column.kind)
+    value = column.kind.value_type if is_list else column.kind
+    dtype: Any = hub_dtype(value)
+    if column.labels and value == pa.string():
+        dtype = {"class_label": {"names": {str(i): name for i, name in enumerate(column.labels)}}}
+    return {"list" if is_list else "dtype": dtype}
 
 
 def _category(task: TaskConfig) -> str:

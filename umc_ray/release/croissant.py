@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from umc_ray.campaign.history import History
-from umc_ray.release.dataset import IMAGE, Column, DataFile, columns
+from umc_ray.release.dataset import IMAGE, Column, DataFile
 
 ABOUT = {
     "data": "labeled samples",
@@ -25,7 +25,7 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
     import mlcroissant as mlc  # takes a second to import
 
     config = history.run.config
-    rows = sum(file.rows for file in files if file.kind == "data")
+    rows = sum(file.rows for file in files if file.is_labeled)
     about = f"{config.release.description.strip()} " if config.release.description else ""
     metadata = mlc.Metadata(
         name=f"{config.name}-{version}",
@@ -51,10 +51,7 @@ def croissant(history: History, version: str, files: Sequence[DataFile]) -> str:
                 id=file.record_set,
                 name=file.record_set,
                 description=f"{ABOUT[file.kind]} of {file.domain_key}",
-                fields=[
-                    _field(mlc, file, column)
-                    for column in columns(config.tasks[file.domain_key.task], file.kind)
-                ],
+                fields=[_field(mlc, file, column) for column in file.columns],
             )
             for file in files
         ],
@@ -80,4 +77,6 @@ def _data_type(column: Column) -> str:
         return "BOOL"
     if pa.types.is_integer(column.kind):
         return "INTEGER"
+    if pa.types.is_temporal(column.kind):
+        return "DATE" if pa.types.is_date(column.kind) else "DATETIME"
     return "FLOAT" if pa.types.is_floating(column.kind) else "TEXT"

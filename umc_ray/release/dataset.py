@@ -1,7 +1,7 @@
 """The columns of released tables, for Parquet, the dataset card and Croissant."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,14 +18,11 @@ class Column:
     name: str
     kind: pa.DataType
     about: str
+    labels: tuple[str, ...] = ()  # that its values are of, if they are
 
 
 TEXT = Column("text", pa.string(), "the sample")
-IMAGE = Column(
-    "image",
-    pa.binary(),
-    "the image file as read; people and models saw its normal form",
-)
+IMAGE = Column("image", pa.binary(), "the image file as read, not in its normal form")
 
 SAMPLE_ID = Column(
     "sample_id", pa.int64(), "id of the sample, independent of where its source is stored"
@@ -54,8 +51,8 @@ COLUMNS = (
 
 NEAR_DUPLICATE_COLUMNS = (
     *COLUMNS[:3],
-    Column("origin", pa.string(), "near_duplicate: this sample was not annotated"),
-    Column("label_of", pa.int64(), "sample_id of the annotated near-duplicate"),
+    Column("origin", pa.string(), "near_duplicate: this sample got the label of another"),
+    Column("label_of", pa.int64(), "sample_id of the sample whose label it has"),
     Column("similarity", pa.float32(), "cosine similarity of the two samples' embeddings"),
 )
 
@@ -68,8 +65,9 @@ HF_TYPES = {
     pa.float64(): "float64",
     pa.bool_(): "bool",
     pa.string(): "string",
+    pa.date32(): "date32",
 }
-"""The names of the types in Hugging Face datasets."""
+"""The names of the types in Hugging Face datasets, where they are not those of Arrow."""
 
 Feature = dict[str, object]
 
@@ -83,6 +81,9 @@ class DataFile:
 
     domain_key: DomainKey
     kind: Kind
+    split: str
+    is_labeled: bool  # by the campaign: neither test data nor near-duplicates
+    columns: tuple[Column, ...]
     path: str
     sha256: str
     size: int  # bytes
@@ -94,7 +95,8 @@ class DataFile:
     @property
     def record_set(self) -> str:
         """The name of its record set in Croissant."""
-        return str(self.domain_key) if self.kind == "data" else f"{self.domain_key}/{self.kind}"
+        steps = self.path.removesuffix(".parquet").split("/")[1:]  # task, split if any, domain
+        return "/".join(steps if self.kind == "data" else [*steps, self.kind])
 
 
 def payload(task: TaskConfig) -> Column:
@@ -106,30 +108,38 @@ def score_columns(task: TaskConfig) -> list[Column]:
     """Return the columns from the last round's scores: the prediction and the measures."""
     kind = task.task_kind()
     measures = [Column(name, pa.float32(), about) for name, about in kind.measures_about.items()]
+    predicted = "prediction of the last round's ensemble"
     return [
-        Column("predicted", kind.target_type, "prediction of the last round's ensemble"),
+        Column("predicted", kind.target_type, predicted, kind.labels),
         Column("probability", pa.float32(), "probability that the prediction is right in full"),
         *measures,
     ]
 
 
-def columns(task: TaskConfig, kind: Kind = "data") -> list[Column]:
-    """Return the columns of a task's tables, in order."""
-    target_type = task.task_kind().target_type
-    if kind == "data":
-        label = Column("label", target_type, "the consensus of the annotators")
-        rest = [*COLUMNS, *score_columns(task)]
-    else:
-        label = Column("label", target_type, "the label of a near-duplicate that was annotated")
-        rest = list(NEAR_DUPLICATE_COLUMNS)
-    return [SAMPLE_ID, payload(task), label, *rest]
+def columns(task: TaskConfig, kind: Kind, is_replayed: bool, kept: pa.Schema) -> tuple[Column, ...]:
+    """Return the columns of a task's tables, in order.
+
+    Args:
+        task: whose samples they are.
+        kind: of the labels.
+        is_replayed: labels were known, so nobody annotated.
+        kept: the columns that pass through from the sources.
+    """
+    about = "the known label of its source" if is_replayed else "the consensus of the annotators"
+    if kind == "near_duplicates":
+        about = "the label of the near-duplicate that label_of names"
+    rest = [*COLUMNS, *score_columns(task)] if kind == "data" else NEAR_DUPLICATE_COLUMNS
+    target = task.task_kind()
+    label = Column("label", target.target_type, about, target.labels)
+    passed = [Column(field.name, field.type, "as the source has it") for field in kept]
+    return (SAMPLE_ID, payload(task), label, *rest, *passed)
 
 
-def release_schema(task: TaskConfig, kind: Kind = "data") -> pa.Schema:
-    """Return the schema of a task's tables; its metadata declares images to `datasets`."""
-    features = {column.name: hub_feature(column) for column in columns(task, kind)}
+def schema_of(columns: Sequence[Column]) -> pa.Schema:
+    """Return the schema of a table; its metadata declares images to `datasets`."""
+    features = {column.name: hub_feature(column) for column in columns}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pa.schema([(column.name, column.kind) for column in columns(task, kind)], metadata)
+    return pa.schema([(column.name, column.kind) for column in columns], metadata)
 
 
 def hub_feature(column: Column) -> Feature:
@@ -141,5 +151,10 @@ def hub_feature(column: Column) -> Feature:
     return _value(column.kind)
 
 
+def hub_dtype(kind: pa.DataType) -> str:
+    """Return the name of a type in Hugging Face datasets."""
+    return HF_TYPES.get(kind, str(kind))
+
+
 def _value(kind: pa.DataType) -> Feature:
-    return {"_type": "Value", "dtype": HF_TYPES[kind]}
+    return {"_type": "Value", "dtype": hub_dtype(kind)}

@@ -7,6 +7,7 @@ import psutil
 from umc_ray.campaign.check import CampaignCheck, EncoderCheck, SplitCheck
 from umc_ray.campaign.check_findings import counts_by_label
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.console import counted
 from umc_ray.ingest.inspection import Inspection
 
 SHOWN = 12  # labels, sizes or modes on one line
@@ -36,8 +37,9 @@ def _listed(title: str, lines: tuple[str, ...]) -> Iterator[str]:
 def _split_lines(split: SplitCheck, config: CampaignConfig) -> Iterator[str]:
     found = split.inspection
     kind = config.tasks[split.domain_key.task].task_kind()
-    has_test = split.split == "pool" and config.domains()[split.domain_key].test is not None
-    yield f"{split.domain_key} {split.split}: {_rows(found)} in {split.files:,} files"
+    domains = config.tasks[split.domain_key.task].domains.values()
+    has_test = split.split == "pool" and any(domain.test is not None for domain in domains)
+    yield f"{split.domain_key} {split.split}: {_rows(found)} in {counted(split.files, 'file')}"
     labels = counts_by_label(found, kind)
     labels["(unlabeled)"] = found.unlabeled
     yield _line("labels", _counts(labels))
@@ -66,9 +68,9 @@ def _line(title: str, text: str) -> str:
 
 def _rows(found: Inspection) -> str:
     if found.is_complete:
-        return f"{found.rows:,} rows, all checked,"
+        return f"{counted(found.rows, 'row')}, all checked,"
     how = "" if found.read == found.rows else "about "
-    return f"{how}{found.rows:,} rows, {found.checked:,} of {found.read:,} checked,"
+    return f"{how}{counted(found.rows, 'row')}, {found.checked:,} of {found.read:,} checked,"
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -84,7 +86,7 @@ def _duplicates(found: Inspection, has_test: bool) -> str:
     if found.lengths is not None:
         counts["but for case, punctuation and spaces"] = found.near_duplicates
     if has_test:
-        counts["in the test split"] = found.leaks
+        counts["in a test split"] = found.leaks
     rows = max(1, found.checked)
     return ", ".join(f"{name} {count:,} ({count / rows:.1%})" for name, count in counts.items())
 
@@ -94,7 +96,7 @@ def _quarantine_lines(found: Inspection) -> Iterator[str]:
     if not bad:
         yield _line("quarantine", "none")
         return
-    yield _line("quarantine", f"{bad:,} rows ({found.bad_share:.1%})")
+    yield _line("quarantine", f"{counted(bad, 'row')} ({found.bad_share:.1%})")
     for kind, count in found.reasons.most_common():
         yield f"    {count:,} x {kind}"
         yield from (f"      {example}" for example in found.examples.get(kind, ()))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from umc_ray.console import ProgressDisplay, print_line
+from umc_ray.console import ProgressDisplay, counted, print_line
 from umc_ray.errors import ConfigError
 
 Sheet = Annotated[
@@ -42,5 +42,6 @@ def check(
         sheets.write_contact_sheet(sheet, path)
         print_line(f"what the encoders see: {path}")
     if found.problems:
-        raise ConfigError(f"{config.name} cannot run: {len(found.problems)} problems, listed above")
+        problems = counted(len(found.problems), "problem")
+        raise ConfigError(f"{config.name} cannot run: {problems}, listed above")
     print_line(f"{config.name} can run: umc run {campaign}")

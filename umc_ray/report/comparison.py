@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
+from umc_ray.console import counted
 from umc_ray.methods.savings import Curve, Saving, saving
 from umc_ray.tasks.quality import Estimate
 
@@ -47,11 +48,6 @@ class Comparison:
 def kind_of(metrics: Metrics, domain_key: str) -> Kind:
     """Return what a domain is measured on: its held-out test, or without one, audit samples."""
     return "test" if metrics[-1].domains[domain_key].test else "audit"
-
-
-def count_domains(count: int) -> str:
-    """Format a number of domains."""
-    return "1 domain" if count == 1 else f"{count} domains"
 
 
 def common_kind(metrics: Metrics, domain_keys: Sequence[str]) -> tuple[Kind, list[str]]:
@@ -172,7 +168,7 @@ def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -
     """Compare the mean of the domains with a common kind, then each comparable domain."""
     kind, domain_keys = common_kind(metrics, comparable)
     curves = macro_curve(metrics, domain_keys), macro_curve(control, domain_keys)
-    comparisons = [compare(f"mean of {count_domains(len(domain_keys))}", kind, *curves)]
+    comparisons = [compare(f"mean of {counted(len(domain_keys), 'domain')}", kind, *curves)]
     comparisons += [
         compare(
             domain_key,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.state import RunState
+from umc_ray.console import counted
 from umc_ray.ingest.manifest import Manifest, is_ingested, load_manifest
 from umc_ray.records import DomainKey, Split
 
@@ -50,7 +51,8 @@ def quarantine_lines(run: RunState) -> list[str]:
         most_first = sorted(manifest.reasons.items(), key=lambda item: (-item[1], item[0]))
         reasons = ", ".join(f"{count} x {reason}" for reason, count in most_first)
         if manifest.bad:
-            lines.append(f"{domain_key} {split}: {manifest.bad} rows in quarantine: {reasons}")
+            rows = counted(manifest.bad, "row")
+            lines.append(f"{domain_key} {split}: {rows} in quarantine: {reasons}")
     return lines
 
 

@@ -16,10 +16,10 @@ from umc_ray.campaign.documents import Allocation, Audit
 from umc_ray.campaign.history import History
 from umc_ray.campaign.provenance import public_config
 from umc_ray.campaign.run import Run
+from umc_ray.console import counted
 from umc_ray.report import plots
 from umc_ray.report.comparison import (
     common_kind,
-    count_domains,
     domain_curve,
     macro_curve,
 )
@@ -160,7 +160,7 @@ def _learning(
         "learning": plots.learning_curve(
             macro_curve(history.metrics, names),
             macro_curve(control_metrics, names) if shared else [],
-            f"{kind} {utility_name(history)}, mean of {count_domains(len(names))}",
+            f"{kind} {utility_name(history)}, mean of {counted(len(names), 'domain')}",
         ),
         "learning_domains": plots.domain_curves(by_domain),
         "difference_sentence": difference_sentence,

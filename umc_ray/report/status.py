@@ -9,6 +9,7 @@ from umc_ray.campaign.documents import DomainMetrics
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
+from umc_ray.console import counted
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
@@ -16,7 +17,7 @@ COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncerta
 def status_table(run: Run) -> Table:
     """Return labels, cost and accuracy of each domain after the last round."""
     rounds = run.finished_rounds
-    table = Table(title=f"{run.config.name}: {rounds} rounds done", title_justify="left")
+    table = Table(title=f"{run.config.name}: {counted(rounds, 'round')} done", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "domain" else "right")
     if rounds:

@@ -35,8 +35,18 @@ class LabelSet(tuple[str, ...]):
     synonyms: Mapping[str, str]
 
     def __new__(cls, labels: Iterable[str], synonyms: Mapping[str, str] = EMPTY) -> Self:
-        """Take the labels, and by synonym the label that it means."""
+        """Take the labels, and by synonym the label that it means.
+
+        Raises:
+            ValueError: a synonym is a label itself, or means none.
+        """
         made = super().__new__(cls, labels)
+        for synonym, label in synonyms.items():
+            if synonym in made or label not in made:
+                raise ValueError(
+                    f"synonym {shown(synonym)} must be another name of a label, found "
+                    f"{shown(label)}; the labels are {', '.join(map(escaped, made))}"
+                )
         made.synonyms = dict(synonyms)
         return made
 

@@ -140,8 +140,7 @@ def test_several_labels_can_be_written_in_any_order(backend, tmp_path, written, 
     [
         (("go", "skip"), "go | skip", "skip", "skip"),
         (("go", "skip"), "go | skip", "SKIP", "skip"),
-        (("go", "Skip"), "go | Skip | skip", "Skip", "Skip"),
-        (("go", "Skip"), "go | Skip | skip", "skip", None),
+        (("go", "Skip"), "go | Skip", "Skip", "Skip"),
     ],
 )
 def test_a_label_that_is_spelled_like_a_skip_is_a_label(
@@ -152,6 +151,13 @@ def test_a_label_that_is_spelled_like_a_skip_is_a_label(
     assert rows_of(sheet)[0]["choices"] == choices
     fill_in(sheet, written)
     assert labels_of(asking.collect(1)) == {1: label}
+
+
+def test_a_skip_that_could_be_a_label_is_an_error(backend, tmp_path):
+    asking = one_kind(backend, Classification(("go", "Skip")))
+    fill_in(tmp_path / "run/rounds/0001/sheet.csv", "skip")
+    with pytest.raises(DataError, match=r"csv:2: 'skip' could be the label 'Skip', or "):
+        asking.collect(1)
 
 
 def test_a_blind_question_hides_what_the_model_thinks(backend, tmp_path):

@@ -88,7 +88,7 @@ class SheetBackend(AnnotationBackend):
         samples = {
             key: self._sample(question, rows.get(key)) for key, question in questions.items()
         }
-        filled_in = _placed(slots, given)
+        filled_in = _placed(slots, [each for each in given if self._can_be_read_back(each)])
         lines = []
         for slot, question in slots.items():
             read = [question.domain, samples[question.key], _suggestion(question), question.why]
@@ -100,7 +100,10 @@ class SheetBackend(AnnotationBackend):
     def _choices(self, task: str) -> str:
         """Say what people can write into the label column."""
         kind = self.kinds[task]
-        return kind.form().hint() if SKIP in kind.labels else f"{kind.form().hint()} | {SKIP}"
+        return f"{kind.form().hint()} | {SKIP}" if _can_skip(kind) else kind.form().hint()
+
+    def _can_be_read_back(self, answer: Answer) -> bool:
+        return answer.label is not None or _can_skip(self.kinds[answer.task])
 
     def _sample(self, question: Question, row: Mapping[str, Any] | None) -> str:
         """Return the text of a sample, or the path of its image after writing it."""
@@ -220,12 +223,24 @@ def _nobody(vote: int) -> str:
 
 def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
     """Return the label that a row holds, in any spelling; None for a skip."""
-    if row.label.casefold() == SKIP and not {SKIP, row.label} & {*kind.labels}:
+    if row.label.casefold() == SKIP and _can_skip(kind):
         return None
+    alike = [label for label in kind.labels if label.casefold() == SKIP]
+    if row.label.casefold() == SKIP and not {SKIP, row.label} & {*alike}:
+        raise DataError(
+            f"{path}:{row.line}: {row.label!r} could be the label {alike[0]!r}, or say that a "
+            f"person cannot tell: write {alike[0]}, or leave the cell empty"
+        )
     try:
         return kind.parse(row.label)
     except DataError as error:
-        raise DataError(f"{path}:{row.line}: {error}, or {SKIP}") from error
+        more = f", or {SKIP}" if _can_skip(kind) else ""
+        raise DataError(f"{path}:{row.line}: {error}{more}") from error
+
+
+def _can_skip(kind: TaskKind) -> bool:
+    """Whether `skip` says that a person cannot tell; not where a label is called so."""
+    return SKIP not in {label.casefold() for label in kind.labels}
 
 
 def _answer(question: Question, annotator: str, label: str | None) -> Answer:

@@ -1,0 +1,159 @@
+"""The tables of a release: what it says of each sample of a task."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from umc_ray.campaign.given import GIVEN_ANSWERS
+from umc_ray.campaign.history import ANSWERS, History, of_domains
+from umc_ray.config.task import TaskConfig
+from umc_ray.errors import StoreError
+from umc_ray.ingest.kept_columns import common_schema, in_schema
+from umc_ray.ingest.sources import common_folder
+from umc_ray.records import DomainKey, Part
+from umc_ray.release.dataset import Column, Kind, columns, payload, schema_of
+from umc_ray.selection.labeled import gather
+
+Columns = Mapping[str, Any]
+
+HELD_OUT = "held out: its label came with its source"
+
+
+@dataclass(frozen=True)
+class TaskTables:
+    """Reads the samples of a task, with all columns of a release."""
+
+    history: History
+    name: str
+
+    @property
+    def task(self) -> TaskConfig:
+        """The configuration of the task."""
+        return self.history.run.config.tasks[self.name]
+
+    def columns(self, kind: Kind) -> tuple[Column, ...]:
+        """Return the columns of a kind of table."""
+        is_replayed = self.history.run.config.annotation.traits.knows_answers
+        return columns(self.task, kind, is_replayed, self._kept)
+
+    def labeled(self, domain_key: DomainKey) -> pa.Table:
+        """Return a domain's labeled samples, in pool order."""
+        labeled, audits = labeled_of(self.history, domain_key), self.history.audit_ids(domain_key)
+        is_audit = pa.array(np.isin(labeled["sample_id"].to_numpy(), audits), pa.bool_())
+        labeled = labeled.set_column(labeled.column_names.index("audit"), "audit", is_audit)
+        parts = _by_part(self.history.run.pool(domain_key), labeled)
+        return self._table("data", (self._labeled(part, picks) for part, picks in parts))
+
+    def near_duplicates(self, domain_key: DomainKey) -> pa.Table:
+        """Return the near-duplicates of a domain's labeled samples."""
+        near = of_domains(self.history.near_duplicates, [domain_key])
+        parts = _by_part(self.history.run.pool(domain_key), near)
+        return self._table("near_duplicates", (self._near(part, picks) for part, picks in parts))
+
+    def held_out(self, domain_key: DomainKey) -> pa.Table:
+        """Return a domain's labeled test data."""
+        tests = [part for part in self.history.run.parts if part.split == "test"]
+        parts = [part for part in tests if part.domain_key == domain_key]
+        return self._table("data", (self._held_out(part) for part in parts))
+
+    @cached_property
+    def _kept(self) -> pa.Schema:
+        """The columns that the task's domains keep, in types that hold all their values."""
+        domains = self.history.run.config.domains()
+        parts = [part for part in self.history.run.parts if domains[part.domain_key].keep]
+        schemas = [self._kept_schema(part) for part in parts if part.domain_key.task == self.name]
+        fields = common_schema(schemas)
+        return pa.schema([(f.name, pa.string() if f.type == pa.null() else f.type) for f in fields])
+
+    def _kept_schema(self, part: Part) -> pa.Schema:
+        storage, key = self.history.run.storage, part.key("kept")
+        if not storage.exists(key):
+            raise StoreError(
+                f"{part.domain_key} keeps columns, but its {part.split} was read without them: "
+                "remove keep, or give the domain another name and run again"
+            )
+        return storage.read_schema(key)
+
+    def _table(self, kind: Kind, parts: Iterator[Columns]) -> pa.Table:
+        schema = schema_of(self.columns(kind))
+        tables = [pa.table([part[name] for name in schema.names], schema) for part in parts]
+        return pa.concat_tables([schema.empty_table(), *tables])
+
+    def _labeled(self, part: Part, picks: pa.Table) -> Columns:
+        """Return all columns of labeled samples of a part, with the last round's predictions."""
+        kind, scored = self.task.task_kind(), f"{self.history.folders[-1]}/scores"
+        scores = gather(self.history.run.storage, [part], scored, picks)
+        predicted, certainty = kind.predicted(scores)
+        return {
+            **{name: picks[name] for name in ("sample_id", "round", "audit", "why", *ANSWERS)},
+            **self._origin(part, picks),
+            **{name: scores[name] for name in kind.measures_about},
+            "label": self._values(picks["label"].to_pylist()),
+            "predicted": self._values(predicted),
+            "probability": pa.array(certainty, pa.float32()),
+        }
+
+    def _near(self, part: Part, picks: pa.Table) -> Columns:
+        return {
+            **{name: picks[name] for name in ("sample_id", "label_of", "similarity")},
+            **self._origin(part, picks),
+            "label": self._values(picks["label"].to_pylist()),
+            "origin": pa.array(["near_duplicate"] * len(picks)),
+        }
+
+    def _held_out(self, part: Part) -> Columns:
+        """Return all columns of a part's test data; nobody was asked about it."""
+        known = self.history.run.storage.read_table(part.key("oracle"))
+        rows = np.flatnonzero(known["label"].is_valid().to_numpy())
+        labels = known.take(pa.array(rows))
+        same = {**GIVEN_ANSWERS, "audit": False, "why": HELD_OUT}
+        answers = {name: pa.array([value] * len(rows)) for name, value in same.items()}
+        places = {"part": [part.name] * len(rows), "row": pa.array(rows, pa.int32())}
+        picks = {name: labels[name] for name in ("sample_id", "label")}
+        return self._labeled(part, pa.table({**picks, **answers, **places}))
+
+    def _origin(self, part: Part, picks: pa.Table) -> Columns:
+        """Return the payloads, keys, sources, domains and kept columns of samples of a part."""
+        names = [payload(self.task).name, "key", "source"]
+        pool = gather(self.history.run.storage, [part], "pool", picks, names)
+        root = common_folder(self.history.run.config.domains()[part.domain_key].sources(part.split))
+        sources = [each.removeprefix(root).lstrip("/") for each in pool["source"].to_pylist()]
+        return {
+            **{name: pool[name] for name in names},
+            "source": pa.array(sources, pa.string()),
+            "domain": pa.array([part.domain_key.domain] * len(picks)),
+            **self._passed(part, picks),
+        }
+
+    def _passed(self, part: Part, picks: pa.Table) -> Columns:
+        """Return the kept columns; those of other domains are empty."""
+        keeps = self.history.run.config.domains()[part.domain_key].keep
+        empty = pa.table({"": pa.nulls(len(picks))})
+        kept = gather(self.history.run.storage, [part], "kept", picks) if keeps else empty
+        table = in_schema(kept, self._kept)
+        return {name: table[name] for name in table.column_names}
+
+    def _values(self, texts: Sequence[str]) -> pa.Array:
+        """Return targets as the release holds them."""
+        kind = self.task.task_kind()
+        return pa.array([kind.value(text) for text in texts], kind.target_type)
+
+
+def labeled_of(history: History, domain_key: DomainKey) -> pa.Table:
+    """Return the labeled samples of a domain, with their answers."""
+    queried = history.asked_of(domain_key)
+    return queried.filter(queried["label"].is_valid())
+
+
+def _by_part(parts: Sequence[Part], picks: pa.Table) -> Iterator[tuple[Part, pa.Table]]:
+    """Split samples of a domain by part, in pool order."""
+    names = np.array(picks["part"].to_pylist(), dtype=np.str_)
+    rows = picks["row"].to_numpy()
+    for part in parts:
+        in_part = np.flatnonzero(names == part.name)
+        if len(in_part):
+            yield part, picks.take(pa.array(in_part[np.argsort(rows[in_part])]))
