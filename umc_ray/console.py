@@ -27,9 +27,9 @@ def print_line(text: object) -> None:
     console.print(str(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, ending: str = "s") -> str:
     """Return a number of things, such as `1 row` or `1,200 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
 
 
 class _RowsPerSecond(ProgressColumn):

@@ -37,10 +37,7 @@ RELEASED = (
     *("votes", "agreement", "cost", "predicted", "probability"),
     *("origin", "label_of", "similarity"),
 )
-"""The columns of a release, beside measures and the columns that a domain keeps.
-
-kept/...: the columns that a domain keeps, by their names in its sources.
-"""
+"""The columns of a release, beside measures and what a domain keeps of its sources (kept/...)."""
 
 QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
 """quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import numpy as np
@@ -148,6 +149,16 @@ def test_the_rows_of_all_kinds_of_sources_are_estimated(tmp_path):
     photos = [SourceFile(f"{i}.png", 10, 0) for i in range(7)]
     assert expected_rows([*photos, SourceFile("more.zip", 500_000, 0)], True) == 17
     assert expected_rows([SourceFile(str(tmp_path / "gone.csv"), 10, 0)], False) == 1
+
+
+def test_of_many_files_some_are_opened_to_estimate_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("umc_ray.ingest.sampling.OPENED", 2)
+    for i in range(6):
+        write_rows(tmp_path / f"{i}.jsonl", [f"text {i:04d}" for i in range(500)])
+    files = listed(tmp_path, rules()).files[str(tmp_path)]
+    for file in files[1::3]:
+        os.unlink(file.uri)
+    assert expected_rows(files, False) == pytest.approx(3000, rel=0.01)
 
 
 def test_a_sample_has_the_rows_to_read_for_its_progress(tmp_path):

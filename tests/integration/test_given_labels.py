@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests import tiny
 from umc_ray.campaign.campaign import run_campaign
@@ -16,6 +17,7 @@ from umc_ray.errors import AwaitingAnnotations
 from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
+from umc_ray.report.status import activity_lines
 
 pytestmark = pytest.mark.ray
 
@@ -66,6 +68,35 @@ def test_given_labels_train_from_the_start_and_are_never_asked_for(ray_cluster, 
         assert (len(asked), given & set(asked)) == (20, set())
         check_history(History.of(run))
         check_release(run, truth, given | set(asked))
+
+
+def test_people_check_a_share_of_the_given_labels_and_their_answer_counts(ray_cluster, tmp_path):
+    path, truth = campaign(tmp_path)
+    values = yaml.safe_load(path.read_text())
+    values["annotation"]["verify"] = 0.1
+    run = Run(load_campaign(tiny.write_campaign(tmp_path, values)))
+    given = set(list(truth)[:GIVEN])
+    with closing(run.store):
+        with pytest.raises(AwaitingAnnotations):
+            run_campaign(run)
+        asked = answer(run, 1, {text: "bad" if text in given else truth[text] for text in truth})
+        checked = given & set(asked)
+        questions = run.store.questions("tiny", 1)
+        assert [q.hide_prediction for q in questions if "is being checked" in q.why] == [
+            True
+        ] * len(checked)
+        assert len(asked) == 10
+        assert 2 <= len(checked) <= 5  # half of the batch at most
+        with pytest.raises(AwaitingAnnotations):
+            run_campaign(run)
+        wrong = sum(truth[text] == "good" for text in checked)
+        (line,) = (line for line in activity_lines(run) if "that people checked" in line)
+        assert line.startswith(f"{wrong} of {len(checked)} given labels that people checked are")
+        rows = pq.read_table(f"{write_release(run)}/data/mood/posts.parquet").to_pylist()
+    released = {row["text"]: (row["label"], row["round"]) for row in rows}
+    assert len(rows) == len(released) == GIVEN + 10 - len(checked)
+    for text in given:
+        assert released[text] == (("bad", 1) if text in checked else (truth[text], 0))
 
 
 def check_history(history):

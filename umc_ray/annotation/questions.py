@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.selection.batch import CHECKED
 from umc_ray.tasks.task import Prediction
 
 Row = Mapping[str, Any]
@@ -39,7 +40,7 @@ def batch_questions(
             votes=config.annotation.votes,
             priority=-(number + position / (position + 1)),  # this round before the next one
             why=row["why"],
-            hide_prediction=row["audit"],
+            hide_prediction=row["audit"] or row["why"] == CHECKED,
             payload=_payload(row, prediction, rank),
         )
         for position, (row, prediction, rank) in enumerate(

@@ -15,8 +15,10 @@ from umc_ray.annotation.review import decisions
 from umc_ray.campaign.forgotten import forgotten_ids
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import places_in_pool
-from umc_ray.campaign.state import GIVEN
+from umc_ray.campaign.state import GIVEN, RunState
+from umc_ray.methods.identity import uniform
 from umc_ray.records import BATCH, LABELS, DomainKey, Part
+from umc_ray.selection.labeled import labels_so_far, of_domain
 
 GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0}
 FROM_SOURCE, IMPORTED = "its label came with its source", "its label was imported"
@@ -39,6 +41,32 @@ def write_given(run: Run) -> int:
         run.storage.write_table(f"{GIVEN}/batch.parquet", _as_batch(labels))
         run.storage.write_table(f"{GIVEN}/labels.parquet", labels)
     return len(labels)
+
+
+def labels_to_check(run: Run) -> dict[DomainKey, pa.Table]:
+    """Return the places of given labels that people check and have not been asked about yet."""
+    share = run.config.annotation.verify
+    if not share or not run.has_given_labels:
+        return {}
+    labels = run.storage.read_table(f"{GIVEN}/labels.parquet", LABELS.names[:5])
+    found = {}
+    for domain_key, asked in run.queried().items():
+        rows = of_domain(labels, domain_key)
+        ids = rows["sample_id"].to_numpy()
+        drawn = uniform(ids, run.config.seed, "verify") < share
+        found[domain_key] = rows.filter(pa.array(drawn & ~np.isin(ids, asked)))
+    return found
+
+
+def checked_labels(run: RunState, rounds: int) -> tuple[int, int]:
+    """Return how many given labels people have checked, and how many of these are wrong."""
+    if not run.has_given_labels:
+        return 0, 0
+    given = run.storage.read_table(f"{GIVEN}/labels.parquet").to_pylist()
+    stood = {row["sample_id"]: row["label"] for row in given}
+    labels = labels_so_far(run.storage, run.folders(rounds)).to_pylist()
+    found = [row for row in labels if row["round"] > 0 and row["sample_id"] in stood]
+    return len(found), sum(row["label"] != stood[row["sample_id"]] for row in found)
 
 
 def _known(run: Run) -> Iterator[pa.Table]:

@@ -90,7 +90,7 @@ class History:
             for number, folder in enumerate(self.folders, start=first)
             for table in [self.run.storage.read_table(f"{folder}/batch.parquet")]
         ]
-        asked = pa.concat_tables(tables)
+        asked = _last_of_each(pa.concat_tables(tables))
         labels = labels_so_far(self.run.storage, self.folders)
         return _with_answers(asked, labels)
 
@@ -129,6 +129,12 @@ class History:
         known = np.concatenate([asked, np.array(unusable, np.int64)])
         prefix = audit_prefix(self.run.storage.read_table(key), known)
         return prefix[np.isin(prefix, asked)]
+
+
+def _last_of_each(asked: pa.Table) -> pa.Table:
+    """Drop the rows of given labels that people were asked to check."""
+    _, from_end = np.unique(asked["sample_id"].to_numpy()[::-1], return_index=True)
+    return asked.take(pa.array(np.sort(len(asked) - 1 - from_end)))
 
 
 def of_domains(table: pa.Table, domain_keys: Sequence[DomainKey]) -> pa.Table:

@@ -20,6 +20,7 @@ from umc_ray.campaign.documents import (
     DomainBudget,
     RoundMetrics,
 )
+from umc_ray.campaign.given import labels_to_check
 from umc_ray.campaign.learning import learn, not_to_choose
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
@@ -132,6 +133,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
     """Choose each domain's part of the batch."""
     newest, training, scores = run.newest(number), run.training(number), run.scores(number)
     queried, excluded = run.excluded(), not_to_choose(run, newest)
+    to_check = labels_to_check(run)
     specs = [
         DomainBatchSpec(
             domain_key=key,
@@ -143,6 +145,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             order_size=run.order_size,
             queried=queried[key],
             propagated=excluded[key],
+            to_check=to_check.get(key),
             scores=round_folder(newest) if scores and str(key) in scores.domains else None,
             seed=run.config.seed * 100_003 + number,
             rounds=tuple(run.folders(number - 1)),

@@ -146,6 +146,13 @@ class AnnotationConfig(Section):
     lease_s: float = Field(
         300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
     )
+    verify: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the labels that sources or imports came with that people check, "
+        "without seeing them; at most half of a round",
+    )
     gold_every: int | None = Field(
         None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
     )

@@ -95,10 +95,11 @@ def shared_files(
     domains: Mapping[DomainKey, DomainConfig], files: Mapping[DomainKey, Collection[str]]
 ) -> Iterator[str]:
     """Name the files from which two domains of a task read the same samples."""
-    for first, second in combinations(files, 2):
+    read = {key: {*uris} for key, uris in files.items()}
+    for first, second in combinations(read, 2):
         one, other = domains[first], domains[second]
         are_same = (first.task, one.text, one.image) == (second.task, other.text, other.image)
-        both = sorted({*files[first]} & {*files[second]}) if are_same else []
+        both = sorted(read[first] & read[second]) if are_same else []
         if both:
             yield (
                 f"{first} and {second} both read {some(both)}: each sample is asked about twice; "

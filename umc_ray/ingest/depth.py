@@ -21,8 +21,8 @@ NOT_FINITE = "NaN or infinite pixels: NaN is painted black"
 STRETCHED = "beyond the usual ranges: each image stretched from its lowest to its highest value"
 
 DARK = (
-    "nearly all pixels are below a quarter of that range, so dark: convert these images to 8 bits "
-    "with a scale of your own"
+    "dark, with nearly all pixels below a quarter of the range that they are scaled from: convert "
+    "these images to 8 bits with a scale of your own"
 )
 FEW_PIXELS = 0.001  # of an image: these may be hot
 

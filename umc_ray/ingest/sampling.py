@@ -20,6 +20,7 @@ from umc_ray.ingest.text_files import read_head
 from umc_ray.ingest.validate import Found, Rules
 from umc_ray.methods.unicode_text import comparable
 
+OPENED = 100  # of many files, to estimate their rows
 UNREADABLE = "unreadable file"
 TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv", ".gz")
 
@@ -100,9 +101,12 @@ def _shares(sizes: Sequence[int], limit: int) -> list[int]:
 
 def expected_rows(files: Sequence[SourceFile], are_images: bool) -> int:
     """Return about how many rows sources have."""
-    read = [file for file in files if not are_images or file.uri.lower().endswith(ARCHIVES)]
+    tables = [file for file in files if not are_images or file.uri.lower().endswith(ARCHIVES)]
+    opened = tables[:: max(1, len(tables) // OPENED)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return len(files) - len(read) + sum(pool.map(_rows_of_file, read))
+        rows = sum(pool.map(_rows_of_file, opened))
+    share = sum(file.size for file in opened) / max(1, sum(file.size for file in tables))
+    return len(files) - len(tables) + round(rows / max(share, 1e-9))
 
 
 def _rows_of(work: WorkItem, files: Sequence[SourceFile]) -> int:

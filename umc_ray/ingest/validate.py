@@ -256,8 +256,9 @@ def _kept(rules: Rules, values: Values) -> tuple[tuple[object, ...], tuple[str, 
     for name in rules.keep:
         if isinstance(value := values.get(name), str) and lost_byte(value):
             raise _undecoded(value, f"column {name}", rules.encoding)
-    lacking = (f"no {name!r}, which the domain keeps" for name in rules.keep if name not in values)
-    return tuple(values.get(name) for name in rules.keep), tuple(lacking)
+    lacking = [name for name in rules.keep if name not in values and rules.split == "pool"]
+    notes = tuple(f"no {name!r}, which the domain keeps" for name in lacking)
+    return tuple(values.get(name) for name in rules.keep), notes
 
 
 def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.given import GIVEN_ANSWERS
 from umc_ray.campaign.history import ANSWERS, History, of_domains
+from umc_ray.campaign.state import UNUSABLE
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import StoreError
 from umc_ray.ingest.kept_columns import common_schema, in_schema
@@ -108,13 +109,20 @@ class TaskTables:
     def _held_out(self, part: Part) -> Columns:
         """Return all columns of a part's test data; nobody was asked about it."""
         known = self.history.run.storage.read_table(part.key("oracle"))
-        rows = np.flatnonzero(known["label"].is_valid().to_numpy())
+        is_read = ~np.isin(known["sample_id"].to_numpy(), self._unusable(part))
+        rows = np.flatnonzero(is_read & known["label"].is_valid().to_numpy())
         labels = known.take(pa.array(rows))
         same = {**GIVEN_ANSWERS, "audit": False, "why": HELD_OUT}
         answers = {name: pa.array([value] * len(rows)) for name, value in same.items()}
         places = {"part": [part.name] * len(rows), "row": pa.array(rows, pa.int32())}
         picks = {name: labels[name] for name in ("sample_id", "label")}
         return self._labeled(part, pa.table({**picks, **answers, **places}))
+
+    def _unusable(self, part: Part) -> list[int]:
+        """Return the ids of samples that no encoder could read, so that nothing is predicted."""
+        storage = self.history.run.storage
+        ids: dict[str, list[int]] = storage.read_json(UNUSABLE) if storage.exists(UNUSABLE) else {}
+        return ids.get(str(part.domain_key), [])
 
     def _origin(self, part: Part, picks: pa.Table) -> Columns:
         """Return the payloads, keys, sources, domains and kept columns of samples of a part."""

@@ -112,7 +112,8 @@ def _encoder_lines(check: EncoderCheck, config: CampaignConfig) -> Iterator[str]
     cores = workers or psutil.cpu_count() or 1
     each = f"{check.rows:,} samples at {trial.per_second:,.0f} a second on one core"
     seconds = check.rows / trial.per_second / cores
-    yield _line("time", f"{each}: about {_duration(seconds)} with {cores} processes")
+    processes = counted(cores, "process", "es")
+    yield _line("time", f"{each}: about {_duration(seconds)} with {processes}")
     size = check.rows * trial.dimension * 2
     yield _line("embeddings", f"{trial.dimension} numbers each: {_size(size)} on disk")
     yield _line("memory", f"{_size(trial.memory_bytes)} for each process, about")

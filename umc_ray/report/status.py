@@ -6,10 +6,12 @@ from datetime import timedelta
 from rich.table import Table
 
 from umc_ray.campaign.documents import DomainMetrics
+from umc_ray.campaign.given import checked_labels
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.console import counted
+from umc_ray.methods.certificates import exact_interval
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
@@ -47,6 +49,13 @@ def activity_lines(run: Run) -> list[str]:
     if queried and not run.storage.exists(f"{folder}/labels.parquet"):
         done, questions = run.store.progress(run.config.name, number)
         lines.append(f"round {number} waits for people: {done} of {questions} questions answered")
+    checked, wrong = checked_labels(run, run.finished_rounds)
+    if checked:
+        low, high = exact_interval(wrong, checked)
+        lines.append(
+            f"{wrong} of {checked} given labels that people checked are wrong "
+            f"(95 %: {low:.0%} to {high:.0%})"
+        )
     stage = running_stage(run.storage)
     if stage is not None:
         lines.append(_stage_line(stage, time.time()))

@@ -21,6 +21,8 @@ from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
+CHECKED = "its label is known and is being checked"
+
 COLD_CANDIDATES = 1000
 """Random samples that compete for a domain's first batch, at least."""
 
@@ -42,6 +44,7 @@ class DomainBatchSpec:
     rounds: tuple[str, ...] = ()  # folders of the rounds before
     selection_test: SelectionVerdict | None = None  # whether selection paid, by the last round
     propagated: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # audits only
+    to_check: pa.Table | None = None  # places of given labels that people check
 
 
 def choose(
@@ -59,7 +62,8 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
     audits = _not_in(order_of(orders, AUDIT), spec.queried)[: spec.audits]
     excluded = np.union1d(spec.queried, spec.propagated)
     taken = np.union1d(excluded, audits["sample_id"].to_numpy())
-    n = spec.labels - len(audits)
+    checks = _checks(spec)
+    n = max(spec.labels - len(audits) - len(checks), 0)
     if _at_random(spec, selection):
         chosen = _as_candidates(spec.domain_key, _not_in(order_of(orders, RANDOM), taken)[:n])
     elif spec.scores is None:
@@ -67,7 +71,19 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
     else:
         chosen = _active(spec, selection, storage, taken, n)
     picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), chosen])
-    return _explained(spec, selection, storage, picks, len(audits))
+    return pa.concat_tables([_explained(spec, selection, storage, picks, len(audits)), checks])
+
+
+def _checks(spec: DomainBatchSpec) -> pa.Table:
+    """Return rows of the batch for given labels to check: half of it at most."""
+    if spec.to_check is None:
+        return BATCH.empty_table()
+    picks = _as_candidates(spec.domain_key, spec.to_check[: spec.labels // 2])
+    extra = {"audit": False, "predicted": None, "confidence": 0.0, "why": CHECKED}
+    for name, value in extra.items():
+        kind = BATCH.field(name).type
+        picks = picks.append_column(name, pa.array([value] * len(picks), kind))
+    return picks.cast(BATCH)
 
 
 def _at_random(spec: DomainBatchSpec, selection: SelectionConfig) -> str | None:

@@ -73,10 +73,10 @@ def parts_of(places: pa.Table) -> list[Part]:
 def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first, with what was corrected in them."""
     labels = LABELS.empty_table()
-    for each in rounds:
-        labels = pa.concat_tables([labels, storage.read_table(f"{each}/labels.parquet")])
+    for each in rounds:  # a given label that people have checked is in two of them
+        labels = _replaced(labels, storage.read_table(f"{each}/labels.parquet"))
         if storage.exists(corrections_key(each)):
-            labels = _corrected(labels, storage.read_table(corrections_key(each)))
+            labels = _replaced(labels, storage.read_table(corrections_key(each)))
     return labels
 
 
@@ -85,9 +85,10 @@ def corrections_key(round_folder: str) -> str:
     return f"{round_folder}/corrections.parquet"
 
 
-def _corrected(labels: pa.Table, corrections: pa.Table) -> pa.Table:
-    replaced = np.isin(labels["sample_id"].to_numpy(), corrections["sample_id"].to_numpy())
-    valid = corrections.filter(corrections["label"].is_valid())
+def _replaced(labels: pa.Table, later: pa.Table) -> pa.Table:
+    """Return labels with later ones in place of those of the same samples."""
+    replaced = np.isin(labels["sample_id"].to_numpy(), later["sample_id"].to_numpy())
+    valid = later.filter(later["label"].is_valid())
     return pa.concat_tables([labels.filter(pa.array(~replaced)), valid])
 
 
