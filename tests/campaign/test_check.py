@@ -3,6 +3,8 @@ import io
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -225,3 +227,15 @@ def test_a_file_of_two_domains_is_named_unless_they_read_other_columns(tmp_path,
     assert said in check(tmp_path, values).notes
     domains["again"]["text"] = "label"
     assert said not in check(tmp_path, values).notes
+
+
+def test_a_file_that_is_no_text_is_a_problem_that_says_what_it_is(tmp_path, values):
+    pq.write_table(pa.table({"text": ["a"], "label": ["good"]}), tmp_path / "posts.csv")
+    found = check(tmp_path, values)
+    assert found.problems == (
+        "mood/posts pool: no usable row among 1: 1 x unreadable file; the first: "
+        f"{tmp_path}/posts.csv row 1: unreadable file: it is Parquet: rename it to .parquet",
+    )
+    assert (
+        "mood/posts pool: 1 x files are no text but Parquet: rename it to .parquet" in found.notes
+    )

@@ -16,6 +16,8 @@ EXTREME = 50  # times the median length
 def split_problems(found: Inspection, max_bad_share: float) -> Iterator[str]:
     """Say what would stop the ingest of a split."""
     reasons = ", ".join(f"{count:,} x {kind}" for kind, count in found.reasons.most_common())
+    for example in [each for examples in found.examples.values() for each in examples][:1]:
+        reasons += f"; the first: {example}"
     if not found.usable:
         why = "all are in test splits" if found.checked else "the sources are empty"
         yield f"no usable row among {found.checked:,}: {reasons or why}"

@@ -17,7 +17,12 @@ from umc_ray.ingest.parts import content_words, number_labels
 from umc_ray.ingest.sampling import TEXTS, UNREADABLE, Candidate, Portion, Sampling, candidate
 from umc_ray.ingest.stage import Reader, cut, each_checked
 from umc_ray.ingest.tally import Hashes, ImageForms, Specimen, Tally
-from umc_ray.ingest.text_files import encoding_of, read_head, suggested_encoding
+from umc_ray.ingest.text_files import (
+    encoding_of,
+    other_format,
+    read_head,
+    suggested_encoding,
+)
 from umc_ray.ingest.validate import Rejected, Row, Rules, check
 from umc_ray.methods.identity import UNKNOWN, Words, deduplicate
 
@@ -224,5 +229,7 @@ def _encoding(uri: str, declared: str | None) -> str:
         head = read_head(uri)
     except (OSError, pa.ArrowException):
         return "unreadable"
+    if what := other_format(head):
+        return f"no text but {what}"
     suggested = None if declared else suggested_encoding(head)
     return f"not utf-8 but perhaps {suggested}" if suggested else encoding_of(head, declared)

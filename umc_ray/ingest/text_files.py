@@ -51,9 +51,8 @@ def open_text(uri: str, newline: str, encoding: str | None) -> io.TextIOWrapper:
         BadRow: it is no text, whatever its name says.
     """
     head = read_head(uri, MARK_BYTES)
-    for mark, what in _OTHER_FORMATS:
-        if head.startswith(mark):
-            raise BadRow("unreadable file", f"it is {what}")
+    if what := other_format(head):
+        raise BadRow("unreadable file", f"it is {what}")
     used = encoding_of(head, encoding)
     return io.TextIOWrapper(_open(uri), used, errors="umc_ray.keep_bytes", newline=newline)
 
@@ -62,6 +61,11 @@ def read_head(uri: str, size: int = HEAD_BYTES) -> bytes:
     """Read the beginning of a file, decompressed."""
     with _open(uri) as stream:
         return bytes(stream.read(size))
+
+
+def other_format(head: bytes) -> str | None:
+    """Say what a file is that begins like this, and what to do with it; None if it can be text."""
+    return next((what for mark, what in _OTHER_FORMATS if head.startswith(mark)), None)
 
 
 def encoding_of(head: bytes, declared: str | None) -> str:
