@@ -1,6 +1,6 @@
-"""The command `umc check`."""
+"""The commands `umc check` and `umc report`."""
 
-# Ray takes seconds to import, so the command imports what it needs itself: see umc_ray/cli.py.
+# Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
 from pathlib import Path
 from typing import Annotated
@@ -44,3 +44,22 @@ def check(
     if found.problems:
         raise ConfigError(f"{config.name} cannot run: {len(found.problems)} problems, listed above")
     print_line(f"{config.name} can run: umc run {campaign}")
+
+
+def report(
+    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    control: Annotated[
+        list[Path] | None,
+        typer.Option(help="campaign file of a run to compare with; default: all of `umc control`"),
+    ] = None,
+) -> None:
+    """Write the report, one HTML file."""
+    from umc_ray.campaign.control import find_variants
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.report.report import write_report
+
+    run = Run(load_campaign(campaign))
+    given = [Run(load_campaign(path)) for path in control or ()]
+    controls = given or find_variants(campaign, "control")
+    print_line(write_report(run, controls, find_variants(campaign, "seed")))
