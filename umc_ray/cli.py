@@ -287,6 +287,7 @@ def publish(
 
 
 app.command()(campaign_commands.control)
+app.command()(report_commands.plan)
 app.command()(report_commands.report)
 
 

@@ -1,4 +1,4 @@
-"""The commands `umc check` and `umc report`."""
+"""The commands `umc check`, `umc plan` and `umc report`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from umc_ray.console import ProgressDisplay, print_line
+from umc_ray.console import ProgressDisplay, console, print_line
 from umc_ray.errors import ConfigError
+
+DEFAULT_TARGET = 0.9
 
 Sheet = Annotated[
     Path | None,
@@ -44,6 +46,27 @@ def check(
     if found.problems:
         raise ConfigError(f"{config.name} cannot run: {len(found.problems)} problems, listed above")
     print_line(f"{config.name} can run: umc run {campaign}")
+
+
+def plan(
+    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    accuracy: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="accuracy to reach; default: of the stop rule, else 0.9"),
+    ] = None,
+) -> None:
+    """Estimate how many labels an accuracy takes, from the learning curve so far."""
+    from umc_ray.campaign.history import History
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.report.plan import plan_notes, plan_table, plans
+
+    run = Run(load_campaign(campaign))
+    target = accuracy or run.config.stop.accuracy or DEFAULT_TARGET
+    found = plans(History.of(run), target)
+    console.print(plan_table(found, target))
+    for line in plan_notes(found):
+        print_line(line)
 
 
 def report(
