@@ -12,7 +12,9 @@ def test_samples_go_to_the_nearest_center_and_what_has_no_embedding_to_none(tmp_
     part = write_part(storage, [7, 5, 6, 9], x_ND)
     centers_KD = np.array([[0, 1], [1, 0], [-9, 0]], np.float32)
     names = ("up", "right", "left")
-    worker = DomainWorker(storage, FEATURES, target, names, centers_KD, "text", has_answers=False)
+    worker = DomainWorker(
+        storage, FEATURES, target, names, centers_KD, ("text",), has_answers=False
+    )
     assert run_item(worker, part) == AssignSummary(4, (1, 2, 0))
     assigned = storage.read_table(worker.output_key(part)).to_pylist()
     assert [(row["sample_id"], row["domain"]) for row in assigned] == [

@@ -107,7 +107,7 @@ def frozen(config: CampaignConfig) -> Values:
             values[f"tasks.{name}.encoders.{encoder}"] = encoder_hash(each)
         for domain, columns in task.domains.items():
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
-            how = columns.model_dump(include={"encoding", "delimiter", "label_names"})
+            how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
             set_now = {key: value for key, value in how.items() if value is not None}
             values[f"tasks.{name}.domains.{domain}"] = mapping | set_now
     return values

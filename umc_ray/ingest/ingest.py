@@ -105,7 +105,9 @@ def ingest(
     bad.check(rules, len(staged.found.kept_R), config.ingest.max_bad_share)
     parts = plan_parts(staged, reader, config.ingest.rows_per_part)
     has_answers = bool(rules.label or rules.ratings)
-    stream(PartWriter(storage, reader.staging, has_answers), parts, Compute())
+    has_embeddings = rules.embedding is not None
+    writer = PartWriter(storage, reader.staging, has_answers, has_embeddings)
+    stream(writer, parts, Compute())
     manifest = _build_manifest(staged, parts, bad, files, notes)
     remember(storage, split, str(domain_key), (file for each in files.values() for file in each))
     _store_manifest(manifest, rules, staged, storage)

@@ -14,7 +14,7 @@ import torch
 from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.task import EncoderConfig
-from umc_ray.encoders.encoder import Encoder, Half
+from umc_ray.encoders.encoder import Encoder, Half, Payload
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import StageError
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -64,7 +64,7 @@ class EncodeWorker:
         encoder = load_encoder(config)
         columns = ["sample_id", "key", "source", encoder.column]
         table = self.storage.read_table(part.key("pool"), columns)
-        payloads = table.column(encoder.column).to_pylist()
+        payloads = _payloads(table.column(encoder.column))
         embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
         if len(rejected) == len(payloads):
             raise StageError(f"no sample of {part.domain_key} can be encoded: {rejected[0]}")
@@ -82,8 +82,16 @@ class EncodeWorker:
             self.storage.write_table(item.part.key(f"quarantine/encode/{item.encoder}"), bad)
 
 
+def _payloads(column: pa.ChunkedArray) -> Sequence[Payload]:
+    if not pa.types.is_list(column.type):
+        payloads: list[Payload] = column.to_pylist()
+        return payloads
+    numbers = column.combine_chunks().flatten().to_numpy()
+    return list(numbers.reshape(len(column), -1))  # views: Python's numbers take 8 times the memory
+
+
 def encode_rows(
-    encoder: Encoder, payloads: Sequence[str | bytes], size: int
+    encoder: Encoder, payloads: Sequence[Payload], size: int
 ) -> tuple[Half, dict[int, str]]:
     """Encode a part's samples in batches, decoding ahead of the model.
 
@@ -133,7 +141,7 @@ def _leaves_the_device_unusable(error: Exception) -> bool:
 def _ahead(
     pool: ThreadPoolExecutor,
     encoder: Encoder,
-    payloads: Sequence[str | bytes],
+    payloads: Sequence[Payload],
     batches: Iterable[list[int]],
     rejected: dict[int, str],
 ) -> Iterator[dict[int, Any]]:
