@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from umc_ray.campaign import commands as campaign_commands
 from umc_ray.console import ProgressDisplay, console, print_line
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
@@ -286,8 +285,8 @@ def publish(
     print_line(f"round {republish(_load_run(campaign), number, rollback)} is published")
 
 
-app.command()(campaign_commands.control)
 app.command()(report_commands.plan)
+app.command()(report_commands.control)
 app.command()(report_commands.report)
 
 

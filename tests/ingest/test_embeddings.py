@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.ingest.test_validate import outcome
@@ -10,6 +11,8 @@ def test_a_list_of_numbers_is_an_embedding():
     found_D = given_embedding([1, -0.5, 0.0], 3)
     assert found_D.dtype == np.float32
     assert found_D.tolist() == [1, -0.5, 0]
+    half = pa.array([[1, -0.5, 0]], pa.list_(pa.float16())).to_pylist()[0]
+    assert given_embedding(half, 3).tolist() == [1, -0.5, 0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from tests.finished import build_run
 from umc_ray.campaign.history import History
+from umc_ray.errors import ConfigError
 from umc_ray.methods.intervals import wilson_interval
 from umc_ray.report.plan import plan_notes, plan_table, plans
 from umc_ray.tasks.quality import Estimate
@@ -71,6 +72,17 @@ def test_a_target_above_the_limit_is_perhaps_never_reached(history):
     found = plans(history, 0.99)
     assert found[0].needed is None or math.isinf(found[0].needed.high)
     assert plan_notes(found)[0].startswith("all tasks: perhaps never: the curve levels off at 9")
+
+
+def test_without_a_measured_accuracy_there_is_no_plan(history):
+    history.__dict__["metrics"] = [
+        replace(
+            each, domains={n: replace(d, test=None, audit=None) for n, d in each.domains.items()}
+        )
+        for each in history.metrics
+    ]
+    with pytest.raises(ConfigError, match="demo has measured no accuracy: name a test"):
+        plans(history, 0.9)
 
 
 def test_few_rounds_tell_nothing(history):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from umc_ray.ingest.answers import is_missing
 from umc_ray.ingest.sources import BadRow
 
+NUMBER = (float, int, np.floating)  # a list of float16 holds numpy's
 Embedding = npt.NDArray[np.float32]
 
 
@@ -25,7 +26,7 @@ def given_embedding(value: Any, dimension: int) -> Embedding:  # noqa: ANN401 - 
         raise BadRow(
             "wrong dimension", f"the embedding has {len(value)} numbers, dimension is {dimension}"
         )
-    if not all(isinstance(each, float | int) and not isinstance(each, bool) for each in value):
+    if not all(isinstance(each, NUMBER) and not isinstance(each, bool) for each in value):
         raise BadRow("wrong type", "the embedding has something in it that is not a number")
     with np.errstate(over="ignore"):
         embedding_D = np.array(value, dtype=np.float32)

@@ -1,7 +1,8 @@
-"""The commands `umc check`, `umc plan` and `umc report`."""
+"""The commands `umc check`, `umc plan`, `umc control` and `umc report`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from umc_ray.errors import ConfigError
 
 DEFAULT_TARGET = 0.9
 
+Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
+
 Sheet = Annotated[
     Path | None,
     typer.Option(
@@ -21,7 +24,7 @@ Sheet = Annotated[
 
 
 def check(
-    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    campaign: Campaign,
     read_all: Annotated[
         bool, typer.Option("--all", help="read everything, not only a sample")
     ] = False,
@@ -49,10 +52,12 @@ def check(
 
 
 def plan(
-    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    campaign: Campaign,
     accuracy: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="accuracy to reach; default: of the stop rule, else 0.9"),
+        typer.Option(
+            min=0.01, max=1, help="accuracy to reach; default: of the stop rule, else 0.9"
+        ),
     ] = None,
 ) -> None:
     """Estimate how many labels an accuracy takes, from the learning curve so far."""
@@ -69,8 +74,37 @@ def plan(
         print_line(line)
 
 
+def control(
+    campaign: Campaign,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="number of controls; their seeds follow the campaign's")
+    ] = 1,
+    paired: Annotated[
+        bool, typer.Option(help="run the campaign itself with each of these seeds, too")
+    ] = False,
+) -> None:
+    """Run a campaign's random control: same samples, models and budget, nothing selected."""
+    from umc_ray.campaign.campaign import run_campaign
+    from umc_ray.campaign.control import check_answers, share_inputs, write_variants
+    from umc_ray.campaign.run import Run
+    from umc_ray.campaign.signals import StopOnSignal
+    from umc_ray.config.loading import load_campaign
+
+    runs = [Run(load_campaign(campaign))]
+    check_answers(runs[0].config)
+    paths = write_variants(campaign, seeds, paired)
+    with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
+        for path in paths:
+            run = replace(Run(load_campaign(path)), listener=listener)
+            share_inputs(run, runs)
+            outcome = run_campaign(run)
+            runs.append(run)
+            print_line(f"{run.config.name}: {outcome.rounds} rounds, {outcome.reason}: {path}")
+    print_line(f"compare: umc report {campaign}")
+
+
 def report(
-    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    campaign: Campaign,
     control: Annotated[
         list[Path] | None,
         typer.Option(help="campaign file of a run to compare with; default: all of `umc control`"),

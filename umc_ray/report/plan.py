@@ -8,6 +8,7 @@ from rich.table import Table
 
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.campaign.history import History
+from umc_ray.errors import ConfigError
 from umc_ray.methods.intervals import Z_95
 from umc_ray.methods.learning_curve import (
     CONFIDENCE,
@@ -45,14 +46,24 @@ class Plan:
 
 
 def plans(history: History, target: float) -> list[Plan]:
-    """Return the plan for the whole campaign and, if it has several tasks, for each of them."""
+    """Return the plan for the whole campaign and, if it has several tasks, for each of them.
+
+    Raises:
+        ConfigError: the campaign measures no accuracy.
+    """
     found = [_plan("all tasks", history.metrics, history.names, target)]
     by_task: dict[str, list[str]] = {}
     for domain_key in history.domains:
         by_task.setdefault(domain_key.task, []).append(str(domain_key))
     for task, names in by_task.items() if len(by_task) > 1 else ():
         found.append(_plan(task, _metrics_of(history.metrics, names), names, target))
-    return [plan for plan in found if plan is not None]
+    measured = [plan for plan in found if plan is not None]
+    if not measured:
+        raise ConfigError(
+            f"{history.run.config.name} has measured no accuracy: name a test of a domain, or set "
+            "budget.audit"
+        )
+    return measured
 
 
 def _metrics_of(metrics: Metrics, names: Sequence[str]) -> list[RoundMetrics]:
