@@ -18,11 +18,17 @@ def main() -> None:
     """Write the report; exits with an error if there is nothing to report."""
     parser = argparse.ArgumentParser(description="Write the report of a campaign.")
     parser.add_argument("campaign", type=Path, help="YAML file of the campaign")
-    parser.add_argument("--control", type=Path, help="YAML file of a campaign to compare with")
+    parser.add_argument(
+        "--control",
+        type=Path,
+        action="append",
+        default=[],
+        help="YAML file of a campaign to compare with; again for each one",
+    )
     arguments = parser.parse_args()
     try:
-        control = None if arguments.control is None else Run(load_campaign(arguments.control))
-        print(write_report(Run(load_campaign(arguments.campaign)), control))
+        controls = [Run(load_campaign(path)) for path in arguments.control]
+        print(write_report(Run(load_campaign(arguments.campaign)), controls))
     except UmcError as error:
         sys.exit(f"error: {error}")
 

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -171,3 +172,21 @@ def test_embeddings_are_stored_without_a_dictionary(storage):
     assert footer.physical_type == "FIXED_LEN_BYTE_ARRAY"
     assert "RLE_DICTIONARY" not in footer.encodings
     assert np.array_equal(embeddings_array(storage.read_table("f.parquet")["embedding"]), rows_ND)
+
+
+def test_a_copied_file_stays_as_it_was_when_either_is_written_again(tmp_path):
+    ours, theirs = Storage(str(tmp_path / "a")), Storage(str(tmp_path / "b"))
+    theirs.write_bytes("x/y", b"1")
+    ours.copy("x/y", theirs)
+    assert Path(ours.path("x/y")).samefile(theirs.path("x/y"))
+    theirs.write_bytes("x/y", b"2")
+    assert (ours.read_bytes("x/y"), theirs.read_bytes("x/y")) == (b"1", b"2")
+
+
+def test_files_are_copied_between_stores_of_two_kinds(tmp_path):
+    disk, memory = Storage(str(tmp_path)), Storage("mock:///")
+    disk.write_bytes("y", b"1")
+    memory.copy("y", disk)
+    assert memory.read_bytes("y") == b"1"
+    with pytest.raises(StoreError, match="cannot read z"):
+        disk.copy("z", memory)

@@ -288,18 +288,9 @@ def publish(
     print_line(f"round {republish(_load_run(campaign), number, rollback)} is published")
 
 
-@app.command()
-def report(
-    campaign: Campaign,
-    control: Annotated[
-        Path | None, typer.Option(help="campaign file of a control run to compare with")
-    ] = None,
-) -> None:
-    """Write the report, one HTML file."""
-    from umc_ray.report.report import write_report
-
-    control_run = None if control is None else _load_run(control)
-    print_line(write_report(_load_run(campaign), control_run))
+app.command()(report_commands.plan)
+app.command()(report_commands.control)
+app.command()(report_commands.report)
 
 
 @app.command()

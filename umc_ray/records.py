@@ -27,6 +27,9 @@ POOL = pa.schema(
 )
 """pool/<task>/<domain>/<part>: what there is to choose from; test/...: what is never chosen."""
 
+POOL_WITH_EMBEDDINGS = POOL.append(pa.field("embedding", pa.list_(pa.float32())))
+"""The same where the sources came with embeddings."""
+
 ORACLE = pa.schema(
     [("sample_id", pa.int64()), ("label", pa.string()), ("ratings", pa.list_(pa.int8()))]
 )

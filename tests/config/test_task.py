@@ -10,6 +10,7 @@ from tests.config.test_campaign import TRANSFORMER, VALUES, changed, load
 from umc_ray.annotation.backends.registry import BACKENDS as CLASSES
 from umc_ray.config.backends import BACKENDS
 from umc_ray.config.campaign import AnnotationConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
@@ -226,3 +227,47 @@ def test_labels_must_be_readable_where_the_backend_knows_answers(tmp_path):
 def test_a_kept_column_has_a_name_of_its_own(tmp_path, keep, message):
     with pytest.raises(ConfigError, match=message):
         topics(tmp_path, changed("tasks.topics.domains.news.keep", keep))
+
+
+def given(**changes):
+    """The values of a task whose domain comes with embeddings."""
+    task = {
+        "kind": "classification",
+        "labels": ["a", "b"],
+        "encoder": {"kind": "given", "dimension": 3},
+        "domains": {"news": {"source": "x.parquet", "text": "body", "embedding": "v"}},
+    }
+    return {**task, **changes}
+
+
+def test_given_embeddings_stand_for_texts_and_for_images():
+    assert TaskConfig.model_validate(given()).dimension == 3
+    images = {"scans": {"source": "x.parquet", "image": "scan", "embedding": "v"}}
+    assert TaskConfig.model_validate(given(domains=images)).payload == "image"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"encoder": {"kind": "given"}}, "only encoder kind given has a dimension, and needs it"),
+        ({"encoder": {"kind": "pixels", "dimension": 3}}, "has a dimension, and needs it: pixels"),
+        (
+            {"domains": {"news": {"source": "x.parquet", "text": "body"}}},
+            "domain news needs embedding: the column that encoder given reads",
+        ),
+        (
+            {"encoder": {"kind": "static_text", "path": "weights"}},
+            "no encoder reads embedding of domain news: add one of kind given",
+        ),
+        (
+            {
+                "encoder": None,
+                "encoders": {name: {"kind": "given", "dimension": 3} for name in ("one", "two")},
+            },
+            "a task can have one encoder of kind given, found one and two",
+        ),
+    ],
+)
+def test_embeddings_and_the_encoder_that_reads_them_belong_together(changes, said):
+    with pytest.raises(ValueError, match=said):
+        TaskConfig.model_validate(given(**changes))

@@ -139,6 +139,11 @@ def test_features_of_images_made_under_other_rules_are_not_used(weights, monkeyp
     assert encoder_hash(texts) == before[1]
 
 
+def test_features_of_earlier_versions_are_found_again():
+    assert encoder_hash(EncoderConfig(kind="gradients")) == "2243786f605770d8"
+    assert encoder_hash(EncoderConfig(kind="pixels", image_px=8)) == "f9f0c16cb5152a5f"
+
+
 @pytest.mark.parametrize("missing", ["model.safetensors", "tokenizer.json"])
 def test_missing_weights_are_named(tmp_path, missing):
     write_encoder(tmp_path)

@@ -61,7 +61,7 @@ def test_the_worst_domain_gets_more_labels_where_it_counts_and_the_report_says_w
     bought = [each.domains[HARD].labels for each in map(last_metrics, (pooled, worst))]
     assert bought[0] < bought[1]
 
-    write_report(worst, pooled)
+    write_report(worst, [pooled])
     page = read(worst)
     assert "The allocation objective is worst: only the worst domain counts." in page.text()
     for opened, labels in zip((pooled, worst), bought, strict=True):

@@ -7,10 +7,12 @@ from umc_ray.report.comparison import (
     Point,
     at_labels,
     compare,
+    compare_seeds,
     difference,
     domain_curve,
     macro_curve,
     mean,
+    mean_curve,
     weighted_mean,
 )
 from umc_ray.report.control import difference_sentence, saving_sentence
@@ -124,3 +126,29 @@ def test_an_insignificant_difference_is_not_called_a_lead():
     assert difference_sentence(sure) == "+10.0 points ahead of the control at 10 labels"
     assert difference_sentence(lost) == "−10.0 points behind the control at 10 labels"
     assert "not statistically significant" in difference_sentence(unsure)
+
+
+def test_a_mean_curve_covers_the_labels_that_all_seeds_reach():
+    short, long = curve((10, 0.5), (20, 0.7)), curve((10, 0.6), (30, 0.8))
+    found = mean_curve([long, short])
+    assert [(point.labels, point.utility.value) for point in found] == [(10, pytest.approx(0.55))]
+    assert mean_curve([short]) == short
+    assert mean_curve([short, []]) == []
+
+
+def test_one_run_is_compared_with_the_mean_of_several_controls():
+    controls = [curve((10, a), (20, a + 0.1), (30, a + 0.1)) for a in (0.4, 0.5, 0.6)]
+    run = curve((10, 0.6), (20, 0.8), (30, 0.8), spread=0.3)
+    found = compare_seeds("x", "test", [run], controls)
+    assert (found.control.value, found.difference.value) == (pytest.approx(0.6), pytest.approx(0.2))
+    assert found.saving.labels == 10  # the mean of the controls holds 0.6 from 20 labels on
+    # t of 2 degrees of freedom, and the variance of a single run and of the mean of three
+    spread = 4.3027 * 0.1 * (1 + 1 / 3) ** 0.5
+    assert found.difference.high - 0.2 == pytest.approx(spread, abs=1e-4)
+
+
+def test_pairs_of_seeds_are_compared_pair_by_pair():
+    controls = [curve((10, a), (20, a)) for a in (0.4, 0.5, 0.6)]
+    runs = [curve((10, a), (20, a + 0.1)) for a in (0.4, 0.5, 0.6)]
+    found = compare_seeds("x", "test", runs, controls)
+    assert found.difference == Estimate(*[pytest.approx(0.1)] * 3)

@@ -63,7 +63,7 @@ def read(run: Run) -> Page:
 @pytest.fixture(scope="module")
 def page(finished, tmp_path_factory):
     control = build_run(str(tmp_path_factory.mktemp("control")), "random", skill=0.6)
-    path = write_report(finished, control)
+    path = write_report(finished, [control])
     assert path == f"{finished.storage.root}/report/index.html"
     found = read(finished)
     assert found.open == []  # every element is closed, in order
@@ -157,6 +157,21 @@ def test_the_control_is_compared_at_the_same_number_of_labels(page):
     assert "This is a comparison of single runs" in page.texts
 
 
+def test_several_controls_are_compared_over_seeds(tmp_path):
+    run = build_run(str(tmp_path), tasks=("shapes",))
+    controls = [
+        build_run(str(tmp_path), f"random-{i}", skill=skill, tasks=("shapes",))
+        for i, skill in enumerate((0.5, 0.7))
+    ]
+    write_report(run, controls)
+    page = read(run)
+    assert "Comparison with 2 controls" in page.texts
+    assert "This is a comparison of one run" in page.texts
+    assert page.row("shapes/scans")[3:5] == ["90.0%", "60.0%"]
+    names = {row[0] for row in page.rows if row}
+    assert {"demo", "random-0", "random-1"} <= names
+
+
 def test_figures_and_images_have_alternatives_and_tables_have_headers(page):
     labels = [each["aria-label"] for each in page.all("svg")]
     assert len(labels) == 10
@@ -218,7 +233,7 @@ def test_a_control_that_was_tested_on_other_samples_is_refused(finished, tmp_pat
     key = "pool/test/shapes/scans/manifest.json"
     other.storage.write_json(key, {**other.storage.read_json(key), "fingerprint": "else"})
     with pytest.raises(ConfigError, match="shapes/scans has other samples in the control"):
-        write_report(finished, other)
+        write_report(finished, [other])
 
 
 def test_an_invalid_image_has_no_thumbnail():

@@ -16,7 +16,7 @@ from pathlib import Path
 from umc_ray.campaign.check_findings import split_notes, split_problems
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.task import READS, EncoderConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
@@ -189,7 +189,7 @@ class _Checker:
         self, where: str, config: EncoderConfig, specimens: Sequence[Specimen]
     ) -> EncoderTrial | None:
         similarity = self.config.near_duplicates.similarity or SIMILARITY
-        payloads = [each.payload for each in specimens]
+        payloads = [each.payload(READS[config.kind]) for each in specimens]
         try:
             trial = try_encoder(config, payloads, similarity)
         except ConfigError as error:

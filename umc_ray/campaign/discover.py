@@ -177,6 +177,11 @@ class _Pool:
     def payload(self) -> str:
         return self.task.payload
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that make a sample."""
+        return (self.payload,) if self.domain.embedding is None else (self.payload, "embedding")
+
     @cached_property
     def features(self) -> str:
         return features_table(self.task.default_encoder_config)
@@ -264,7 +269,7 @@ def _split(pool: _Pool, domains: Domains) -> npt.NDArray[np.int64]:
         target=pool.home.within("domains"),
         names=domains.names,
         centers_KD=domains.centers_KD,
-        payload=pool.payload,
+        columns=pool.columns,
         has_answers=bool(pool.domain.label or pool.domain.ratings),
     )
     parts = [*pool.parts, *pool.tests]
@@ -326,7 +331,7 @@ def _yaml(pool: _Pool, found: Sequence[Discovered]) -> str:
 def _columns(pool: _Pool, found: Discovered) -> dict[str, Any]:
     """Name the columns of a source that `DomainWorker` wrote."""
     answers = [name for name in ("label", "ratings") if getattr(pool.domain, name) is not None]
-    columns = {name: name for name in (pool.payload, "key", *answers)}
+    columns = {name: name for name in (*pool.columns, "key", *answers)}
     tested = {} if found.test is None else {"test": found.test}
     return {
         "source": found.source,

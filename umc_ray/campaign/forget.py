@@ -49,7 +49,8 @@ def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:
         _blank(storage, part.key("oracle"), ("label", "ratings"), is_gone)
     if storage.exists(kept := part.key("kept")):
         _blank(storage, kept, storage.read_schema(kept).names, is_gone)
-    _blank(storage, key, ("text", "image"), is_gone)
+    there = {"text", "image", "embedding"} & {*storage.read_schema(key).names}
+    _blank(storage, key, sorted(there), is_gone)
 
 
 def _blank(storage: Storage, key: str, columns: Sequence[str], is_gone: np.ndarray) -> None:

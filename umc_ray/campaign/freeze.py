@@ -111,7 +111,7 @@ def frozen(config: CampaignConfig) -> Values:
             values[f"tasks.{name}.encoders.{encoder}"] = encoder_hash(each)
         for domain, columns in task.domains.items():
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
-            how = columns.model_dump(include={"encoding", "delimiter", "label_names"})
+            how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
             set_now = {key: value for key, value in how.items() if value is not None}
             if columns.keep:
                 set_now["keep"] = columns.keep

@@ -25,9 +25,10 @@ EncoderKind = Literal[
     "efficientnet_lite",
     "gradients",
     "pixels",
+    "given",
 ]
 
-READS: dict[EncoderKind, Input] = {
+READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
     "static_text": "text",
     "transformers": "text",
     "transformers_image": "image",
@@ -35,11 +36,13 @@ READS: dict[EncoderKind, Input] = {
     "efficientnet_lite": "image",
     "gradients": "image",
     "pixels": "image",
+    "given": "embedding",
 }
 """What each kind of encoder reads."""
 
-WITHOUT_WEIGHTS = ("gradients", "pixels")
-SIZED = (*WITHOUT_WEIGHTS, "efficientnet_lite")
+GRAY = ("gradients", "pixels")
+WITHOUT_WEIGHTS = (*GRAY, "given")
+SIZED = (*GRAY, "efficientnet_lite")
 POOLINGS = {"transformers": ("mean", "cls", "last"), "transformers_image": ("mean", "cls")}
 """What the kinds with a pooling of their choice can do, beside auto."""
 
@@ -57,12 +60,12 @@ class EncoderConfig(Section):
     kind: EncoderKind = Field(
         description="static_text: mean of word vectors; transformers: a language model; "
         "transformers_image, timm, efficientnet_lite: a pretrained vision model; "
-        "gradients: edges of small images; pixels: the image itself"
+        "gradients: edges of small images; pixels: the image itself; given: embeddings of your own"
     )
     path: Location | None = Field(
         None,
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
-        "owner/name@revision; gradients and pixels have none",
+        "owner/name@revision; gradients, pixels and given have none",
     )
     batch_size: int = Field(64, gt=0, description="samples per forward pass")
     workers: int | None = Field(
@@ -91,6 +94,7 @@ class EncoderConfig(Section):
         "the CLS token, or the last token; auto: as the model's folder says, else the mean for "
         "texts, and for images what the model pools itself, else CLS",
     )
+    dimension: int | None = Field(None, gt=0, description="numbers of an embedding (given)")
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -109,6 +113,8 @@ class EncoderConfig(Section):
             raise ValueError(f"encoder kind {self.kind} knows its image size; remove image_px")
         if self.prefix and self.kind != "transformers":
             raise ValueError(f"encoder kind {self.kind} does not use a prefix; remove it")
+        if (self.kind == "given") != (self.dimension is not None):
+            raise ValueError(f"only encoder kind given has a dimension, and needs it: {self.kind}")
         if self.pooling not in ("auto", *POOLINGS.get(self.kind, ())):
             raise ValueError(f"encoder kind {self.kind} has no pooling {self.pooling}")
         return self
@@ -125,6 +131,9 @@ class DomainConfig(Section):
         None,
         description="column with images as bytes, Base64 or file paths; not needed for an image "
         "folder",
+    )
+    embedding: str | None = Field(
+        None, description="column with lists of numbers, for an encoder of kind given"
     )
     key: str | None = Field(
         None, description="column that identifies a row for good; default: the row number"
@@ -268,17 +277,28 @@ class TaskConfig(Section):
             yield "a task needs encoder or, for several, encoders"
             return
         for name, config in self.named_encoders.items():
-            if READS[config.kind] != self.payload:
+            if READS[config.kind] not in (self.payload, "embedding"):
                 yield (
                     f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
                     f"the samples of this task are {self.payload}"
                 )
+        yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
         for name, specialist in self.ensemble().items():
             yield from self._encoder_problems(f"specialist {name}", specialist.encoder)
             if specialist.domain is not None and specialist.domain not in self.domains:
                 known = ", ".join(self.domains)
                 yield f"specialist {name} names domain {specialist.domain}, the task has {known}"
+
+    def _embedding_problems(self) -> Iterator[str]:
+        given = [name for name, each in self.named_encoders.items() if each.kind == "given"]
+        if len(given) > 1:
+            yield f"a task can have one encoder of kind given, found {' and '.join(given)}"
+        for name, domain in self.domains.items():
+            if given and domain.embedding is None:
+                yield f"domain {name} needs embedding: the column that encoder {given[0]} reads"
+            if domain.embedding is not None and not given:
+                yield f"no encoder reads embedding of domain {name}: add one of kind given"
 
     def _encoder_problems(self, where: str, name: str | None) -> Iterator[str]:
         if name is not None and name not in self.named_encoders:
@@ -296,6 +316,12 @@ class TaskConfig(Section):
     def named_encoders(self) -> dict[str, EncoderConfig]:
         """The encoders by name; a single one is named after its kind."""
         return self.encoders if self.encoder is None else {self.encoder.kind: self.encoder}
+
+    @property
+    def dimension(self) -> int | None:
+        """How many numbers the embeddings have that the sources come with, if they do."""
+        sizes = (each.dimension for each in self.named_encoders.values())
+        return next((size for size in sizes if size is not None), None)
 
     def task_kind(self) -> "TaskKind":
         """Return the task's kind with its label space.

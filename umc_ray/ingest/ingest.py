@@ -152,9 +152,7 @@ class _Reading:
         asked = [self.rules.kind.name, asdict(self.rules), files, settings]
         staging = f"staging/{self.within}/{fingerprint(asked)}"
         if not self.storage.exists(f"{staging}/begun.json"):
-            tables = () if self.before.was_read else ("quarantine", "pool", "oracle", "kept")
-            for table in ("staging", *tables):
-                self.storage.delete(f"{table}/{self.within}")
+            self._delete_unfinished()
             items = split_work([file["uri"] for file in files], self.rules.are_images)
             keys = [f"{staging}/work/{item:06d}.json" for item in range(len(items))]
             with ThreadPoolExecutor(8) as pool:
@@ -164,6 +162,20 @@ class _Reading:
         folder = f"{quarantine}/{self.within}"
         reader = Reader(self.storage, staging, self._root(), self.rules, folder)
         return reader, self.storage.read_json(f"{staging}/begun.json")["items"]
+
+    def _delete_unfinished(self) -> None:
+        """Delete what an earlier ingest has left that did not reach its manifest."""
+        self.storage.delete(f"staging/{self.within}")
+        tables = ("pool", "oracle", "kept")
+        if not self.before.was_read:
+            for table in ("quarantine", *tables):
+                self.storage.delete(f"{table}/{self.within}")
+            return
+        known = {part.name for part in self.before.parts}
+        for key in (key for table in tables for key in self.storage.keys(f"{table}/{self.within}")):
+            name = key.rsplit("/", 1)[-1].removesuffix(".parquet")
+            if key.endswith(".parquet") and name not in known:
+                self.storage.delete_file(key)
 
     def _files(self) -> list[SourceFile]:
         """Return the files to read, in the order of the sources."""
@@ -214,7 +226,10 @@ class _Reading:
         first = len(self.before.parts)
         parts = plan_parts(staged, reader, self.config.rows_per_part, first)
         has_answers = bool(self.rules.label or self.rules.ratings)
-        writer = PartWriter(self.storage, reader.staging, has_answers, bool(self.rules.keep))
+        has_embeddings = self.rules.embedding is not None
+        writer = PartWriter(
+            self.storage, reader.staging, has_answers, bool(self.rules.keep), has_embeddings
+        )
         stream(writer, parts, Compute())
         leaks, duplicates = growth.dropped(found.leaked_N, tested_F2)
         now = replace(

@@ -18,7 +18,7 @@ from umc_ray.cluster.stream import Summary
 from umc_ray.ingest.kept_columns import joined
 from umc_ray.ingest.stage import INDEX, KEPT, ROWS, Reader, ReadSummary, chunk_name
 from umc_ray.methods.identity import UNKNOWN, Duplicates, deduplicate
-from umc_ray.records import ORACLE, POOL, Part
+from umc_ray.records import ORACLE, POOL, POOL_WITH_EMBEDDINGS, Part
 from umc_ray.storage import Storage
 
 PART_BYTES = 1 << 28  # a part ends here even if it has few rows, so that it fits in memory
@@ -206,6 +206,7 @@ class PartWriter:
     staging: str
     has_answers: bool  # known labels or ratings
     keeps_columns: bool = False
+    has_embeddings: bool = False
     summary_type: ClassVar[type[Summary]] = Summary
 
     def output_key(self, part: Part) -> str:
@@ -215,7 +216,8 @@ class PartWriter:
     def process(self, part: Part) -> tuple[pa.Table, Summary]:
         """Store what is known of the part's labels, and what is kept; returns its rows."""
         plan = self.storage.read_table(f"{self.staging}/plan/{part.name}.parquet")
-        columns = ["key", "source", "text", "image", "ratings"]
+        schema = POOL_WITH_EMBEDDINGS if self.has_embeddings else POOL
+        columns = [name for name in ROWS.names if name in schema.names or name == "ratings"]
         chunks_P, rows_P = plan["chunk"].to_pylist(), plan["row"].to_numpy()
         rows = _take_rows(self.storage, chunks_P, rows_P, columns)
         if self.has_answers:
@@ -227,4 +229,4 @@ class PartWriter:
             self.storage.write_table(part.key("kept"), joined(kept))
         kept = rows.append_column("sample_id", plan["sample_id"])
         kept = kept.append_column("aliases", plan["aliases"])
-        return kept.select(POOL.names).cast(POOL), Summary(part.rows)
+        return kept.select(schema.names).cast(schema), Summary(part.rows)

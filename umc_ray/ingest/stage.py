@@ -48,6 +48,7 @@ ROWS = pa.schema(
         ("text", pa.string()),
         ("image", pa.binary()),
         ("ratings", pa.list_(pa.int8())),
+        ("embedding", pa.list_(pa.float32())),
     ]
 )
 KEPT = "kept"

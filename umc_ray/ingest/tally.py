@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.ingest.answers import UNKNOWN_LABEL, is_missing
+from umc_ray.ingest.embeddings import Embedding
 from umc_ray.ingest.pixels import open_image
 from umc_ray.ingest.sampling import Candidate
 from umc_ray.ingest.sources import BadRow
@@ -34,11 +35,16 @@ class Specimen:
     label: str | None
     text: str | None
     image: bytes | None
+    embedding: Embedding | None = None
 
     @property
-    def payload(self) -> str | bytes:
-        """What an encoder reads."""
-        payload = self.image if self.text is None else self.text
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        return len(self.text or "") + len(self.image or b"")
+
+    def payload(self, column: str) -> str | bytes | Embedding:
+        """Return what an encoder of this column reads."""
+        payload: str | bytes | Embedding | None = getattr(self, column)
         assert payload is not None
         return payload
 
@@ -116,11 +122,11 @@ class Tally:
         if mark in self.held or (is_full and mark >= -self.specimens[0][0]):
             return
         text = None if row.text is None else row.text[:SPECIMEN_CHARS]
-        specimen = Specimen(row.key, row.label, text, row.image)
+        specimen = Specimen(row.key, row.label, text, row.image, row.embedding)
         heapq.heappush(self.specimens, (-mark, self.read, specimen))
         self.held.add(mark)
-        self.specimen_bytes += len(specimen.payload)
+        self.specimen_bytes += specimen.size
         if is_full:
             lowest, _, dropped = heapq.heappop(self.specimens)
             self.held.discard(-lowest)
-            self.specimen_bytes -= len(dropped.payload)
+            self.specimen_bytes -= dropped.size

@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import WITHOUT_WEIGHTS, DomainConfig
+from umc_ray.config.task import GRAY, DomainConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.answers import AnswerRules, is_missing
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.embedded_images import embedded_image
+from umc_ray.ingest.embeddings import Embedding, given_embedding
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
@@ -52,6 +53,7 @@ class Row:
     content: bytes  # hash
     kept: tuple[object, ...] = ()
     notes: tuple[str, ...] = ()  # what had to be decided to read it
+    embedding: Embedding | None = None  # that came with it
 
     @property
     def size(self) -> int:
@@ -94,6 +96,8 @@ class Rules:
     label_names: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False  # its column of labels may be in the test split only
     keep: tuple[str, ...] = ()
+    embedding: str | None = None
+    dimension: int = 0  # of the embeddings
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -118,7 +122,8 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        columns = [self.text, self.image, self.key, *(self.keep if self.split == "pool" else ())]
+        columns = [self.text, self.image, self.key, self.embedding]
+        columns += self.keep if self.split == "pool" else ()
         if self.needs_answers:
             columns += [self.label, self.ratings]
         elif not self.has_test:
@@ -147,11 +152,12 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
     is_beside = domain.label not in (None, FOLDER) or bool(domain.keep)
-    lacks_beside = is_beside and not _are_archives(domain)
+    lacks_beside = domain.embedding or (is_beside and not _are_archives(domain))
     if are_images and (domain.key or domain.ratings or lacks_beside):
         raise ConfigError(
-            f"{domain_key}: image files have no columns key, ratings, label or keep; name the "
-            f"image column of a table, or take the name of an image's folder with label: {FOLDER}"
+            f"{domain_key}: image files have no columns key, ratings, embedding, label or keep; "
+            "name the image column of a table, or take the name of an image's folder with label: "
+            f"{FOLDER}"
         )
     if split == "test" and domain.label is None:
         raise ConfigError(
@@ -170,12 +176,14 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         max_image_pixels=config.ingest.max_image_pixels,
         max_text_chars=config.ingest.max_text_chars,
         are_images=are_images,
-        sees_gray=all(each.kind in WITHOUT_WEIGHTS for each in task.named_encoders.values()),
+        sees_gray=all(each.kind in GRAY for each in task.named_encoders.values()),
         encoding=domain.encoding,
         delimiter=domain.delimiter,
         label_names=domain.names_by_id,
         has_test=domain.test is not None,
         keep=tuple(domain.keep),
+        embedding=domain.embedding,
+        dimension=task.dimension or 0,
     )
 
 
@@ -216,6 +224,7 @@ def _checked(rules: Rules, found: Found) -> Row:
         content=content_hash(content),
         kept=kept,
         notes=(*notes, *spelling, *lacking),
+        embedding=None if rules.embedding is None else _embedding(rules, values),
     )
 
 
@@ -269,6 +278,10 @@ def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:
     byte, index = lost
     advice = "" if encoding else "; if the file has another encoding, name it: encoding: cp1252"
     return BadRow(kind, f"byte 0x{byte:02X} at character {index + 1} of the {what}{advice}")
+
+
+def _embedding(rules: Rules, values: Values) -> Embedding:
+    return given_embedding(values.get(str(rules.embedding)), rules.dimension)
 
 
 def _key(rules: Rules, value: object) -> str:

@@ -40,7 +40,7 @@ class DomainWorker:
     target: Storage
     names: tuple[str, ...]
     centers_KD: npt.NDArray[np.float32]
-    payload: str  # the pool's column: text or image
+    columns: tuple[str, ...]  # of the pool, such as text
     has_answers: bool
     summary_type: ClassVar[type[AssignSummary]] = AssignSummary
 
@@ -62,7 +62,7 @@ class DomainWorker:
         return pa.Table.from_arrays(columns, schema=ASSIGNED), summary
 
     def _rows(self, item: Part) -> pa.Table:
-        rows = self.storage.read_table(item.key("pool"), ["key", "source", self.payload])
+        rows = self.storage.read_table(item.key("pool"), ["key", "source", *self.columns])
         if self.has_answers:
             answers = self.storage.read_table(item.key("oracle"), ["label", "ratings"])
             for name in answers.column_names:

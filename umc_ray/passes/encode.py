@@ -14,7 +14,7 @@ import torch
 from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.task import EncoderConfig
-from umc_ray.encoders.encoder import Encoder, Half
+from umc_ray.encoders.encoder import Encoder, Half, Payload
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import StageError
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -64,7 +64,7 @@ class EncodeWorker:
         encoder = load_encoder(config)
         columns = ["sample_id", "key", "source", encoder.column]
         table = self.storage.read_table(part.key("pool"), columns)
-        payloads = table.column(encoder.column).to_pylist()
+        payloads = _payloads(table.column(encoder.column))
         embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
         if len(rejected) == len(payloads):
             raise StageError(f"no sample of {part.domain_key} can be encoded: {rejected[0]}")
@@ -82,8 +82,19 @@ class EncodeWorker:
             self.storage.write_table(item.part.key(f"quarantine/encode/{item.encoder}"), bad)
 
 
+def _payloads(column: pa.ChunkedArray) -> Sequence[Payload | None]:
+    if not pa.types.is_list(column.type):
+        payloads: list[Payload | None] = column.to_pylist()
+        return payloads
+    if column.null_count:  # of samples that were forgotten
+        rows = column.to_pylist()
+        return [None if row is None else np.array(row, np.float32) for row in rows]
+    numbers = column.combine_chunks().flatten().to_numpy()
+    return list(numbers.reshape(len(column), -1))  # views: Python's numbers take 8 times the memory
+
+
 def encode_rows(
-    encoder: Encoder, payloads: Sequence[str | bytes | None], size: int
+    encoder: Encoder, payloads: Sequence[Payload | None], size: int
 ) -> tuple[Half, dict[int, str]]:
     """Encode a part's samples in batches, decoding ahead of the model.
 
@@ -93,8 +104,8 @@ def encode_rows(
     rejected = {row: "forgotten" for row, payload in enumerate(payloads) if payload is None}
     done: list[tuple[list[int], Half]] = []
     # Texts are padded to the longest of their batch: sorted by length, they take 2/3 of the time.
-    there = [row for row in range(len(payloads)) if row not in rejected]
-    order = sorted(there, key=lambda row: len(payloads[row] or ""))
+    sizes = {row: len(payload) for row, payload in enumerate(payloads) if payload is not None}
+    order = sorted(sizes, key=lambda row: sizes[row])
     batches = (order[i : i + size] for i in range(0, len(order), size))
     with ThreadPoolExecutor(max_workers=1) as pool:
         for prepared in _ahead(pool, encoder, payloads, batches, rejected):
@@ -134,7 +145,7 @@ def _leaves_the_device_unusable(error: Exception) -> bool:
 def _ahead(
     pool: ThreadPoolExecutor,
     encoder: Encoder,
-    payloads: Sequence[str | bytes | None],
+    payloads: Sequence[Payload | None],
     batches: Iterable[list[int]],
     rejected: dict[int, str],
 ) -> Iterator[dict[int, Any]]:
@@ -144,7 +155,9 @@ def _ahead(
         prepared = {}
         for row in batch:
             try:
-                prepared[row] = encoder.prepare(payloads[row])
+                payload = payloads[row]
+                assert payload is not None
+                prepared[row] = encoder.prepare(payload)
             except Exception as error:
                 rejected[row] = f"cannot be decoded: {error!r}"
         return prepared

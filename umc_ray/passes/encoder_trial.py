@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from umc_ray.config.task import EncoderConfig
-from umc_ray.encoders.encoder import Half
+from umc_ray.encoders.encoder import Half, Payload
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.passes.encode import encode_rows
 
@@ -37,7 +37,7 @@ class EncoderTrial:
 
 def try_encoder(
     config: EncoderConfig,
-    payloads: Sequence[str | bytes],
+    payloads: Sequence[Payload],
     similarity: float,
 ) -> EncoderTrial:
     """Load an encoder, and encode samples until they are done or time is up.

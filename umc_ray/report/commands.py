@@ -1,14 +1,19 @@
-"""The command `umc check`."""
+"""The commands `umc check`, `umc plan`, `umc control` and `umc report`."""
 
-# Ray takes seconds to import, so the command imports what it needs itself: see umc_ray/cli.py.
+# Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from umc_ray.console import ProgressDisplay, counted, print_line
+from umc_ray.console import ProgressDisplay, console, counted, print_line
 from umc_ray.errors import ConfigError
+
+DEFAULT_TARGET = 0.9
+
+Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
 Sheet = Annotated[
     Path | None,
@@ -19,7 +24,7 @@ Sheet = Annotated[
 
 
 def check(
-    campaign: Annotated[Path, typer.Argument(help="the campaign's YAML file")],
+    campaign: Campaign,
     read_all: Annotated[
         bool, typer.Option("--all", help="read everything, not only a sample")
     ] = False,
@@ -45,3 +50,74 @@ def check(
         problems = counted(len(found.problems), "problem")
         raise ConfigError(f"{config.name} cannot run: {problems}, listed above")
     print_line(f"{config.name} can run: umc run {campaign}")
+
+
+def plan(
+    campaign: Campaign,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1, help="accuracy to reach; default: of the stop rule, else 0.9"
+        ),
+    ] = None,
+) -> None:
+    """Estimate how many labels an accuracy takes, from the learning curve so far."""
+    from umc_ray.campaign.history import History
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.report.plan import plan_notes, plan_table, plans
+
+    run = Run(load_campaign(campaign))
+    target = accuracy or run.config.stop.accuracy or DEFAULT_TARGET
+    found = plans(History.of(run), target)
+    console.print(plan_table(found, target))
+    for line in plan_notes(found):
+        print_line(line)
+
+
+def control(
+    campaign: Campaign,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="number of controls; their seeds follow the campaign's")
+    ] = 1,
+    paired: Annotated[
+        bool, typer.Option(help="run the campaign itself with each of these seeds, too")
+    ] = False,
+) -> None:
+    """Run a campaign's random control: same samples, models and budget, nothing selected."""
+    from umc_ray.campaign.campaign import run_campaign
+    from umc_ray.campaign.control import check_answers, share_inputs, write_variants
+    from umc_ray.campaign.run import Run
+    from umc_ray.campaign.signals import StopOnSignal
+    from umc_ray.config.loading import load_campaign
+
+    runs = [Run(load_campaign(campaign))]
+    check_answers(runs[0].config)
+    paths = write_variants(campaign, seeds, paired)
+    with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
+        for path in paths:
+            run = replace(Run(load_campaign(path)), listener=listener)
+            share_inputs(run, runs)
+            outcome = run_campaign(run)
+            runs.append(run)
+            print_line(f"{run.config.name}: {outcome.rounds} rounds, {outcome.reason}: {path}")
+    print_line(f"compare: umc report {campaign}")
+
+
+def report(
+    campaign: Campaign,
+    control: Annotated[
+        list[Path] | None,
+        typer.Option(help="campaign file of a run to compare with; default: all of `umc control`"),
+    ] = None,
+) -> None:
+    """Write the report, one HTML file."""
+    from umc_ray.campaign.control import find_variants
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.report.report import write_report
+
+    run = Run(load_campaign(campaign))
+    given = [Run(load_campaign(path)) for path in control or ()]
+    controls = given or find_variants(campaign, "control")
+    print_line(write_report(run, controls, find_variants(campaign, "seed")))

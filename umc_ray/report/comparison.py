@@ -1,11 +1,11 @@
-"""Learning curves of a run, and their comparison with those of a control run.
+"""Learning curves of a run, and their comparison with those of control runs.
 
-All points and differences are estimates with 95 % intervals. Domains that are not comparable are
-left out and named.
+All points and differences are estimates with 95 % intervals. Those of single runs cover the
+sampling error of the measurement; those of several runs cover the differences between seeds.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.console import counted
 from umc_ray.methods.savings import Curve, Saving, saving
+from umc_ray.methods.seeds import mean_over_seeds, paired_difference, single_difference
 from umc_ray.tasks.quality import Estimate
 
 Metrics = Sequence[RoundMetrics]
@@ -164,18 +165,52 @@ def _values(curve: Sequence[Point]) -> Curve:
     return Curve([point.labels for point in curve], [point.utility.value for point in curve])
 
 
-def compare_all(metrics: Metrics, control: Metrics, comparable: Sequence[str]) -> list[Comparison]:
-    """Compare the mean of the domains with a common kind, then each comparable domain."""
-    kind, domain_keys = common_kind(metrics, comparable)
-    curves = macro_curve(metrics, domain_keys), macro_curve(control, domain_keys)
-    comparisons = [compare(f"mean of {counted(len(domain_keys), 'domain')}", kind, *curves)]
-    comparisons += [
-        compare(
-            domain_key,
-            kind_of(metrics, domain_key),
-            domain_curve(metrics, domain_key),
-            domain_curve(control, domain_key),
-        )
-        for domain_key in comparable
+def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
+    """Average the curves of several seeds where all have been measured; a single one stays."""
+    if len(curves) == 1:
+        return list(curves[0])
+    if not all(curves):
+        return []
+    first = max(curve[0].labels for curve in curves)
+    last = min(curve[-1].labels for curve in curves)
+    grid = [point.labels for point in curves[0] if first <= point.labels <= last]
+    return [
+        Point(labels, Estimate(*mean_over_seeds(_values_at(curves, labels)))) for labels in grid
     ]
+
+
+def _values_at(curves: Sequence[Sequence[Point]], labels: float) -> list[float]:
+    return [at_labels(curve, labels).value for curve in curves]
+
+
+def compare_seeds(
+    name: str,
+    kind: Kind,
+    runs: Sequence[Sequence[Point]],
+    controls: Sequence[Sequence[Point]],
+) -> Comparison | None:
+    """Compare the mean curves of runs and controls: one run, or one for each control's seed."""
+    found = compare(name, kind, mean_curve(runs), mean_curve(controls))
+    if found is None or len(controls) == 1:
+        return found
+    run_M, control_M = _values_at(runs, found.labels), _values_at(controls, found.labels)
+    over_seeds = (
+        single_difference(run_M[0], control_M)
+        if len(run_M) == 1
+        else paired_difference(run_M, control_M)
+    )
+    return replace(found, difference=Estimate(*over_seeds))
+
+
+def compare_all(
+    runs: Sequence[Metrics], controls: Sequence[Metrics], comparable: Sequence[str]
+) -> list[Comparison]:
+    """Compare the mean of the domains with a common kind, then each comparable domain."""
+    kind, domain_keys = common_kind(runs[0], comparable)
+    means = [[macro_curve(each, domain_keys) for each in group] for group in (runs, controls)]
+    comparisons = [compare_seeds(f"mean of {counted(len(domain_keys), 'domain')}", kind, *means)]
+    for domain_key in comparable:
+        kind = kind_of(runs[0], domain_key)
+        curves = [[domain_curve(each, domain_key) for each in group] for group in (runs, controls)]
+        comparisons.append(compare_seeds(domain_key, kind, *curves))
     return [each for each in comparisons if each]

@@ -1,9 +1,9 @@
-"""The comparison of a run with a control run, in numbers and in words.
+"""The comparison of a run with one or several control runs, in numbers and in words.
 
-Only domains that both runs measured on the same samples are compared; the others are named.
+Only domains that all runs measured on the same samples are compared; the others are named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.history import History
@@ -16,45 +16,80 @@ from umc_ray.report.pages import points
 
 @dataclass(frozen=True)
 class ControlComparison:
-    """All comparisons, the mean over domains first, and why some domains are excluded."""
+    """All comparisons, the mean over domains first, and why some domains are excluded.
 
-    control: str
-    seeds: tuple[int, int]
+    With several runs, seed i of `run_seeds` is paired with seed i of `control_seeds`.
+    """
+
+    controls: tuple[str, ...]
+    run_seeds: tuple[int, ...]
+    control_seeds: tuple[int, ...]
     comparisons: tuple[Comparison, ...]
     domain_keys: tuple[str, ...]
     excluded: Mapping[str, str]
 
+    @property
+    def control(self) -> str:
+        """What the run is compared with."""
+        if len(self.controls) == 1:
+            return f"the control “{self.controls[0]}”"
+        return f"{len(self.controls)} controls"
 
-def compare_with_control(history: History, control: History) -> ControlComparison:
-    """Compare a run with its control.
+
+def compare_with_controls(
+    history: History, controls: Sequence[History], repeats: Sequence[History] = ()
+) -> ControlComparison:
+    """Compare a run with its controls, seed by seed if the run was repeated with their seeds.
 
     Raises:
-        ConfigError: the runs have no comparable domain.
+        ConfigError: a control has no comparable domain.
     """
+    runs, controls = _pairs([history, *repeats], controls)
     reasons = {
-        str(domain_key): _not_comparable(history, control, domain_key)
+        str(domain_key): _not_comparable(history, [*runs, *controls], domain_key)
         for domain_key in history.run.config.domains()
     }
     domain_keys = [name for name, reason in reasons.items() if reason is None]
     excluded = {name: reason for name, reason in reasons.items() if reason is not None}
-    comparisons = compare_all(history.metrics, control.metrics, domain_keys) if domain_keys else []
+    of_runs, of_controls = ([each.metrics for each in group] for group in (runs, controls))
+    comparisons = compare_all(of_runs, of_controls, domain_keys) if domain_keys else []
     if not comparisons:
         details = "; ".join(f"{name} {reason}" for name, reason in excluded.items())
+        roots = " and ".join(each.run.storage.root for each in controls)
         raise ConfigError(
-            f"{control.run.storage.root} cannot be the control of {history.run.storage.root}: "
+            f"{roots} cannot be the control of {history.run.storage.root}: "
             f"{details or 'their learning curves do not overlap'}"
         )
     return ControlComparison(
-        control=control.run.config.name,
-        seeds=(history.run.config.seed, control.run.config.seed),
+        controls=tuple(each.run.config.name for each in controls),
+        run_seeds=tuple(each.run.config.seed for each in runs),
+        control_seeds=tuple(each.run.config.seed for each in controls),
         comparisons=tuple(comparisons),
         domain_keys=tuple(domain_keys),
         excluded=excluded,
     )
 
 
-def _not_comparable(history: History, control: History, domain_key: DomainKey) -> str | None:
+def _pairs(
+    runs: Sequence[History], controls: Sequence[History]
+) -> tuple[Sequence[History], Sequence[History]]:
+    """Pair runs and controls by their seeds; without two pairs, take the first run alone."""
+    by_seed = {each.run.config.seed: each for each in runs}
+    paired = [each for each in controls if each.run.config.seed in by_seed]
+    if len(paired) < 2 or len({each.run.config.seed for each in paired}) < len(paired):
+        return runs[:1], controls
+    return [by_seed[each.run.config.seed] for each in paired], paired
+
+
+def _not_comparable(
+    history: History, others: Sequence[History], domain_key: DomainKey
+) -> str | None:
     """Return why a domain cannot be compared, or None."""
+    reasons = (_differs(history, other, domain_key) for other in others if other is not history)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _differs(history: History, control: History, domain_key: DomainKey) -> str | None:
     if domain_key not in control.run.config.domains():
         return "is not in the control"
     if str(domain_key) not in control.metrics[-1].domains:

@@ -22,10 +22,11 @@ from umc_ray.report.comparison import (
     common_kind,
     domain_curve,
     macro_curve,
+    mean_curve,
 )
 from umc_ray.report.control import (
     ControlComparison,
-    compare_with_control,
+    compare_with_controls,
     difference_sentence,
     saving_sentence,
 )
@@ -40,24 +41,28 @@ from umc_ray.tasks.quality import Estimate, Quality
 REPORT = "report/index.html"
 
 
-def write_report(run: Run, control: Run | None = None) -> str:
+def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] = ()) -> str:
     """Write a run's report, replacing an older one; return its path.
 
     Args:
         run: with at least one finished round.
-        control: a run on the same domains with another strategy, such as random selection.
+        controls: runs on the same domains with another strategy, such as random selection.
+        repeats: the run with other seeds, to be paired with controls of these seeds.
 
     Raises:
         StoreError: no round is finished.
         ConfigError: the runs have no comparable domain.
     """
     history = History.of(run)
-    control_history = None if control is None else History.of(control)
-    comparison = None if control_history is None else compare_with_control(history, control_history)
+    control_histories = [History.of(each) for each in controls]
+    repeated = [History.of(each) for each in repeats]
+    comparison = (
+        compare_with_controls(history, control_histories, repeated) if control_histories else None
+    )
     sections = {
         **_summary(history),
-        "objectives": _objectives(history, control_history, comparison),
-        **_learning(history, control_history, comparison),
+        "objectives": _objectives(history, control_histories, comparison),
+        **_learning(history, control_histories, comparison),
         **_spending(history),
         **_trust(history),
         **_samples(history),
@@ -104,14 +109,14 @@ def _summary(history: History) -> dict[str, Any]:
 
 
 def _objectives(
-    history: History, control: History | None, comparison: ControlComparison | None
+    history: History, controls: Sequence[History], comparison: ControlComparison | None
 ) -> list[ObjectiveSummary]:
     """Summarize the accuracy by objective; with a control, on the domains of the comparison."""
-    if control is None or comparison is None:
+    if comparison is None:
         summaries = [objective_summary(history, history.names)]
     else:
         names = comparison.domain_keys
-        summaries = [objective_summary(each, names) for each in (history, control)]
+        summaries = [objective_summary(each, names) for each in (history, *controls)]
     return [summary for summary in summaries if summary]
 
 
@@ -143,23 +148,25 @@ def _end_reason(storage: Storage) -> str | None:
 
 
 def _learning(
-    history: History, control: History | None, comparison: ControlComparison | None
+    history: History, controls: Sequence[History], comparison: ControlComparison | None
 ) -> dict[str, Any]:
-    """Plot the learning curves, with those of the control where they are comparable."""
-    control_metrics = control.metrics if control is not None else []
+    """Plot the learning curves, with the mean of the controls where they are comparable."""
+    control_metrics = [control.metrics for control in controls]
     shared = comparison.domain_keys if comparison is not None else ()
     kind, names = common_kind(history.metrics, shared or history.names)
     by_domain = {
         name: (
             domain_curve(history.metrics, name),
-            domain_curve(control_metrics, name) if name in shared else [],
+            mean_curve([domain_curve(each, name) for each in control_metrics])
+            if name in shared
+            else [],
         )
         for name in history.names
     }
     return {
         "learning": plots.learning_curve(
             macro_curve(history.metrics, names),
-            macro_curve(control_metrics, names) if shared else [],
+            mean_curve([macro_curve(each, names) for each in control_metrics]) if shared else [],
             f"{kind} {utility_name(history)}, mean of {counted(len(names), 'domain')}",
         ),
         "learning_domains": plots.domain_curves(by_domain),

@@ -15,6 +15,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError
 from umc_ray.serving.access import Access
@@ -62,6 +63,7 @@ def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
 
 def _application(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
     config = load_campaign(settings.campaign)
+    _check_encoders(config)
     Access.read(settings.tokens)  # fail here rather than in each replica
     deployment = serve.deployment(
         name=config.name,
@@ -81,6 +83,20 @@ def _application(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not t
         **_replica_options(settings),
     )
     return deployment(serve.ingress()(Replica)).bind(settings)
+
+
+def _check_encoders(config: CampaignConfig) -> None:
+    """Refuse a campaign whose encoders cannot encode a request.
+
+    Raises:
+        ConfigError: names the task, and what is possible instead.
+    """
+    for name, task in config.tasks.items():
+        if task.dimension is not None:
+            raise ConfigError(
+                f"{config.name} cannot be served: task {name} reads embeddings that its sources "
+                "came with, and a request has none. Score tables that have them with `umc score`"
+            )
 
 
 def _replica_options(settings: ServingConfig) -> dict[str, Any]:
