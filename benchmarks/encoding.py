@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.cost import Cost, PlainProcess, cost_of
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.demo.prepare import prepare
 from umc_ray.encoders.encoder import Encoder
 from umc_ray.encoders.registry import load_encoder

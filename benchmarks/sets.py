@@ -27,7 +27,7 @@ from PIL import Image
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.demo import digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model

@@ -11,8 +11,9 @@ from umc_ray.config.campaign import (
     CampaignConfig,
     SelectionConfig,
 )
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.loading import load_campaign
-from umc_ray.config.task import DomainConfig, EncoderConfig, SpecialistConfig, TaskConfig
+from umc_ray.config.task import DomainConfig, SpecialistConfig, TaskConfig
 from umc_ray.config.template import FILLED_IN, config_template
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint

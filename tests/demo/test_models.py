@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.demo.fetch import Wheel
 from umc_ray.demo.models import (
     MODELS,

@@ -1,6 +1,6 @@
 import numpy as np
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.passes.encode import encode_rows
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.encoders.images import noise, png
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
 from umc_ray.encoders.registry import ENCODERS, encoder_hash
 from umc_ray.errors import ConfigError

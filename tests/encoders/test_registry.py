@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from tests.tiny import write_encoder
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import ConfigError
 from umc_ray.ingest import pixels

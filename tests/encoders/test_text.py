@@ -10,7 +10,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from tests.tiny import write_encoder
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.text import TransformersText, pooling_of
 from umc_ray.errors import ConfigError
 

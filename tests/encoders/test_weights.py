@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.weights import WEIGHTS, resolve_weights, weights_folder, weights_hash
 from umc_ray.errors import ConfigError
 

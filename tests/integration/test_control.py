@@ -46,6 +46,9 @@ def test_controls_are_run_once_with_the_pools_of_the_campaign_and_compared(campa
     page = (runs / "tiny/report/index.html").read_text()
     assert "Comparison with 2 controls" in page
     assert "comparison of the means of 2 pairs" in page
+    code, said = umc_here("plan", campaign, "--accuracy", 1)
+    assert code == 0, said
+    assert "mood: reached" in said
     code, said = umc_here(
         "report", campaign, "--control", campaign.parent / "campaign-control-0.yaml"
     )

@@ -18,7 +18,7 @@ def test_embeddings_of_the_sources_go_with_their_samples(tmp_path):
     run_item(
         DomainWorker(storage, FEATURES, target, ("up", "right"), centers_KD, columns, False), part
     )
-    assert target.read_table("right/part-00000.parquet").to_pylist() == [
+    assert target.read_table("pool/right/part-00000.parquet").to_pylist() == [
         {"key": "k7", "source": "x.csv", "text": "text 7", "embedding": [3.0, 0.5]}
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from umc_ray.cluster.stream import run_item
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import StageError
 from umc_ray.passes.encode import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from umc_ray.campaign.check_findings import split_notes, split_problems
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import READS, EncoderConfig
+from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.encoder import HUB_ID, EncoderConfig
 from umc_ray.config.problems import checked
-from umc_ray.config.task import HUB_ID, EncoderConfig, TaskConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.config.yaml_file import node_at, read_yaml
 from umc_ray.errors import ConfigError
 

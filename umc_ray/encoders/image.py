@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, to_device, unit_length
 from umc_ray.encoders.gradients import GradientFeatures
 from umc_ray.ingest.pixels import decode_rgb

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
 from umc_ray.encoders.encoder import Half, to_device, unit_length
 from umc_ray.encoders.weights import first_line, load_transformers, weights_folder

@@ -7,7 +7,7 @@ the numbers, so that features of another encoder are never used as its own.
 from collections.abc import Callable
 from functools import lru_cache
 
-from umc_ray.config.task import READS, EncoderConfig
+from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.encoders.encoder import Encoder
 from umc_ray.encoders.given import Given
 from umc_ray.encoders.image import Gradients, Pixels

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, to_device, unit_length
 from umc_ray.encoders.weights import POOLING_CARD, first_line, load_transformers, weights_folder
 from umc_ray.errors import ConfigError

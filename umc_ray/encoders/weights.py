@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from umc_ray.config.task import HUB_ID, EncoderConfig
+from umc_ray.config.encoder import HUB_ID, EncoderConfig
 from umc_ray.errors import ConfigError
 
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model")

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import GRAY, DomainConfig
+from umc_ray.config.encoder import GRAY
+from umc_ray.config.task import DomainConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.answers import AnswerRules, is_missing
 from umc_ray.ingest.columns import TableFormat, Values

@@ -13,7 +13,7 @@ import torch
 
 from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half, Payload
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import StageError

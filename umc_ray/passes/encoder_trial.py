@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import torch
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, Payload
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.passes.encode import encode_rows

@@ -51,10 +51,11 @@ def plans(history: History, target: float) -> list[Plan]:
     Raises:
         ConfigError: the campaign measures no accuracy.
     """
-    found = [_plan("all tasks", history.metrics, history.names, target)]
     by_task: dict[str, list[str]] = {}
     for domain_key in history.domains:
         by_task.setdefault(domain_key.task, []).append(str(domain_key))
+    everything = "all tasks" if len(by_task) > 1 else next(iter(by_task))
+    found = [_plan(everything, history.metrics, history.names, target)]
     for task, names in by_task.items() if len(by_task) > 1 else ():
         found.append(_plan(task, _metrics_of(history.metrics, names), names, target))
     measured = [plan for plan in found if plan is not None]

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import torch
 
-from umc_ray.config.task import EncoderConfig
+from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.passes.encode import encode_rows
