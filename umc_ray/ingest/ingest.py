@@ -34,6 +34,7 @@ from umc_ray.ingest.parts import (
     plan_parts,
     read_staged_index,
 )
+from umc_ray.ingest.progress import rows_read
 from umc_ray.ingest.sampling import expected_rows
 from umc_ray.ingest.sources import (
     BadRow,
@@ -100,8 +101,7 @@ def ingest(
     reader = _plan_work(rules, storage, files, [config.ingest.rows_per_part, _digest(forbidden_F2)])
     items = range(storage.read_json(f"{reader.staging}/begun.json")["items"])
     listed = [file for each in files.values() for file in each]
-    on_rows = follow(expected_rows(listed, rules.are_images)) if follow else None
-    summaries = stream(reader, items, Compute(), on_rows)
+    summaries = _read(reader, items, listed, follow)
     staged = read_staged_index(reader, summaries, forbidden_F2)
     notes = add_notes(listing.notes, (summary.notes for summary in summaries))
     bad = _BadRows.of(summaries, _quarantine_repeated(rules, staged))
@@ -114,6 +114,16 @@ def ingest(
     remember(storage, split, str(domain_key), listed)
     _store_manifest(manifest, rules, staged, storage)
     return manifest
+
+
+def _read(
+    reader: Reader, items: Sequence[int], files: Sequence[SourceFile], follow: Follow | None
+) -> list[ReadSummary]:
+    """Run the first pass."""
+    if follow is None:
+        return stream(reader, items, Compute())
+    with rows_read(reader, follow(expected_rows(files, reader.rules.are_images))) as on_rows:
+        return stream(reader, items, Compute(), on_rows)
 
 
 def _say_changes(
