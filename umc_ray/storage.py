@@ -289,6 +289,12 @@ class Storage:
         """Read the schema of a Parquet file and its metadata; reads only the footer."""
         return pq.read_schema(self.path(key), filesystem=_filesystem(self.root)[0])
 
+    @_with_retries("read")
+    def count_rows(self, key: str) -> int:
+        """Return the number of rows of a Parquet file; reads only the footer."""
+        path, filesystem = self.path(key), _filesystem(self.root)[0]
+        return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+
     def write_table(self, key: str, table: pa.Table) -> None:
         """Write a Parquet file.
 

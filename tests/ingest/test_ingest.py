@@ -118,7 +118,7 @@ def test_every_row_is_kept_dropped_or_quarantined(tmp_path):
     second = write_rows(tmp_path / "a.jsonl", ["{oops", ("same", "no"), ("z", None), ("y", "?")])
     storage, config = Storage(str(tmp_path / "run")), campaign(texts([first, second]))
     finished = []
-    manifest = ingest(config, DOMAIN, "pool", storage, finished.append)
+    manifest = ingest(config, DOMAIN, "pool", storage, lambda rows: finished.append)
     keys = ["b.jsonl#1", "b.jsonl#2", "a.jsonl#3"]
     ids = sample_ids("task", "domain", "pool", keys).tolist()
     assert manifest.parts == (Part("pool", DOMAIN, "part-00000", 3),)

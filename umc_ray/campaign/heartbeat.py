@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+from umc_ray.cluster.background import in_background
 from umc_ray.errors import StoreError
 from umc_ray.storage import Storage
 
@@ -44,19 +45,6 @@ def heartbeat(storage: Storage, stage: str, beat: Callable[[], None]) -> Iterato
     """Write the heartbeat of a stage while it runs; `beat` is called each time."""
     with in_background(lambda over: _beat(storage, stage, beat, over)):
         yield
-
-
-@contextmanager
-def in_background(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run work in a thread during the block; it returns soon after the event that it is given."""
-    over = threading.Event()
-    thread = threading.Thread(target=work, args=(over,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _beat(storage: Storage, stage: str, beat: Callable[[], None], over: threading.Event) -> None:

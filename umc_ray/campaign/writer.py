@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from umc_ray.campaign.heartbeat import BEAT_EVERY_S, LOST_AFTER_S, in_background
+from umc_ray.campaign.heartbeat import BEAT_EVERY_S, LOST_AFTER_S
+from umc_ray.cluster.background import in_background
 from umc_ray.errors import Busy, StoreError
 from umc_ray.storage import Storage
 

@@ -37,6 +37,7 @@ from umc_ray.ingest.parts import (
     plan_parts,
     read_staged,
 )
+from umc_ray.ingest.progress import rows_read
 from umc_ray.ingest.sampling import expected_rows
 from umc_ray.ingest.sources import BadRow, Listing, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
@@ -79,6 +80,16 @@ def ingest(
         manifest = reading.read(tested_F2, follow)
     storage.delete(f"staging/{split}/{domain_key}")  # a run that was killed may have left some
     return manifest
+
+
+def _read(
+    reader: Reader, items: Sequence[int], files: Sequence[SourceFile], follow: Follow | None
+) -> list[ReadSummary]:
+    """Run the first pass."""
+    if follow is None:
+        return stream(reader, items, Compute())
+    with rows_read(reader, follow(expected_rows(files, reader.rules.are_images))) as on_rows:
+        return stream(reader, items, Compute(), on_rows)
 
 
 def _test_contents(
@@ -134,9 +145,7 @@ class _Reading:
     def read(self, tested_F2: Words, follow: Follow | None) -> Manifest:
         """Add new rows to what was read before; returns the new manifest, which is stored."""
         reader, items = self._plan(tested_F2)
-        expected = expected_rows(self._files(), self.rules.are_images)
-        on_rows = follow(expected) if follow else None
-        summaries = stream(reader, range(items), Compute(), on_rows)
+        summaries = _read(reader, range(items), self._files(), follow)
         growth = self._compared(reader, items)
         if self.before.was_read and self.rules.split == "test":
             manifest = self._unchanged()
