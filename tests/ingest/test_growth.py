@@ -8,6 +8,7 @@ from tests.ingest.test_ingest import DOMAIN, backwards, campaign
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest.changes import files_read, shared_files
+from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.ingest import JOINED, ingest
 from umc_ray.ingest.notes import Note
 from umc_ray.records import DomainKey
@@ -100,10 +101,10 @@ def test_too_many_bad_new_rows_stop_the_run_and_leave_the_pool(data):
 @pytest.mark.parametrize(
     ("rows", "label", "said"),
     [
-        (["one", "2"], None, "1 samples have another content or label than when they were read"),
-        (["one", "two"], "b", "2 samples have another content or label"),
-        (["one"], None, r"1 samples are gone: a.jsonl#2"),
-        (["new", "one", "two"], None, "2 samples have another content"),  # every name has moved
+        (["one", "2"], None, "1 sample with another content or label than when they were read"),
+        (["one", "two"], "b", "2 samples with another content or label"),
+        (["one"], None, r"1 sample gone \(a.jsonl#2\)"),
+        (["new", "one", "two"], None, "2 samples with another content"),  # every name has moved
     ],
 )
 def test_changed_rows_stop_the_run_or_are_ignored(data, caplog, rows, label, said):
@@ -124,7 +125,7 @@ def test_a_vanished_file_stops_the_run_or_is_ignored(data):
     write(data / "b.jsonl", "two")
     first = start(data)
     (data / "b.jsonl").unlink()
-    with pytest.raises(DataError, match=r"1 samples are gone: b.jsonl#1\. Files: .*b.jsonl\. Put"):
+    with pytest.raises(DataError, match=r"1 sample gone .b.jsonl#1.\. Files: .*b.jsonl\. Put"):
         start(data)
     write(data / "c.jsonl", "three")
     kept = start(data, keep=True)
@@ -163,7 +164,7 @@ def test_a_second_source_joins_and_another_one_is_not_ignored(data, tmp_path):
     assert texts(data, grown) == [["one"], ["two"]]
     assert set(grown.sources) == {f"{data}/a.jsonl", f"{tmp_path}/more.jsonl"}
     write(tmp_path / "other.jsonl", "three", "four")
-    with pytest.raises(DataError, match=r"2 samples are gone"):
+    with pytest.raises(DataError, match=r"2 samples gone"):
         start(data, source="other.jsonl")
 
 
@@ -174,7 +175,7 @@ def test_a_test_split_stays_as_it_was(data, tmp_path):
     first = start(data, **split)
     assert (first.rows, first.leaks) == (1, 1)
     write(tmp_path / "test.jsonl", "in the test", "tested", "more")
-    with pytest.raises(DataError, match="1 samples are new, but a test split stays as it is"):
+    with pytest.raises(DataError, match="1 new sample in a test split, which stays as it is"):
         start(data, **split)
     write(data / "b.jsonl", "tested", "three")
     grown = start(data, keep=True, **split)
@@ -218,3 +219,15 @@ def test_files_that_two_domains_were_read_from_are_found_in_the_run_directory(da
     files = {DOMAIN: read, again: [read[1]], more: read}
     (line,) = shared_files(dict.fromkeys(files, domain), files)
     assert line.startswith(f"task/domain and task/x both read {data}/b.jsonl: each sample")
+
+
+def test_a_forgotten_sample_may_leave_its_source(data):
+    write(data / "a.jsonl", "one", "two")
+    first = start(data)
+    sample_id = Storage(f"{data.parent}/run").read_table(first.parts[0].key("pool"))["sample_id"][1]
+    remember_forgotten(Storage(f"{data.parent}/run"), DOMAIN, [sample_id.as_py()])
+    write(data / "a.jsonl", "one")
+    write(data / "b.jsonl", "three")
+    assert texts(data, start(data)) == [["one", "two"], ["three"]]
+    write(data / "a.jsonl", "one", "other")  # its name is another's now: it does not come back
+    assert start(data).rows == 3

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from umc_ray.annotation.labels import label_table, places_of
 from umc_ray.annotation.review import decisions
-from umc_ray.campaign.forgotten import forgotten_ids
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
+from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.records import LABELS
 from umc_ray.selection.labeled import corrections_key, labels_so_far
 

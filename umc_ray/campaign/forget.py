@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.campaign.forgotten import remember_forgotten
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import find_sample
 from umc_ray.campaign.writer import sole_writer
+from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import EncodeSummary
 from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column

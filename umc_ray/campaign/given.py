@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from umc_ray.annotation.labels import label_table
 from umc_ray.annotation.review import decisions
-from umc_ray.campaign.forgotten import forgotten_ids
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import places_in_pool
 from umc_ray.campaign.state import GIVEN, RunState
+from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.methods.identity import uniform
 from umc_ray.records import BATCH, LABELS, DomainKey, Part
 from umc_ray.selection.labeled import labels_so_far, of_domain

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from umc_ray.console import counted
 from umc_ray.errors import DataError
 from umc_ray.ingest.changes import Changes, some
 from umc_ray.ingest.parts import content_words
@@ -30,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 ADVICE = (
     "Put the sources back as they were, or go on with what was read: "
-    "ingest: {changed_sources: keep}. To correct labels use umc relabel, to drop samples umc forget"
+    "ingest: {changed_sources: keep}. To add or correct labels use umc import or umc relabel, to "
+    "drop samples umc forget"
 )
 Bools = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]
@@ -46,8 +48,8 @@ class Growth:
     differs_N: Bools  # a known row has the name, with another content or label
 
     @classmethod
-    def of(cls, index: pa.Table, known: pa.Table) -> Self:
-        """Look rows up by their ids."""
+    def of(cls, index: pa.Table, known: pa.Table, forgotten_ids: IntArray) -> Self:
+        """Look rows up by their ids; of forgotten samples nothing differs."""
         ids_N, ids_K = index["sample_id"].to_numpy(), known["sample_id"].to_numpy()
         fresh_N, differs_N = ~np.isin(ids_N, ids_K), np.zeros(len(ids_N), np.bool_)
         named = np.flatnonzero(~fresh_N)
@@ -57,7 +59,7 @@ class Growth:
         differs_N[named] = (content_words(now) != content_words(before)).any(axis=1)
         labels = [pc.fill_null(each["label"], "").to_numpy() for each in (now, before)]
         differs_N[named] |= labels[0] != labels[1]
-        return cls(index, known, fresh_N, differs_N)
+        return cls(index, known, fresh_N, differs_N & ~np.isin(ids_N, forgotten_ids))
 
     @property
     def fresh(self) -> pa.Table:
@@ -92,12 +94,13 @@ def check_kept(
         DataError: there are some, and they are not to be ignored.
     """
     added = int(growth.fresh_N.sum()) if rules.split == "test" else 0
+    differ = int(growth.differs_N.sum())
     found = (
-        (int(growth.differs_N.sum()), "have another content or label than when they were read"),
-        (len(gone), f"are gone: {some(gone)}"),
-        (added, "are new, but a test split stays as it is, so that rounds can be compared"),
+        (differ, "sample", "with another content or label than when they were read"),
+        (len(gone), "sample", f"gone ({some(gone)})"),
+        (added, "new sample", "in a test split, which stays as it is to compare rounds"),
     )
-    said = [f"{count} samples {what}" for count, what in found if count]
+    said = [f"{counted(count, noun)} {what}" for count, noun, what in found if count]
     if not said:
         return
     message = f"{rules.domain_key} {rules.split}: {'; '.join(said)}. Files: {some(changes.names)}"

@@ -25,6 +25,7 @@ from umc_ray.config.campaign import CampaignConfig, IngestConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.bad_rows import BadRows, new_bad_rows
 from umc_ray.ingest.changes import Changes, find_changes, remember
+from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.ingest.growth import ADVICE, Growth, check_kept, gone_samples
 from umc_ray.ingest.manifest import Manifest, read_index, read_manifest, store_manifest
 from umc_ray.ingest.notes import Note, notes_of
@@ -205,10 +206,11 @@ class _Reading:
         """
         rules, before = self.rules, self.before
         known = read_index(self.storage, rules.domain_key, rules.split, before.generation)
-        growth = Growth.of(read_staged(reader, items), known)
+        forgotten = forgotten_ids(self.storage)
+        growth = Growth.of(read_staged(reader, items), known, forgotten)
         if before.was_read:
-            ids = growth.index["sample_id"].to_numpy()
-            gone = gone_samples(self.storage, before.parts, self.changes, ids)
+            there = np.union1d(growth.index["sample_id"].to_numpy(), forgotten)
+            gone = gone_samples(self.storage, before.parts, self.changes, there)
             keep = self.config.changed_sources == "keep"
             check_kept(rules, self.changes, growth, gone, keep)
         return growth
