@@ -265,11 +265,13 @@ def _plain(features_ND: npt.NDArray[np.float32], labels_N: IntArray) -> LabeledS
     return LabeledSet(features_ND, labels_N, labels_N, labels_N)
 
 
-def _words() -> EncoderConfig:
+def word_encoder() -> EncoderConfig:
+    """Return the static vectors of the demo."""
     return EncoderConfig(kind="static_text", path=str(prepare_model(MODELS[0], cache_dir())))
 
 
-def _sentences() -> EncoderConfig:
+def sentence_encoder() -> EncoderConfig:
+    """Return MiniLM, for short texts."""
     folder = prepare_model(MODELS[1], cache_dir())
     return EncoderConfig(kind="transformers", path=str(folder), max_tokens=64)
 
@@ -317,7 +319,7 @@ def _sentiment(noisy: bool) -> LabeledSet:
     unique = list({row["text"]: (domain, row) for domain, row in rows}.values())
     rng = np.random.default_rng(0)
     chosen = [unique[each] for each in np.sort(rng.permutation(len(unique))[:MAX_ROWS])]
-    encoded = _encoded([(row["text"], row["label"]) for _, row in chosen], _words())
+    encoded = _encoded([(row["text"], row["label"]) for _, row in chosen], word_encoder())
     votes_N = np.array([_vote(row["ratings"], rng) for _, row in chosen])
     groups_N = codes([domain for domain, _ in chosen])
     answers_N = votes_N if noisy else encoded.labels_N
@@ -337,10 +339,10 @@ SETS: dict[str, Callable[[], LabeledSet]] = {
     "garments/fashion": lambda: _pictures(garments()),
     "land/satellite": lambda: _table(numbers("satimage")),
     "letters/fonts": lambda: _table(numbers("letter")),
-    "topics/newsgroups": lambda: _encoded(documents("20newsgroups-train"), _words()),
-    "topics/reuters": lambda: _encoded(documents("reuters-r8-train"), _words()),
-    "questions/trec": lambda: _encoded(questions(), _sentences()),
-    "spam/sms": lambda: _encoded(messages(), _words()),
+    "topics/newsgroups": lambda: _encoded(documents("20newsgroups-train"), word_encoder()),
+    "topics/reuters": lambda: _encoded(documents("reuters-r8-train"), word_encoder()),
+    "questions/trec": lambda: _encoded(questions(), sentence_encoder()),
+    "spam/sms": lambda: _encoded(messages(), word_encoder()),
     "income/adult": _census,
     "sentiment/four": lambda: _sentiment(noisy=False),
     "sentiment/rated": lambda: _sentiment(noisy=True),

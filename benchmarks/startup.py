@@ -175,7 +175,7 @@ def plain_training(config: CampaignConfig, examples: dict[str, Examples]) -> Non
     for name, task in config.tasks.items():
         labeled, kind = examples[name], task.task_kind()
         for each in task.ensemble().values():
-            x_ND = labeled.features[str(each.encoder)]
+            x_ND = labeled.features[each.encoders[0]]
             heads.fit(
                 x_ND,
                 labeled.targets,

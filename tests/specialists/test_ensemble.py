@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from tests.pools import ENCODER, specialist_config, write_ensemble
+from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.task import SpecialistConfig
 from umc_ray.errors import StoreError
 from umc_ray.methods import heads
 from umc_ray.specialists import ensemble
 from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble, load_specialist
 from umc_ray.specialists.heads import Head
+from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
@@ -53,7 +56,7 @@ def probabilities(x_ND):
 
 
 def test_an_ensemble_is_its_specialists_one_by_one(storage):
-    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    members = [Head({ENCODER: 4}, parameters) for parameters, _ in HEADS.values()]
     calibrations = [{"temperature": temperature} for _, temperature in HEADS.values()]
     models = Ensemble(KIND, members, calibrations, {})
     torch.testing.assert_close(models.probabilities({ENCODER: X_ND}), probabilities(X_ND))
@@ -63,7 +66,7 @@ def test_an_ensemble_is_its_specialists_one_by_one(storage):
 
 
 def test_specialists_of_one_shape_and_encoder_are_one_product():
-    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    members = [Head({ENCODER: 4}, parameters) for parameters, _ in HEADS.values()]
     models = Ensemble(KIND, members, [{"temperature": 1.0}] * 3, {})
     assert len(models.groups) == 2  # two linear heads and one with a hidden layer
     alike = Ensemble(KIND, members[::2], [{"temperature": 1.0}] * 2, {})
@@ -86,6 +89,37 @@ def test_encoders_of_one_dimension_are_not_mistaken_for_each_other(storage):
     found = load_ensemble(storage, ref, KIND).probabilities({ENCODER: X_ND, "other": other_ND})
     expected = [*probabilities(X_ND)[:2], probabilities(other_ND)[2]]
     torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_a_head_over_several_encoders_reads_them_side_by_side(storage):
+    both_ND = np.concatenate([WIDE_ND, X_ND], axis=1).astype(np.float32)
+    job = FitJob(
+        SpecialistConfig(encoder=["large", ENCODER]), KIND, storage, "m", None, 0, TrainingConfig()
+    )
+    n = len(X_ND)
+    texts = tuple(KIND.labels[i % len(KIND.labels)] for i in range(n))
+    zeros, ones = np.zeros(n, np.int64), np.ones(n, np.float32)
+    features = {ENCODER: X_ND.astype(np.float32), "large": WIDE_ND.astype(np.float32)}
+    known = np.ones(n, np.bool_)
+    domains = np.array(["posts"] * n)
+    examples = Examples(
+        texts, KIND.encode(texts), features, domains, zeros, known, known, zeros, ones
+    )
+    folds_N = np.arange(n) % 2
+    head, held_out_NC, _ = Head.fit(job, examples, ones, folds_N, "cpu")
+    first = heads.start("linear", 1, both_ND.shape[1], len(KIND.labels), 64, 0)
+    alone = heads.fit(both_ND, examples.targets, ones, folds_N, first, KIND.loss)
+    np.testing.assert_array_equal(held_out_NC, alone.held_out_NC)
+    assert head.dimensions == {"large": 6, ENCODER: 4}
+    head.save(storage, "m")
+    stored = Head.load(job.specialist, storage, "m")
+    assert list(stored.dimensions.items()) == [("large", 6), (ENCODER, 4)]
+    members = [Head({ENCODER: 4}, HEADS["posts"][0]), stored]
+    models = Ensemble(KIND, members, [{"temperature": 1.0}] * 2, {})
+    assert models.dimensions == {ENCODER: 4, "large": 6}
+    found_NC = models.probabilities({ENCODER: X_ND, "large": WIDE_ND})[1]
+    logits_NC = heads.forward(alone.parameters, torch.from_numpy(both_ND))[0]
+    torch.testing.assert_close(found_NC, logits_NC.softmax(1))
 
 
 def test_several_labels_are_scaled_shifted_and_have_thresholds(storage):
@@ -124,13 +158,10 @@ def test_a_stored_specialist_is_what_was_saved(storage):
         folder = f"somewhere/{name}"
         config = specialist_config(parameters, "large")
         storage.write_json(f"{folder}/config.json", config.model_dump())
-        Head("large", parameters).save(storage, folder)
+        Head({"large": 4}, parameters).save(storage, folder)
         found = load_specialist(storage, folder)
-        assert (found.reads, found.dimension, found.group) == (
-            "large",
-            4,
-            Head("large", parameters).group,
-        )
+        assert found.dimensions == {"large": 4}
+        assert found.group == Head({"large": 4}, parameters).group
         for key, value in parameters.items():
             torch.testing.assert_close(found.parameters[key], value)
 
@@ -138,7 +169,7 @@ def test_a_stored_specialist_is_what_was_saved(storage):
 @pytest.mark.parametrize("kind", [KIND, MultiLabel(("a", "b", "c"))])
 def test_blocks_do_not_change_measures(kind, monkeypatch):
     same = {"temperature": 1.0, "scales": [1.0] * 3, "shifts": [0.0] * 3}
-    members = [Head(ENCODER, parameters) for parameters, _ in HEADS.values()]
+    members = [Head({ENCODER: 4}, parameters) for parameters, _ in HEADS.values()]
     models = Ensemble(kind, members, [same] * 3, {})
     whole = models.measures({ENCODER: X_ND})
     monkeypatch.setattr(ensemble, "BLOCK_ROWS", 3)
@@ -151,7 +182,7 @@ def test_blocks_do_not_change_measures(kind, monkeypatch):
 
 
 def test_no_rows_have_no_measures():
-    models = Ensemble(KIND, [Head(ENCODER, HEADS["posts"][0])], [{"temperature": 1.0}], {})
+    models = Ensemble(KIND, [Head({ENCODER: 4}, HEADS["posts"][0])], [{"temperature": 1.0}], {})
     assert models.measures({ENCODER: X_ND[:0]}).mean_NC.shape == (0, 3)
 
 

@@ -100,18 +100,26 @@ class DomainConfig(Section):
 
 
 class SpecialistConfig(Section):
-    """A member of the ensemble: a head over the embeddings of one encoder."""
+    """A member of the ensemble: a head over the embeddings of an encoder, or of several."""
 
     kind: Literal["linear", "mlp"] = Field(
         "linear", description="linear, or mlp: with one hidden layer"
     )
-    encoder: str | None = Field(
-        None, description="name of the encoder whose embeddings it reads; default: the first"
+    encoder: str | list[str] | None = Field(
+        None,
+        description="name of the encoder whose embeddings it reads, or a list of them, which it "
+        "reads side by side; default: the first",
     )
     domain: str | None = Field(
         None, description="its domain of expertise; default: none, a generalist"
     )
     hidden: int = Field(64, gt=0, description="width of the hidden layer of an mlp")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The names of the encoders that it reads."""
+        named = [self.encoder] if isinstance(self.encoder, str) else self.encoder or []
+        return tuple(named)
 
 
 class TaskConfig(Section):
@@ -185,7 +193,10 @@ class TaskConfig(Section):
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
         for name, specialist in self.ensemble().items():
-            yield from self._encoder_problems(f"specialist {name}", specialist.encoder)
+            for encoder in specialist.encoders:
+                yield from self._encoder_problems(f"specialist {name}", encoder)
+            if len(set(specialist.encoders)) < len(specialist.encoders):
+                yield f"specialist {name} names an encoder twice: {list(specialist.encoders)}"
             if specialist.domain is not None and specialist.domain not in self.domains:
                 known = ", ".join(self.domains)
                 yield f"specialist {name} names domain {specialist.domain}, the task has {known}"

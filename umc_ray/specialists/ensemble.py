@@ -43,10 +43,12 @@ class Ensemble:
         self.kind, self.decision = kind, decision
         self.activate = kind.activation(calibrations)
         groups = _grouped(members)
-        self.groups = [(each[0].reads, type(each[0]).together(each)) for each in groups]
+        self.groups = [(tuple(each[0].dimensions), type(each[0]).together(each)) for each in groups]
         order = [id(member) for group in groups for member in group]
         self.order = torch.tensor([order.index(id(member)) for member in members])
-        self.dimensions = {member.reads: member.dimension for member in members}
+        self.dimensions: dict[str, int] = {}
+        for member in members:
+            self.dimensions |= member.dimensions
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class Ensemble:
             name: torch.from_numpy(np.require(rows[name], requirements="W")).float()
             for name in self.reads
         }
-        by_group = [outputs(x[reads]) for reads, outputs in self.groups]
+        by_group = [outputs(_side_by_side(x, reads)) for reads, outputs in self.groups]
         outputs = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
         return self.activate(outputs)
 
@@ -70,6 +72,10 @@ class Ensemble:
             self.kind.measures(self.probabilities(block), self.decision) for block in _blocks(rows)
         ]
         return blocks[0] if len(blocks) == 1 else _joined(blocks)
+
+
+def _side_by_side(x: Mapping[str, Tensor], reads: Sequence[str]) -> Tensor:
+    return x[reads[0]] if len(reads) == 1 else torch.cat([x[name] for name in reads], dim=1)
 
 
 def _grouped(members: Sequence[Specialist]) -> list[list[Specialist]]:

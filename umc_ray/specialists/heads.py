@@ -1,12 +1,16 @@
-"""Specialists that are a head over the embeddings of one encoder: linear, or with a hidden layer.
+"""Specialists that are a head over embeddings: linear, or with a hidden layer.
+
+Where a head reads several encoders, their embeddings stand side by side. Each dimension is
+standardized for the fit, so that no encoder counts more because its numbers are larger.
 
 Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -19,34 +23,31 @@ from umc_ray.specialists.specialist import Examples, FitJob, FitReport
 from umc_ray.storage import Storage
 
 WEIGHTS = "model.safetensors"
+WIDTHS = "encoder_widths"
+"""How many dimensions each encoder has, stored beside the parameters."""
 
 
 @dataclass(frozen=True)
 class Head:
     """A linear or MLP head; all heads of one shape are one matrix product."""
 
-    reads: str
+    dimensions: Mapping[str, int]
     parameters: heads.Parameters
 
     @property
-    def dimension(self) -> int:
-        """D of the embeddings it reads."""
-        inner = self.parameters.get("hidden_weight", self.parameters["weight"])
-        return int(inner.shape[1])
-
-    @property
     def group(self) -> object:
-        """Encoder and shapes; sorted, because parameters are loaded in any order."""
+        """Encoders and shapes; sorted, because parameters are loaded in any order."""
         shapes = {name: value.shape for name, value in self.parameters.items()}
-        return self.reads, tuple(sorted(shapes.items()))
+        return tuple(self.dimensions), tuple(sorted(shapes.items()))
 
     @classmethod
     def fit(
         cls, job: FitJob, examples: Examples, weights_N: FloatArray, folds_N: IntArray, device: str
     ) -> tuple[Self, FloatArray, FitReport]:
         """Fit a head; its penalty is chosen by cross-validation."""
-        config, reads = job.specialist, str(job.specialist.encoder)
-        x_ND = examples.features[reads]
+        config = job.specialist
+        features = {name: examples.features[name] for name in config.encoders}
+        x_ND = np.concatenate(list(features.values()), axis=1)
         if job.before is None:
             first = heads.start(
                 config.kind, 1, x_ND.shape[1], job.kind.outputs, config.hidden, job.seed
@@ -59,16 +60,25 @@ class Head:
             penalty=fit.penalty,
             weights=fingerprint([float(v.double().sum()) for v in fit.parameters.values()]),
         )
-        return cls(reads, fit.parameters), fit.held_out_NC, report
+        dimensions = {name: each_ND.shape[1] for name, each_ND in features.items()}
+        return cls(dimensions, fit.parameters), fit.held_out_NC, report
 
     @classmethod
     def load(cls, config: SpecialistConfig, storage: Storage, folder: str) -> Self:
         """Load a stored head."""
-        return cls(str(config.encoder), load(storage.read_bytes(f"{folder}/{WEIGHTS}")))
+        parameters = load(storage.read_bytes(f"{folder}/{WEIGHTS}"))
+        widths = parameters.pop(WIDTHS, None)
+        if widths is None:  # of a head that reads one encoder
+            inner = parameters.get("hidden_weight", parameters["weight"])
+            return cls({config.encoders[0]: inner.shape[1]}, parameters)
+        return cls(dict(zip(config.encoders, widths.tolist(), strict=True)), parameters)
 
     def save(self, storage: Storage, folder: str) -> None:
         """Store the parameters."""
-        weights = save({name: value.contiguous() for name, value in self.parameters.items()})
+        tensors = {name: value.contiguous() for name, value in self.parameters.items()}
+        if len(self.dimensions) > 1:
+            tensors[WIDTHS] = torch.tensor(list(self.dimensions.values()))
+        weights = save(tensors)
         storage.write_bytes(f"{folder}/{WEIGHTS}", weights)
 
     @staticmethod

@@ -18,7 +18,7 @@ from umc_ray.storage import Storage
 from umc_ray.tasks.task import Targets, TaskKind
 
 Rows = npt.NDArray[np.floating]
-"""What a specialist reads of N samples: embeddings ND of its encoder."""
+"""What a specialist reads of N samples: embeddings ND of an encoder."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,8 @@ class Specialist(Protocol):
     """A fitted model. Members with equal `group` are computed together."""
 
     @property
-    def reads(self) -> str:
-        """The name of the encoder whose embeddings it reads."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """D of these embeddings."""
+    def dimensions(self) -> Mapping[str, int]:
+        """D of the embeddings that it reads, by encoder; in the order in which it reads them."""
         ...
 
     @property
@@ -120,5 +115,8 @@ class Specialist(Protocol):
 
     @staticmethod
     def together(members: Sequence[Any]) -> Callable[[Tensor], Tensor]:
-        """Return the function from rows to the outputs SNC of some members of one group."""
+        """Return the function from rows to the outputs SNC of some members of one group.
+
+        The rows are the embeddings of all encoders that they read, side by side.
+        """
         ...

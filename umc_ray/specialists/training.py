@@ -93,14 +93,16 @@ def train_ensembles(
     )
     running = []
     for job in jobs:
-        # A task is sent the embeddings of its own encoder only.
-        sent = {
-            name: ray.put(replace(job.examples, features={name: x_ND}))
-            for name, x_ND in job.examples.features.items()
-        }
         fits = _fit_jobs(job, training, storage, seed)
+        # A task is sent the embeddings of its own encoders only.
+        sent = {
+            reads: ray.put(
+                replace(job.examples, features={n: job.examples.features[n] for n in reads})
+            )
+            for reads in {fit.specialist.encoders for fit in fits}
+        }
         running.append(
-            [train_one.remote(fit, sent[str(fit.specialist.encoder)], labels) for fit in fits]
+            [train_one.remote(fit, sent[fit.specialist.encoders], labels) for fit in fits]
         )
     return [
         _calibrated(job, ray.get(refs), storage) for job, refs in zip(jobs, running, strict=True)

@@ -1,0 +1,203 @@
+"""Which specialists make the best ensemble where a task has two encoders?
+
+    python -m benchmarks.specialists [--quick] [--check] [--repeats 5]
+
+Texts (static vectors and MiniLM) and images (EfficientNet-Lite0 and gradients). Heads learn from
+100, 300 and 1,000 samples drawn at random, calibrated on their own held-out outputs as in the
+product: one head for each encoder, one over both side by side, the mean of the two, and the mean of
+all three. Accuracy, log-loss and calibration error on up to 1,500 other samples, paired by seed;
+CPU seconds of a fit on one thread. The best single encoder of a set is chosen in hindsight.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.table import Table
+
+from benchmarks.frame import Figure, Options, Report, main
+from benchmarks.sets import (
+    Labeled,
+    clipart,
+    garments,
+    messages,
+    questions,
+    sentence_encoder,
+    sentiment_texts,
+    silhouettes,
+    word_encoder,
+)
+from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.encoder import EncoderConfig
+from umc_ray.config.task import SpecialistConfig
+from umc_ray.demo.fetch import cache_dir
+from umc_ray.demo.models import chosen_models, prepare_model
+from umc_ray.encoders.registry import load_encoder
+from umc_ray.methods.calibration import reliability
+from umc_ray.methods.identity import uniform
+from umc_ray.passes.encode import encode_rows
+from umc_ray.records import FloatArray, IntArray
+from umc_ray.specialists.heads import Head
+from umc_ray.specialists.specialist import Examples, FitJob
+from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+
+SETS: Mapping[str, Callable[[], list[Labeled]]] = {
+    "questions/trec": questions,
+    "sentiment/amazon": lambda: sentiment_texts("amazon"),
+    "spam/sms": messages,
+    "drawings/clipart": clipart,
+    "shapes/animals": silhouettes,
+    "garments/fashion": garments,
+}
+SIZES = (100, 300, 1000)
+MOST, TESTS, FOLDS = 2500, 1500, 5
+SIDE_BY_SIDE, MEAN, ALL = "side by side", "mean of two", "mean of three"
+
+Scores = tuple[float, float, float]
+"""Accuracy, log-loss, expected calibration error."""
+
+
+def run(options: Options) -> Report:
+    """Fit and score all ensembles on all sets."""
+    torch.set_num_threads(1)
+    names = ["spam/sms"] if options.quick else list(SETS)
+    sizes = SIZES[:1] if options.quick else SIZES
+    figures, table = dict[str, Figure](), _empty_table()
+    for name in names:
+        found, seconds = _measure(SETS[name](), sizes, options.repeats)
+        for size in sizes:
+            for ensemble, scores in found[size].items():
+                row = [f"{each:.3f}" for each in np.mean(scores, axis=0)]
+                table.add_row(name, str(size), ensemble, *row, f"{seconds[ensemble]:.2f}")
+        for ensemble in (SIDE_BY_SIDE, MEAN, ALL):
+            key = f"{ensemble.replace(' ', '_')}/{name}"
+            gains = [_gain(found[size], ensemble) for size in sizes]
+            figures[key] = Figure("accuracy over the best single", np.mean(gains, axis=0).tolist())
+        worst = max(np.mean(found[s][e], axis=0)[2] for s in sizes for e in found[s])
+        figures[f"calibration_error/{name}"] = Figure("largest of all ensembles", [float(worst)])
+    workload = {"sets": len(names), "labels": list(sizes), "seeds": options.repeats}
+    return Report(workload, figures, tables=[table])
+
+
+def _gain(found: Mapping[str, Sequence[Scores]], ensemble: str) -> list[float]:
+    """Return by how much an ensemble is more accurate than the best single encoder, by seed."""
+    accuracy = {name: np.array(scores)[:, 0] for name, scores in found.items()}
+    singles = [name for name in accuracy if name not in (SIDE_BY_SIDE, MEAN, ALL)]
+    best = max(singles, key=lambda name: float(accuracy[name].mean()))
+    gains: list[float] = (accuracy[ensemble] - accuracy[best]).tolist()
+    return gains
+
+
+def _empty_table() -> Table:
+    table = Table(title="means over seeds")
+    for name in ("set", "labels", "ensemble", "accuracy", "log-loss", "ECE", "CPU s a fit"):
+        table.add_column(name)
+    return table
+
+
+def _measure(
+    rows: Sequence[Labeled], sizes: Sequence[int], seeds: int
+) -> tuple[dict[int, dict[str, list[Scores]]], dict[str, float]]:
+    """Return the scores by number of labels and ensemble, and the CPU seconds of a fit."""
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MOST]
+    payloads, labels = zip(*(rows[row] for row in chosen), strict=True)
+    kind = Classification(tuple(sorted(set(labels))))
+    features = {name: _embed(config, payloads) for name, config in _encoders(payloads[0]).items()}
+    found: dict[int, dict[str, list[Scores]]] = {size: {} for size in sizes}
+    seconds: dict[str, float] = {}
+    for size in sizes:
+        for seed in range(seeds):
+            order = np.random.default_rng(seed).permutation(len(labels))
+            known, tests = order[:size], order[size : size + TESTS]
+            examples = _examples(kind, features, labels, known)
+            targets_N = kind.strata([labels[row] for row in tests])
+            probs = _probabilities(
+                kind, examples, {k: x[tests] for k, x in features.items()}, seconds
+            )
+            for ensemble, probs_NC in probs.items():
+                found[size].setdefault(ensemble, []).append(_scores(probs_NC, targets_N))
+    return found, seconds
+
+
+def _encoders(payload: object) -> dict[str, EncoderConfig]:
+    if isinstance(payload, str):
+        return {"static vectors": word_encoder(), "MiniLM": sentence_encoder()}
+    (weights,) = chosen_models(["efficientnet-lite0"])
+    path = str(prepare_model(weights, cache_dir()))
+    pretrained = EncoderConfig(kind="efficientnet_lite", path=path, image_px=96)
+    return {"EfficientNet": pretrained, "gradients": EncoderConfig(kind="gradients")}
+
+
+def _embed(config: EncoderConfig, payloads: Sequence[str | bytes]) -> FloatArray:
+    half_ND, _ = encode_rows(load_encoder(config), payloads, config.batch_size)
+    return half_ND.astype(np.float32)
+
+
+def _examples(
+    kind: Classification,
+    features: Mapping[str, FloatArray],
+    labels: Sequence[str],
+    known: npt.NDArray[np.intp],
+) -> Examples:
+    texts, ones = tuple(labels[row] for row in known), np.ones(len(known), np.float32)
+    return Examples(
+        texts_N=texts,
+        targets=kind.encode(texts),
+        features={name: x_ND[known] for name, x_ND in features.items()},
+        domains_N=np.array(["all"] * len(known)),
+        ids_N=known.astype(np.int64),
+        audit_N=ones > 0,
+        random_N=ones > 0,
+        rounds_N=np.ones(len(known), np.int64),
+        agreement_N=ones,
+    )
+
+
+def _probabilities(
+    kind: Classification,
+    examples: Examples,
+    tests: Mapping[str, FloatArray],
+    seconds: dict[str, float],
+) -> dict[str, FloatArray]:
+    """Fit the heads; return what each ensemble says of the tests."""
+    members = {**{name: [name] for name in tests}, SIDE_BY_SIDE: list(tests)}
+    probs: dict[str, FloatArray] = {}
+    for name, encoders in members.items():
+        began = time.process_time()
+        probs[name] = _fitted(kind, examples, encoders, tests)
+        seconds[name] = time.process_time() - began
+    for ensemble, parts in ((MEAN, list(tests)), (ALL, list(members))):
+        probs[ensemble] = np.mean([probs[part] for part in parts], axis=0, dtype=np.float32)
+        seconds[ensemble] = sum(seconds[part] for part in parts)
+    return probs
+
+
+def _fitted(
+    kind: Classification,
+    examples: Examples,
+    encoders: list[str],
+    tests: Mapping[str, FloatArray],
+) -> FloatArray:
+    """Fit and calibrate a head as the product does; returns its probabilities of the tests."""
+    config = SpecialistConfig(encoder=encoders)
+    job = FitJob(config, kind, Storage("."), "", None, 0, TrainingConfig())
+    folds_N = (uniform(examples.ids_N, 0, "folds") * FOLDS).astype(np.int64)
+    head, held_out_NC, _ = Head.fit(job, examples, examples.agreement_N, folds_N, "cpu")
+    calibration = kind.calibrate(held_out_NC, examples.targets, examples.agreement_N)
+    x_ND = torch.from_numpy(np.concatenate([tests[name] for name in encoders], axis=1))
+    probs_NC: FloatArray = kind.activation([calibration])(Head.together([head])(x_ND))[0].numpy()
+    return probs_NC
+
+
+def _scores(probs_NC: FloatArray, targets_N: IntArray) -> Scores:
+    right_N = probs_NC.argmax(1) == targets_N
+    likely_N = np.maximum(probs_NC[np.arange(len(targets_N)), targets_N], 1e-9)
+    error = reliability(probs_NC.max(1), right_N).error()
+    return float(right_N.mean()), float(-np.log(likely_N).mean()), float(error)
+
+
+if __name__ == "__main__":
+    main("specialists", __doc__, run, repeats=5)
