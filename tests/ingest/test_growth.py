@@ -1,15 +1,19 @@
 """Sources that grew, changed or lost something between two starts of a campaign."""
 
 import os
+import shutil
+from contextlib import suppress
 
 import pytest
 
-from tests.ingest.test_ingest import DOMAIN, backwards, campaign
+from tests.ingest.test_ingest import DOMAIN, Dying, Killed, backwards, campaign, contents
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
+from umc_ray.ingest import stage as staging
 from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.ingest import JOINED, ingest
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.ingest.notes import Note
 from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
@@ -231,3 +235,47 @@ def test_a_forgotten_sample_may_leave_its_source(data):
     assert texts(data, start(data)) == [["one", "two"], ["three"]]
     write(data / "a.jsonl", "one", "other")  # its name is another's now: it does not come back
     assert start(data).rows == 3
+
+
+def test_growing_that_is_killed_at_any_write_resumes_to_the_same_result(
+    data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(staging, "CHUNK_ROWS", 2)
+    write(data / "a.jsonl", "one", "two", "", "three")
+    domain = {"source": f"{data}/*.jsonl", "text": "text", "label": "label"}
+    config = campaign(domain, backend="sheet", labels=("a", "b"), rows_per_part=2)
+    ingest(config, DOMAIN, "pool", Storage(f"{tmp_path}/first"))
+    write(data / "a.jsonl", "one", "two", "", "three", "four", "")
+    write(data / "b.jsonl", "five", "two", "six", "seven")
+
+    def begun(name):
+        shutil.copytree(tmp_path / "first", tmp_path / name)
+        return str(tmp_path / name)
+
+    counting = Dying(begun("whole"), last=10_000)
+    manifest = ingest(config, DOMAIN, "pool", counting)
+    assert (manifest.rows, manifest.duplicates, manifest.bad) == (7, 1, 2)
+    expected = contents(counting)
+    assert len(counting.written) > 10
+    for last in range(len(counting.written)):
+        storage = Storage(begun(f"killed-{last}"))
+        with pytest.raises(Killed):
+            ingest(config, DOMAIN, "pool", Dying(storage.root, last))
+        ingest(config, DOMAIN, "pool", storage)
+        assert contents(storage) == expected, f"killed before {counting.written[last]}"
+
+
+def test_what_a_killed_growth_left_is_not_taken_for_what_the_sources_hold_now(data, tmp_path):
+    write(data / "a.jsonl", "one")
+    storage = Storage(f"{data.parent}/run")
+    start(data)
+    write(data / "b.jsonl", "two")
+    config = campaign({"source": f"{data}/*.jsonl", "text": "text"}, backend="sheet")
+    for last in range(30):
+        write(data / "b.jsonl", f"text {last}")
+        with suppress(Killed):
+            ingest(config, DOMAIN, "pool", Dying(storage.root, last))
+        if is_grown := len(texts(data, load_manifest(storage, DOMAIN, "pool"))) > 1:
+            break
+    assert is_grown
+    assert texts(data, start(data)) == [["one"], [f"text {last}"]]
