@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.ingest.manifest import load_manifest
+from umc_ray.ingest.manifest import read_manifest
 from umc_ray.passes.encode import features_table
 from umc_ray.passes.score import FeatureTables, PoolScores
 from umc_ray.records import DomainKey, Part, Split
@@ -58,7 +58,7 @@ class RunState:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """All parts of all domains, pools and tests, once they are ingested."""
+        """All parts, pools and tests, of the domains that are ingested."""
         return self.parts_now()
 
     def parts_now(self) -> tuple[Part, ...]:
@@ -71,7 +71,7 @@ class RunState:
             part
             for domain_key, of_domain in splits.items()
             for split in of_domain
-            for part in load_manifest(self.storage, domain_key, split).parts
+            for part in read_manifest(self.storage, domain_key, split).parts
         )
 
     @property
