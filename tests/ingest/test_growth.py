@@ -95,8 +95,8 @@ def test_rows_that_were_bad_before_count_once(data):
 def test_too_many_bad_new_rows_stop_the_run_and_leave_the_pool(data):
     write(data / "a.jsonl", "one", "two")
     first = start(data)
-    write(data / "b.jsonl", "three", "", " ")
-    with pytest.raises(DataError, match=r"2 of 3 rows .*max_bad_share"):
+    write(data / "b.jsonl", "three", *[""] * 51)
+    with pytest.raises(DataError, match=r"51 of 52 rows .*max_bad_share"):
         start(data)
     (data / "b.jsonl").unlink()
     assert start(data) == first
@@ -279,3 +279,11 @@ def test_what_a_killed_growth_left_is_not_taken_for_what_the_sources_hold_now(da
             break
     assert is_grown
     assert texts(data, start(data)) == [["one"], [f"text {last}"]]
+
+
+def test_a_few_bad_new_rows_do_not_stop_a_campaign(data):
+    write(data / "a.jsonl", "one", "two")
+    start(data)
+    write(data / "b.jsonl", "three", "", " ")
+    grown = start(data)
+    assert (grown.rows, grown.bad) == (3, 2)

@@ -159,10 +159,11 @@ def test_the_same_sample_imported_as_one_then_another_then_the_first_label_ends_
     run, _ = asked
     sample = run.storage.read_table("rounds/0001/batch.parquet")["sample_id"][0].as_py()
     for label in ("good", "bad", "good"):
-        (tmp_path / "labels.csv").write_text(f"sample_id,label,annotator\ns{sample},{label},bob\n")
-        import_labels(run, str(tmp_path / "labels.csv"), "ada")
+        rows = f"sample_id;label;annotator\ns{sample};{label};bøb\n"
+        (tmp_path / "labels.csv").write_text(rows, encoding="cp1252")
+        import_labels(run, str(tmp_path / "labels.csv"), "ada", "cp1252", ";")
     key = ("tiny", "mood", sample)
-    (answer,) = (a for a in run.store.answers("tiny") if a.key == key and a.annotator == "bob")
+    (answer,) = (a for a in run.store.answers("tiny") if a.key == key and a.annotator == "bøb")
     assert answer.label == "good"
 
 
@@ -186,6 +187,14 @@ def test_a_forgotten_sample_leaves_pool_training_and_release(asked, tmp_path):
     rows = pq.read_table(f"{write_release(run)}/data/mood/posts.parquet").to_pylist()
     assert not {row["sample_id"] for row in rows} & set(gone)
     write_report(run)
+    with pytest.raises(DataError, match=f"s{learned} of mood/posts was forgotten"):
+        relabel(run, POSTS, f"s{learned}", "good", "ada")
+    (tmp_path / "labels.csv").write_text(f"sample_id,label\ns{learned},good\n", encoding="utf-16")
+    found = import_labels(run, str(tmp_path / "labels.csv"), "ada")
+    assert (found.rows, found.bad) == (
+        0,
+        (f"{tmp_path}/labels.csv row 1: s{learned} was forgotten",),
+    )
     scores = [run.storage.read_table(part.key("rounds/0002/top")) for part in run.pool(POSTS)]
     candidates = np.concatenate([table["sample_id"].to_numpy() for table in scores])
     assert not np.isin(gone, candidates).any()

@@ -14,9 +14,10 @@ from umc_ray.campaign.label_changes import change_labels
 from umc_ray.campaign.publish import load_published, read_published
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
-from umc_ray.errors import AwaitingAnnotations, ConfigError
+from umc_ray.errors import AwaitingAnnotations, ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
+from umc_ray.report.status import status_table
 
 pytestmark = pytest.mark.ray
 
@@ -113,6 +114,35 @@ def test_labels_that_are_merged_become_one(opened):
     labels = run.storage.read_table("rounds/0002/labels.parquet")["label"].to_pylist()
     assert set(labels) <= {"bad", "other"}
     assert "other" in labels
+
+
+def test_an_old_name_does_not_get_another_meaning(opened):
+    path, _, _ = opened
+    change_labels(path, "mood", {"good": "positive"})
+    text = path.read_text()
+    for renamed, added in (({"bad": "good"}, ()), ({}, ["good"])):
+        with pytest.raises(ConfigError, match="'good' is an old name of 'positive' in mood"):
+            change_labels(path, "mood", renamed, added)
+    with pytest.raises(ConfigError, match=r"mood has a label 'bad' already; .* umc labels merge"):
+        change_labels(path, "mood", {"positive": "bad"}, merges=False)
+    assert path.read_text() == text
+    assert change_labels(path, "mood", {"positive": "good"}) == ["bad", "good"]  # back again
+    run = wait(path)
+    assert run.config.tasks["mood"].synonyms == {"positive": "good"}
+    labels = run.storage.read_table("rounds/0001/labels.parquet")["label"].to_pylist()
+    assert set(labels) <= {"bad", "good"}
+
+
+def test_what_cannot_be_shown_before_the_next_run_says_so(opened):
+    path, run, _ = opened
+    change_labels(path, "mood", {"good": "positive"})
+    run = Run(load_campaign(path))
+    for show in (status_table, write_report, write_release):
+        with (
+            closing(run.store),
+            pytest.raises(StoreError, match=r"models have not learned .*umc run"),
+        ):
+            show(run)
 
 
 def test_a_change_that_was_interrupted_is_repeated(opened):

@@ -9,7 +9,7 @@ from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
 from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
-from umc_ray.campaign.learning import is_learned, learn, learn_again, score_new_parts
+from umc_ray.campaign.learning import learn, learn_again, score_new_parts
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
 from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
@@ -86,7 +86,7 @@ def _has_changed(run: Run, number: int) -> bool:
     Otherwise the next round takes over what was corrected.
     """
     run.backend.look_again(number)
-    if not is_learned(run, number):
+    if not run.is_learned(number):
         return True
     if stop_reason(run, number) is None:
         return False

@@ -72,6 +72,10 @@ def import_labels(
         ),
     ],
     by: By = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="of a CSV file, such as cp1252; default: UTF-8")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help='of a CSV file, such as ";"')] = None,
 ) -> None:
     """Take over labels that exist already, or that were given elsewhere."""
     from umc_ray.campaign import relabel as relabeling
@@ -80,7 +84,7 @@ def import_labels(
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        found = relabeling.import_labels(run, table, by or getpass.getuser())
+        found = relabeling.import_labels(run, table, by or getpass.getuser(), encoding, delimiter)
     for line in found.bad[:SHOWN]:
         print_line(line)
     print_line(
@@ -93,8 +97,8 @@ def import_labels(
 
 @labels.command()
 def rename(campaign: Campaign, task: Task, old: str, new: str) -> None:
-    """Give a label another name."""
-    _change(campaign, task, {old: new})
+    """Give a label another name, which is not one of the labels."""
+    _change(campaign, task, {old: new}, merges=False)
 
 
 @labels.command()
@@ -114,10 +118,16 @@ def add(campaign: Campaign, task: Task, new: Annotated[list[str], typer.Argument
     _change(campaign, task, {}, new)
 
 
-def _change(campaign: Path, task: str, renamed: dict[str, str], added: Sequence[str] = ()) -> None:
+def _change(
+    campaign: Path,
+    task: str,
+    renamed: dict[str, str],
+    added: Sequence[str] = (),
+    merges: bool = True,
+) -> None:
     from umc_ray.campaign.label_changes import change_labels
 
-    found = change_labels(campaign, task, renamed, added)
+    found = change_labels(campaign, task, renamed, added, merges)
     print_line(
         f"the labels of {task} are {', '.join(found)}; start pages and endpoints again, "
         f"and go on: umc run {campaign}"

@@ -40,6 +40,7 @@ class History:
         if not rounds:
             raise StoreError(f"no round of {run.storage.root} is finished: nothing to show yet")
         check_format(run, run.storage.read_json("campaign.json"))
+        run.check_learned(rounds)
         return cls(run, rounds)
 
     @property

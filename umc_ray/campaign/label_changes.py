@@ -5,7 +5,7 @@ file is edited: the new labels, and the old names as synonyms, so that sources a
 them are still understood. A call that was interrupted is repeated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +28,11 @@ FROZEN = "campaign.json"
 
 
 def change_labels(
-    campaign: Path, task: str, renamed: Mapping[str, str], added: Iterable[str] = ()
+    campaign: Path,
+    task: str,
+    renamed: Mapping[str, str],
+    added: Sequence[str] = (),
+    merges: bool = True,
 ) -> list[str]:
     """Rename labels, merge those that get the name of another, and add some; returns all labels.
 
@@ -40,7 +44,7 @@ def change_labels(
     """
     run = Run(load_campaign(campaign))
     with sole_writer(run.storage):
-        before, after = _label_lists(run, task, renamed, added)
+        before, after = _label_lists(run, task, renamed, added, merges)
         for number in _open_rounds(run):
             run.backend.collect(number)
         if run.config.tasks[task].labels != after:
@@ -55,7 +59,7 @@ def change_labels(
 
 
 def _label_lists(
-    run: Run, task: str, renamed: Mapping[str, str], added: Iterable[str]
+    run: Run, task: str, renamed: Mapping[str, str], added: Sequence[str], merges: bool
 ) -> tuple[list[str], list[str]]:
     """Return the labels of a task before and after a change."""
     if task not in run.config.tasks:
@@ -66,12 +70,38 @@ def _label_lists(
     unknown = [old for old in renamed if old not in before]
     if unknown:
         raise ConfigError(f"{task} has no label {unknown[0]!r}, only {', '.join(before)}")
+    there = [new for new in renamed.values() if new in before]
+    if there and not merges:
+        raise ConfigError(
+            f"{task} has a label {there[0]!r} already; to make two one: umc labels merge"
+        )
+    _check_reused(task, run.config.tasks[task].synonyms, renamed, added)
     after = list(dict.fromkeys([*(renamed.get(each, each) for each in before), *added]))
     try:
         task_kind(run.config.tasks[task].kind, tuple(after))
     except ValueError as error:
         raise ConfigError(f"{task}: {error}") from error
     return before, after
+
+
+def _check_reused(
+    task: str, synonyms: Mapping[str, str], renamed: Mapping[str, str], added: Sequence[str]
+) -> None:
+    """Make sure that no old name gets another meaning: sheets and sources still have it.
+
+    Raises:
+        ConfigError: a new label is called as another one was.
+    """
+    origins = {
+        new: {old for old, other in renamed.items() if other == new} for new in renamed.values()
+    }
+    for new in (*renamed.values(), *added):
+        meant = synonyms.get(new)
+        if meant is not None and meant not in origins.get(new, set()):
+            raise ConfigError(
+                f"{new!r} is an old name of {meant!r} in {task}, and sheets or sources may still "
+                "have it in that sense; choose another name"
+            )
 
 
 def _open_rounds(run: Run) -> list[int]:

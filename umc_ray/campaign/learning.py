@@ -12,7 +12,7 @@ from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.documents import Audit, RoundMetrics, Training
 from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.state import LEARNED, round_folder
 from umc_ray.cluster.stream import OnRows
 from umc_ray.passes.score import PoolScores, ScoreWorker, score_parts
 from umc_ray.records import DomainKey, IntArray
@@ -54,19 +54,10 @@ def learn(run: Run, number: int) -> RoundMetrics:
     )
 
 
-LEARNED = ("training.json", "scores.json", "metrics.json")
-
-
-def is_learned(run: Run, number: int) -> bool:
-    """Whether a finished round has all that its labels taught."""
-    folder = round_folder(number)
-    return all(run.storage.exists(f"{folder}/{name}") for name in LEARNED)
-
-
 def learn_again(run: Run, number: int) -> RoundMetrics:
     """Make use of a finished round's labels once more, because some of them have changed.
 
-    If this is interrupted, `is_learned` is false, and all of it is done again.
+    If this is interrupted, `run.is_learned` is false, and all of it is done again.
     """
     forget_learning(run, number)
     return learn(run, number)

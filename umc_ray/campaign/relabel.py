@@ -15,7 +15,8 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import find_sample, find_samples
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.columns import TableFormat, Values
-from umc_ray.ingest.readers import read_rows
+from umc_ray.ingest.forgotten import forgotten_ids
+from umc_ray.ingest.readers import Rows, read_rows
 from umc_ray.ingest.sources import BadRow
 from umc_ray.records import DomainKey
 
@@ -63,7 +64,9 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
     return sample_id
 
 
-def import_labels(run: Run, path: str, by: str) -> Imported:
+def import_labels(
+    run: Run, path: str, by: str, encoding: str | None = None, delimiter: str | None = None
+) -> Imported:
     """Take over the labels in a table; rows that cannot be used are reported, the others count.
 
     The columns: label; key or sample_id; domain, if there are several; annotator and time, in
@@ -74,7 +77,8 @@ def import_labels(run: Run, path: str, by: str) -> Imported:
         ConfigError: a replay has no answer for a sample that it was not asked about.
     """
     bad, rows = list[str](), list[LabelRow]()
-    for number, values in read_rows(path, TableFormat(COLUMNS, OPTIONAL)):
+    table = TableFormat(COLUMNS, OPTIONAL, encoding=encoding, delimiter=delimiter)
+    for number, values in _read(path, table):
         try:
             if isinstance(values, BadRow):
                 raise values
@@ -82,10 +86,23 @@ def import_labels(run: Run, path: str, by: str) -> Imported:
         except DataError as error:
             bad.append(f"{path} row {number}: {error}")
     found = list(_found(run, rows))
+    forgotten = forgotten_ids(run.storage)
+    bad += [
+        f"{path} row {row.row}: {row.sample} was forgotten" for row, i in found if i in forgotten
+    ]
     known = {row.row for row, _ in found}
+    found = [(row, sample_id) for row, sample_id in found if sample_id not in forgotten]
     lost = [row for row in rows if row.row not in known]
     bad += [f"{path} row {row.row}: {row.domain_key} has no sample {row.sample!r}" for row in lost]
     return Imported(len(found), _record(run, found), tuple(bad))
+
+
+def _read(path: str, table: TableFormat) -> Rows:
+    try:
+        yield from read_rows(path, table)
+    except DataError as error:
+        hint = "" if table.delimiter and table.encoding else "; here: --delimiter and --encoding"
+        raise DataError(f"{error}{hint}") from error
 
 
 def _label_row(run: Run, number: int, values: Values, by: str) -> LabelRow:

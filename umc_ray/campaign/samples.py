@@ -10,7 +10,8 @@ import numpy as np
 
 from umc_ray.campaign.run import Run
 from umc_ray.errors import DataError
-from umc_ray.ingest.manifest import load_manifest, read_index
+from umc_ray.ingest.forgotten import forgotten_ids
+from umc_ray.ingest.manifest import is_ingested, load_manifest, read_index
 from umc_ray.ingest.parts import content_words
 from umc_ray.methods.identity import sample_ids
 from umc_ray.methods.unicode_text import comparable
@@ -20,7 +21,16 @@ Place = tuple[str, int]  # part and row
 
 
 def find_samples(run: Run, domain_key: DomainKey, names: Sequence[str]) -> dict[str, int]:
-    """Return the id of the sample that each name stands for; unknown names are left out."""
+    """Return the id of the sample that each name stands for; unknown names are left out.
+
+    Raises:
+        DataError: the pool has not been read yet.
+    """
+    if not is_ingested(run.storage, domain_key):
+        raise DataError(
+            f"{domain_key} has not been read yet: umc run reads it, and ends when people have to "
+            "answer"
+        )
     places = places_in_pool(run, domain_key)
     keys = [comparable(name) for name in names]
     of_key = sample_ids(domain_key.task, domain_key.domain, "pool", keys).tolist()
@@ -40,6 +50,8 @@ def find_sample(run: Run, domain_key: DomainKey, name: str) -> int:
         DataError: the pool has no such sample.
     """
     found = find_samples(run, domain_key, [name])
+    if found.get(name) in forgotten_ids(run.storage):
+        raise DataError(f"{name} of {domain_key} was forgotten")
     if name not in found:
         raise DataError(
             f"{domain_key} has no sample {name!r}; name it by its key, such as a file's name or "

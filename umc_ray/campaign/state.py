@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.errors import StoreError
 from umc_ray.ingest.manifest import read_manifest
 from umc_ray.passes.encode import features_table
 from umc_ray.passes.score import FeatureTables, PoolScores
@@ -19,6 +20,9 @@ MIN_ORDER_SIZE = 2000
 
 UNUSABLE = "unusable.json"
 """By domain, the samples that no encoder could read."""
+
+LEARNED = ("training.json", "scores.json", "metrics.json")
+"""What learning a round's labels stores in its folder."""
 
 LABEL_CHANGES = "label_changes.json"
 """By task, the first round whose specialists know its labels as they are now."""
@@ -119,6 +123,23 @@ class RunState:
         while self.storage.exists(f"{round_folder(number + 1)}/bandit.json"):
             number += 1
         return number
+
+    def is_learned(self, number: int) -> bool:
+        """Whether a finished round has all that its labels taught."""
+        folder = round_folder(number)
+        return all(self.storage.exists(f"{folder}/{name}") for name in LEARNED)
+
+    def check_learned(self, number: int) -> None:
+        """Make sure that a finished round can be shown.
+
+        Raises:
+            StoreError: its labels have changed, and nothing has learned them yet.
+        """
+        if number and not self.storage.exists(f"{round_folder(number)}/metrics.json"):
+            raise StoreError(
+                f"the labels of {self.config.name} have changed and its models have not learned "
+                "them yet: umc run"
+            )
 
     @property
     def has_given_labels(self) -> bool:

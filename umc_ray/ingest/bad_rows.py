@@ -13,6 +13,9 @@ from umc_ray.ingest.validate import Rejected, Rules
 from umc_ray.records import QUARANTINE
 from umc_ray.storage import Storage
 
+FEW_ROWS = 100
+"""New rows of a source that has grown are judged as if there were at least so many."""
+
 
 @dataclass(frozen=True)
 class BadRows:
@@ -22,6 +25,7 @@ class BadRows:
     reasons: Counter[str]
     examples: list[str]
     broken_share: float  # unreadable files / work items
+    at_least: int = 1  # a share is of so many rows, also where there are fewer
 
     @classmethod
     def of(cls, summaries: Sequence[ReadSummary], repeated: Sequence[Rejected]) -> Self:
@@ -37,13 +41,16 @@ class BadRows:
 
     @classmethod
     def of_table(cls, bad: pa.Table, usable: int, items: int) -> Self:
-        """Count the rows of a table of quarantine, found beside so many usable ones."""
+        """Count the rows of a table of quarantine, found beside so many usable ones.
+
+        They are new rows of a source that has grown: a few of them say little of it.
+        """
         reasons = Counter(reason.partition(": ")[0] for reason in bad["reason"].to_pylist())
         examples = [
             f"{row['source']} row {row['row']}: {row['reason']}" for row in bad[:3].to_pylist()
         ]
         broken_share = reasons["unreadable file"] / max(items, 1)
-        return cls(usable + len(bad), reasons, examples, broken_share)
+        return cls(usable + len(bad), reasons, examples, broken_share, at_least=FEW_ROWS)
 
     def check(self, rules: Rules, kept: int, max_share: float) -> None:
         """Raise if too many rows are bad.
@@ -58,7 +65,7 @@ class BadRows:
             default = "all are in test splits" if self.rows else "the sources are empty"
             raise DataError(f"{where}: no usable row among {self.rows}: {reasons or default}")
         bad = self.reasons.total()
-        share = max(bad / max(self.rows, 1), self.broken_share)
+        share = max(bad / max(self.rows, self.at_least), self.broken_share)
         if share > max_share:
             raise DataError(
                 f"{where}: {bad} of {self.rows} rows and {self.broken_share:.1%} of the files are "

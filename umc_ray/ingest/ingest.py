@@ -195,7 +195,7 @@ class _Reading:
     def _root(self) -> str:
         """Return the folder that keys are relative to: it stays, unless all sources moved."""
         if self.before.was_read and not self.changes.moved:
-            return self.before.root
+            return self.before.roots[-1]
         return common_folder(self.listing.files)
 
     def _compared(self, reader: Reader, items: int) -> Growth:
@@ -219,7 +219,9 @@ class _Reading:
         """Return what was read before, with the files that there are now."""
         sources = {source: len(files) for source, files in self.listing.files.items()}
         generation = self.before.generation + 1
-        return replace(self.before, sources=sources, root=self._root(), generation=generation)
+        roots = tuple(each for each in self.before.roots if each != self._root())
+        roots = (*roots, self._root())
+        return replace(self.before, sources=sources, roots=roots, generation=generation)
 
     def _extended(
         self,

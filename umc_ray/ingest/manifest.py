@@ -48,7 +48,7 @@ class Manifest:
     sources: dict[str, int]  # number of files by source
     fingerprint: str  # of all ids and contents, in any order
     notes: tuple[Note, ...] = ()
-    root: str = ""  # the folder that keys are relative to
+    roots: tuple[str, ...] = ()  # the folders that sources were in: keys are relative to the last
     generation: int = 0  # how often the sources had changed; -1: nothing was read yet
 
     @property
@@ -71,7 +71,7 @@ class Manifest:
             sources=more.sources,
             fingerprint=add_fingerprints(self.fingerprint, more.fingerprint),
             notes=add_notes([*self.notes, *more.notes]),
-            root=more.root,
+            roots=more.roots,
             generation=more.generation,
         )
 
@@ -115,7 +115,8 @@ def load_manifest(storage: Storage, domain_key: DomainKey, split: Split) -> Mani
     document = storage.read_json(_manifest_key(domain_key, split))
     parts = tuple(Part(split, domain_key, name, rows) for name, rows in document.pop("parts"))
     notes = tuple(Note(**note) for note in document.pop("notes", []))
-    return Manifest(parts=parts, notes=notes, **document)
+    roots = tuple(document.pop("roots", []))
+    return Manifest(parts=parts, notes=notes, roots=roots, **document)
 
 
 def store_manifest(

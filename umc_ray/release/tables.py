@@ -14,7 +14,7 @@ from umc_ray.campaign.state import UNUSABLE
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import StoreError
 from umc_ray.ingest.kept_columns import common_schema, in_schema
-from umc_ray.ingest.sources import common_folder
+from umc_ray.ingest.manifest import load_manifest
 from umc_ray.records import DomainKey, Part
 from umc_ray.release.dataset import Column, Kind, columns, payload, schema_of
 from umc_ray.selection.labeled import gather
@@ -128,8 +128,8 @@ class TaskTables:
         """Return the payloads, keys, sources, domains and kept columns of samples of a part."""
         names = [payload(self.task).name, "key", "source"]
         pool = gather(self.history.run.storage, [part], "pool", picks, names)
-        root = common_folder(self.history.run.config.domains()[part.domain_key].sources(part.split))
-        sources = [each.removeprefix(root).lstrip("/") for each in pool["source"].to_pylist()]
+        roots = load_manifest(self.history.run.storage, part.domain_key, part.split).roots
+        sources = [_below(each, roots) for each in pool["source"].to_pylist()]
         return {
             **{name: pool[name] for name in names},
             "source": pa.array(sources, pa.string()),
@@ -165,3 +165,10 @@ def _by_part(parts: Sequence[Part], picks: pa.Table) -> Iterator[tuple[Part, pa.
         in_part = np.flatnonzero(names == part.name)
         if len(in_part):
             yield part, picks.take(pa.array(in_part[np.argsort(rows[in_part])]))
+
+
+def _below(source: str, roots: Sequence[str]) -> str:
+    """Name a source by its place in the folder that it was read from, wherever that is now."""
+    inside = [root for root in roots if source.startswith(f"{root.rstrip('/')}/")]
+    root = max(inside, key=len, default=source.rpartition("/")[0])
+    return source.removeprefix(root).lstrip("/")

@@ -19,6 +19,7 @@ COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncerta
 def status_table(run: Run) -> Table:
     """Return labels, cost and accuracy of each domain after the last round."""
     rounds = run.finished_rounds
+    run.check_learned(rounds)
     table = Table(title=f"{run.config.name}: {counted(rounds, 'round')} done", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "domain" else "right")
