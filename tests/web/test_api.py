@@ -239,3 +239,58 @@ def test_the_label_studio_export_has_its_task_format(world):
         }
     ]
     assert task["predictions"][0]["score"] == 0.75
+
+
+def prodigy_row(sample_id, label, **changes):
+    row = {"text": "x", "accept": [label], "answer": "accept", "_annotator_id": "dora"}
+    row["meta"] = {"task": "mood", "sample_id": str(sample_id)}
+    return {name: value for name, value in (row | changes).items() if value is not None}
+
+
+def label_studio_row(sample_id, **changes):
+    choice = {"from_name": "label", "to_name": "text", "type": "choices"}
+    annotation = {"result": [{**choice, "value": {"choices": ["good"]}}], "was_cancelled": False}
+    annotation |= {"completed_by": {"email": "dora"}, **changes}
+    return {"meta": {"task": "mood", "sample_id": str(sample_id)}, "annotations": [annotation]}
+
+
+@pytest.mark.parametrize(
+    ("format", "bad", "reason"),
+    [
+        ("prodigy", {"accept": []}, "row 2: accept is empty: nothing was chosen"),
+        ("prodigy", {"_annotator_id": None}, "row 2: '_annotator_id' is missing"),
+        ("prodigy", {"accept": ["god"]}, "row 2: task mood: label 'god' (did you mean 'good'?)"),
+        ("label_studio", {"result": []}, "row 2: the result has no choice"),
+        ("label_studio", {"completed_by": 3}, "row 2: completed_by must be {email: ...}, found 3"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_reported_and_the_others_are_read(world, format, bad, reason):
+    first, second, third = ids(TEXT, 2)[:3]
+    if format == "prodigy":
+        rows = [prodigy_row(first, "good"), prodigy_row(second, "good", **bad)]
+        rows.append(prodigy_row(third, "bad"))
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        rows = [label_studio_row(first), label_studio_row(second, **bad), label_studio_row(third)]
+        content = json.dumps(rows)
+    admin = world.client("admin")
+    for new in (2, 0):
+        response = admin.post(f"/api/labels?format={format}", content=content)
+        assert response.status_code == 200
+        found = response.json()
+        assert (found["read"], found.get("new", 0), found["bad"]) == (2, new, 1)
+        assert found["problems"][0].startswith(reason)
+    assert {each.sample_id for each in world.store.answers("tiny")} == {first, third}
+
+
+def test_a_label_comes_back_when_it_is_imported_after_another_one(world):
+    sample = ids(TEXT, 2)[0]
+    admin = world.client("admin")
+    for label in ("good", "bad", "good"):
+        content = json.dumps(prodigy_row(sample, label))
+        assert admin.post("/api/labels?format=prodigy", content=content).json()["new"] == 1
+    (given,) = world.store.answers("tiny")
+    assert given.label == "good"
+    before = given.submitted_at
+    admin.post("/api/labels?format=prodigy", content=content)
+    assert world.store.answers("tiny")[0].submitted_at == before

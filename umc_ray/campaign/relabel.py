@@ -7,8 +7,8 @@ answers of round 0, which nobody was asked for.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
+from umc_ray.annotation.changes import changed_answers, client_key
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.run import Run
@@ -60,7 +60,7 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
         _record(run, [(row, sample_id)])
     else:
         decision = _answer(question, label, by, None)
-        decide(run.store, decision, _client_key(decision, run.store.clock()))
+        decide(run.store, decision, client_key(decision, run.store.clock()))
     return sample_id
 
 
@@ -167,15 +167,12 @@ def _record(run: Run, rows: Sequence[tuple[LabelRow, int]]) -> int:
         )
     store.submit(list(new.values()))
     questions = rounds | new
-    last = {(answer.key, answer.annotator): answer for answer in store.answers(name)}
-    answers = {}
-    for (row, _), key in zip(rows, keys, strict=True):
-        answer = _answer(questions[key], row.label, row.annotator, row.time)
-        before = last.get((key, row.annotator))
-        if before is None or before.label != row.label:
-            answers[_client_key(answer, before.submitted_at if before else None)] = answer
-            last[key, row.annotator] = answer
-    recorded = store.record(list(answers.values()), list(answers))
+    answers = [
+        _answer(questions[key], row.label, row.annotator, row.time)
+        for (row, _), key in zip(rows, keys, strict=True)
+    ]
+    changes = changed_answers(answers, store.answers(name))
+    recorded = store.record(list(changes.values()), list(changes))
     store.close_round(name, 0)
     return recorded
 
@@ -191,12 +188,6 @@ def _answer(question: Question, label: str | None, by: str, time: float | None) 
         round=question.round,
         submitted_at=time,
     )
-
-
-def _client_key(answer: Answer, after: float | None) -> str:
-    """Name a change of an answer, so that it happens once."""
-    identity = repr((*answer.key, answer.annotator, answer.label, after))
-    return f"relabel/{sha256(identity.encode(errors='replace')).hexdigest()}"
 
 
 def _check_domain(run: Run, domain_key: DomainKey) -> None:

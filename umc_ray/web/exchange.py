@@ -9,12 +9,13 @@ import torch
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from umc_ray.annotation.backends.backend import sample_rows
+from umc_ray.annotation.changes import changed_answers
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
-from umc_ray.errors import DataError
+from umc_ray.errors import DataError, UmcError
 from umc_ray.methods.identity import sample_ids
 from umc_ray.records import DomainKey
 from umc_ray.tasks.spelling import find_label
@@ -24,6 +25,9 @@ from umc_ray.web.auth import Admin, Reviewer
 from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
 from umc_ray.web.site import CurrentSite, Queue, Site
+
+MAX_PROBLEMS = 100
+"""Bad rows of an import that are named."""
 
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
@@ -51,7 +55,7 @@ def labels(
     return Response(content, media_type=media_type(format))
 
 
-@router.post("/labels")
+@router.post("/labels", response_model_exclude_defaults=True)
 def import_labels(
     body: Annotated[bytes, Body(media_type="application/octet-stream")],
     site: CurrentSite,
@@ -59,11 +63,24 @@ def import_labels(
     person: Admin,
     format: Annotated[Format, Query()] = "jsonl",
 ) -> Imported:
-    """Import answers in a format of `GET /api/labels`; known answers are skipped."""
-    votes = read_votes(format, body, lambda task: site.kind(task).form())
-    answers = [_answer(site, queue, vote) for vote in votes]
-    new = site.store.record(answers, [_import_key(answer) for answer in answers])
-    return Imported(read=len(votes), new=new)
+    """Import answers in a format of `GET /api/labels`; known answers are skipped.
+
+    Rows that cannot be used are reported, the others count.
+    """
+    found = read_votes(format, body, lambda task: site.kind(task).form())
+    answers, problems = list[Answer](), list(found.problems)
+    for number, vote in found.votes:
+        try:
+            answers.append(_answer(site, queue, vote))
+        except UmcError as error:
+            problems.append((number, str(error)))
+    if problems and not answers:
+        number, reason = problems[0]
+        raise DataError(f"no row of the request body can be used; row {number}: {reason}")
+    changes = changed_answers(answers, site.store.answers(queue))
+    new = site.store.record(list(changes.values()), list(changes))
+    lines = [f"row {number}: {reason}" for number, reason in sorted(problems)[:MAX_PROBLEMS]]
+    return Imported(read=len(answers), new=new, bad=len(problems), problems=lines)
 
 
 def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
@@ -184,10 +201,3 @@ def _answer(site: Site, queue: str, vote: Vote) -> Answer:
         seconds=vote.seconds,
         reason=vote.reason,
     )
-
-
-def _import_key(answer: Answer) -> str:
-    """Return a client key that makes importing the same answers twice a no-op."""
-    queue, task, sample_id = answer.key
-    identity = repr((queue, task, str(sample_id), answer.annotator, answer.label))
-    return f"import/{sha256(identity.encode(errors='replace')).hexdigest()}"

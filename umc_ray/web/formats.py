@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import pydantic
+
 from umc_ray.annotation.spreadsheet import read_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
@@ -18,6 +20,11 @@ Format = Literal["jsonl", "csv", "label_studio", "prodigy"]
 Content = dict[str, Any]
 FormOf = Callable[[str], Form]
 """From a task to its form."""
+Rows = Sequence[tuple[int, Any]]
+"""The rows of a file, numbered from 1, as its format has them."""
+
+MISTAKES = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What a row that is not as its format wants it raises."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +48,44 @@ def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
     return _FORMATS[kind].write(rows)
 
 
-def read_votes(kind: Format, data: bytes, form_of: FormOf) -> list[Vote]:
-    """Read answers from a file written by `write_labels`.
+@dataclass(frozen=True)
+class Votes:
+    """The answers in a file, each with the number of its row, and why other rows have none."""
+
+    votes: list[tuple[int, Vote]]
+    problems: list[tuple[int, str]]
+
+
+def read_votes(kind: Format, data: bytes, form_of: FormOf) -> Votes:
+    """Read answers from a file written by `write_labels`; rows count from 1.
 
     Raises:
         DataError: the file does not have the format.
     """
+    converter, found = _FORMATS[kind], Votes([], [])
     try:
-        return _FORMATS[kind].read(data, form_of)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
+        rows = converter.rows(data)
+    except (*MISTAKES, RecursionError) as error:
         raise DataError(f"the request body is not in {kind} format: {error!r:.200}") from error
+    for number, row in rows:
+        try:
+            found.votes.extend((number, vote) for vote in converter.votes(row, form_of))
+        except (*MISTAKES, RecursionError) as error:
+            found.problems.append((number, _reason(error)))
+    if found.problems and not found.votes:
+        number, reason = found.problems[0]
+        raise DataError(f"the request body has no row in {kind} format; row {number}: {reason}")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """Say in a line what is wrong with a row."""
+    if isinstance(error, pydantic.ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return f"{error!s:.200}" if isinstance(error, DataError) else f"{error!r:.200}"
 
 
 def media_type(kind: Format) -> str:
@@ -74,10 +107,10 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
     )
 
 
-def _read_jsonl(data: bytes, form_of: FormOf) -> list[Vote]:
+def _votes_of_jsonl(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
+    row = json.loads(line)
     return [
         Vote(task=row["task"], sample_id=row["sample_id"], **_from_vote(vote))
-        for row in _read_lines(data)
         for vote in row["votes"]
     ]
 
@@ -106,19 +139,22 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
     return table.getvalue().encode()
 
 
-def _read_csv(data: bytes, form_of: FormOf) -> list[Vote]:
+def _csv_rows(data: bytes) -> Rows:
     columns = ("task", "sample_id", "label", "annotator", "reason", "seconds")
-    return [
-        Vote(
-            task=cells["task"],
-            sample_id=cells["sample_id"].removeprefix("s"),
-            annotator=cells["annotator"],
-            label=cells["label"] or None,
-            reason=cells["reason"] or None,
-            seconds=float(cells["seconds"]) if cells["seconds"] else None,
-        )
-        for _, cells in read_records(data, columns, "body", guarded=False)
-    ]
+    records = read_records(data, columns, "body", guarded=False)
+    return [(number, cells) for number, (_, cells) in enumerate(records, start=1)]
+
+
+def _votes_of_csv(cells: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
+    vote = Vote(
+        task=cells["task"],
+        sample_id=cells["sample_id"].removeprefix("s"),
+        annotator=cells["annotator"],
+        label=cells["label"] or None,
+        reason=cells["reason"] or None,
+        seconds=float(cells["seconds"]) if cells["seconds"] else None,
+    )
+    return [vote]
 
 
 def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
@@ -153,32 +189,43 @@ def _ls_predictions(row: LabeledQuestion) -> list[Content]:
     return [] if predicted is None else [{"result": _ls_result(row, predicted), "score": score}]
 
 
-def _read_label_studio(data: bytes, form_of: FormOf) -> list[Vote]:
-    votes, tasks = [], json.loads(data)
+def _label_studio_rows(data: bytes) -> Rows:
+    """Return each annotation with its task; the rows are the tasks."""
+    tasks = json.loads(data)
     if not isinstance(tasks, list):
-        raise DataError("the request body is not in label_studio format: it must be a task list")
-    for task in tasks:
-        meta = task["meta"]
-        for annotation in task["annotations"]:
-            label = None
-            if not annotation.get("was_cancelled", False):
-                label = _from_ls_result(form_of(meta["task"]), annotation["result"])
-            vote = Vote(
-                task=meta["task"],
-                sample_id=meta["sample_id"],
-                annotator=annotation["completed_by"]["email"],
-                label=label,
-                seconds=annotation.get("lead_time"),
-            )
-            votes.append(vote)
-    return votes
+        raise DataError("it must be a list of tasks")
+    rows: list[tuple[int, Any]] = []
+    for number, task in enumerate(tasks, start=1):
+        annotations = task.get("annotations") if isinstance(task, dict) else None
+        if isinstance(annotations, list):
+            rows += [(number, (task, annotation)) for annotation in annotations]
+        else:
+            rows.append((number, (task, None)))
+    return rows
+
+
+def _votes_of_label_studio(row: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
+    task, annotation = row
+    meta, label, person = task["meta"], None, annotation["completed_by"]
+    if not isinstance(person, dict):
+        raise DataError(f"completed_by must be {{email: ...}}, found {person!r:.100}")
+    if not annotation.get("was_cancelled", False):
+        label = _from_ls_result(form_of(meta["task"]), annotation["result"])
+    vote = Vote(
+        task=meta["task"],
+        sample_id=meta["sample_id"],
+        annotator=person["email"],
+        label=label,
+        seconds=annotation.get("lead_time"),
+    )
+    return [vote]
 
 
 def _from_ls_result(form: Form, result: Sequence[Content]) -> str:
     name = result[0]["from_name"] if result else CONTROL
     answer = form.answer(result, name)
     if answer is None:
-        raise DataError("the request body is not in label_studio format: a result has no choice")
+        raise DataError("the result has no choice")
     return answer
 
 
@@ -197,16 +244,17 @@ def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     )
 
 
-def _read_prodigy(data: bytes, form_of: FormOf) -> list[Vote]:
-    return [
-        Vote(
-            task=row["meta"]["task"],
-            sample_id=row["meta"]["sample_id"],
-            annotator=row["_annotator_id"],
-            label=row["accept"] if row["answer"] == "accept" else None,
-        )
-        for row in _read_lines(data)
-    ]
+def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
+    row = json.loads(line)
+    vote = Vote(
+        task=row["meta"]["task"],
+        sample_id=row["meta"]["sample_id"],
+        annotator=row["_annotator_id"],
+        label=row["accept"] if row["answer"] == "accept" else None,
+    )
+    if vote.label == [] and not form_of(vote.task).multiple:
+        raise DataError("accept is empty: nothing was chosen")
+    return [vote]
 
 
 def _identity(row: LabeledQuestion) -> Content:
@@ -234,21 +282,27 @@ def _lines(rows: Iterable[Content]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
-def _read_lines(data: bytes) -> list[Content]:
-    return [json.loads(line) for line in data.decode().split("\n") if line.strip()]
+def _numbered_lines(data: bytes) -> Rows:
+    lines = enumerate(data.decode().split("\n"), start=1)
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 @dataclass(frozen=True)
 class _Converter:
     write: Callable[[Sequence[LabeledQuestion]], bytes]
-    read: Callable[[bytes, FormOf], list[Vote]]
+    rows: Callable[[bytes], Rows]
+    votes: Callable[[Any, FormOf], list[Vote]]
     media_type: str
 
 
 _FORMATS: dict[Format, _Converter] = {
-    "jsonl": _Converter(_write_jsonl, _read_jsonl, "application/x-ndjson"),
-    "csv": _Converter(_write_csv, _read_csv, "text/csv"),
-    "label_studio": _Converter(_write_label_studio, _read_label_studio, "application/json"),
-    "prodigy": _Converter(_write_prodigy, _read_prodigy, "application/x-ndjson"),
+    "jsonl": _Converter(_write_jsonl, _numbered_lines, _votes_of_jsonl, "application/x-ndjson"),
+    "csv": _Converter(_write_csv, _csv_rows, _votes_of_csv, "text/csv"),
+    "label_studio": _Converter(
+        _write_label_studio, _label_studio_rows, _votes_of_label_studio, "application/json"
+    ),
+    "prodigy": _Converter(
+        _write_prodigy, _numbered_lines, _votes_of_prodigy, "application/x-ndjson"
+    ),
 }
 assert set(_FORMATS) == set(get_args(Format))

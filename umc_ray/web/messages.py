@@ -168,10 +168,12 @@ class BatchOut(Message):
 
 
 class Imported(Message):
-    """The number of answers in a file, and how many of them are new."""
+    """The number of answers in a file, how many of them are new, and which rows have none."""
 
     read: int
     new: int
+    bad: int = 0
+    problems: list[str] = []  # of the first bad rows, such as "row 3: ..."
 
 
 class Vote(Message):

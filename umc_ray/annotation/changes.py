@@ -1,0 +1,34 @@
+"""Answers that come again, from a file: what they change."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from umc_ray.annotation.store import Answer
+
+
+def changed_answers(answers: Iterable[Answer], given: Iterable[Answer]) -> dict[str, Answer]:
+    """Return the answers that change something, by client key.
+
+    One that a person gave already is left out, so that an import that is repeated changes nothing.
+    A key names the answer before, so that a label can come back after another one.
+
+    Args:
+        answers: in their order.
+        given: the answers that count so far.
+    """
+    last = {(answer.key, answer.annotator): answer for answer in given}
+    changes: dict[str, Answer] = {}
+    for answer in answers:
+        person = answer.key, answer.annotator
+        before = last.get(person)
+        if before is None or before.label != answer.label:
+            after = None if before is None else (before.label, before.submitted_at)
+            changes[client_key(answer, after)] = answer
+            last[person] = answer
+    return changes
+
+
+def client_key(answer: Answer, after: object) -> str:
+    """Name a change of an answer, so that it happens once."""
+    identity = repr((*answer.key, answer.annotator, answer.label, after))
+    return f"import/{sha256(identity.encode(errors='replace')).hexdigest()}"
