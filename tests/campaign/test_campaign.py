@@ -243,12 +243,18 @@ def test_what_no_ingested_domain_has_used_may_still_change(begin, values):
 def test_a_run_directory_has_the_format_of_its_files(begin):
     run = begin()
     freeze(run)
-    assert run.storage.read_json("campaign.json")["format"] == FORMAT == 2
+    assert run.storage.read_json("campaign.json")["format"] == FORMAT == 3
     check_format(run, run.storage.read_json("campaign.json"))
 
 
 @pytest.mark.parametrize(
-    ("found", "reads"), [(None, "umc_ray 0.1"), (1, "umc_ray 0.1"), (3, "a newer umc_ray")]
+    ("found", "reads"),
+    [
+        (None, "umc_ray 0.1"),
+        (1, "umc_ray 0.1"),
+        (2, "the umc_ray that began it"),
+        (4, "a newer umc_ray"),
+    ],
 )
 def test_a_run_directory_of_another_format_is_refused_with_what_to_do(begin, found, reads):
     run = begin()
@@ -259,7 +265,7 @@ def test_a_run_directory_of_another_format_is_refused_with_what_to_do(begin, fou
         values["format"] = found
     run.storage.write_json("campaign.json", values)
     said = (
-        rf"runs/tiny has files of format {found or 1}, this version reads 2\. Finish or release it "
+        rf"runs/tiny has files of format {found or 1}, this version reads 3\. Finish or release it "
         rf"with {reads}, or give the campaign another name: labels of a release can be used"
     )
     with pytest.raises(StoreError, match=said):

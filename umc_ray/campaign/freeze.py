@@ -11,8 +11,11 @@ from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.manifest import is_ingested
 from umc_ray.records import DomainKey
 
-FORMAT = 2
-"""Of the files of a run directory; version 0.1 wrote format 1, without a number."""
+FORMAT = 3
+"""Of the files of a run directory; version 0.1 wrote format 1, without a number.
+
+Format 3 knows what was read from the sources, so that they can grow; format 2 was never released.
+"""
 
 MAY_CHANGE = (
     "budget",
@@ -90,7 +93,8 @@ def check_format(run: RunState, values: Values) -> None:
     """
     found = values.get("format", 1)
     if found != FORMAT:
-        reads = "umc_ray 0.1" if found == 1 else "a newer umc_ray"
+        older = "umc_ray 0.1" if found == 1 else "the umc_ray that began it"
+        reads = older if found < FORMAT else "a newer umc_ray"
         raise StoreError(
             f"{run.storage.root} has files of format {found}, this version reads {FORMAT}. "
             f"Finish or release it with {reads}, or give the campaign another name: labels of "
