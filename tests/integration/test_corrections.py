@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from contextlib import closing
 
 import numpy as np
@@ -26,20 +27,32 @@ pytestmark = pytest.mark.ray
 POSTS = DomainKey("mood", "posts")
 
 
-@pytest.fixture
-def asked(ray_cluster, tmp_path):
+TRUTH = {row["text"]: row["label"] for row in tiny.texts(120, seed=3)}
+
+
+@pytest.fixture(scope="module")
+def begun(ray_cluster, tmp_path_factory):
     """A campaign with a sheet whose first round is answered and whose second one is open."""
+    folder = tmp_path_factory.mktemp("begun")
     values = tiny.campaign(
-        tmp_path, budget={"labels": 20, "per_round": 10}, annotation={"backend": "sheet"}
+        folder, budget={"labels": 20, "per_round": 10}, annotation={"backend": "sheet"}
     )
     values["tasks"]["mood"]["domains"].pop("reviews")
-    run = Run(load_campaign(tiny.write_campaign(tmp_path, values)))
-    truth = {row["text"]: row["label"] for row in tiny.texts(120, seed=3)}
+    run = Run(load_campaign(tiny.write_campaign(folder, values)))
     with closing(run.store):
         wait(run)
-        answer(run, 1, truth)
+        answer(run, 1, TRUTH)
         wait(run)
-        yield run, truth
+    return folder
+
+
+@pytest.fixture
+def asked(begun, tmp_path):
+    """A copy of it, to work on."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    run = Run(load_campaign(tmp_path / "campaign.yaml"))
+    with closing(run.store):
+        yield run, TRUTH
 
 
 def wait(run):

@@ -1,6 +1,7 @@
 """Labels that are renamed, merged and added in the middle of a campaign."""
 
 import csv
+import shutil
 from contextlib import closing
 
 import pyarrow.parquet as pq
@@ -36,23 +37,31 @@ def finish(path):
     return run
 
 
-@pytest.fixture
-def opened(ray_cluster, tmp_path):
+@pytest.fixture(scope="module")
+def begun(ray_cluster, tmp_path_factory):
     """A campaign with given labels and a sheet, whose second round is being answered."""
+    folder, truth = tmp_path_factory.mktemp("begun"), {}
     values = tiny.campaign(
-        tmp_path, budget={"labels": 20, "per_round": 10}, annotation={"backend": "sheet"}
+        folder, budget={"labels": 20, "per_round": 10}, annotation={"backend": "sheet"}
     )
     rows = tiny.texts(120, seed=3)
-    tiny.write_csv(
-        tmp_path / "posts.csv",
-        [{**r, "label": r["label"] if i < 20 else ""} for i, r in enumerate(rows)],
-    )
-    path, truth = tiny.write_campaign(tmp_path, values), {}
+    known = [{**row, "label": row["label"] if i < 20 else ""} for i, row in enumerate(rows)]
+    tiny.write_csv(folder / "posts.csv", known)
+    path = tiny.write_campaign(folder, values)
     for row in rows + tiny.texts(160, seed=1):
         truth[row["text"]] = row["label"]
-    run = wait(path)
-    answer(run, 1, truth)
-    return path, wait(path), truth
+    answer(wait(path), 1, truth)
+    wait(path)
+    return folder, truth
+
+
+@pytest.fixture
+def opened(begun, tmp_path):
+    """A copy of it, to work on."""
+    folder, truth = begun
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "campaign.yaml"
+    return path, Run(load_campaign(path)), truth
 
 
 def sheet(run, number):
