@@ -1,7 +1,9 @@
 import base64
 import io
+import random
 import shutil
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 import httpx
@@ -55,9 +57,12 @@ def server(finished, tmp_path_factory):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """An unused port outside the ranges that the system and Ray hand out to others meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 SCORE, ADMIN = "score-" + "x" * 16, "admin-" + "x" * 16

@@ -121,12 +121,14 @@ def start(settings: Sequence[ServingConfig], host: str, port: int) -> list[str]:
     for each in settings:
         if each.tokens is None and not is_loopback(host):
             raise ConfigError(f"tokens are required: other machines can reach {host}")
+    # What cannot be served must not leave Serve behind: it keeps the options of its first start.
+    applications = [_application(each) for each in settings]
     serve.start(
         http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_S},
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )
     names = [load_campaign(each.campaign).name for each in settings]
     routes = ["/"] if len(names) == 1 else [f"/{name}" for name in names]
-    for each, name, route in zip(settings, names, routes, strict=True):
-        serve.run(_application(each), name=name, route_prefix=route)
+    for application, name, route in zip(applications, names, routes, strict=True):
+        serve.run(application, name=name, route_prefix=route)
     return routes
