@@ -232,11 +232,8 @@ def _finish(work: Storage, target: Storage) -> None:
 
 def _single_domain(config: CampaignConfig, domain_key: DomainKey, source: str) -> CampaignConfig:
     """Return the campaign reduced to one domain with another, unlabeled source."""
-    if domain_key not in config.domains():
-        names = ", ".join(str(each) for each in config.domains())
-        raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
+    before = config.domain(domain_key)
     source = source if "://" in source else str(Path(source).absolute())
     unlabeled = {"source": source, "test": None, "label": None, "ratings": None}
-    domain = config.domains()[domain_key].model_copy(update={**unlabeled, "keep": []})
-    task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
-    return config.model_copy(update={"tasks": {domain_key.task: task}})
+    domain = before.model_copy(update={**unlabeled, "keep": []})
+    return config.reduced_to(domain_key, domain)

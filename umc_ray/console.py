@@ -1,7 +1,7 @@
 """Terminal output: plain lines, and progress while stages run."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -30,6 +30,12 @@ def print_line(text: object) -> None:
 def counted(count: int, noun: str, ending: str = "s") -> str:
     """Return a number of things, such as `1 row` or `1,200 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else ending}"
+
+
+def first_of(names: Sequence[str], shown: int = 3) -> str:
+    """Name the first ones, and say how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 class _RowsPerSecond(ProgressColumn):

@@ -75,6 +75,18 @@ class Question:
         """Identity of the question: each sample is submitted once per campaign and task."""
         return self.campaign, self.task, self.sample_id
 
+    def answered(self, annotator: str, label: str | None) -> "Answer":
+        """Return an answer to the question."""
+        return Answer(
+            campaign=self.campaign,
+            task=self.task,
+            domain=self.domain,
+            sample_id=self.sample_id,
+            annotator=annotator,
+            label=label,
+            round=self.round,
+        )
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -118,7 +118,7 @@ class _Checker:
             self.findings.problem(where, str(error).removeprefix(f"{domain_key}: "))
             return None
         listing = self._list(rules, where)
-        files = [file for listed in listing.files.values() for file in listed]
+        files = listing.all
         if not files:
             return None
         if split == "pool":

@@ -14,6 +14,7 @@ from umc_ray.annotation.labels import label_table, places_of
 from umc_ray.annotation.review import decisions
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
+from umc_ray.console import first_of
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.records import LABELS
 from umc_ray.selection.labeled import corrections_key, labels_so_far
@@ -32,8 +33,7 @@ def correct_labels(run: Run, number: int) -> None:
     run.storage.write_table(corrections_key(round_folder(number)), changed)
     run.stages.event(f"{round_folder(number)}/corrections", rows=len(changed))
     lines = _lines(changed, labels)
-    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    said = f"{', '.join(lines[:SHOWN])}{more}"
+    said = first_of(lines, SHOWN)
     logger.warning("round %d takes over %d corrected labels: %s", number, len(lines), said)
 
 
@@ -48,8 +48,9 @@ def changed_labels(run: Run, number: int, labels: pa.Table) -> pa.Table:
     rounds = [each for each in run.store.reopened_rounds(run.config.name) if each <= number]
     now = pa.concat_tables([LABELS.empty_table(), *(_labels_now(run, each) for each in rounds)])
     before = labels.filter(pa.array(np.isin(labels["round"].to_numpy(), rounds)))
-    gone = np.isin(labels["sample_id"].to_numpy(), forgotten_ids(run.storage))
-    kept = now.filter(pa.array(~np.isin(now["sample_id"].to_numpy(), forgotten_ids(run.storage))))
+    forgotten = forgotten_ids(run.storage)
+    gone = np.isin(labels["sample_id"].to_numpy(), forgotten)
+    kept = now.filter(pa.array(~np.isin(now["sample_id"].to_numpy(), forgotten)))
     dropped = ~np.isin(before["sample_id"].to_numpy(), now["sample_id"].to_numpy())
     stored = dict(zip(before["sample_id"].to_pylist(), before["label"].to_pylist(), strict=True))
     pairs = zip(kept["sample_id"].to_pylist(), kept["label"].to_pylist(), strict=True)

@@ -128,14 +128,12 @@ def _config(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> Cam
     Raises:
         ConfigError: there is no such domain, and was none.
     """
-    domain = config.domains().get(domain_key)
-    if domain is None and domain_key.task in config.tasks and home.exists("domain.json"):
+    was_replaced = domain_key.task in config.tasks and home.exists("domain.json")
+    if was_replaced and domain_key not in config.domains():
         domain = DomainConfig.model_validate(home.read_json("domain.json"))
-    if domain is None:
-        names = ", ".join(map(str, config.domains()))
-        raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
-    task = config.tasks[domain_key.task].model_copy(update={"domains": {domain_key.domain: domain}})
-    return config.model_copy(update={"tasks": {domain_key.task: task}})
+    else:
+        domain = config.domain(domain_key)
+    return config.reduced_to(domain_key, domain)
 
 
 def _check_known(

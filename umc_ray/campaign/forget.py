@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.samples import find_sample
+from umc_ray.campaign.samples import ids_of_samples
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.manifest import load_manifest
@@ -27,7 +27,7 @@ def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]
         Busy: a run is at work.
         DataError: the pool has no such sample; nothing is forgotten then.
     """
-    ids = [find_sample(run, domain_key, sample) for sample in samples]
+    ids = ids_of_samples(run, domain_key, samples)
     with sole_writer(run.storage):
         remember_forgotten(run.storage, domain_key, ids)
         run.store.withdraw([(run.config.name, domain_key.task, each) for each in ids])

@@ -5,14 +5,14 @@ above what was answered. A row of a file is an answer like any other. About othe
 answers of round 0, which nobody was asked for.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from umc_ray.annotation.changes import changed_answers, client_key
 from umc_ray.annotation.review import decide
-from umc_ray.annotation.store import Answer, Question
+from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.samples import find_sample, find_samples
+from umc_ray.campaign.samples import find_samples, ids_of_samples
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.forgotten import forgotten_ids
@@ -50,16 +50,18 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
 
     Raises:
         DataError: there is no such sample, or it is no answer to the task.
-        ConfigError: a replay has no answer for a sample that it was not asked about.
+        ConfigError: there is no such domain; or a replay has no answer for a sample that it was
+            not asked about.
     """
-    _check_domain(run, domain_key)
-    label, sample_id = run.kinds[domain_key.task].parse(text), find_sample(run, domain_key, sample)
+    run.config.domain(domain_key)
+    label = run.kinds[domain_key.task].parse(text)
+    (sample_id,) = ids_of_samples(run, domain_key, [sample])
     question = run.store.question((run.config.name, domain_key.task, sample_id))
     if question is None or question.round == 0:
         row = LabelRow(0, domain_key, sample, label, by, None)
         _record(run, [(row, sample_id)])
     else:
-        decision = _answer(question, label, by, None)
+        decision = question.answered(by, label)
         decide(run.store, decision, client_key(decision, run.store.clock()))
     return sample_id
 
@@ -168,29 +170,10 @@ def _record(run: Run, rows: Sequence[tuple[LabelRow, int]]) -> int:
     store.submit(list(new.values()))
     questions = rounds | new
     answers = [
-        _answer(questions[key], row.label, row.annotator, row.time)
+        replace(questions[key].answered(row.annotator, row.label), submitted_at=row.time)
         for (row, _), key in zip(rows, keys, strict=True)
     ]
     changes = changed_answers(answers, store.answers(name))
     recorded = store.record(list(changes.values()), list(changes))
     store.close_round(name, 0)
     return recorded
-
-
-def _answer(question: Question, label: str | None, by: str, time: float | None) -> Answer:
-    return Answer(
-        campaign=question.campaign,
-        task=question.task,
-        domain=question.domain,
-        sample_id=question.sample_id,
-        annotator=by,
-        label=label,
-        round=question.round,
-        submitted_at=time,
-    )
-
-
-def _check_domain(run: Run, domain_key: DomainKey) -> None:
-    if domain_key not in run.config.domains():
-        names: Iterable[str] = map(str, run.config.domains())
-        raise ConfigError(f"no domain {domain_key}, the campaign has {', '.join(names)}")

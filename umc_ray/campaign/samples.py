@@ -24,8 +24,10 @@ def find_samples(run: Run, domain_key: DomainKey, names: Sequence[str]) -> dict[
     """Return the id of the sample that each name stands for; unknown names are left out.
 
     Raises:
+        ConfigError: there is no such domain.
         DataError: the pool has not been read yet.
     """
+    run.config.domain(domain_key)
     if not is_ingested(run.storage, domain_key):
         raise DataError(
             f"{domain_key} has not been read yet: umc run reads it, and ends when people have to "
@@ -43,21 +45,23 @@ def find_samples(run: Run, domain_key: DomainKey, names: Sequence[str]) -> dict[
     return {name: each for name, each in found.items() if each in places}
 
 
-def find_sample(run: Run, domain_key: DomainKey, name: str) -> int:
-    """Return the id of a sample.
+def ids_of_samples(run: Run, domain_key: DomainKey, names: Sequence[str]) -> list[int]:
+    """Return the ids of samples, in their order.
 
     Raises:
+        ConfigError: there is no such domain.
         DataError: the pool has no such sample.
     """
-    found = find_samples(run, domain_key, [name])
-    if found.get(name) in forgotten_ids(run.storage):
-        raise DataError(f"{name} of {domain_key} was forgotten")
-    if name not in found:
-        raise DataError(
-            f"{domain_key} has no sample {name!r}; name it by its key, such as a file's name or "
-            "texts.csv#12, or by its sample_id in a sheet, such as s123"
-        )
-    return found[name]
+    found, forgotten = find_samples(run, domain_key, names), forgotten_ids(run.storage)
+    for name in names:
+        if found.get(name) in forgotten:
+            raise DataError(f"{name} of {domain_key} was forgotten")
+        if name not in found:
+            raise DataError(
+                f"{domain_key} has no sample {name!r}; name it by its key, such as a file's name "
+                "or texts.csv#12, or by its sample_id in a sheet, such as s123"
+            )
+    return [found[name] for name in names]
 
 
 def places_in_pool(run: Run, domain_key: DomainKey) -> dict[int, Place]:

@@ -11,6 +11,7 @@ from umc_ray.config.backends import BACKENDS, BackendTraits
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
 from umc_ray.config.section import Location, Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.errors import ConfigError
 from umc_ray.records import DomainKey
 
 
@@ -308,6 +309,24 @@ class CampaignConfig(Section):
             for task, config in self.tasks.items()
             for name, domain in config.domains.items()
         }
+
+    def domain(self, domain_key: DomainKey) -> DomainConfig:
+        """Return one of them.
+
+        Raises:
+            ConfigError: there is no such domain.
+        """
+        domains = self.domains()
+        if domain_key not in domains:
+            names = ", ".join(map(str, domains))
+            raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
+        return domains[domain_key]
+
+    def reduced_to(self, domain_key: DomainKey, domain: DomainConfig) -> Self:
+        """Return a campaign with this domain only."""
+        domains = {"domains": {domain_key.domain: domain}}
+        task = self.tasks[domain_key.task].model_copy(update=domains)
+        return self.model_copy(update={"tasks": {domain_key.task: task}})
 
     def costs(self) -> dict[DomainKey, float]:
         """Return what one answer costs, by domain, in the campaign's unit."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from umc_ray.errors import DataError
 from umc_ray.ingest.stage import ReadSummary
-from umc_ray.ingest.validate import Rejected, Rules
+from umc_ray.ingest.validate import Rejected, Rules, bad_row_line
 from umc_ray.records import QUARANTINE
 from umc_ray.storage import Storage
 
@@ -46,9 +46,7 @@ class BadRows:
         They are new rows of a source that has grown: a few of them say little of it.
         """
         reasons = Counter(reason.partition(": ")[0] for reason in bad["reason"].to_pylist())
-        examples = [
-            f"{row['source']} row {row['row']}: {row['reason']}" for row in bad[:3].to_pylist()
-        ]
+        examples = [bad_row_line(**row) for row in bad[:3].to_pylist()]
         broken_share = reasons["unreadable file"] / max(items, 1)
         return cls(usable + len(bad), reasons, examples, broken_share, at_least=FEW_ROWS)
 

@@ -1,19 +1,19 @@
 """Which files of a domain's sources are not what was read from them."""
 
 import os.path
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import pyarrow as pa
 
 from umc_ray.config.task import DomainConfig
+from umc_ray.console import first_of
 from umc_ray.ingest.manifest import read_manifest
 from umc_ray.ingest.sources import SourceFile
 from umc_ray.records import DomainKey, Split
 from umc_ray.storage import Storage
 
-SHOWN = 3
 FILES = pa.schema([("uri", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
 
 
@@ -102,15 +102,9 @@ def shared_files(
         both = sorted(read[first] & read[second]) if are_same else []
         if both:
             yield (
-                f"{first} and {second} both read {some(both)}: each sample is asked about twice; "
-                "leave the file out of one of them"
+                f"{first} and {second} both read {first_of(both)}: each sample is asked about "
+                "twice; leave the file out of one of them"
             )
-
-
-def some(names: Sequence[str]) -> str:
-    """Name the first ones, and say how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _differ(before: SourceFile, now: SourceFile, moved: bool) -> bool:

@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from umc_ray.console import counted
+from umc_ray.console import counted, first_of
 from umc_ray.errors import DataError
-from umc_ray.ingest.changes import Changes, some
+from umc_ray.ingest.changes import Changes
 from umc_ray.ingest.parts import content_words
 from umc_ray.ingest.validate import Rules
 from umc_ray.methods.identity import is_forbidden
@@ -97,13 +97,15 @@ def check_kept(
     differ = int(growth.differs_N.sum())
     found = (
         (differ, "sample", "with another content or label than when they were read"),
-        (len(gone), "sample", f"gone ({some(gone)})"),
+        (len(gone), "sample", f"gone ({first_of(gone)})"),
         (added, "new sample", "in a test split, which stays as it is to compare rounds"),
     )
     said = [f"{counted(count, noun)} {what}" for count, noun, what in found if count]
     if not said:
         return
-    message = f"{rules.domain_key} {rules.split}: {'; '.join(said)}. Files: {some(changes.names)}"
+    message = (
+        f"{rules.domain_key} {rules.split}: {'; '.join(said)}. Files: {first_of(changes.names)}"
+    )
     if not keep:
         raise DataError(f"{message}. {ADVICE}")
     logger.warning("%s; going on with what was read", message)

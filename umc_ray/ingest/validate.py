@@ -72,7 +72,12 @@ class Rejected:
 
     def __str__(self) -> str:
         """Say where and why."""
-        return f"{self.source}{self.row and f' row {self.row}'}: {self.reason}"
+        return bad_row_line(self.source, self.row, str(self.reason))
+
+
+def bad_row_line(source: str, row: str, reason: str) -> str:
+    """Say of a row that cannot be used where it is, and why."""
+    return f"{source}{row and f' row {row}'}: {reason}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import base64
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -328,14 +328,8 @@ def _answers(
         person = annotation["completed_by"]
         person = person["id"] if isinstance(person, dict) else person
         client_key = f"labelstudio/{project.id}/{annotation['id']}/{annotation['updated_at']}"
-        answers[client_key] = Answer(
-            campaign=question.campaign,
-            task=question.task,
-            domain=question.domain,
-            sample_id=question.sample_id,
-            annotator=f"label-studio-{person}",
-            label=label,
-            round=question.round,
+        answers[client_key] = replace(
+            question.answered(f"label-studio-{person}", label),
             seconds=annotation["lead_time"],
             submitted_at=seconds_since_1970(annotation["updated_at"]),
             reason=None if label is not None else "skipped in Label Studio",

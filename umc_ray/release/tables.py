@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from umc_ray.campaign.given import GIVEN_ANSWERS
 from umc_ray.campaign.history import ANSWERS, History, of_domains
-from umc_ray.campaign.state import UNUSABLE
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import StoreError
 from umc_ray.ingest.kept_columns import common_schema, in_schema
@@ -120,9 +119,7 @@ class TaskTables:
 
     def _unusable(self, part: Part) -> list[int]:
         """Return the ids of samples that no encoder could read, so that nothing is predicted."""
-        storage = self.history.run.storage
-        ids: dict[str, list[int]] = storage.read_json(UNUSABLE) if storage.exists(UNUSABLE) else {}
-        return ids.get(str(part.domain_key), [])
+        return self.history.run.unusable().get(str(part.domain_key), [])
 
     def _origin(self, part: Part, picks: pa.Table) -> Columns:
         """Return the payloads, keys, sources, domains and kept columns of samples of a part."""

@@ -35,20 +35,22 @@ def make_random_orders(storage: Storage, parts: Sequence[Part], size: int, seed:
     keys = sorted({part.domain_key for part in parts})
     draw = ray.remote(_random_orders_of_domain)
     own = [[part for part in parts if part.domain_key == key] for key in keys]
-    missing = [each for each in own if not _is_drawn(storage, each, size)]
+    stored = storage.keys("random_orders")
+    missing = [each for each in own if not _is_drawn(storage, stored, each, size)]
     ray.get([draw.remote(storage, each, size, seed) for each in missing])
     return len(missing)
 
 
-def _is_drawn(storage: Storage, parts: Sequence[Part], size: int) -> bool:
+def _is_drawn(storage: Storage, stored: Sequence[str], parts: Sequence[Part], size: int) -> bool:
     """Return whether the orders of a domain are there; deletes those of a smaller pool."""
-    sizes = {int(key.split("/")[1]) for key in storage.keys("random_orders")}
-    keys = [random_orders_key(parts[0].domain_key, each) for each in sizes]
-    for key in filter(storage.exists, keys):
+    domain_key, drawn = parts[0].domain_key, False
+    for key in (key for key in stored if key.endswith(f"/{domain_key}.parquet")):
         drawn_from = (storage.read_schema(key).metadata or {}).get(POOL_ROWS)
         if drawn_from != _pool_rows(parts):
             storage.delete_file(key)
-    return storage.exists(random_orders_key(parts[0].domain_key, size))
+        elif key == random_orders_key(domain_key, size):
+            drawn = True
+    return drawn
 
 
 def _pool_rows(parts: Sequence[Part]) -> bytes:

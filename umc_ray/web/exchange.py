@@ -190,14 +190,5 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
 def _answer(site: Site, queue: str, vote: Vote) -> Answer:
     label = site.answer_text(vote.task, vote.label)
     question = site.question(queue, vote.task, int(vote.sample_id))
-    return Answer(
-        campaign=queue,
-        task=vote.task,
-        domain=question.domain,
-        sample_id=question.sample_id,
-        annotator=vote.annotator,
-        label=label,
-        round=question.round,
-        seconds=vote.seconds,
-        reason=vote.reason,
-    )
+    answer = question.answered(vote.annotator, label)
+    return replace(answer, reason=vote.reason, seconds=vote.seconds)

@@ -49,16 +49,9 @@ def recorded_answers(
     gold: str | None = known["label"] if known else None
     answers = []
     for vote in range(1, question.votes + 1):
-        answer = Answer(
-            campaign=question.campaign,
-            task=question.task,
-            domain=question.domain,
-            sample_id=question.sample_id,
-            annotator=f"rater-{vote}" if ratings else "gold" if vote == 1 else f"gold-{vote}",
-            label=gold,
-            round=question.round,
-            reason=None if gold else "no known answer",
-        )
+        annotator = f"rater-{vote}" if ratings else "gold" if vote == 1 else f"gold-{vote}"
+        reason = None if gold else "no known answer"
+        answer = replace(question.answered(annotator, gold), reason=reason)
         answers.append(_rated(answer, ratings, vote, kind) if ratings else answer)
     return answers
 

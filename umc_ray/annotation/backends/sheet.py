@@ -188,7 +188,7 @@ def new_answers(
                 f"{path}:{row.line}: {person[1]} labeled this sample in line {first} already; "
                 "each vote needs another annotator"
             )
-        answer = _answer(question, person[1], _label(row, kinds[question.task], path))
+        answer = question.answered(person[1], _label(row, kinds[question.task], path))
         last = before.get(person)
         if last is None or last.label != answer.label:
             new[_client_key(answer, last)] = answer
@@ -241,18 +241,6 @@ def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
 def _can_skip(kind: TaskKind) -> bool:
     """Whether `skip` says that a person cannot tell; not where a label is called so."""
     return SKIP not in {label.casefold() for label in kind.labels}
-
-
-def _answer(question: Question, annotator: str, label: str | None) -> Answer:
-    return Answer(
-        campaign=question.campaign,
-        task=question.task,
-        domain=question.domain,
-        sample_id=question.sample_id,
-        annotator=annotator,
-        label=label,
-        round=question.round,
-    )
 
 
 def _client_key(answer: Answer, last: Answer | None) -> str:
