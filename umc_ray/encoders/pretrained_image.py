@@ -36,13 +36,15 @@ class _Network:
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Run the network, autocast to bfloat16 on a GPU."""
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
-            return unit_length(self._embed(self._batch(prepared)))
+            return unit_length(self.embed(self.collate(prepared)))
 
-    def _batch(self, prepared: Sequence[Any]) -> Tensor:
+    def collate(self, prepared: Sequence[Any]) -> Tensor:
+        """Return a batch of images NCHW on the device, scaled as the model was trained."""
         images_NCHW = to_device(self.device, torch.stack(list(prepared)))
         return images_NCHW.to(memory_format=torch.channels_last)
 
-    def _embed(self, images_NCHW: Tensor) -> Tensor:
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        """Return the embeddings ND of a batch; gradients pass through."""
         embeddings_ND: Tensor = self.model(images_NCHW)
         return embeddings_ND
 
@@ -74,7 +76,8 @@ class TransformersImage(_Network):
         pixels_1CHW = self.processor(images=image, return_tensors="np")["pixel_values"]
         return torch.from_numpy(np.asarray(pixels_1CHW[0], dtype=np.float32))
 
-    def _embed(self, images_NCHW: Tensor) -> Tensor:
+    def embed(self, images_NCHW: Tensor) -> Tensor:
+        """Return the embeddings ND of a batch, pooled; gradients pass through."""
         return self.pool(self.model(pixel_values=images_NCHW), self._places(images_NCHW))
 
     def _places(self, images_NCHW: Tensor) -> int:
@@ -86,7 +89,7 @@ class TransformersImage(_Network):
     @torch.inference_mode()
     def _choose_pool(self, pooling: str) -> Callable[[Any, int], Tensor]:
         """Try the model on a blank image: what it returns says what can be its embedding."""
-        blank = self._batch([self._processed(Image.new("RGB", (64, 64)))])
+        blank = self.collate([self._processed(Image.new("RGB", (64, 64)))])
         output, places = self.model(pixel_values=blank), self._places(blank)
         hidden = output.last_hidden_state
         has_cls = hidden.dim() == 3 and 0 < places < hidden.shape[1]
@@ -164,7 +167,8 @@ class EfficientNetLite(_Network):
             np.array(decode_rgb(payload).resize(size, Image.Resampling.BICUBIC))
         )
 
-    def _batch(self, prepared: Sequence[Any]) -> Tensor:
+    def collate(self, prepared: Sequence[Any]) -> Tensor:
+        """Return a batch of images NCHW on the device, scaled as the model was trained."""
         images_NHWC = to_device(self.device, torch.stack(list(prepared)))
         return (images_NHWC.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
 

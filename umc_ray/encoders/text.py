@@ -4,7 +4,7 @@ Suffixes: N samples, D embedding dimension, T tokens, V vocabulary.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,11 @@ class TransformersText:
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Run the model, autocast to bfloat16 on a GPU."""
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
+            return unit_length(self.embed(self.collate(prepared)))
+
+    def collate(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
+        """Return the tokens of a batch, padded to its longest text, on the device."""
         encoded = self.tokenizer(
             list(prepared),
             padding=True,
@@ -90,10 +95,12 @@ class TransformersText:
             max_length=self.max_tokens,
             return_tensors="pt",
         )
-        tokens = {name: to_device(self.device, values) for name, values in encoded.items()}
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
-            hidden_NTD = self.model(**tokens).last_hidden_state
-        return unit_length(self.pool(hidden_NTD, tokens["attention_mask"]))
+        return {name: to_device(self.device, values) for name, values in encoded.items()}
+
+    def embed(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings ND of a batch; gradients pass through."""
+        hidden_NTD = self.model(**tokens).last_hidden_state
+        return self.pool(hidden_NTD, tokens["attention_mask"])
 
 
 def pool_mean(hidden_NTD: Tensor, mask_NT: Tensor) -> Tensor:
