@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from umc_ray.specialists.fine_tuned import TUNINGS, FineTuned
 from umc_ray.specialists.heads import Head
 from umc_ray.specialists.specialist import Specialist
 
-SPECIALISTS: Mapping[str, type[Specialist]] = MappingProxyType({"linear": Head, "mlp": Head})
+SPECIALISTS: Mapping[str, type[Specialist]] = MappingProxyType(
+    {"linear": Head, "mlp": Head} | dict.fromkeys(TUNINGS, FineTuned)
+)
 """By the name that a campaign file gives it."""
