@@ -123,6 +123,7 @@ def test_a_pooling_that_we_have_not_is_named(tmp_path, card, said):
         ({"kind": "gradients", "pooling": "mean"}, "has no pooling mean"),
         ({"kind": "transformers_image", "path": "x", "pooling": "last"}, "has no pooling last"),
         ({"kind": "static_text", "path": "x", "prefix": "query: "}, "does not use a prefix"),
+        ({"kind": "static_text", "path": "x", "precision": "bf16"}, "has no network"),
         ({"kind": "timm", "path": "x", "image_px": 96}, "knows its image size"),
         ({"kind": "efficientnet_lite"}, "needs path"),
     ],

@@ -35,6 +35,9 @@ READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
 }
 """What each kind of encoder reads."""
 
+NETWORKS = ("transformers", "transformers_image", "timm", "efficientnet_lite")
+"""Kinds whose precision can be chosen."""
+
 GRAY = ("gradients", "pixels")
 WITHOUT_WEIGHTS = (*GRAY, "given")
 SIZED = (*GRAY, "efficientnet_lite")
@@ -82,6 +85,12 @@ class EncoderConfig(Section):
         "the CLS token, or the last token; auto: as the model's folder says, else the mean for "
         "texts, and for images what the model pools itself, else CLS",
     )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="of the network (transformers, transformers_image, timm, efficientnet_lite); "
+        "auto: bf16 on a GPU, and on a CPU with instructions for it (AVX512-BF16 or AMX), as the "
+        "machine decides on which the campaign begins; else fp32",
+    )
     dimension: int | None = Field(None, gt=0, description="numbers of an embedding (given)")
 
     @model_validator(mode="after")
@@ -105,4 +114,6 @@ class EncoderConfig(Section):
             raise ValueError(f"only encoder kind given has a dimension, and needs it: {self.kind}")
         if self.pooling not in ("auto", *POOLINGS.get(self.kind, ())):
             raise ValueError(f"encoder kind {self.kind} has no pooling {self.pooling}")
+        if self.precision != "auto" and self.kind not in NETWORKS:
+            raise ValueError(f"encoder kind {self.kind} has no network; remove precision")
         return self

@@ -5,6 +5,7 @@ Suffixes: N images, C channels, H and W pixels or places, T tokens, D embedding 
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
 from umc_ray.encoders.encoder import Half, to_device, unit_length
+from umc_ray.encoders.precision import autocast, with_precision
 from umc_ray.encoders.weights import first_line, load_transformers, weights_folder
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.pixels import decode_rgb
@@ -29,13 +31,14 @@ class _Network:
 
     def __init__(self, config: EncoderConfig, model: Any) -> None:  # noqa: ANN401 - any network
         self.device = "cuda" if config.num_gpus else "cpu"
+        self.autocast = partial(autocast, with_precision(config))
         # Convolutions are four times as fast on a CPU where the channels of a pixel lie together.
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
-        """Run the network, autocast to bfloat16 on a GPU."""
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
+        """Run the network in its precision."""
+        with self.autocast():
             return unit_length(self.embed(self.collate(prepared)))
 
     def collate(self, prepared: Sequence[Any]) -> Tensor:

@@ -5,6 +5,7 @@ Suffixes: N samples, D embedding dimension, T tokens, V vocabulary.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, to_device, unit_length
+from umc_ray.encoders.precision import autocast, with_precision
 from umc_ray.encoders.weights import POOLING_CARD, first_line, load_transformers, weights_folder
 from umc_ray.errors import ConfigError
 
@@ -62,6 +64,7 @@ class TransformersText:
 
         folder = weights_folder(config, "config.json", "*.safetensors")
         self.device = "cuda" if config.num_gpus else "cpu"
+        self.autocast = partial(autocast, with_precision(config))
         self.max_tokens = config.max_tokens
         self.prefix = config.prefix
         self.pool = POOLS[pooling_of(folder) if config.pooling == "auto" else config.pooling]
@@ -82,8 +85,8 @@ class TransformersText:
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
-        """Run the model, autocast to bfloat16 on a GPU."""
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device == "cuda"):
+        """Run the model in its precision."""
+        with self.autocast():
             return unit_length(self.embed(self.collate(prepared)))
 
     def collate(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
