@@ -11,6 +11,7 @@ from transformers import AutoModel, LlamaConfig, LlamaModel, PreTrainedTokenizer
 
 from tests.tiny import write_encoder
 from umc_ray.config.encoder import EncoderConfig
+from umc_ray.encoders import text as texts
 from umc_ray.encoders.text import TransformersText, pooling_of
 from umc_ray.errors import ConfigError
 
@@ -66,6 +67,18 @@ def test_a_pooling_takes_its_tokens_of_each_text_in_a_batch(writer, pooling):
     for text, found_D in zip(TEXTS, found_ND, strict=True):
         expected_D = POOLED[pooling](direct(writer, text))
         np.testing.assert_allclose(found_D, expected_D / expected_D.norm(), atol=1e-3)
+
+
+def test_a_batch_is_split_into_passes_that_fit_a_processor(writer, monkeypatch):
+    model, sizes = encoder(writer), []
+    together_ND = encode(model, TEXTS)
+    model.model.register_forward_pre_hook(
+        lambda _, args, given: sizes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    encode(model, TEXTS)
+    monkeypatch.setattr(texts, "CPU_TOKENS", 12)  # the batch has three texts of six tokens
+    np.testing.assert_allclose(encode(model, TEXTS), together_ND, atol=1e-3)
+    assert sizes == [(3, 6), (2, 4), (1, 6)]
 
 
 def test_a_prefix_is_read_before_each_text(writer):

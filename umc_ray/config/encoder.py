@@ -58,7 +58,12 @@ class EncoderConfig(Section):
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
         "owner/name@revision; gradients, pixels and given have none",
     )
-    batch_size: int = Field(64, gt=0, description="samples per forward pass")
+    batch_size: int = Field(
+        64,
+        gt=0,
+        description="samples that an encoder gets at once; on a CPU, a network takes them in "
+        "smaller forward passes that fit the caches",
+    )
     workers: int | None = Field(
         None, gt=0, description="actors, each with a copy of the model; default: one per CPU or GPU"
     )
@@ -71,7 +76,7 @@ class EncoderConfig(Section):
         ge=8,
         le=1024,
         description="images are resized to a square of this side (gradients, pixels: 32 by "
-        "default; efficientnet_lite: 224, and 96 is 7 times as fast); other models know their size",
+        "default; efficientnet_lite: 224, and 96 is 5 times as fast); other models know their size",
     )
     max_tokens: int = Field(256, gt=0, description="longer texts are truncated")
     prefix: str = Field(
