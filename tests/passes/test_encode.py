@@ -172,6 +172,7 @@ def test_the_pass_encodes_what_is_missing_and_tells_what_it_could_not(storage, r
 def test_the_precision_is_decided_before_a_pass_and_not_by_its_workers(storage, monkeypatch):
     sent = []
     monkeypatch.setattr(features, "stream", lambda worker, *_: sent.append(worker) or [])
+    monkeypatch.setattr(features, "available_slots", lambda *_: 1)
     monkeypatch.setattr(features, "encoder_hash", lambda config: config.precision)
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     network = EncoderConfig(kind="transformers", path="x", workers=1)

@@ -24,8 +24,8 @@ from umc_ray.errors import ConfigError
 
 CPU_TOKENS = 1024
 """Tokens of a forward pass on a CPU. What 64 texts of MiniLM pass from layer to layer does not fit
-its caches: per text 8.8 CPU ms in one pass, 7.1 in passes of this size; 21.6 and 14.3 if a few
-texts are long."""
+its caches: per text 11.6 CPU ms in one pass, 8.1 in passes of this size; 21.6 and 14.3 if a few
+texts are long (one busy core, in turns)."""
 
 
 class StaticText:
