@@ -254,7 +254,7 @@ def test_two_processes_train_as_one(text_folders, tmp_path, monkeypatch):
 def test_several_labels_are_learned(text_folders, tmp_path):
     kind = MultiLabel(("bad", "good"))
     task = job(Storage(str(tmp_path)), text_encoder(text_folders["bert"]), answers=kind)
-    fitted, held_out_NC, _ = fit(task, examples(texts(), kind))
+    fitted, _, _ = fit(task, examples(texts(), kind))
     found_NC = outputs(stored(fitted, task), texts())
     assert ((found_NC > 0) == (kind.encode(examples(texts(), kind).texts_N) > 0)).mean() > 0.9
 

@@ -15,6 +15,7 @@ from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half, Payload
+from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import StageError
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -211,8 +212,9 @@ def encode(
     Returns:
         By domain, the ids of the samples that an encoder cannot encode.
     """
+    # The precision is decided here once: workers may have other processors.
     encodings = {
-        (task, name): Encoding(config, features_table(config))
+        (task, name): Encoding(with_precision(config), features_table(config))
         for task, named in encoders.items()
         for name, config in named.items()
     }

@@ -18,6 +18,7 @@ from umc_ray.cluster.stream import OnRows
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.encoder import Encoder, Half, Payload
+from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.passes.encode import Encoding, encode_all, encode_rows
 from umc_ray.records import Part
@@ -146,7 +147,7 @@ def output_encodings(
         config = SpecialistConfig.model_validate(storage.read_json(f"{folder}/config.json"))
         encoder = task.named_encoders[config.encoders[0]]
         found[name] = TunedEncoding(
-            encoder,
+            with_precision(encoder),
             ref.outputs_table(name),
             TunedRef(storage, folder, ref.version),
             f"lower/{encoder_hash(encoder)}-{config.layers}",

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from umc_ray.methods.group import all_sum, place
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.full import Full
-from umc_ray.specialists.network import Network, autocast
+from umc_ray.specialists.network import Network
 from umc_ray.specialists.specialist import Epoch, OnEpoch, Tensors
 from umc_ray.tasks.task import Targets, TaskKind
 
@@ -136,7 +136,7 @@ class FineTuning:
         counts = float(len(batch) > rank)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate
-        with autocast(self.device):
+        with self.tuning.encoder.autocast():
             outputs_BC = self.tuning.outputs(module, mine).float()
         losses_B = self.kind.loss(outputs_BC[None], self.targets[mine])[0]
         total = (losses_B @ self.weights_N[mine]) * counts / self.weights_N[batch].sum()
@@ -155,7 +155,7 @@ class FineTuning:
         by_length = sorted(rows, key=self.sizes_N.__getitem__)
         batches = [by_length[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         for batch in batches[rank::world]:
-            with autocast(self.device):
+            with self.tuning.encoder.autocast():
                 found_NC[batch] = self.tuning.outputs(_plain(module), batch).float()
         self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
 

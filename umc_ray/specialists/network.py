@@ -31,6 +31,10 @@ class TrainableEncoder(Protocol):
         """Do the work that needs no model."""
         ...
 
+    def autocast(self) -> torch.autocast:
+        """Return the context that computes in the encoder's precision."""
+        ...
+
     def collate(self, prepared: Sequence[Any]) -> Any:  # noqa: ANN401 - as the model takes it
         """Return a batch on the device."""
         ...
@@ -134,15 +138,10 @@ class TunedEncoder:
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Return the outputs of a batch."""
-        with autocast(self.network.encoder.device):
+        with self.network.encoder.autocast():
             return half(self.network(self.network.encoder.collate(prepared)))
 
 
 def half(outputs_NC: Tensor) -> Half:
     """Return outputs as they are stored."""
     return np.asarray(outputs_NC.float().cpu().numpy(), dtype=np.float16)
-
-
-def autocast(device: str) -> torch.autocast:
-    """Return the context that computes in bfloat16 on a GPU, as encoders do."""
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=device == "cuda")

@@ -18,7 +18,6 @@ from umc_ray.specialists.full import Full
 from umc_ray.specialists.network import (
     Network,
     TrainableEncoder,
-    autocast,
     half,
     layers_of,
     restored,
@@ -123,8 +122,13 @@ class TopEncoder:
     @torch.inference_mode()
     def encode_lower(self, prepared: Sequence[Any], lower: Sequence[Tensor]) -> Half:
         """Return the outputs of a batch, of which the output of the frozen layers is known."""
-        with autocast(self.encoder.device):
-            return half(self.network(self.encoder.collate(prepared), lower))
+        size = BATCH if self.encoder.device == "cpu" else len(prepared)
+        with self.encoder.autocast():
+            parts = [
+                self.network(self.encoder.collate(prepared[i : i + size]), lower[i : i + size])
+                for i in range(0, len(prepared), size)
+            ]
+        return half(torch.cat(parts))
 
 
 class KnownLower:
@@ -197,7 +201,7 @@ def lower_outputs(
 
 def _run_until_seen(encoder: TrainableEncoder, batch: object) -> None:
     try:
-        with autocast(encoder.device):
+        with encoder.autocast():
             encoder.embed(batch)
     except _Seen:
         return
