@@ -15,8 +15,9 @@ def shuffled(examples, order):
     moved = {
         name: values[order]
         for name, values in vars(examples).items()
-        if name not in ("texts_N", "features")
+        if name not in ("texts_N", "features", "payloads_N")
     }
     texts = tuple(examples.texts_N[row] for row in order)
     features = {name: x_ND[order] for name, x_ND in examples.features.items()}
-    return Examples(texts_N=texts, features=features, **moved)
+    payloads = examples.payloads_N and tuple(examples.payloads_N[row] for row in order)
+    return Examples(texts_N=texts, features=features, payloads_N=payloads, **moved)

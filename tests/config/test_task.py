@@ -53,7 +53,7 @@ def test_selection_goes_by_the_encoder_that_is_named_for_it(tmp_path):
 
 
 def test_each_encoder_has_a_specialist_per_domain_and_a_generalist(tmp_path):
-    found = topics(tmp_path, two_encoders()).ensemble()
+    found = topics(tmp_path, two_encoders(specialists="per_domain")).ensemble()
     assert {name: (each.encoder, each.domain) for name, each in found.items()} == {
         "news": ("small", "news"),
         "forum": ("small", "forum"),
@@ -62,6 +62,17 @@ def test_each_encoder_has_a_specialist_per_domain_and_a_generalist(tmp_path):
         "large-forum": ("large", "forum"),
         "large-generalist": ("large", None),
     }
+
+
+def test_auto_adds_a_head_over_all_encoders_and_fine_tunes_those_with_a_network(tmp_path):
+    heads = topics(tmp_path, two_encoders(specialists="per_domain")).ensemble()
+    found = topics(tmp_path, two_encoders()).ensemble()
+    more = {name: each for name, each in found.items() if name not in heads}
+    assert {name: (each.kind, each.encoder) for name, each in more.items()} == {
+        "side-by-side": ("linear", ["small", "large"]),
+        "tuned-large": ("top_layers", "large"),
+    }
+    assert {name: found[name] for name in heads} == heads
 
 
 def test_a_specialist_reads_the_encoder_it_names_or_the_first(tmp_path):
@@ -79,6 +90,11 @@ def test_a_specialist_reads_the_encoder_it_names_or_the_first(tmp_path):
         ({"encoders": {"small": SMALL, "eye": {"kind": "pixels"}}}, "encoder eye of kind pixels "),
         ({"encoders": {"a/b": SMALL}}, "String should match pattern"),
         ({"encoders": {}}, "a task needs encoder or, for several, encoders"),
+        ({"specialists": {"a": {"kind": "lora"}}}, "cannot train encoder small of kind static_te"),
+        (
+            {"specialists": {"a": {"kind": "full", "encoder": ["large", "small"]}}},
+            "trains the network of one encoder, found",
+        ),
     ],
 )
 def test_encoders_that_do_not_fit_are_told_with_a_line(tmp_path, changes, said):

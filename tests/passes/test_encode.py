@@ -18,6 +18,7 @@ from umc_ray.passes.encode import (
     EncodeItem,
     EncodeSummary,
     EncodeWorker,
+    Encoding,
     encode,
     encode_rows,
     features_table,
@@ -98,7 +99,7 @@ def storage(tmp_path):
 
 def worker_of(storage):
     name = ("shapes", "pixels")
-    return EncodeWorker(storage, {name: CONFIG}, {name: features_table(CONFIG)})
+    return EncodeWorker(storage, {name: Encoding(CONFIG, features_table(CONFIG))})
 
 
 def test_a_part_becomes_features_in_its_order(storage):
@@ -128,8 +129,8 @@ def test_a_part_of_which_nothing_can_be_encoded_stops_the_stage(storage):
 
 def test_each_encoder_of_a_task_has_a_table_of_its_own(storage):
     configs = {("shapes", "rough"): CONFIG, ("shapes", "fine"): FINE}
-    tables = {name: features_table(config) for name, config in configs.items()}
-    worker = EncodeWorker(storage, configs, tables)
+    encodings = {name: Encoding(each, features_table(each)) for name, each in configs.items()}
+    worker = EncodeWorker(storage, encodings)
     part = write_images(storage, [png(i + 1) for i in range(3)])
     rough, fine = EncodeItem(part, "rough"), EncodeItem(part, "fine")
     for item in (rough, fine):
@@ -178,5 +179,6 @@ def test_the_precision_is_decided_before_a_pass_and_not_by_its_workers(storage, 
     network = EncoderConfig(kind="transformers", path="x", workers=1)
     encode({"shapes": {"network": network}}, [], storage)
     (worker,) = sent
-    assert worker.encoders["shapes", "network"].precision == "bf16"
-    assert worker.tables["shapes", "network"] == "features/bf16"
+    encoding = worker.encoders["shapes", "network"]
+    assert encoding.config.precision == "bf16"
+    assert encoding.table == "features/bf16"

@@ -15,12 +15,13 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import LEARNED, round_folder
 from umc_ray.cluster.stream import OnRows
 from umc_ray.passes.outputs import compute_outputs
-from umc_ray.passes.score import PoolScores, ScoreWorker, score_parts
+from umc_ray.passes.score import FeatureTables, PoolScores, ScoreWorker, score_parts
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import examples_by_task, labels_so_far
 from umc_ray.selection.near_duplicates import check, propagate_labels, with_near_duplicates
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.specialists.training import train_ensembles
 
 
@@ -99,13 +100,14 @@ def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
 
 def train(run: Run, number: int) -> Training:
     """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
+    ensembles = run.ensembles_before(number)
     examples = examples_by_task(
         run.storage,
         run.folders(number),
         run.excluded(number),
         run.order_size,
         run.pools,
-        run.features,
+        {name: _with_outputs(run, name, ensembles.get(name)) for name in run.config.tasks},
         run.kinds,
         payloads={
             name: task.payload
@@ -113,10 +115,13 @@ def train(run: Run, number: int) -> Training:
             if any(each.fine_tunes for each in task.ensemble().values())
         },
     )
-    ensembles = run.ensembles_before(number)
     jobs = [
         EnsembleJob(
-            run.config.tasks[name], each, f"models/{name}/{number:04d}", ensembles.get(name)
+            run.config.tasks[name],
+            each,
+            f"models/{name}/{number:04d}",
+            ensembles.get(name),
+            last=sum(len(ids) for ids in run.queried().values()) >= run.config.budget.labels,
         )
         for name, each in examples.items()
     ]
@@ -141,6 +146,19 @@ def train(run: Run, number: int) -> Training:
             for name, each in examples.items()
         },
     )
+
+
+def _with_outputs(run: Run, task: str, before: EnsembleRef | None) -> FeatureTables:
+    """Return the tables of a task's features, and of the outputs of networks that may be kept."""
+    tables = run.features[task]
+    if before is None:
+        return tables
+    pools = [part for part in run.pools if part.domain_key.task == task]
+    return {
+        name: table
+        for name, table in before.tables(tables).items()
+        if name in tables or all(run.storage.exists(part.key(table)) for part in pools)
+    }
 
 
 def tuned_outputs(run: Run, training: Training, on_rows: OnRows) -> None:

@@ -46,7 +46,7 @@ class PublishedEnsemble(Section):
     folder: str
     specialists: tuple[str, ...]
     version: str
-    tuned: tuple[str, ...] = ()
+    tuned: tuple[tuple[str, str], ...] = ()
     hash: str
     kind: str
     labels: list[str]

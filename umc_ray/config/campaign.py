@@ -203,6 +203,12 @@ class TrainingConfig(Section):
         le=1,
         description="weight of other domains' labels when training a domain's specialist",
     )
+    refit_growth: float = Field(
+        1.5,
+        ge=1,
+        description="fine-tuned specialists are trained anew when the labels have grown by this "
+        "factor and in the last round, and score the pool anew only then; 1: in every round",
+    )
     workers: int = Field(
         0,
         ge=0,

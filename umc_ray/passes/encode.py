@@ -213,11 +213,12 @@ def encode(
         By domain, the ids of the samples that an encoder cannot encode.
     """
     # The precision is decided here once: workers may have other processors.
-    encodings = {
-        (task, name): Encoding(with_precision(config), features_table(config))
+    settled = {
+        (task, name): with_precision(config)
         for task, named in encoders.items()
         for name, config in named.items()
     }
+    encodings = {key: Encoding(config, features_table(config)) for key, config in settled.items()}
     return encode_all(encodings, parts, storage, on_rows, labels)
 
 

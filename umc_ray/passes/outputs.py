@@ -22,7 +22,7 @@ from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.passes.encode import Encoding, encode_all, encode_rows
 from umc_ray.records import Part
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import EnsembleRef, outputs_table
 from umc_ray.specialists.fine_tuned import TunedRef
 from umc_ray.specialists.top_layers import KnownLower, TopEncoder
 from umc_ray.storage import Storage
@@ -142,14 +142,14 @@ def output_encodings(
         StoreError: a specialist's files are missing.
     """
     found = {}
-    for name in ref.tuned:
+    for name, weights in ref.tuned:
         folder = f"{ref.folder}/{name}"
         config = SpecialistConfig.model_validate(storage.read_json(f"{folder}/config.json"))
         encoder = task.named_encoders[config.encoders[0]]
         found[name] = TunedEncoding(
             with_precision(encoder),
-            ref.outputs_table(name),
-            TunedRef(storage, folder, ref.version),
+            outputs_table(weights),
+            TunedRef(storage, folder, weights),
             f"lower/{encoder_hash(encoder)}-{config.layers}",
             int(config.cache_gib * 2**30 / parts) if parts else 0,
         )

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load
 from torch import Tensor
 
 from umc_ray.config.task import TaskConfig
@@ -20,6 +19,7 @@ from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.methods.stacking import sharpen, stack
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key
+from umc_ray.specialists.held_out import read_held_out
 from umc_ray.specialists.specialist import Examples, FitReport
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Calibration, TaskKind
@@ -45,6 +45,7 @@ class EnsembleJob:
     examples: Examples
     folder: str  # such as models/<task>/<round>
     before: EnsembleRef | None  # the ensemble of the round before
+    last: bool = False  # no more labels will come
 
     @property
     def by_evidence(self) -> bool:
@@ -91,7 +92,7 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
     calibrations, probs = {}, {}
     for name in reports:
         folder = f"{job.folder}/{name}"
-        outputs_NC = load(storage.read_bytes(held_out_key(folder)))["outputs_NC"]
+        outputs_NC = read_held_out(storage, folder).outputs_NC
         calibrations[name] = kind.calibrate(outputs_NC.numpy(), examples.targets, importance_N)
         storage.write_json(f"{folder}/calibration.json", calibrations[name])
         probs[name] = kind.activation([calibrations[name]])(outputs_NC[None])[0]
@@ -113,7 +114,9 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
         )
         for name, report in reports.items()
     }
-    tuned = tuple(name for name in names if job.task.ensemble()[name].fine_tunes)
+    tuned = tuple(
+        (name, reports[name].weights) for name in names if job.task.ensemble()[name].fine_tunes
+    )
     version = fingerprint([decision, *(asdict(specialists[name]) for name in names)])
     return Trained(
         ref=EnsembleRef(job.folder, tuple(names), version, tuned),
@@ -121,11 +124,6 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
         certainty_N=certainty_N,
         specialists=specialists,
     )
-
-
-def held_out_key(folder: str) -> str:
-    """Name the file with a specialist's held-out outputs."""
-    return f"{folder}/held_out.safetensors"
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,18 @@ class EnsembleRef:
     folder: str
     specialists: tuple[str, ...]
     version: str
-    tuned: tuple[str, ...] = ()  # those that are fine-tuned, and read the samples themselves
+    tuned: tuple[tuple[str, str], ...] = ()
+    """The fine-tuned ones, which read the samples themselves, each with a hash of its weights."""
 
     def tables(self, features: Mapping[str, str]) -> dict[str, str]:
         """Return the tables that it reads: of features, by encoder, and of its own outputs."""
-        return {**features, **{outputs_of(name): self.outputs_table(name) for name in self.tuned}}
+        outputs = {outputs_of(name): outputs_table(weights) for name, weights in self.tuned}
+        return {**features, **outputs}
 
-    def outputs_table(self, specialist: str) -> str:
-        """Name the table of a fine-tuned specialist's outputs, for `Part.key`."""
-        return f"outputs/{self.version}/{specialist}"
+
+def outputs_table(weights: str) -> str:
+    """Name the table of a fine-tuned network's outputs, for `Part.key`."""
+    return f"outputs/{weights}"
 
 
 class Ensemble:

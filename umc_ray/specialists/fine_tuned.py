@@ -107,15 +107,15 @@ class FineTuned:
 
 @dataclass(frozen=True)
 class TunedRef:
-    """Names a stored fine-tuned network; `version` is that of its ensemble."""
+    """Names a stored fine-tuned network, with a hash of its weights."""
 
     storage: Storage
     folder: str
-    version: str
+    weights: str
 
     @lru_cache(maxsize=4)  # noqa: B019 - the cache of a process, which is to keep the networks
     def load(self, encoder: EncoderConfig) -> Encoder:
-        """Load the network as an encoder, once per process and version.
+        """Load the network as an encoder, once per process.
 
         Raises:
             ConfigError: the encoder is another one than it was fine-tuned from.

@@ -8,7 +8,7 @@ Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,13 +18,14 @@ import torch
 from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save_file
 
 from umc_ray.cluster.resources import ANY_NODE, Labels, check_resources, cpus_of_largest_node
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import FloatArray, IntArray
-from umc_ray.specialists.combination import EnsembleJob, Trained, combine, held_out_key
+from umc_ray.specialists.combination import EnsembleJob, Trained, combine
+from umc_ray.specialists.held_out import keep, write_held_out
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import (
     Epoch,
@@ -63,9 +64,12 @@ def train_ensembles(
         ConfigError: a fine-tuned specialist needs more than the cluster has.
     """
     train_one = ray.remote(train_specialist)
-    running = []
+    running, kept = [], []
     for job in jobs:
         fits = _fit_jobs(job, training, storage, seed)
+        found = {fit.name: _keep(job, fit) for fit in fits}
+        kept.append({name: report for name, report in found.items() if report is not None})
+        fits = [fit for fit in fits if found[fit.name] is None]
         sent = {needs: ray.put(_examples(job.examples, *needs)) for needs in map(_needs, fits)}
         running.append(
             {
@@ -75,10 +79,21 @@ def train_ensembles(
                 for fit in fits
             }
         )
-    return [
-        combine(job, dict(zip(refs, ray.get(list(refs.values())), strict=True)), storage)
-        for job, refs in zip(jobs, running, strict=True)
-    ]
+    trained = []
+    for job, refs, reports in zip(jobs, running, kept, strict=True):
+        new = dict(zip(refs, ray.get(list(refs.values())), strict=True))
+        trained.append(combine(job, _in_order(job, {**new, **reports}), storage))
+    return trained
+
+
+def _keep(job: EnsembleJob, fit: FitJob) -> FitReport | None:
+    if not fit.specialist.fine_tunes or job.last:
+        return None
+    return keep(fit.storage, job.before, fit.name, fit.folder, job.examples, fit.training)
+
+
+def _in_order(job: EnsembleJob, reports: Mapping[str, FitReport]) -> dict[str, FitReport]:
+    return {name: reports[name] for name in job.task.ensemble() if name in reports}
 
 
 def _fit_jobs(
@@ -182,7 +197,7 @@ def train_loop(config: dict[str, Any]) -> None:
         job, examples, _sample_weights(job, examples), _folds(job, examples), device
     )
     if rank == 0:
-        _store(job, model, torch.from_numpy(held_out_NC), report)
+        _store(job, model, torch.from_numpy(held_out_NC), examples, report)
 
 
 def _save_checkpoint(epoch: Epoch, state: Callable[[], Tensors]) -> None:
@@ -204,10 +219,15 @@ def _checkpoint() -> Tensors | None:
         return load_file(f"{folder}/{CHECKPOINT}")
 
 
-def _store(job: FitJob, model: Specialist, held_out_NC: torch.Tensor, report: FitReport) -> None:
+def _store(
+    job: FitJob,
+    model: Specialist,
+    held_out_NC: torch.Tensor,
+    examples: Examples,
+    report: FitReport,
+) -> None:
     """Store a specialist and the report on it: of a worker group, Train hands back no numbers."""
-    outputs = save({"outputs_NC": held_out_NC.contiguous()})
-    job.storage.write_bytes(held_out_key(job.folder), outputs)
+    write_held_out(job.storage, job.folder, held_out_NC, examples, len(examples))
     job.storage.write_json(f"{job.folder}/config.json", job.specialist.model_dump())
     model.save(job.storage, job.folder)
     job.storage.write_record(f"{job.folder}/report.json", report)
