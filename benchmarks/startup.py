@@ -181,7 +181,7 @@ def plain_training(config: CampaignConfig, examples: dict[str, Examples]) -> Non
                 labeled.targets,
                 np.ones(len(x_ND), np.float32),
                 np.arange(len(x_ND)) % config.training.folds,
-                heads.start(each.kind, 1, x_ND.shape[1], kind.outputs, each.hidden, config.seed),
+                heads.start("linear", 1, x_ND.shape[1], kind.outputs, each.hidden, config.seed),
                 kind.loss,
             )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.encoders.registry import encoder_hash
+from umc_ray.encoders.registry import settings_hash
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.manifest import is_ingested
 from umc_ray.records import DomainKey
@@ -112,11 +112,13 @@ def frozen(config: CampaignConfig) -> Values:
         values[f"tasks.{name}.input"] = task.payload
         values[f"tasks.{name}.labels"] = list(task.task_kind().labels)
         for encoder, each in task.named_encoders.items():
-            values[f"tasks.{name}.encoders.{encoder}"] = encoder_hash(each)
+            values[f"tasks.{name}.encoders.{encoder}"] = settings_hash(each)
         for domain, columns in task.domains.items():
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
             how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
             set_now = {key: value for key, value in how.items() if value is not None}
+            if columns.columns:
+                set_now["columns"] = columns.columns
             if columns.keep:
                 set_now["keep"] = columns.keep
             values[f"tasks.{name}.domains.{domain}"] = mapping | set_now

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.encoder import READS, EncoderConfig, Input
 from umc_ray.config.section import Name, Section, Written
+from umc_ray.config.table_columns import columns_problem
 from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ def _with_text_keys(names: object) -> object:
 NameById = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
 
 
+LEARNED_BY_TREES = ("classification", "multi_label")
+"""Kinds of tasks that a specialist of kind trees can learn."""
+
+
 class DomainConfig(Section):
     """A source of samples."""
 
@@ -27,6 +32,11 @@ class DomainConfig(Section):
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
+    columns: list[str] = Field(
+        [],
+        description="columns of a table that make a sample, in place of text, such as "
+        "[age, workclass]; the sample is a text with a line for each",
+    )
     image: str | None = Field(
         None,
         description="column with images as bytes, Base64 or file paths; not needed for an image "
@@ -80,11 +90,25 @@ class DomainConfig(Section):
             raise ValueError(f"{error}; name an encoding such as cp1252 or utf-16-le") from error
         if self.delimiter is not None and self.delimiter in '"\r\n\0 ':
             raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
+        if self.columns and self.text is not None:
+            raise ValueError("a domain has text or columns, found both; remove one of them")
+        if problem := columns_problem(self.columns, (self.label, self.ratings)):
+            raise ValueError(problem)
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
         if twice := [name for name in self.keep if self.keep.count(name) > 1]:
             raise ValueError(f"keep names {twice[0]!r} twice; name it once")
         return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether its samples are texts: of a column, or made of several."""
+        return self.text is not None or bool(self.columns)
+
+    @property
+    def sample(self) -> tuple[str | None, ...]:
+        """The columns that make a sample."""
+        return (self.text, self.image, *self.columns)
 
     def sources(self, split: Split) -> list[str]:
         """Return the sources of the pool or of the test split; none if there is no such split."""
@@ -100,10 +124,12 @@ class DomainConfig(Section):
 
 
 class SpecialistConfig(Section):
-    """A member of the ensemble: a head over the embeddings of an encoder, or of several."""
+    """A member of the ensemble: a head, or trees, over the embeddings of one or more encoders."""
 
-    kind: Literal["linear", "mlp"] = Field(
-        "linear", description="linear, or mlp: with one hidden layer"
+    kind: Literal["linear", "mlp", "trees"] = Field(
+        "linear",
+        description="linear; mlp: with one hidden layer; trees: boosted or randomized decision "
+        "trees, for tables",
     )
     encoder: str | list[str] | None = Field(
         None,
@@ -127,7 +153,7 @@ class TaskConfig(Section):
 
     kind: str = Field(description="what an answer is: classification, multi_label")
     input: Input | None = Field(
-        None, description="what a sample is; default: text if a domain names its text column"
+        None, description="what a sample is; default: text if a domain names text or columns"
     )
     labels: list[str] = Field(
         [], description="the label set; left out where the kind has its own, or none"
@@ -150,7 +176,8 @@ class TaskConfig(Section):
     specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(
         "per_domain",
         description="per_domain: for each encoder, one for each domain and, of several domains, "
-        "a generalist; a task with one domain and one encoder has one model",
+        "a generalist; a task with one domain and one encoder has one model. Of an encoder of "
+        "kind table, each of them is two: linear, and trees",
     )
 
     @model_validator(mode="after")
@@ -166,8 +193,11 @@ class TaskConfig(Section):
             yield str(error)
             return
         for name, domain in self.domains.items():
-            if self.payload == "text" and domain.text is None:
-                yield f"domain {name} of a text task needs text: the column's name"
+            if self.payload == "text" and not domain.has_text:
+                yield (
+                    f"domain {name} of a text task needs text: the column's name, or columns: "
+                    "those of a table"
+                )
             for class_name in domain.names_by_id.values():
                 try:
                     kind.parse(class_name)
@@ -192,7 +222,15 @@ class TaskConfig(Section):
                 )
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
+        yield from self._specialist_problems()
+
+    def _specialist_problems(self) -> Iterator[str]:
         for name, specialist in self.ensemble().items():
+            if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
+                yield (
+                    f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
+                    f"only {' and '.join(LEARNED_BY_TREES)}"
+                )
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)
             if len(set(specialist.encoders)) < len(specialist.encoders):
@@ -221,7 +259,7 @@ class TaskConfig(Section):
         """The column of the pool that holds a sample."""
         if self.input is not None:
             return self.input
-        return "text" if any(domain.text for domain in self.domains.values()) else "image"
+        return "text" if any(domain.has_text for domain in self.domains.values()) else "image"
 
     @property
     def named_encoders(self) -> dict[str, EncoderConfig]:
@@ -269,9 +307,15 @@ class TaskConfig(Section):
         if len(experts) > 1:  # of a single domain, both would learn the same
             experts.append(("generalist", None))
         return {
-            name if encoder == first else f"{encoder}-{name}": SpecialistConfig(
-                encoder=encoder, domain=domain
-            )
+            "-".join([*prefix, name]): SpecialistConfig(kind=kind, encoder=encoder, domain=domain)
             for encoder in self.named_encoders
+            for kind, prefix in self._kinds(encoder)
             for name, domain in experts
         }
+
+    def _kinds(self, encoder: str) -> Iterator[tuple[Literal["linear", "trees"], list[str]]]:
+        """Return the kinds of default specialists of an encoder, and how their names begin."""
+        prefix = [] if encoder == next(iter(self.named_encoders)) else [encoder]
+        yield "linear", prefix
+        if self.named_encoders[encoder].kind == "table" and self.kind in LEARNED_BY_TREES:
+            yield "trees", [*prefix, "trees"]

@@ -50,7 +50,12 @@ class Head:
         x_ND = np.concatenate(list(features.values()), axis=1)
         if job.before is None:
             first = heads.start(
-                config.kind, 1, x_ND.shape[1], job.kind.outputs, config.hidden, job.seed
+                "mlp" if config.kind == "mlp" else "linear",
+                1,
+                x_ND.shape[1],
+                job.kind.outputs,
+                config.hidden,
+                job.seed,
             )
         else:
             first = cls.load(config, job.storage, job.before).parameters

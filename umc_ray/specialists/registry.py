@@ -5,6 +5,9 @@ from types import MappingProxyType
 
 from umc_ray.specialists.heads import Head
 from umc_ray.specialists.specialist import Specialist
+from umc_ray.specialists.trees import Trees
 
-SPECIALISTS: Mapping[str, type[Specialist]] = MappingProxyType({"linear": Head, "mlp": Head})
+SPECIALISTS: Mapping[str, type[Specialist]] = MappingProxyType(
+    {"linear": Head, "mlp": Head, "trees": Trees}
+)
 """By the name that a campaign file gives it."""
