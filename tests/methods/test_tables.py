@@ -100,6 +100,12 @@ def test_no_value_of_a_single_row_is_stored_as_a_category():
     assert team.categories == ("t0", "t1")
 
 
+def test_numbers_of_any_size_are_encoded():
+    fit = fit_table(column(["1e308", "-1e308", "5e-324", "0", "1e-300", "2e-300"]))
+    encoded_ND = fit.encode(column(["1e308", "-1e308", "3e-300", "nan", "inf"]))
+    assert np.isfinite(encoded_ND).all()
+
+
 values = st.one_of(
     st.text(max_size=4),
     st.floats().map(repr),

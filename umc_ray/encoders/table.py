@@ -22,6 +22,9 @@ from umc_ray.methods.identity import fingerprint
 from umc_ray.methods.tables import TableFit, fit_table
 from umc_ray.storage import Storage
 
+NAMED = 20
+"""Columns that an error names."""
+
 
 class Table:
     """Standardized numbers with ramps, and one-hot categories."""
@@ -68,7 +71,7 @@ class Table:
         """
         row = parse_row(payload)
         if self.names.isdisjoint(row):
-            known = ", ".join(column.name for column in self.fit.columns)
+            known = ", ".join(column.name for column in self.fit.columns[:NAMED])
             raise ValueError(f"no line of the form 'name: value' for any of the columns {known}")
         return row
 

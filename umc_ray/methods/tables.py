@@ -36,6 +36,8 @@ BINS = 8
 CLIP = 4.0
 TAIL = 0.02
 """Share of the values at each end that no edge reaches."""
+LARGEST = 1e30
+"""Larger numbers are taken for this one, so that no square overflows."""
 MIDDLE_90 = 3.29
 """Standard deviations that the middle 90 % of a normal distribution take."""
 
@@ -67,9 +69,10 @@ class NumberColumn:
         missing_N = np.isnan(x_N)
         x_N = np.where(missing_N, self.center, x_N)[:, None]
         low_E, high_E = np.array(self.edges[:-1]), np.array(self.edges[1:])
-        parts = [np.clip((x_N - self.center) / self.scale, -CLIP, CLIP)]
-        if len(self.edges) > 1:
-            parts.append(np.clip((x_N - low_E) / (high_E - low_E), 0.0, 1.0))
+        with np.errstate(over="ignore"):  # of a tiny scale, then clipped
+            parts = [np.clip((x_N - self.center) / self.scale, -CLIP, CLIP)]
+            if len(self.edges) > 1:
+                parts.append(np.clip((x_N - low_E) / (high_E - low_E), 0.0, 1.0))
         if self.flags_missing:
             parts.append(missing_N[:, None])
         return np.hstack(parts).astype(np.float32)
@@ -171,7 +174,7 @@ def _edges(x_N: Doubles) -> tuple[float, ...]:
     others_N = x_N[~np.isin(x_N, frequent)]
     inner = np.linspace(TAIL, 1 - TAIL, BINS + 1)
     spread = np.quantile(others_N, inner) if len(others_N) > 1 else others_N
-    edges = np.unique(np.concatenate([frequent, spread]).round(12))
+    edges = np.unique(np.concatenate([frequent, spread]))
     return tuple(edges.tolist()) if len(edges) > 1 else ()
 
 
@@ -197,7 +200,7 @@ def _or_nan(value: str, read: Callable[[str], float]) -> float:
         number = read(value)
     except ValueError:
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return min(max(number, -LARGEST), LARGEST) if math.isfinite(number) else math.nan
 
 
 def _days(value: str) -> float:
