@@ -1,11 +1,7 @@
-"""List the benchmarks and the questions they answer."""
+"""List the benchmarks and the questions they answer; any Python can, without other packages."""
 
 import ast
 from pathlib import Path
-
-from rich.console import Console
-
-from benchmarks.frame import FOLDER
 
 
 def questions(folder: Path) -> dict[str, str]:
@@ -22,8 +18,5 @@ def questions(folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    console = Console()
-    for name, question in questions(FOLDER).items():
-        console.print(
-            f"python -m benchmarks.{name:<12} {question}", highlight=False, soft_wrap=True
-        )
+    for name, question in questions(Path(__file__).parent).items():
+        print(f"python -m benchmarks.{name:<12} {question}")

@@ -13,6 +13,9 @@ import psutil
 
 POLL_INTERVAL_S = 0.1
 
+RAY_DATA_WORKER = "ray::Map"
+"""How the names of the processes begin that do the work of a pass."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -20,6 +23,8 @@ class Cost:
 
     wall_s: float
     cpu_s: float
+    workers_cpu_s: float = 0.0
+    """The part of it that Ray Data's workers took."""
 
 
 def cost_of(work: Callable[..., object], *args: object) -> Cost:
@@ -27,7 +32,8 @@ def cost_of(work: Callable[..., object], *args: object) -> Cost:
     with Meter() as meter:
         began = time.perf_counter()
         work(*args)
-        return Cost(time.perf_counter() - began, meter.seconds())
+        wall_s = time.perf_counter() - began
+        return Cost(wall_s, meter.seconds(), meter.seconds_of(RAY_DATA_WORKER))
 
 
 class Meter:
@@ -40,10 +46,11 @@ class Meter:
     def __enter__(self) -> Self:
         """Start measuring."""
         self._spent: dict[psutil.Process, float] = {}
+        self._names: dict[psutil.Process, str] = {}
         self._polling_s = 0.0
         self._lock, self._done = threading.Lock(), threading.Event()
         self._poll()
-        self._before = sum(self._spent.values())
+        self._before = dict(self._spent)
         self._thread = threading.Thread(target=self._poll_until_done)
         self._thread.start()
         return self
@@ -56,7 +63,16 @@ class Meter:
     def seconds(self) -> float:
         """Return the CPU time since the start."""
         self._poll()
-        return sum(self._spent.values()) - self._before - self._polling_s
+        return self.seconds_of("") - self._polling_s
+
+    def seconds_of(self, name: str) -> float:
+        """Return the CPU time up to the last poll of the processes whose names begin like this."""
+        with self._lock:
+            return sum(
+                spent - self._before.get(process, 0.0)
+                for process, spent in self._spent.items()
+                if self._names[process].startswith(name)
+            )
 
     def _poll_until_done(self) -> None:
         while not self._done.wait(POLL_INTERVAL_S):
@@ -65,7 +81,10 @@ class Meter:
     def _poll(self) -> None:
         with self._lock:
             began = time.thread_time()
-            self._spent |= _processor_times()
+            for process, spent in _processor_times().items():
+                with suppress(psutil.NoSuchProcess):
+                    self._names[process] = process.name()
+                    self._spent[process] = spent
             self._polling_s += time.thread_time() - began
 
 

@@ -3,12 +3,14 @@
     python -m benchmarks.encoding [--quick] [--check] [--repeats 3]
 
 Encodes real texts with MiniLM on CPUs. Compares the real `encode` with one process without Ray
-whose threads take the same files and use the same encoder. Both batch texts of similar length.
+whose threads take the same files and use the same encoder in the same precision. Both batch texts
+of similar length.
 
 Each encoding pass starts new actors, which import torch, load the model and touch its memory for
 the first time: a fixed cost. The plain process is warm. So the cost per text is the difference
 between a pass over all texts and a pass over one part per actor; `whole_ratio` includes the fixed
-cost.
+cost. `workers_ratio` is without what Ray's other processes and the driver take. They do so by the
+second, not by the text, however many workers there are: `ray_cpu_per_s`.
 """
 
 import tempfile
@@ -29,6 +31,7 @@ from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.demo.prepare import prepare
 from umc_ray.encoders.encoder import Encoder
+from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.passes.encode import encode, features_table
 from umc_ray.records import POOL, DomainKey, Part, embeddings_array, embeddings_column
@@ -43,19 +46,22 @@ def run(options: Options) -> Report:
     """Alternate between the pipeline and the plain loop."""
     rows = 1024 if options.quick else 4096
     paths = prepare()
-    config = EncoderConfig(kind="transformers", path=str(paths.minilm))
+    config = with_precision(EncoderConfig(kind="transformers", path=str(paths.minilm)))
     with pool(paths.sentiment, rows) as (storage, parts):
         small, passes, plain = _alternate(storage, config, parts, options.repeats)
         differences = _differences(storage, config, parts)
-    more = rows - CPUS * ROWS_PER_PART
-    per_row = [(p.cpu_s - few.cpu_s) / more for few, p in zip(small, passes, strict=True)]
-    startups = [p.cpu_s - rows * each for p, each in zip(passes, per_row, strict=True)]
-    pairs = list(zip(passes, per_row, plain, strict=True))
+    more = [_less(each, few) for each, few in zip(passes, small, strict=True)]
+    texts = rows - CPUS * ROWS_PER_PART
+    startups = [p.cpu_s - each.cpu_s / texts * rows for p, each in zip(passes, more, strict=True)]
+    others = [(each.cpu_s - each.workers_cpu_s) / each.wall_s for each in more]
+    pairs = list(zip(more, [each.cpu_s / rows * texts for each in plain], strict=True))
+    whole = [bare.cpu_s / p.cpu_s for p, bare in zip(passes, plain, strict=True)]
     return Report(
         workload={
             "texts": rows,
             "texts per part": ROWS_PER_PART,
             "batch size": config.batch_size,
+            "precision": config.precision,
             "CPUs": CPUS,
         },
         figures={
@@ -63,12 +69,22 @@ def run(options: Options) -> Report:
             "pass_s": Figure("s", [each.wall_s for each in passes]),
             "plain_s": Figure("s", [each.wall_s for each in plain]),
             "startup_cpu_s": Figure("CPU s", startups),
-            "rows_per_cpu_s": Figure("texts/CPU s", [1 / each for each in per_row]),
+            "rows_per_cpu_s": Figure("texts/CPU s", [texts / each.cpu_s for each in more]),
             "plain_rows_per_cpu_s": Figure("texts/CPU s", [rows / each.cpu_s for each in plain]),
-            "cpu_ratio": Figure("of plain", [bare.cpu_s / rows / each for _, each, bare in pairs]),
-            "whole_ratio": Figure("of plain", [bare.cpu_s / p.cpu_s for p, _, bare in pairs]),
+            "ray_cpu_per_s": Figure("CPU s/s", others),
+            "workers_ratio": Figure("of plain", [bare / p.workers_cpu_s for p, bare in pairs]),
+            "cpu_ratio": Figure("of plain", [bare / p.cpu_s for p, bare in pairs]),
+            "whole_ratio": Figure("of plain", whole),
         },
         failures=differences,
+    )
+
+
+def _less(cost: Cost, less: Cost) -> Cost:
+    return Cost(
+        cost.wall_s - less.wall_s,
+        cost.cpu_s - less.cpu_s,
+        cost.workers_cpu_s - less.workers_cpu_s,
     )
 
 

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save
 from benchmarks.cost import Cost, PlainProcess, cost_of, peak_memory
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.cluster.stream import Summary, run_item
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods.scoring import score, top_m
 from umc_ray.passes.score import ScoreWorker, score_parts, score_schema
 from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column

@@ -37,7 +37,7 @@ from benchmarks.load import Load, closed_loop, open_loop
 from umc_ray.campaign.publish import publish_round
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.demo.fetch import cache_dir, fetch
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.demo.sentiment import WHEEL, read_domain

@@ -31,7 +31,7 @@ from benchmarks.sets import (
 )
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.demo.models import chosen_models, prepare_model
 from umc_ray.encoders.registry import load_encoder

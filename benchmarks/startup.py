@@ -175,13 +175,15 @@ def plain_training(config: CampaignConfig, examples: dict[str, Examples]) -> Non
     for name, task in config.tasks.items():
         labeled, kind = examples[name], task.task_kind()
         for each in task.ensemble().values():
+            if each.fine_tunes:
+                continue
             x_ND = labeled.features[each.encoders[0]]
             heads.fit(
                 x_ND,
                 labeled.targets,
                 np.ones(len(x_ND), np.float32),
                 np.arange(len(x_ND)) % config.training.folds,
-                heads.start("linear", 1, x_ND.shape[1], kind.outputs, each.hidden, config.seed),
+                heads.start(each.head, 1, x_ND.shape[1], kind.outputs, each.hidden, config.seed),
                 kind.loss,
             )
 

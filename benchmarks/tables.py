@@ -24,7 +24,7 @@ from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.sets import Labeled, fourier_features, incomes, records
 from benchmarks.specialists import Scores, labeled_examples, scores
 from umc_ray.config.campaign import TrainingConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders import table as table_encoder
 from umc_ray.encoders.encoder import unit_length
 from umc_ray.ingest.table_rows import row_text

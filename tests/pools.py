@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.torch import save
 
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.records import POOL, DomainKey, Part, embeddings_column
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key
 

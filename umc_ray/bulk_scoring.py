@@ -22,7 +22,8 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import Manifest
-from umc_ray.passes.encode import encode
+from umc_ray.passes.encode import Encoding, encode_all, features_table
+from umc_ray.passes.outputs import output_encodings
 from umc_ray.passes.score import (
     PROBABILITY,
     ScoreWorker,
@@ -32,7 +33,7 @@ from umc_ray.passes.score import (
 )
 from umc_ray.records import POOL, QUARANTINE, DomainKey, Part
 from umc_ray.serving.messages import Sample, SampleError
-from umc_ray.specialists.ensemble import Ensemble
+from umc_ray.specialists.ensemble import Ensemble, EnsembleRef
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -62,9 +63,9 @@ def score_new(
     published = _published(run, domain_key.task)
     ensemble = _copied(run.storage, work, task, published)
     manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
-    encoders = {name: task.named_encoders[name] for name in ensemble.reads}
-    on_encoded = run.stages.follow("encode", manifest.rows * len(encoders))
-    encode({domain_key.task: encoders}, manifest.parts, work, on_encoded)
+    encodings = _encodings(task, domain_key.task, ensemble, published.ref, work)
+    on_encoded = run.stages.follow("encode", manifest.rows * len(encodings))
+    encode_all(encodings, manifest.parts, work, on_encoded)
     worker = _worker(run, work, domain_key, published, ensemble, probabilities)
     score_parts(worker, manifest.parts, run.stages.follow("score", manifest.rows))
     for part in manifest.parts:
@@ -92,6 +93,19 @@ def _copied(
     return load_verified(work, task, published)
 
 
+def _encodings(
+    config: TaskConfig, task: str, ensemble: Ensemble, ref: EnsembleRef, work: Storage
+) -> dict[tuple[str, str], Encoding]:
+    """Return what makes the tables that an ensemble reads."""
+    tuned = output_encodings(ref, config, work)
+    frozen = {
+        name: Encoding(encoder, features_table(encoder))
+        for name, encoder in config.named_encoders.items()
+        if name in ensemble.reads
+    }
+    return {(task, name): encoding for name, encoding in {**frozen, **tuned}.items()}
+
+
 def _worker(
     run: Run,
     work: Storage,
@@ -106,7 +120,7 @@ def _worker(
         table=f"{published.version}-probabilities" if probabilities else published.version,
         ensembles={task: published.ref},
         kinds={task: ensemble.kind},
-        features={task: {name: run.features[task][name] for name in ensemble.reads}},
+        features={task: run.features[task]},
         excluded={domain_key: np.empty(0, dtype=np.int64)},
         acquisition=run.config.selection.acquisition,
         top=0,

@@ -1,9 +1,17 @@
 """Shared code of the benchmarks: gates and the list of questions."""
 
+import ast
+import subprocess
+import sys
+import tomllib
 from dataclasses import asdict
+from importlib.metadata import packages_distributions
+
+from packaging.requirements import Requirement
 
 from benchmarks.__main__ import questions
 from benchmarks.frame import FOLDER, Figure, Gate, Report, missed_gates, read_gates
+from tests.tiny import ROOT
 
 
 def _report(**values: list[float]) -> Report:
@@ -40,3 +48,32 @@ def test_only_files_that_start_with_a_question_are_listed(tmp_path):
     (tmp_path / "speed.py").write_text('"""How fast is it?\n\nMore."""')
     (tmp_path / "prepare.py").write_text('"""Prepare data."""')
     assert questions(tmp_path) == {"speed": "How fast is it?"}
+
+
+def test_the_list_needs_no_packages():
+    command = [sys.executable, "-S", "-m", "benchmarks"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert len(listed.splitlines()) == len(questions(FOLDER))
+    assert "python -m benchmarks.encoding " in listed
+
+
+def test_benchmarks_start_with_what_make_demo_installs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = {Requirement(each).name.lower() for each in project["dependencies"]}
+    ours = {"benchmarks", "umc_ray", *sys.stdlib_module_names}
+    distributions = packages_distributions()
+    for file in FOLDER.glob("*.py"):
+        for module in _imported_at_once(file) - ours:
+            found = {name.lower() for name in distributions.get(module, [module])}
+            assert found & installed, f"{file.name} imports {module}: do so where it is needed"
+
+
+def _imported_at_once(file):
+    """The packages that a file imports before it runs a function."""
+    packages = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            packages.add(str(node.module).partition(".")[0])
+    return packages

@@ -12,9 +12,9 @@ from umc_ray.methods.certificates import certify
 from umc_ray.methods.intervals import wilson_interval
 from umc_ray.passes.score import score_schema
 from umc_ray.records import LABELS, ORACLE, DomainKey, Part
+from umc_ray.specialists.combination import Trained
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.specialists.specialist import Examples
-from umc_ray.specialists.training import Trained
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel

@@ -14,7 +14,7 @@ from umc_ray.campaign.publish import (
     round_before,
 )
 from umc_ray.config.loading import load_campaign
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.errors import DataError, StoreError
 from umc_ray.serving.live import LivePublication
 from umc_ray.specialists.ensemble import EnsembleRef

@@ -297,6 +297,7 @@ def test_several_encoders_of_a_table_learn_in_files_of_their_own(tmp_path):
     values = table()
     task = values["tasks"]["topics"]
     task["encoders"] = {"words": SMALL, "rows": task.pop("encoder")}
+    task["specialists"] = "per_domain"
     found = topics(tmp_path, values)
     assert found.named_encoders["rows"].path.endswith("/encoders/topics/rows.json")
     assert found.named_encoders["words"].path == f"{tmp_path}/weights"

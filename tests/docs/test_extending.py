@@ -12,7 +12,7 @@ from PIL import Image
 from tests.tiny import ROOT
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods import bandit, selection
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage

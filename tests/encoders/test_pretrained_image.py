@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.encoders.images import noise, png
 from umc_ray.config.encoder import EncoderConfig
+from umc_ray.encoders import pretrained_image
 from umc_ray.encoders.efficientnet_lite import EfficientNetLite0
 from umc_ray.encoders.registry import ENCODERS, encoder_hash
 from umc_ray.errors import ConfigError
@@ -195,6 +196,16 @@ def test_efficientnet_lite_scales_images_as_its_config_says(lite):
     )
     with torch.inference_mode():
         assert_alike(found_ND[:1], model.model(pixels.permute(2, 0, 1)[None]))
+
+
+def test_a_batch_is_split_into_passes_that_fit_a_processor(lite, monkeypatch):
+    model, sizes = encoder(lite, "efficientnet_lite", image_px=32), []
+    together_ND = encode(model, IMAGES)
+    model.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    encode(model, IMAGES)
+    monkeypatch.setattr(pretrained_image, "CPU_PIXELS", 2 * 32 * 32)
+    np.testing.assert_allclose(encode(model, IMAGES), together_ND, atol=1e-3)
+    assert sizes == [3, 2, 1]
 
 
 def test_efficientnet_lite_takes_smaller_images(lite):

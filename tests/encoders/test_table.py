@@ -112,7 +112,7 @@ def test_it_is_tried_on_samples_before_there_is_a_pool():
 
 def test_a_replica_warms_it_up(tmp_path):
     encoder = learn(tmp_path, [stored(tmp_path, TEXTS)])
-    threaded = ThreadedEncoder(config(tmp_path), 2)
+    threaded = ThreadedEncoder(encoder, config(tmp_path), 2)
     found_ND, failures = threaded.encode([*TEXTS[:3], "no row"])
     assert list(failures) == [3]
     np.testing.assert_array_equal(found_ND[:3], encode_rows(encoder, TEXTS[:3], 8)[0])

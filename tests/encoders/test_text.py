@@ -11,6 +11,7 @@ from transformers import AutoModel, LlamaConfig, LlamaModel, PreTrainedTokenizer
 
 from tests.tiny import write_encoder
 from umc_ray.config.encoder import EncoderConfig
+from umc_ray.encoders import text as texts
 from umc_ray.encoders.text import TransformersText, pooling_of
 from umc_ray.errors import ConfigError
 
@@ -68,6 +69,18 @@ def test_a_pooling_takes_its_tokens_of_each_text_in_a_batch(writer, pooling):
         np.testing.assert_allclose(found_D, expected_D / expected_D.norm(), atol=1e-3)
 
 
+def test_a_batch_is_split_into_passes_that_fit_a_processor(writer, monkeypatch):
+    model, sizes = encoder(writer), []
+    together_ND = encode(model, TEXTS)
+    model.model.register_forward_pre_hook(
+        lambda _, args, given: sizes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    encode(model, TEXTS)
+    monkeypatch.setattr(texts, "CPU_TOKENS", 12)  # the batch has three texts of six tokens
+    np.testing.assert_allclose(encode(model, TEXTS), together_ND, atol=1e-3)
+    assert sizes == [(3, 6), (2, 4), (1, 6)]
+
+
 def test_a_prefix_is_read_before_each_text(writer):
     with_prefix_ND = encode(encoder(writer, prefix="great word9 "), TEXTS)
     longer = [f"great word9 {text}" for text in TEXTS]
@@ -123,6 +136,7 @@ def test_a_pooling_that_we_have_not_is_named(tmp_path, card, said):
         ({"kind": "gradients", "pooling": "mean"}, "has no pooling mean"),
         ({"kind": "transformers_image", "path": "x", "pooling": "last"}, "has no pooling last"),
         ({"kind": "static_text", "path": "x", "prefix": "query: "}, "does not use a prefix"),
+        ({"kind": "static_text", "path": "x", "precision": "bf16"}, "has no network"),
         ({"kind": "timm", "path": "x", "image_px": 96}, "knows its image size"),
         ({"kind": "efficientnet_lite"}, "needs path"),
     ],

@@ -10,8 +10,10 @@ from PIL import Image
 
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.encoder import EncoderConfig
+from umc_ray.encoders import precision
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import StageError
+from umc_ray.passes import encode as features
 from umc_ray.passes.encode import (
     EncodeItem,
     EncodeSummary,
@@ -165,3 +167,16 @@ def test_the_pass_encodes_what_is_missing_and_tells_what_it_could_not(storage, r
     for _ in range(2):
         assert encode(encoders, parts, storage, finished.append) == {"shapes/scans": [1]}
     assert sum(finished) == 3
+
+
+def test_the_precision_is_decided_before_a_pass_and_not_by_its_workers(storage, monkeypatch):
+    sent = []
+    monkeypatch.setattr(features, "stream", lambda worker, *_: sent.append(worker) or [])
+    monkeypatch.setattr(features, "available_slots", lambda *_: 1)
+    monkeypatch.setattr(features, "encoder_hash", lambda config: config.precision)
+    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
+    network = EncoderConfig(kind="transformers", path="x", workers=1)
+    encode({"shapes": {"network": network}}, [], storage)
+    (worker,) = sent
+    assert worker.encoders["shapes", "network"].precision == "bf16"
+    assert worker.tables["shapes", "network"] == "features/bf16"

@@ -9,7 +9,7 @@ import torch
 
 from tests.pools import ENCODER, specialist_config, write_ensemble
 from umc_ray.config.campaign import TrainingConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.errors import StoreError
 from umc_ray.methods import heads
 from umc_ray.specialists import ensemble

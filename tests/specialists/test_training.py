@@ -9,12 +9,14 @@ from safetensors.torch import load
 
 from tests.examples import relabeled, shuffled
 from umc_ray.config.campaign import TrainingConfig
-from umc_ray.config.task import SpecialistConfig, TaskConfig
+from umc_ray.config.specialist import SpecialistConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
+from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import load_ensemble
 from umc_ray.specialists.specialist import Examples, FitJob
-from umc_ray.specialists.training import EnsembleJob, _sample_weights, train_ensembles
+from umc_ray.specialists.training import _sample_weights, train_ensembles
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray

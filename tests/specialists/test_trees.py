@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from umc_ray.config.campaign import TrainingConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods.identity import uniform
-from umc_ray.specialists import trees
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.specialists.trees import Trees
 from umc_ray.storage import Storage
@@ -135,43 +134,3 @@ def test_the_same_labels_give_the_same_trees():
     first, second = (fit(FIVE, x_ND, corners(x_ND)) for _ in range(2))
     assert first[2] == second[2]
     np.testing.assert_array_equal(first[1], second[1])
-
-
-class OfTwo:
-    """torch.distributed, as one of two processes sees it."""
-
-    def __init__(self, rank, shares):
-        self.rank, self.shares = rank, shares
-
-    def is_initialized(self):
-        return True
-
-    def get_world_size(self):
-        return 2
-
-    def get_rank(self):
-        return self.rank
-
-    def all_gather_object(self, found, mine):
-        self.shares[self.rank] = mine
-        found[:] = self.shares
-
-
-def share(x_ND, texts):
-    ones_N = np.ones(len(x_ND), np.float32)
-    return trees._Data(x_ND, FIVE.encode(texts), ones_N, np.arange(len(x_ND)) % 5)
-
-
-def test_processes_that_share_the_examples_have_the_same_trees(monkeypatch):
-    x_ND = rows(90)
-    halves = [share(x_ND[rank::2], corners(x_ND[rank::2])) for rank in (0, 1)]
-    gathered = []
-    for rank in (0, 1):
-        monkeypatch.setattr(trees, "dist", OfTwo(rank, list(halves)))
-        gathered.append(trees._gathered(halves[rank]))
-    (first, is_first_N), (second, is_second_N) = gathered
-    np.testing.assert_array_equal(first.x_ND, second.x_ND)
-    np.testing.assert_array_equal(first.targets, second.targets)
-    np.testing.assert_array_equal(first.x_ND[is_first_N], halves[0].x_ND)
-    np.testing.assert_array_equal(first.x_ND[is_second_N], halves[1].x_ND)
-    assert (is_first_N != is_second_N).all()

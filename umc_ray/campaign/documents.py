@@ -7,8 +7,8 @@ from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.selection.near_duplicates import Check
 from umc_ray.selection.selection_test import SelectionVerdict
+from umc_ray.specialists.combination import SpecialistReport
 from umc_ray.specialists.ensemble import EnsembleRef
-from umc_ray.specialists.training import SpecialistReport
 from umc_ray.tasks.quality import Estimate, Quality
 
 

@@ -14,8 +14,8 @@ from umc_ray.methods.certificates import Certificate, certify
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import DomainKey, Part
 from umc_ray.selection.selection_test import SelectionVerdict
+from umc_ray.specialists.combination import Trained
 from umc_ray.specialists.specialist import Examples
-from umc_ray.specialists.training import Trained
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.task import TaskKind

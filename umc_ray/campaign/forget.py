@@ -45,12 +45,21 @@ def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:
     for features in run.features[part.domain_key.task].values():
         if storage.exists(part.key(features)):
             _blank_features(storage, part.key(features), is_gone)
+    for outputs in _tables_of(storage, "outputs", part):
+        _blank_features(storage, outputs, is_gone)
+    for lower in _tables_of(storage, "lower", part):
+        storage.delete_file(lower)  # it is computed anew
     if storage.exists(part.key("oracle")):
         _blank(storage, part.key("oracle"), ("label", "ratings"), is_gone)
     if storage.exists(kept := part.key("kept")):
         _blank(storage, kept, storage.read_schema(kept).names, is_gone)
     there = {"text", "image", "embedding"} & {*storage.read_schema(key).names}
     _blank(storage, key, sorted(there), is_gone)
+
+
+def _tables_of(storage: Storage, folder: str, part: Part) -> list[str]:
+    """Return the files of a part in all tables of a folder."""
+    return [key for key in storage.keys(folder) if key.endswith(part.key(""))]
 
 
 def _blank(storage: Storage, key: str, columns: Sequence[str], is_gone: np.ndarray) -> None:

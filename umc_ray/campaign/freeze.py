@@ -4,8 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from umc_ray.campaign.precision import hash_key, precision_key
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.encoder import NETWORKS
+from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.registry import settings_hash
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.manifest import is_ingested
@@ -112,7 +115,9 @@ def frozen(config: CampaignConfig) -> Values:
         values[f"tasks.{name}.input"] = task.payload
         values[f"tasks.{name}.labels"] = list(task.task_kind().labels)
         for encoder, each in task.named_encoders.items():
-            values[f"tasks.{name}.encoders.{encoder}"] = settings_hash(each)
+            if each.kind in NETWORKS:
+                values[precision_key(name, encoder)] = precision_of(each)
+            values[hash_key(name, encoder)] = settings_hash(each)
         for domain, columns in task.domains.items():
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
             how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})

@@ -14,12 +14,14 @@ from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, tes
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import LEARNED, round_folder
 from umc_ray.cluster.stream import OnRows
+from umc_ray.passes.outputs import compute_outputs
 from umc_ray.passes.score import PoolScores, ScoreWorker, score_parts
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import examples_by_task, labels_so_far
 from umc_ray.selection.near_duplicates import check, propagate_labels, with_near_duplicates
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
-from umc_ray.specialists.training import EnsembleJob, train_ensembles
+from umc_ray.specialists.combination import EnsembleJob
+from umc_ray.specialists.training import train_ensembles
 
 
 def learn(run: Run, number: int) -> RoundMetrics:
@@ -42,7 +44,15 @@ def learn(run: Run, number: int) -> RoundMetrics:
     # Train: all specialists, on all labels so far.
     training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
 
-    # Score the pool and the tests with the new specialists, and evaluate them.
+    # Score the pool and the tests with the new specialists, and evaluate them. Fine-tuned ones
+    # read the samples themselves.
+    tuned = {task: len(ref.tuned) for task, ref in training.ensembles.items() if ref.tuned}
+    if tuned and not run.storage.exists(f"{folder}/scores.json"):
+        stages.step(
+            "outputs",
+            lambda on_rows: tuned_outputs(run, training, on_rows),
+            rows=sum(part.rows * tuned.get(part.domain_key.task, 0) for part in run.parts),
+        )
     scores = stages.run(
         f"{folder}/scores.json",
         PoolScores,
@@ -97,6 +107,11 @@ def train(run: Run, number: int) -> Training:
         run.pools,
         run.features,
         run.kinds,
+        payloads={
+            name: task.payload
+            for name, task in run.config.tasks.items()
+            if any(each.fine_tunes for each in task.ensemble().values())
+        },
     )
     ensembles = run.ensembles_before(number)
     jobs = [
@@ -126,6 +141,13 @@ def train(run: Run, number: int) -> Training:
             for name, each in examples.items()
         },
     )
+
+
+def tuned_outputs(run: Run, training: Training, on_rows: OnRows) -> None:
+    """Compute the outputs of fine-tuned specialists for all pools and tests."""
+    labels, tasks = run.config.placement.scoring, run.config.tasks
+    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
+    compute_outputs(training.ensembles, tasks, parts, run.storage, on_rows, labels)
 
 
 def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
@@ -161,6 +183,8 @@ def score_new_parts(run: Run) -> None:
         return
     worker = _score_worker(run, number, training)
     labels = run.config.placement.scoring
+    if any(ref.tuned for ref in training.ensembles.values()):
+        run.stages.step("outputs", lambda on_rows: tuned_outputs(run, training, on_rows))
     after = run.stages.step(
         "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
     )

@@ -23,7 +23,10 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.registry import encoder_hash
 from umc_ray.errors import DataError, StoreError
 from umc_ray.methods.certificates import Certificate
+from umc_ray.passes.encode import Encoding
+from umc_ray.passes.outputs import output_encodings
 from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble
+from umc_ray.specialists.specialist import outputs_of
 from umc_ray.storage import Storage
 
 PUBLISHED = "published.json"
@@ -43,6 +46,7 @@ class PublishedEnsemble(Section):
     folder: str
     specialists: tuple[str, ...]
     version: str
+    tuned: tuple[str, ...] = ()
     hash: str
     kind: str
     labels: list[str]
@@ -53,7 +57,7 @@ class PublishedEnsemble(Section):
     @property
     def ref(self) -> EnsembleRef:
         """Its name in the run directory."""
-        return EnsembleRef(self.folder, self.specialists, self.version)
+        return EnsembleRef(self.folder, self.specialists, self.version, self.tuned)
 
 
 class Published(Section):
@@ -71,6 +75,7 @@ class Publication:
 
     manifest: Published
     ensembles: Mapping[str, Ensemble]
+    tuned: Mapping[str, Mapping[str, Encoding]]  # what computes outputs, by task and reader's name
 
 
 def publish_round(
@@ -131,7 +136,19 @@ def load_published(storage: Storage, config: CampaignConfig, manifest: Published
         name: load_verified(storage, config.tasks[name], each)
         for name, each in manifest.ensembles.items()
     }
-    return Publication(manifest, ensembles)
+    tuned = {
+        name: _tuned(storage, config.tasks[name], each.ref)
+        for name, each in manifest.ensembles.items()
+    }
+    return Publication(manifest, ensembles, tuned)
+
+
+def _tuned(storage: Storage, task: TaskConfig, ref: EnsembleRef) -> dict[str, Encoding]:
+    """Load the fine-tuned specialists, by the names under which an ensemble reads their outputs."""
+    encodings = output_encodings(ref, task, storage)
+    for encoding in encodings.values():
+        encoding.load()  # a version is served only if all of it loads
+    return {outputs_of(name): encoding for name, encoding in encodings.items()}
 
 
 def load_verified(storage: Storage, task: TaskConfig, published: PublishedEnsemble) -> Ensemble:
@@ -166,6 +183,7 @@ def _described(
         folder=ref.folder,
         specialists=ref.specialists,
         version=ref.version,
+        tuned=ref.tuned,
         hash=_hash(storage, ref),
         kind=task.kind,
         labels=list(task.task_kind().labels),

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from umc_ray.campaign.documents import RoundMetrics, Training
+from umc_ray.campaign.precision import settle_precision
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import StoreError
 from umc_ray.ingest.manifest import read_manifest
@@ -49,6 +50,10 @@ class RunState:
     """A campaign's configuration and its run directory."""
 
     config: CampaignConfig
+
+    def __post_init__(self) -> None:
+        """Choose what the campaign file leaves to the machine that begins the campaign."""
+        object.__setattr__(self, "config", settle_precision(self.config, self.storage))
 
     @cached_property
     def storage(self) -> Storage:

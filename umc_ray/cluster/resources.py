@@ -28,6 +28,12 @@ def available_slots(num_gpus: float, labels: Labels = ANY_NODE) -> int:
     return sum(_slots_of(node["Resources"], num_gpus) for node in _labeled(_nodes(), labels))
 
 
+def cpus_of_largest_node(labels: Labels = ANY_NODE) -> int:
+    """Return the most CPUs that one process can use; at least 1."""
+    nodes = _labeled(_nodes(), labels)
+    return max((int(node["Resources"].get("CPU", 0)) for node in nodes), default=1) or 1
+
+
 def _slots_of(resources: dict[str, float], num_gpus: float) -> int:
     """Count the slots of one node; a process uses a share of one GPU, or several whole GPUs."""
     if not num_gpus:
@@ -36,7 +42,12 @@ def _slots_of(resources: dict[str, float], num_gpus: float) -> int:
     return gpus * int(1 / num_gpus) if num_gpus < 1 else int(gpus / num_gpus)
 
 
-def check_resources(processes: int, num_gpus: float, labels: Labels = ANY_NODE) -> None:
+def check_resources(
+    processes: int,
+    num_gpus: float,
+    labels: Labels = ANY_NODE,
+    asked_by: str = "workers x num_gpus of the encoders",
+) -> None:
     """Refuse a pass that would wait forever for CPUs or GPUs that the cluster does not have.
 
     A cluster with node groups may grow, so nothing is refused there: the wait has a timeout.
@@ -51,7 +62,7 @@ def check_resources(processes: int, num_gpus: float, labels: Labels = ANY_NODE) 
     where = f" with labels {dict(labels)}" if labels else ""
     nodes = _labeled(nodes, labels)
     raise ConfigError(
-        f"{processes} x {need} (workers x num_gpus of the encoders) do not fit: the cluster has "
+        f"{processes} x {need} ({asked_by}) do not fit: the cluster has "
         f"{slots} available slots on {len(nodes)} nodes{where} ({_describe(nodes)}); use fewer "
         "workers or add nodes"
     )

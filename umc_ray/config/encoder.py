@@ -37,6 +37,9 @@ READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
 }
 """What each kind of encoder reads."""
 
+NETWORKS = ("transformers", "transformers_image", "timm", "efficientnet_lite")
+"""Kinds whose precision can be chosen."""
+
 GRAY = ("gradients", "pixels")
 WITHOUT_WEIGHTS = (*GRAY, "given", "table")
 SIZED = (*GRAY, "efficientnet_lite")
@@ -58,7 +61,12 @@ class EncoderConfig(Section):
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
         "owner/name@revision; gradients, pixels, given and table have none",
     )
-    batch_size: int = Field(64, gt=0, description="samples per forward pass")
+    batch_size: int = Field(
+        64,
+        gt=0,
+        description="samples that an encoder gets at once; on a CPU, a network takes them in "
+        "smaller forward passes that fit the caches",
+    )
     workers: int | None = Field(
         None, gt=0, description="actors, each with a copy of the model; default: one per CPU or GPU"
     )
@@ -71,7 +79,7 @@ class EncoderConfig(Section):
         ge=8,
         le=1024,
         description="images are resized to a square of this side (gradients, pixels: 32 by "
-        "default; efficientnet_lite: 224, and 96 is 7 times as fast); other models know their size",
+        "default; efficientnet_lite: 224, and 96 is 5 times as fast); other models know their size",
     )
     max_tokens: int = Field(256, gt=0, description="longer texts are truncated")
     prefix: str = Field(
@@ -84,6 +92,12 @@ class EncoderConfig(Section):
         description="the embedding (transformers, transformers_image): the mean of the tokens, "
         "the CLS token, or the last token; auto: as the model's folder says, else the mean for "
         "texts, and for images what the model pools itself, else CLS",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="of the network (transformers, transformers_image, timm, efficientnet_lite); "
+        "auto: bf16 on a GPU, and on a CPU with instructions for it (AVX512-BF16 or AMX), as the "
+        "machine decides on which the campaign begins; else fp32",
     )
     dimension: int | None = Field(None, gt=0, description="numbers of an embedding (given)")
 
@@ -110,4 +124,6 @@ class EncoderConfig(Section):
             raise ValueError(f"only encoder kind given has a dimension, and needs it: {self.kind}")
         if self.pooling not in ("auto", *POOLINGS.get(self.kind, ())):
             raise ValueError(f"encoder kind {self.kind} has no pooling {self.pooling}")
+        if self.precision != "auto" and self.kind not in NETWORKS:
+            raise ValueError(f"encoder kind {self.kind} has no network; remove precision")
         return self

@@ -7,6 +7,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.encoder import READS, EncoderConfig, Input
 from umc_ray.config.section import Name, Section, Written
+from umc_ray.config.specialist import (
+    AUTO_TUNED,
+    FINE,
+    LEARNED_BY_TREES,
+    SIDE_BY_SIDE,
+    TUNABLE,
+    SpecialistConfig,
+)
 from umc_ray.config.table_columns import columns_problem
 from umc_ray.records import RELEASED, Split
 
@@ -19,10 +27,6 @@ def _with_text_keys(names: object) -> object:
 
 
 NameById = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
-
-
-LEARNED_BY_TREES = ("classification", "multi_label")
-"""Kinds of tasks that a specialist of kind trees can learn."""
 
 
 class DomainConfig(Section):
@@ -123,31 +127,6 @@ class DomainConfig(Section):
         return self.label_names or {}
 
 
-class SpecialistConfig(Section):
-    """A member of the ensemble: a head, or trees, over the embeddings of one or more encoders."""
-
-    kind: Literal["linear", "mlp", "trees"] = Field(
-        "linear",
-        description="linear; mlp: with one hidden layer; trees: boosted or randomized decision "
-        "trees, for tables",
-    )
-    encoder: str | list[str] | None = Field(
-        None,
-        description="name of the encoder whose embeddings it reads, or a list of them, which it "
-        "reads side by side; default: the first",
-    )
-    domain: str | None = Field(
-        None, description="its domain of expertise; default: none, a generalist"
-    )
-    hidden: int = Field(64, gt=0, description="width of the hidden layer of an mlp")
-
-    @property
-    def encoders(self) -> tuple[str, ...]:
-        """The names of the encoders that it reads."""
-        named = [self.encoder] if isinstance(self.encoder, str) else self.encoder or []
-        return tuple(named)
-
-
 class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
@@ -173,11 +152,12 @@ class TaskConfig(Section):
     domains: dict[Name, DomainConfig] = Field(
         min_length=1, description="sources of samples by name; the budget is split over them"
     )
-    specialists: Literal["per_domain"] | dict[Name, SpecialistConfig] = Field(
-        "per_domain",
-        description="per_domain: for each encoder, one for each domain and, of several domains, "
-        "a generalist; a task with one domain and one encoder has one model. Of an encoder of "
-        "kind table, each of them is two: linear, and trees",
+    specialists: Literal["auto", "per_domain"] | dict[Name, SpecialistConfig] = Field(
+        "auto",
+        description="per_domain: for each encoder, a head for each domain and, of several domains, "
+        "a generalist; auto: the same, a head over all encoders side by side if there are several, "
+        "and, from 100 labels on, fine-tuned networks where held-out labels show that they pay. "
+        "Where either makes a head for an encoder of kind table, it makes trees, too",
     )
 
     @model_validator(mode="after")
@@ -233,11 +213,28 @@ class TaskConfig(Section):
                 )
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)
+            yield from self._tuning_problems(name, specialist)
             if len(set(specialist.encoders)) < len(specialist.encoders):
                 yield f"specialist {name} names an encoder twice: {list(specialist.encoders)}"
             if specialist.domain is not None and specialist.domain not in self.domains:
                 known = ", ".join(self.domains)
                 yield f"specialist {name} names domain {specialist.domain}, the task has {known}"
+
+    def _tuning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
+        if not specialist.fine_tunes:
+            return
+        if len(specialist.encoders) > 1:
+            yield (
+                f"specialist {name} of kind {specialist.kind} trains the network of one encoder, "
+                f"found {list(specialist.encoders)}"
+            )
+        for encoder in specialist.encoders:
+            config = self.named_encoders.get(encoder)
+            if config is not None and config.kind not in TUNABLE:
+                yield (
+                    f"specialist {name} of kind {specialist.kind} cannot train encoder {encoder} "
+                    f"of kind {config.kind}; kinds with a network: {', '.join(TUNABLE)}"
+                )
 
     def _embedding_problems(self) -> Iterator[str]:
         given = [name for name, each in self.named_encoders.items() if each.kind == "given"]
@@ -298,11 +295,15 @@ class TaskConfig(Section):
     def ensemble(self) -> dict[str, SpecialistConfig]:
         """Return the specialists by name, each with the encoder that it reads."""
         first = next(iter(self.named_encoders))
-        if self.specialists != "per_domain":
+        if isinstance(self.specialists, dict):
             return {
                 name: each.model_copy(update={"encoder": each.encoder or first})
                 for name, each in self.specialists.items()
             }
+        heads = self._heads_per_domain()
+        return heads if self.specialists == "per_domain" else heads | self._more_specialists()
+
+    def _heads_per_domain(self) -> dict[str, SpecialistConfig]:
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]
         if len(experts) > 1:  # of a single domain, both would learn the same
             experts.append(("generalist", None))
@@ -319,3 +320,12 @@ class TaskConfig(Section):
         yield "linear", prefix
         if self.named_encoders[encoder].kind == "table" and self.kind in LEARNED_BY_TREES:
             yield "trees", [*prefix, "trees"]
+
+    def _more_specialists(self) -> dict[str, SpecialistConfig]:
+        """Return those that read all encoders, or train one."""
+        names = list(self.named_encoders)
+        more = {SIDE_BY_SIDE: SpecialistConfig(encoder=names)} if len(names) > 1 else {}
+        tunable = [name for name, each in self.named_encoders.items() if each.kind in AUTO_TUNED]
+        return more | {
+            f"{FINE}-{name}": SpecialistConfig(kind="top_layers", encoder=name) for name in tunable
+        }

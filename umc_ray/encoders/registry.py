@@ -11,6 +11,7 @@ from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.encoders.encoder import Encoder
 from umc_ray.encoders.given import Given
 from umc_ray.encoders.image import Gradients, Pixels
+from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.pretrained_image import EfficientNetLite, Timm, TransformersImage
 from umc_ray.encoders.table import Table, fit_hash
 from umc_ray.encoders.text import StaticText, TransformersText
@@ -36,7 +37,9 @@ ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
 
 def encoder_hash(config: EncoderConfig) -> str:
     """Return the name of the features that this encoder makes."""
-    decides = config.model_dump(exclude=SPEED)
+    decides = config.model_dump(exclude={*SPEED, "precision"})
+    if precision_of(config) != "fp32":  # features from before there was a choice are found again
+        decides["precision"] = precision_of(config)
     if config.kind != "given":
         del decides["dimension"]  # the others know it
     if READS[config.kind] == "image":

@@ -206,7 +206,9 @@ def _predictions(
     ensemble, acquisition = publication.ensembles[task], run.config.selection.acquisition
     specialists = len(publication.manifest.ensembles[task].specialists)
     kind, places = ensemble.kind, _places(run, task, questions)
-    measures = ensemble.measures(_embeddings(run, task, ensemble.reads, places))
+    tables = publication.manifest.ensembles[task].ref.tables(run.features[task])
+    reads = {name: tables[name] for name in ensemble.reads}
+    measures = ensemble.measures(_embeddings(run, task, reads, places))
     answers = kind.predict(measures.mean_NC, ensemble.decision)
     priorities = kind.acquisition(measures, acquisition).tolist()
     rows = zip(places["sample_id"].to_pylist(), answers, priorities, strict=True)
@@ -226,13 +228,12 @@ def _places(run: Run, task: str, questions: Sequence[Question]) -> pa.Table:
 
 
 def _embeddings(
-    run: Run, task: str, encoders: Sequence[str], places: pa.Table
+    run: Run, task: str, tables: Mapping[str, str], places: pa.Table
 ) -> dict[str, FloatArray]:
-    """Read the embeddings of samples by each of some encoders of their task."""
+    """Read the rows of samples in each of some tables of their task."""
     parts = [part for part in run.pools if part.domain_key.task == task]
     return {
-        name: read_embeddings(run.storage, parts, run.features[task][name], places)
-        for name in encoders
+        name: read_embeddings(run.storage, parts, table, places) for name, table in tables.items()
     }
 
 

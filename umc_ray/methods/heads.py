@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from umc_ray.methods.group import all_sum, place
+
 Parameters = dict[str, Tensor]
 """linear: weight MDC, bias MC; mlp: also hidden_weight MDH, hidden_bias MH, and weight is MHC."""
 
@@ -123,7 +125,7 @@ def fit(
     logits = forward(folded, x_ND).view(grid, n_folds, len(x_ND), -1)
     held_out_PNC = logits[:, f_N, torch.arange(len(f_N), device=device)]
     losses_P = loss(held_out_PNC, y) @ w_N
-    losses_P, total = _all_sum(losses_P), _all_sum(w_N.sum())
+    losses_P, total = all_sum(losses_P), all_sum(w_N.sum())
     best = int(losses_P.argmin())
 
     full = _minimize(first, x_ND, y, w_N[None, :], penalty_M.new_tensor([PENALTIES[best]]), loss)
@@ -179,7 +181,7 @@ def _minimize(
     process group loss and gradient are summed over the processes, which then take the same step.
     """
     parameters = {k: v.clone().requires_grad_() for k, v in first.items()}
-    scale_M = _all_sum(weights_MN.sum(1)).clamp_min(1e-6)
+    scale_M = all_sum(weights_MN.sum(1)).clamp_min(1e-6)
     optimizer = torch.optim.LBFGS(
         list(parameters.values()),
         max_iter=MAX_ITERATIONS,
@@ -194,10 +196,10 @@ def _minimize(
         loss_MN = loss(forward(parameters, x_ND), y) * weights_MN
         summed = (loss_MN.sum(1) / scale_M).sum()
         summed.backward()  # type: ignore[no-untyped-call]
-        total = _all_sum(summed.detach())
+        total = all_sum(summed.detach())
         for name, value in parameters.items():
             assert value.grad is not None
-            value.grad.copy_(_all_sum(value.grad))
+            value.grad.copy_(all_sum(value.grad))
             if name.endswith("weight"):
                 strength = (penalty_M / scale_M)[:, None, None]
                 value.grad += strength * value.detach()
@@ -235,23 +237,15 @@ def _inner(parameters: Mapping[str, Tensor]) -> tuple[str, str]:
 
 def _moments(x_ND: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each dimension, over all processes."""
-    n = _all_sum(torch.tensor(float(len(x_ND)), device=x_ND.device))
-    mean_D = _all_sum(x_ND.sum(0)) / n
-    variance_D = _all_sum(((x_ND - mean_D) ** 2).sum(0)) / n
+    n = all_sum(torch.tensor(float(len(x_ND)), device=x_ND.device))
+    mean_D = all_sum(x_ND.sum(0)) / n
+    variance_D = all_sum(((x_ND - mean_D) ** 2).sum(0)) / n
     # A dimension that hardly varies stays as it is instead of becoming noise.
     return mean_D, variance_D.sqrt().clamp_min(1e-4)
 
 
-def _all_sum(value: Tensor) -> Tensor:
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return value
-    summed = value.clone()
-    dist.all_reduce(summed)
-    return summed
-
-
 def _all_max(folds_N: Tensor) -> Tensor:
     most = folds_N.max() + 1
-    if dist.is_initialized() and dist.get_world_size() > 1:
+    if place()[1] > 1:
         dist.all_reduce(most, op=dist.ReduceOp.MAX)
     return most

@@ -56,6 +56,12 @@ def fit_scale_and_shift(
     return scales, shifts
 
 
+def weighted_odds(probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
+    """Combine probabilities of labels by the weighted sum of their log-odds, shape NC."""
+    eps = torch.finfo(torch.float32).eps
+    return torch.einsum("s,snc->nc", weights_S.to(probs_SNC), probs_SNC.logit(eps)).sigmoid()
+
+
 def f1_thresholds(probs_NC: Floats, targets_NC: Floats, weights_N: Floats) -> list[float]:
     """Return for each label the threshold of highest F1, drawn to 0.5 where positives are few.
 

@@ -58,11 +58,22 @@ def ensemble_probabilities(logits_SNC: Tensor, temperatures_S: Tensor) -> Tensor
     return probs_SCN.transpose(1, 2)
 
 
-def score(probs_SNC: Tensor) -> Scores:
+def weighted_product(probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
+    """Combine class probabilities log-linearly, shape NC: those of a member to its weight's power.
+
+    Source: Genest and Zidek 1986, Combining Probability Distributions (logarithmic pools).
+    """
+    logs_SNC = probs_SNC.clamp_min(_TINY).log()
+    product_NC: Tensor = torch.tensordot(weights_S.to(logs_SNC), logs_SNC, dims=1).softmax(1)
+    return product_NC
+
+
+def score(probs_SNC: Tensor, weights_S: Tensor | None = None) -> Scores:
     """Score N samples by the probabilities that S specialists give to C classes.
 
-    Each row must sum to 1. Disagreement is the mean Jensen-Shannon divergence over pairs of
-    specialists, 0 to 1 (0 for one specialist); mutual information is that of label and specialist.
+    Each row must sum to 1. `mean_NC` is the ensemble's: by weights, or the plain mean.
+    Disagreement is the mean Jensen-Shannon divergence over pairs of specialists, 0 to 1 (0 for one
+    specialist); mutual information is that of label and specialist.
 
     Source: Lin 1991, Divergence measures based on the Shannon entropy;
     Houlsby et al. 2011, Bayesian Active Learning for Classification (mutual information).
@@ -74,9 +85,10 @@ def score(probs_SNC: Tensor) -> Scores:
     columns_FN = probs_SNC.new_empty(6, n, dtype=torch.float32)
     for rows in _blocks(probs_SNC):
         block_SCN = _samples_last(probs_SNC[:, rows])
-        mean_CN = block_SCN.mean(0)
+        mixed_CN = block_SCN.mean(0)
+        mean_CN = mixed_CN if weights_S is None else _product(block_SCN, weights_S)
         mean_NC[rows] = mean_CN.T
-        torch.stack(_block_scores(block_SCN, mean_CN), out=columns_FN[:, rows])
+        torch.stack(_block_scores(block_SCN, mixed_CN, mean_CN), out=columns_FN[:, rows])
     return Scores(mean_NC, *columns_FN.unbind(0))
 
 
@@ -85,10 +97,17 @@ def _samples_last(block_SNC: Tensor) -> Tensor:
     return block_SNC.transpose(1, 2).contiguous().float()
 
 
-def _block_scores(probs_SCN: Tensor, mean_CN: Tensor) -> list[Tensor]:
+def _product(probs_SCN: Tensor, weights_S: Tensor) -> Tensor:
+    logs_SCN = probs_SCN.clamp_min(_TINY).log_()
+    product_CN: Tensor = torch.tensordot(weights_S.to(logs_SCN), logs_SCN, dims=1).softmax(0)
+    return product_CN
+
+
+def _block_scores(probs_SCN: Tensor, mixed_CN: Tensor, mean_CN: Tensor) -> list[Tensor]:
     n_specialists = probs_SCN.shape[0]
     entropy_SN = _entropy(probs_SCN)
-    entropy_N = _entropy(mean_CN)
+    mixed_N = _entropy(mixed_CN)
+    entropy_N = mixed_N if mean_CN is mixed_CN else _entropy(mean_CN)
     confidence_N = probs_SCN.amax(1).mean(0)
     disagreement_N = _disagreement(probs_SCN, entropy_SN)
     return [
@@ -97,7 +116,7 @@ def _block_scores(probs_SCN: Tensor, mean_CN: Tensor) -> list[Tensor]:
         n_specialists * (confidence_N - disagreement_N),
         _margin(mean_CN),
         entropy_N,
-        (entropy_N - entropy_SN.mean(0)).clamp_min(0),
+        (mixed_N - entropy_SN.mean(0)).clamp_min(0),
     ]
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from umc_ray.cluster.resources import ANY_NODE, Labels, available_slots
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half, Payload
+from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.errors import StageError
 from umc_ray.records import QUARANTINE, Part, embeddings_column
@@ -27,6 +28,28 @@ BATCHES_AHEAD = 4
 def features_table(config: EncoderConfig) -> str:
     """Name the table of an encoder's features, for `Part.key`."""
     return f"features/{encoder_hash(config)}"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What makes a table of rows of numbers: an encoder, and the name of the table."""
+
+    config: EncoderConfig
+    table: str
+
+    def load(self) -> Encoder:
+        """Load the encoder, once per process.
+
+        Raises:
+            ConfigError: its weights are not where the campaign file says.
+        """
+        return load_encoder(self.config)
+
+    def encode(
+        self, storage: Storage, part: Part, payloads: Sequence[Payload | None]
+    ) -> tuple[Half, dict[int, str]]:
+        """Encode the samples of a part, as `encode_rows`."""
+        return encode_rows(self.load(), payloads, self.config.batch_size)
 
 
 @dataclass(frozen=True)
@@ -49,23 +72,22 @@ class EncodeWorker:
     """Encodes parts with the encoders of their tasks; encoders are named by task and name."""
 
     storage: Storage
-    encoders: Mapping[tuple[str, str], EncoderConfig]
-    tables: Mapping[tuple[str, str], str]
+    encoders: Mapping[tuple[str, str], Encoding]
     summary_type: ClassVar[type[EncodeSummary]] = EncodeSummary
 
     def output_key(self, item: EncodeItem) -> str:
         """Name the part's features."""
-        return item.part.key(self.tables[item.part.domain_key.task, item.encoder])
+        return item.part.key(self.encoders[item.part.domain_key.task, item.encoder].table)
 
     def process(self, item: EncodeItem) -> tuple[pa.Table, EncodeSummary]:
         """Encode a part; an embedding column of float16 rows, NaN where a sample is rejected."""
         part = item.part
-        config = self.encoders[part.domain_key.task, item.encoder]
-        encoder = load_encoder(config)
+        encoding = self.encoders[part.domain_key.task, item.encoder]
+        encoder = encoding.load()
         columns = ["sample_id", "key", "source", encoder.column]
         table = self.storage.read_table(part.key("pool"), columns)
         payloads = _payloads(table.column(encoder.column))
-        embeddings_ND, rejected = encode_rows(encoder, payloads, config.batch_size)
+        embeddings_ND, rejected = encoding.encode(self.storage, part, payloads)
         if len(rejected) == len(payloads):
             raise StageError(f"no sample of {part.domain_key} can be encoded: {rejected[0]}")
         self._quarantine(item, table, rejected)
@@ -94,7 +116,7 @@ def _payloads(column: pa.ChunkedArray) -> Sequence[Payload | None]:
 
 
 def encode_rows(
-    encoder: Encoder, payloads: Sequence[Payload | None], size: int
+    encoder: Encoder, payloads: Sequence[Sized | None], size: int
 ) -> tuple[Half, dict[int, str]]:
     """Encode a part's samples in batches, decoding ahead of the model.
 
@@ -145,7 +167,7 @@ def _leaves_the_device_unusable(error: Exception) -> bool:
 def _ahead(
     pool: ThreadPoolExecutor,
     encoder: Encoder,
-    payloads: Sequence[Payload | None],
+    payloads: Sequence[Sized | None],
     batches: Iterable[list[int]],
     rejected: dict[int, str],
 ) -> Iterator[dict[int, Any]]:
@@ -190,20 +212,39 @@ def encode(
     Returns:
         By domain, the ids of the samples that an encoder cannot encode.
     """
-    configs = {
-        (task, name): config for task, named in encoders.items() for name, config in named.items()
+    # The precision is decided here once: workers may have other processors.
+    encodings = {
+        (task, name): Encoding(with_precision(config), features_table(config))
+        for task, named in encoders.items()
+        for name, config in named.items()
     }
+    return encode_all(encodings, parts, storage, on_rows, labels)
+
+
+def encode_all(
+    encodings: Mapping[tuple[str, str], Encoding],
+    parts: Sequence[Part],
+    storage: Storage,
+    on_rows: OnRows | None = None,
+    labels: Labels = ANY_NODE,
+) -> dict[str, list[int]]:
+    """Encode all parts with all that is there for their tasks, by task and name.
+
+    Returns:
+        By domain, the ids of the samples that cannot be encoded.
+    """
     rejected: dict[str, set[int]] = {}
-    for gpus in sorted({config.num_gpus for config in configs.values()}):
-        group = {key: config for key, config in configs.items() if config.num_gpus == gpus}
-        worker = EncodeWorker(storage, group, {k: features_table(v) for k, v in group.items()})
+    for gpus in sorted({each.config.num_gpus for each in encodings.values()}):
+        group = {key: each for key, each in encodings.items() if each.config.num_gpus == gpus}
+        worker = EncodeWorker(storage, group)
         items = [
             EncodeItem(part, name)
             for task, name in group
             for part in parts
             if part.domain_key.task == task
         ]
-        summaries = stream(worker, items, _compute(list(group.values()), gpus, labels), on_rows)
+        compute = _compute([each.config for each in group.values()], gpus, labels)
+        summaries = stream(worker, items, compute, on_rows)
         for item, summary in zip(items, summaries, strict=True):
             rejected.setdefault(str(item.part.domain_key), set()).update(summary.rejected)
     return {name: sorted(ids) for name, ids in rejected.items()}

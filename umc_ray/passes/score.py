@@ -72,7 +72,8 @@ class ScoreWorker:
         task = item.domain_key.task
         kind = self.kinds[task]
         ensemble = load_ensemble(self.storage, self.ensembles[task], kind)
-        tables = {name: self.features[task][name] for name in ensemble.reads}
+        known = self.ensembles[task].tables(self.features[task])
+        tables = {name: known[name] for name in ensemble.reads}
         ids_N, rows = read_features(self.storage, item, tables)
         measures = ensemble.measures(rows)
         open_N = ~np.isin(ids_N, self.excluded[item.domain_key])

@@ -5,12 +5,15 @@ Embeddings are read from the features of the encoder that asks for them, by part
 Suffixes: N samples, L labeled ones, D embedding dimension.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from umc_ray.encoders.encoder import Payload
 from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.methods.selection import Labeled
 from umc_ray.passes.score import FeatureTables
@@ -108,10 +111,7 @@ def read_embeddings(
 ) -> FloatArray:
     """Read the embeddings LD of samples of one task's pools, in their order."""
     blocks, positions = [], []
-    domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
-    for domain in np.unique(domains_L).tolist():
-        rows = np.flatnonzero(domains_L == domain)
-        own = [p for p in parts if p.split == "pool" and p.domain_key.domain == domain]
+    for rows, own in _by_domain(parts, places):
         found = gather(storage, own, features, places.take(pa.array(rows)), ["embedding"])
         blocks.append(embeddings_array(found["embedding"]).astype(np.float32))
         positions.append(rows)
@@ -119,6 +119,26 @@ def read_embeddings(
         return np.empty((0, 0), np.float32)
     embeddings_LD: FloatArray = np.concatenate(blocks)[np.argsort(np.concatenate(positions))]
     return embeddings_LD
+
+
+def _read_payloads(
+    storage: Storage, parts: Sequence[Part], column: str, places: pa.Table
+) -> list[Payload]:
+    """Read samples of one task's pools, in the order of the places."""
+    found: list[Payload] = [""] * len(places)
+    for rows, own in _by_domain(parts, places):
+        read = gather(storage, own, "pool", places.take(pa.array(rows)), [column])
+        for row, payload in zip(rows.tolist(), read[column].to_pylist(), strict=True):
+            found[row] = payload
+    return found
+
+
+def _by_domain(parts: Sequence[Part], places: pa.Table) -> Iterator[tuple[IntArray, list[Part]]]:
+    """Return the rows of each domain among the places, and the parts of its pool."""
+    domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
+    for domain in np.unique(domains_L).tolist():
+        own = [p for p in parts if p.split == "pool" and p.domain_key.domain == domain]
+        yield np.flatnonzero(domains_L == domain), own
 
 
 def labeled_so_far(
@@ -160,6 +180,7 @@ def examples_by_task(
     parts: Sequence[Part],
     features: Mapping[str, FeatureTables],
     kinds: Mapping[str, TaskKind],
+    payloads: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Examples]:
     """Return each task's labeled samples, with their embeddings by each of its encoders.
 
@@ -171,6 +192,7 @@ def examples_by_task(
         parts: of all pools.
         features: by task, the table of each encoder's features.
         kinds: of the tasks.
+        payloads: by task, the column of the samples themselves, where specialists read them.
     """
     labels = labels_so_far(storage, rounds)
     prefixes = {
@@ -190,7 +212,11 @@ def examples_by_task(
             name: read_embeddings(storage, own, table, rows)
             for name, table in features[task].items()
         }
-        found[task] = _examples(task, rows, embeddings, prefixes, kinds[task])
+        examples = _examples(task, rows, embeddings, prefixes, kinds[task])
+        if task in payloads:
+            read = _read_payloads(storage, own, payloads[task], rows)
+            examples = replace(examples, payloads_N=tuple(read))
+        found[task] = examples
     return found
 
 

@@ -31,9 +31,9 @@ def batch_predictions(
         ensemble = load_ensemble(storage, ref, kinds[task])
         own = [part for part in parts if part.domain_key.task == task]
         places = batch.take(pa.array(rows))
+        tables = ref.tables(features[task])
         embeddings = {
-            name: read_embeddings(storage, own, features[task][name], places)
-            for name in ensemble.reads
+            name: read_embeddings(storage, own, tables[name], places) for name in ensemble.reads
         }
         probs_SNC = ensemble.probabilities(embeddings)
         found = ensemble.kind.describe(probs_SNC, ref.specialists, ensemble.decision)

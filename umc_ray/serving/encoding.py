@@ -14,7 +14,6 @@ import torch
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half
-from umc_ray.encoders.registry import load_encoder
 from umc_ray.encoders.table import Table
 from umc_ray.passes.encode import encode_rows
 
@@ -26,10 +25,10 @@ they save (MiniLM, CPU ms per text: 16.5 one by one, 16.9 by 32, 9.7 by 8 of sim
 
 
 class ThreadedEncoder:
-    """An encoder that is loaded, warm and used by several threads."""
+    """An encoder that is warm and used by several threads."""
 
-    def __init__(self, config: EncoderConfig, cpus: int) -> None:
-        self.encoder = load_encoder(config)
+    def __init__(self, encoder: Encoder, config: EncoderConfig, cpus: int) -> None:
+        self.encoder = encoder
         # Each thread computes alone: torch's own threads busy-wait for each other, which takes ten
         # times the CPU time when other processes compete for the cores.
         on_gpu = config.num_gpus > 0

@@ -18,7 +18,7 @@ import torch
 from umc_ray.campaign.publish import Publication
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
-from umc_ray.encoders.registry import encoder_hash
+from umc_ray.encoders.registry import encoder_hash, load_encoder
 from umc_ray.ingest.validate import Found, Rejected, check, rules_of
 from umc_ray.passes.score import score_table
 from umc_ray.records import DomainKey
@@ -85,9 +85,11 @@ class TaskScorer:
         self.kind, self.column = self.config.task_kind(), self.config.payload
         self.encoder_hash = encoder_hash(self.config.default_encoder_config)
         self.encoders = {
-            encoder: ThreadedEncoder(each, settings.cpus)
+            encoder: ThreadedEncoder(load_encoder(each), each, settings.cpus)
             for encoder, each in self.config.named_encoders.items()
         }
+        self.cpus = settings.cpus
+        self.tuned: tuple[str, dict[str, ThreadedEncoder]] = ("", {})
         self.rules = replace(
             rules_of(
                 config,
@@ -129,7 +131,7 @@ class TaskScorer:
         publication = self.live.now
         ensemble = None if publication is None else publication.ensembles.get(self.name)
         payloads = [payload for request in requests for payload in request]
-        embeddings, failures = self._encode(ensemble, payloads)
+        embeddings, failures = self._encode(publication, payloads)
         rows: list[Prediction | InvalidSample] = list(self._score(ensemble, embeddings))
         for i, reason in failures.items():
             rows[i] = InvalidSample(reason)
@@ -140,20 +142,36 @@ class TaskScorer:
         ]
 
     def _encode(
-        self, ensemble: Ensemble | None, payloads: Sequence[Payload]
+        self, publication: Publication | None, payloads: Sequence[Payload]
     ) -> tuple[dict[str, Half], dict[int, str]]:
-        """Encode once for each encoder that specialists read, and the default one.
+        """Compute once what the specialists read, and the embeddings of the default encoder.
 
         Returns:
-            The embeddings by encoder, and by index why a payload could not be encoded.
+            The rows by name, and by index why a payload could not be encoded.
         """
         embeddings: dict[str, Half] = {}
         failures: dict[int, str] = {}
+        ensemble = None if publication is None else publication.ensembles.get(self.name)
         reads = () if ensemble is None else ensemble.reads
+        encoders = self.encoders | self._tuned_of(publication)
         for name in dict.fromkeys([self.config.default_encoder, *reads]):
-            embeddings[name], reasons = self.encoders[name].encode(payloads)
+            embeddings[name], reasons = encoders[name].encode(payloads)
             failures |= reasons
         return embeddings, failures
+
+    def _tuned_of(self, publication: Publication | None) -> dict[str, ThreadedEncoder]:
+        """Return the fine-tuned specialists of a publication, made ready once."""
+        if publication is None:
+            return {}
+        version, tuned = self.tuned
+        if version != publication.manifest.version:
+            version, encodings = publication.manifest.version, publication.tuned.get(self.name, {})
+            tuned = {
+                name: ThreadedEncoder(each.load(), each.config, self.cpus)
+                for name, each in encodings.items()
+            }
+            self.tuned = version, tuned
+        return tuned
 
     def _score(self, ensemble: Ensemble | None, embeddings: Mapping[str, Half]) -> list[Prediction]:
         embeddings_ND = embeddings[self.config.default_encoder]

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.specialists.registry import SPECIALISTS
-from umc_ray.specialists.specialist import Rows, Specialist
+from umc_ray.specialists.specialist import Rows, Specialist, outputs_of
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Calibration, Measures, TaskKind
 
@@ -28,6 +28,15 @@ class EnsembleRef:
     folder: str
     specialists: tuple[str, ...]
     version: str
+    tuned: tuple[str, ...] = ()  # those that are fine-tuned, and read the samples themselves
+
+    def tables(self, features: Mapping[str, str]) -> dict[str, str]:
+        """Return the tables that it reads: of features, by encoder, and of its own outputs."""
+        return {**features, **{outputs_of(name): self.outputs_table(name) for name in self.tuned}}
+
+    def outputs_table(self, specialist: str) -> str:
+        """Name the table of a fine-tuned specialist's outputs, for `Part.key`."""
+        return f"outputs/{self.version}/{specialist}"
 
 
 class Ensemble:
@@ -52,11 +61,11 @@ class Ensemble:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The names of the encoders whose embeddings it reads."""
+        """The names of the encoders whose embeddings it reads, and of outputs of its own."""
         return tuple(self.dimensions)
 
     def probabilities(self, rows: Mapping[str, Rows]) -> Tensor:
-        """Return each specialist's calibrated outputs, shape SNC, from embeddings by encoder."""
+        """Return each specialist's calibrated outputs, shape SNC, from what it reads by name."""
         # Converting in torch is five times as fast; it warns of arrays it must not write to.
         x = {
             name: torch.from_numpy(np.require(rows[name], requirements="W")).float()

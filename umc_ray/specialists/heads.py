@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods import heads
+from umc_ray.methods.group import all_sum, place
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.specialist import Examples, FitJob, FitReport
@@ -50,23 +51,30 @@ class Head:
         x_ND = np.concatenate(list(features.values()), axis=1)
         if job.before is None:
             first = heads.start(
-                "mlp" if config.kind == "mlp" else "linear",
-                1,
-                x_ND.shape[1],
-                job.kind.outputs,
-                config.hidden,
-                job.seed,
+                config.head, 1, x_ND.shape[1], job.kind.outputs, config.hidden, job.seed
             )
         else:
             first = cls.load(config, job.storage, job.before).parameters
-        fit = heads.fit(x_ND, examples.targets, weights_N, folds_N, first, job.kind.loss, device)
+        rank, world = place()
+        mine = slice(rank, None, world)
+        fit = heads.fit(
+            x_ND[mine],
+            examples.targets[mine],
+            weights_N[mine],
+            folds_N[mine],
+            first,
+            job.kind.loss,
+            device,
+        )
+        held_out_NC = torch.zeros(len(examples), job.kind.outputs, device=device)
+        held_out_NC[mine] = torch.from_numpy(fit.held_out_NC).to(device)
         report = FitReport(
             loss=fit.loss,
             penalty=fit.penalty,
             weights=fingerprint([float(v.double().sum()) for v in fit.parameters.values()]),
         )
         dimensions = {name: each_ND.shape[1] for name, each_ND in features.items()}
-        return cls(dimensions, fit.parameters), fit.held_out_NC, report
+        return cls(dimensions, fit.parameters), all_sum(held_out_NC).cpu().numpy(), report
 
     @classmethod
     def load(cls, config: SpecialistConfig, storage: Storage, folder: str) -> Self:

@@ -12,13 +12,23 @@ import numpy.typing as npt
 from torch import Tensor
 
 from umc_ray.config.campaign import TrainingConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.encoder import EncoderConfig
+from umc_ray.config.specialist import SpecialistConfig
+from umc_ray.encoders.encoder import Payload
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Targets, TaskKind
 
 Rows = npt.NDArray[np.floating]
-"""What a specialist reads of N samples: embeddings ND of an encoder."""
+"""What a specialist reads of N samples: embeddings ND of an encoder, or outputs NC of its own."""
+
+
+def outputs_of(specialist: str) -> str:
+    """Name the table of a fine-tuned specialist's outputs, beside those of encoders.
+
+    No encoder can have such a name.
+    """
+    return f"outputs of {specialist}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Examples:
     random_N: npt.NDArray[np.bool_]  # drawn at random: audits, and batches without selection
     rounds_N: IntArray  # in which they were labeled
     agreement_N: FloatArray  # share of the people who gave this label
+    payloads_N: tuple[Payload, ...] | None = None  # where a specialist reads the samples themselves
 
     def __len__(self) -> int:
         """Return N."""
@@ -51,7 +62,24 @@ class Examples:
             random_N=self.random_N[rows],
             rounds_N=self.rounds_N[rows],
             agreement_N=self.agreement_N[rows],
+            payloads_N=None if self.payloads_N is None else self.payloads_N[rows],
         )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch of fine-tuning gave; stages are the folds and, last, all samples."""
+
+    stage: int
+    epoch: int
+    loss: float
+    samples_per_s: float
+
+
+Tensors = dict[str, Tensor]
+
+OnEpoch = Callable[[Epoch, Callable[[], Tensors]], None]
+"""Callback after each epoch, with what returns the state to resume from."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +89,28 @@ class FitJob:
     specialist: SpecialistConfig
     kind: TaskKind
     storage: Storage
-    folder: str  # where it is stored
+    folder: str  # where it is stored; its last part is the specialist's name
     before: str | None  # folder of the one that it starts from; None: from scratch
     seed: int
     training: TrainingConfig
+    encoder: EncoderConfig | None = None  # of which it trains the network
+    on_epoch: OnEpoch = lambda *_: None
+    resume: Tensors | None = None
+
+    @property
+    def name(self) -> str:
+        """The specialist's name."""
+        return self.folder.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class FitReport:
     """What a fit says of itself; `weights` changes when the model does."""
 
-    loss: float
-    penalty: float
+    loss: float  # held out, before calibration for heads, after it for fine-tuned networks
+    penalty: float | None  # of a head
     weights: str
+    epochs: int | None = None  # of a fine-tuned network
 
 
 class Specialist(Protocol):
@@ -93,10 +130,12 @@ class Specialist(Protocol):
     def fit(
         cls, job: FitJob, examples: Examples, weights_N: FloatArray, folds_N: IntArray, device: str
     ) -> tuple[Self, FloatArray, FitReport]:
-        """Fit to this process's share of the examples.
+        """Fit to the examples, together with the other processes of a group, if there are any.
+
+        All of them are given all examples.
 
         Returns:
-            The model, its held-out outputs NC for these examples, and the report.
+            The model, its held-out outputs NC for all examples, and the report.
         """
         ...
 

@@ -16,12 +16,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed as dist
 from safetensors.numpy import load, save
 from scipy.special import expit, log_softmax
 from torch import Tensor
 
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods.identity import fingerprint
 from umc_ray.methods.trees import (
     Forest,
@@ -86,21 +85,20 @@ class Trees:
         In a process group each process does all of the work, and so has the same model.
         """
         features = {name: examples.features[name] for name in job.specialist.encoders}
-        mine = _Data(
+        data = _Data(
             np.concatenate(list(features.values()), axis=1), examples.targets, weights_N, folds_N
         )
-        whole, is_mine_N = _gathered(mine)
-        tries = [_cross_validated(method, job, whole) for method in _methods(job.kind)]
+        tries = [_cross_validated(method, job, data) for method in _methods(job.kind)]
         loss, method, held_out_NC = min(tries, key=lambda each: each[0])
         model = cls(
             dimensions={name: each_ND.shape[1] for name, each_ND in features.items()},
             method=method,
-            is_exclusive=whole.is_exclusive,
-            forest=_grown(method, job, whole),
+            is_exclusive=data.is_exclusive,
+            forest=_grown(method, job, data),
         )
         arrays = arrays_of(model.forest).values()
         weights = fingerprint([float(np.nan_to_num(each).sum(dtype=float)) for each in arrays])
-        return model, held_out_NC[is_mine_N], FitReport(loss=loss, penalty=0.0, weights=weights)
+        return model, held_out_NC, FitReport(loss=loss, penalty=None, weights=weights)
 
     @classmethod
     def load(cls, config: SpecialistConfig, storage: Storage, folder: str) -> Self:
@@ -155,18 +153,6 @@ class _Data:
         return _Data(
             self.x_ND[rows_N], self.targets[rows_N], self.weights_N[rows_N], self.folds_N[rows_N]
         )
-
-
-def _gathered(mine: _Data) -> tuple[_Data, npt.NDArray[np.bool_]]:
-    """Return the samples of all processes, and which of them are this one's."""
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return mine, np.ones(len(mine), bool)
-    shares: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(shares, mine)
-    ranks_N = np.repeat(np.arange(len(shares)), [len(each) for each in shares])
-    names = _Data.__dataclass_fields__
-    joined = {name: np.concatenate([getattr(each, name) for each in shares]) for name in names}
-    return _Data(**joined), ranks_N == dist.get_rank()
 
 
 def _methods(kind: TaskKind) -> tuple[Method, ...]:

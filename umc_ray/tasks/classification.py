@@ -33,8 +33,12 @@ from umc_ray.tasks.task import (
     disagreement_clause,
     plain_text,
     shown_predictions,
+    weights_of,
     with_names,
 )
+
+LEAST_PROBABILITY = 1e-9
+"""A class that is less probable counts as this: a log-loss stays a number."""
 
 MAX_RECALLS = 30
 """With more classes, the recall of each is to be read off the confusions."""
@@ -135,13 +139,22 @@ class Classification:
         temperatures_S = torch.tensor(values, dtype=torch.float32)
         return lambda logits_SNC: scoring.ensemble_probabilities(logits_SNC, temperatures_S)
 
+    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
+        """Return the weighted product of the specialists' class probabilities, scaled to sum 1."""
+        return scoring.weighted_product(probs_SNC, weights_S)
+
+    def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
+        """Return minus the logarithm of the right class's probability."""
+        chosen_N = mean_NC.gather(1, targets[:, None])[:, 0]
+        return -chosen_N.clamp_min(LEAST_PROBABILITY).log()
+
     def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
         """Need nothing: the most likely class is predicted."""
         return {}
 
     def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
         """Measure samples by the specialists' class probabilities."""
-        found = scoring.score(probs_SNC)
+        found = scoring.score(probs_SNC, weights_of(decision))
         columns = {name: getattr(found, f"{name}_N") for name in self.measures_about}
         top_N = found.mean_NC.amax(1)
         return Measures(found.mean_NC, columns, top_N, top_N)

@@ -26,6 +26,7 @@ from umc_ray.methods.multi_label import (
     figures,
     fit_scale_and_shift,
     jaccard,
+    weighted_odds,
 )
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm, says_none
@@ -40,6 +41,7 @@ from umc_ray.tasks.task import (
     disagreement_clause,
     plain_text,
     shown_predictions,
+    weights_of,
     with_names,
 )
 
@@ -165,16 +167,28 @@ class MultiLabel:
         shifts_S1C = torch.tensor([each["shifts"] for each in calibrations])[:, None]
         return lambda logits_SNC: torch.sigmoid(logits_SNC.float() * scales_S1C + shifts_S1C)
 
+    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
+        """Return the sigmoid of the specialists' weighted log-odds of each label."""
+        return weighted_odds(probs_SNC, weights_S)
+
+    def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
+        """Return the binary cross-entropy, summed over labels."""
+        losses_NC = torch.nn.functional.binary_cross_entropy(
+            mean_NC, targets.to(mean_NC), reduction="none"
+        )
+        return losses_NC.sum(1)
+
     def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
         """Fit a threshold for each label, for F1."""
         return {"thresholds": f1_thresholds(mean_NC, targets, weights_N)}
 
     def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
         """Measure samples by the specialists' probabilities of each label."""
-        mean_NC = probs_SNC.mean(0)
+        mixed_NC, weights_S = probs_SNC.mean(0), weights_of(decision)
+        mean_NC = mixed_NC if weights_S is None else self.combine(probs_SNC, weights_S)
         sides_SNC = torch.maximum(probs_SNC, 1 - probs_SNC)
         entropy_SNC, entropy_NC = binary_entropy(probs_SNC), binary_entropy(mean_NC)
-        information_N = (entropy_NC - entropy_SNC.mean(0)).clamp_min(0).mean(1)
+        information_N = (binary_entropy(mixed_NC) - entropy_SNC.mean(0)).clamp_min(0).mean(1)
         confidence_N = sides_SNC.mean((0, 2))
         disagreement_N = binary_disagreement(probs_SNC, entropy_SNC)
         picked_NC = mean_NC >= self._thresholds(decision)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from umc_ray.records import FloatArray, IntArray
@@ -156,10 +157,22 @@ class TaskKind(Protocol):
         """Return the function from outputs SNC to calibrated probabilities SNC."""
         ...
 
+    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
+        """Return the ensemble's probabilities NC: the members' log-linearly, by weights.
+
+        Gradients pass through.
+        """
+        ...
+
+    def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
+        """Return the log-loss of each sample's probabilities, shape N."""
+        ...
+
     def decide(self, mean_NC: FloatArray, targets: Targets, weights_N: FloatArray) -> Calibration:
         """Fit on held-out means what turns the ensemble's mean into predictions.
 
-        All that take a decision must do with an empty one too.
+        All that take a decision must do with an empty one too. Training adds `weights` to it, one
+        for each specialist, as `combine` takes them; without them, the mean is a plain one.
         """
         ...
 
@@ -233,6 +246,11 @@ class TaskKind(Protocol):
     def form(self) -> Form:
         """Return what people fill in: on the page, in a sheet, in Label Studio."""
         ...
+
+
+def weights_of(decision: Calibration) -> Tensor | None:
+    """Return the weights of the specialists, if a decision has any."""
+    return torch.tensor(decision["weights"]) if "weights" in decision else None
 
 
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:

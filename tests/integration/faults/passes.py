@@ -15,7 +15,7 @@ from safetensors.torch import save
 from umc_ray.cluster.resources import ANY_NODE
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.config.task import SpecialistConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.passes import encode as features
 from umc_ray.passes.encode import EncodeItem, EncodeWorker
 from umc_ray.passes.score import ScoreWorker, score_parts

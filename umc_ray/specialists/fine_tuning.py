@@ -1,0 +1,235 @@
+"""The loop that fine-tunes a network, cross-validated: it gives held-out outputs of all samples.
+
+A network is trained without each fold, then on all samples. The number of epochs is that of the
+least held-out log-loss after calibration. In a group of processes each takes its share of every
+batch and the gradients are averaged, so that the result is as that of one process.
+
+Suffixes: N samples, E epochs, C outputs, B rows of a batch.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from umc_ray.methods.group import all_sum, place
+from umc_ray.records import FloatArray, IntArray
+from umc_ray.specialists.full import Full
+from umc_ray.specialists.network import Network
+from umc_ray.specialists.specialist import Epoch, OnEpoch, Tensors
+from umc_ray.tasks.task import Targets, TaskKind
+
+BATCH = 16
+FOLDS = 3
+"""At most; each costs as much as a training."""
+
+OUTPUT_RATE = 1e-3
+"""Of the new layer, which is not pretrained."""
+
+WARM_UP, WEIGHT_DECAY, MAX_NORM = 0.1, 0.01, 1.0
+
+SORTED_BATCHES = 8
+"""Batches among which samples are sorted by length: texts are padded to the longest of a batch."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A trained network, and what its cross-validation said."""
+
+    network: Network
+    held_out_NC: FloatArray
+    epochs: int
+    loss: float
+
+
+class FineTuning:
+    """Fine-tunes a network on samples of which `tuning` knows the payloads."""
+
+    def __init__(
+        self,
+        tuning: Full,
+        kind: TaskKind,
+        targets: Targets,
+        weights_N: FloatArray,
+        folds_N: IntArray,
+        sizes_N: Sequence[int],
+        *,
+        epochs: int,
+        learning_rate: float,
+        seed: int,
+        on_epoch: OnEpoch,
+        resume: Tensors | None = None,
+    ) -> None:
+        self.tuning, self.kind, self.sizes_N = tuning, kind, sizes_N
+        self.device = tuning.encoder.device
+        self.targets = torch.from_numpy(targets).to(self.device)
+        self.weights_N = torch.from_numpy(weights_N).to(self.device)
+        self.folds_N = folds_N % FOLDS
+        self.epochs, self.learning_rate, self.seed = epochs, learning_rate, seed
+        self.on_epoch, self.resume = on_epoch, resume
+        self.held_out_ENC = torch.zeros(epochs, len(targets), kind.outputs)
+        if resume is not None:
+            self.held_out_ENC = resume["held_out"]
+
+    def run(self) -> Tuned:
+        """Train without each fold, choose the number of epochs, and train on all samples."""
+        folds = np.unique(self.folds_N).tolist()
+        began = 0 if self.resume is None else int(self.resume["place"][0])
+        with torch.random.fork_rng():
+            for stage, fold in enumerate(folds):
+                if stage >= began:
+                    held_out = np.flatnonzero(self.folds_N == fold).tolist()
+                    rows = np.flatnonzero(self.folds_N != fold).tolist()
+                    self._train(stage, rows or held_out, held_out, self.epochs)
+            losses_E = self._losses()
+            best = int(np.argmin(losses_E))
+            network = self._train(len(folds), list(range(len(self.folds_N))), [], best + 1)
+        return Tuned(network, self.held_out_ENC[best].numpy(), best + 1, losses_E[best])
+
+    def _losses(self) -> list[float]:
+        """Return the held-out log-loss after each epoch, calibrated."""
+        targets, weights_N = self.targets.cpu(), self.weights_N.cpu()
+        losses = []
+        for outputs_NC in self.held_out_ENC:
+            fitted = self.kind.calibrate(outputs_NC.numpy(), targets.numpy(), weights_N.numpy())
+            probs_NC = self.kind.activation([fitted])(outputs_NC[None])[0]
+            loss_N = self.kind.log_loss(probs_NC, targets)
+            losses.append(float(loss_N @ weights_N / weights_N.sum()))
+        return losses
+
+    def _train(
+        self, stage: int, rows: Sequence[int], held_out: Sequence[int], epochs: int
+    ) -> Network:
+        torch.manual_seed(hash((self.seed, stage)))
+        network = self.tuning.network(self.kind.outputs).to(self.device)
+        module = _distributed(network)
+        optimizer = _optimizer(network, self.learning_rate)
+        begun = self._restore(stage, network, optimizer)
+        steps = self.epochs * len(range(0, len(rows), BATCH))
+        for epoch in range(begun, epochs):
+            torch.manual_seed(hash((self.seed, stage, epoch)))
+            started, losses = time.perf_counter(), []
+            module.train()
+            step = epoch * len(range(0, len(rows), BATCH))
+            for number, batch in enumerate(self._batches(rows, stage, epoch)):
+                losses.append(self._step(module, optimizer, batch, _rate(step + number, steps)))
+            module.eval()
+            self._predict(module, held_out, epoch)
+            speed = len(rows) / (time.perf_counter() - started)
+            done = Epoch(stage, epoch, float(np.mean(losses)), speed)
+            self.on_epoch(done, partial(self._state, stage, epoch + 1, network, optimizer))
+        return network
+
+    def _step(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Sequence[int], rate: float
+    ) -> float:
+        """Take one step; returns the weighted mean loss of the batch, of all processes."""
+        rank, world = place()
+        mine = batch[rank::world] or batch[:1]
+        # The batch's first row stands in where there are fewer rows than processes.
+        counts = float(len(batch) > rank)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        with self.tuning.encoder.autocast():
+            outputs_BC = self.tuning.outputs(module, mine).float()
+        losses_B = self.kind.loss(outputs_BC[None], self.targets[mine])[0]
+        total = (losses_B @ self.weights_N[mine]) * counts / self.weights_N[batch].sum()
+        optimizer.zero_grad()
+        # Processes average their gradients, whose sum is wanted.
+        (total * world).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(_trained(module), MAX_NORM)
+        optimizer.step()
+        return float(all_sum(total.detach()))
+
+    @torch.inference_mode()
+    def _predict(self, module: nn.Module, rows: Sequence[int], epoch: int) -> None:
+        """Store the outputs of held-out rows; the processes share them."""
+        rank, world = place()
+        found_NC = torch.zeros(len(self.folds_N), self.kind.outputs, device=self.device)
+        by_length = sorted(rows, key=self.sizes_N.__getitem__)
+        batches = [by_length[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+        for batch in batches[rank::world]:
+            with self.tuning.encoder.autocast():
+                found_NC[batch] = self.tuning.outputs(_plain(module), batch).float()
+        self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
+
+    def _batches(self, rows: Sequence[int], stage: int, epoch: int) -> Iterator[list[int]]:
+        """Shuffle rows into batches of similar length."""
+        draw = random.Random(f"{self.seed} {stage} {epoch}")
+        shuffled = draw.sample(rows, len(rows))
+        size = SORTED_BATCHES * BATCH
+        batches = []
+        for start in range(0, len(rows), size):
+            block = sorted(shuffled[start : start + size], key=self.sizes_N.__getitem__)
+            batches += [block[i : i + BATCH] for i in range(0, len(block), BATCH)]
+        draw.shuffle(batches)
+        return iter(batches)
+
+    def _state(
+        self, stage: int, epoch: int, network: Network, optimizer: torch.optim.Optimizer
+    ) -> Tensors:
+        """Return all that is needed to resume after an epoch, as flat tensors."""
+        moments = {
+            f"optimizer.{number}.{name}": value
+            for number, values in optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        trained = {f"network.{n}": p for n, p in network.named_parameters() if p.requires_grad}
+        place = {"place": torch.tensor([stage, epoch]), "held_out": self.held_out_ENC}
+        tensors = {**moments, **trained, **place}
+        return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+    def _restore(self, stage: int, network: Network, optimizer: torch.optim.Optimizer) -> int:
+        """Continue where the state to resume from was taken; returns the epochs that are done."""
+        state = self.resume
+        if state is None or int(state["place"][0]) != stage:
+            return 0
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(state[f"network.{name}"])
+        moments: dict[int, Tensors] = {}
+        for name, value in state.items():
+            if name.startswith("optimizer."):
+                _, number, moment = name.split(".")
+                moments.setdefault(int(number), {})[moment] = value
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        return int(state["place"][1])
+
+
+def _distributed(network: Network) -> nn.Module:
+    if place()[1] == 1:
+        return network
+    # A network may have parameters that the embedding does not go through.
+    return DistributedDataParallel(network, find_unused_parameters=True)
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """Return the network itself: processes that predict do not wait for each other."""
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _optimizer(network: Network, learning_rate: float) -> torch.optim.Optimizer:
+    output = list(network.output.parameters())
+    groups = [
+        {"params": output, "peak": OUTPUT_RATE},
+        {"params": _trained(network.model), "peak": learning_rate},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, weight_decay=WEIGHT_DECAY)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate: a short rise, then a fall to zero."""
+    rise = (step + 1) / (WARM_UP * steps + 1)
+    return min(rise, (steps - step) / steps)

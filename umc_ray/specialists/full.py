@@ -1,0 +1,71 @@
+"""Fine-tuning of all parameters of a network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from umc_ray.config.specialist import SpecialistConfig
+from umc_ray.encoders.encoder import Encoder
+from umc_ray.specialists.network import (
+    Network,
+    TrainableEncoder,
+    TunedEncoder,
+    changed,
+    restored,
+)
+
+
+class Full:
+    """Trains a network on some prepared samples; other ways of fine-tuning train less of it."""
+
+    learning_rate: ClassVar[float] = 1e-4
+
+    def __init__(
+        self, encoder: TrainableEncoder, prepared: Sequence[Any], config: SpecialistConfig
+    ) -> None:
+        self.encoder, self.prepared, self.config = encoder, prepared, config
+        self.dimension = _dimension(encoder, prepared[0])
+
+    def network(self, outputs: int) -> Network:
+        """Return a network that is as it was pretrained; what is to be trained has gradients."""
+        network = Network(self.encoder, self.dimension, outputs)
+        for name, parameter in network.model.named_parameters():
+            # Poolers that the embedding does not go through would never get a gradient.
+            parameter.requires_grad_("pooler." not in name)
+        return network
+
+    def outputs(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
+        """Return the network's outputs NC for some of the samples."""
+        outputs_NC: Tensor = network(self.encoder.collate([self.prepared[row] for row in rows]))
+        return outputs_NC
+
+    @property
+    def card(self) -> Mapping[str, object]:
+        """What has to be known to load a trained network, beside its tensors."""
+        return {}
+
+    @staticmethod
+    def load(
+        encoder: TrainableEncoder,
+        tensors: Mapping[str, Tensor],
+        config: SpecialistConfig,
+        card: Mapping[str, Any],
+    ) -> Encoder:
+        """Return a trained network as an encoder, whose embeddings are its outputs.
+
+        Raises:
+            ConfigError: the encoder is another one than it was fine-tuned from.
+        """
+        outputs, dimension = tensors["output.weight"].shape
+        return TunedEncoder(encoder, restored(Network(encoder, dimension, outputs), tensors))
+
+    def tensors(self, network: Network) -> dict[str, Tensor]:
+        """Return what has to be stored of a trained network."""
+        return changed(network, self.encoder.model)
+
+
+@torch.inference_mode()
+def _dimension(encoder: TrainableEncoder, prepared: object) -> int:
+    return int(encoder.embed(encoder.collate([prepared])).shape[1])

@@ -1,0 +1,147 @@
+"""A pretrained network with a linear layer on its embedding: what fine-tuning trains.
+
+Suffixes: N samples, D embedding dimension, C outputs.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from umc_ray.config.encoder import EncoderConfig
+from umc_ray.encoders.encoder import Half
+from umc_ray.encoders.registry import load_encoder
+from umc_ray.errors import ConfigError
+
+DROPOUT = 0.1
+"""Of the embedding, while training."""
+
+
+class TrainableEncoder(Protocol):
+    """An encoder whose embedding passes gradients."""
+
+    column: str
+    device: str
+    model: nn.Module
+
+    def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - a Payload, by column
+        """Do the work that needs no model."""
+        ...
+
+    def autocast(self) -> torch.autocast:
+        """Return the context that computes in the encoder's precision."""
+        ...
+
+    def collate(self, prepared: Sequence[Any]) -> Any:  # noqa: ANN401 - as the model takes it
+        """Return a batch on the device."""
+        ...
+
+    def embed(self, batch: Any) -> Tensor:  # noqa: ANN401 - of `collate`
+        """Return the embeddings ND of a batch."""
+        ...
+
+
+class Network(nn.Module):
+    """An encoder's network, a copy of its own, with a linear layer on the embedding."""
+
+    def __init__(self, encoder: TrainableEncoder, dimension: int, outputs: int) -> None:
+        """Copy the encoder's network; the new layer is drawn at random."""
+        super().__init__()
+        self.encoder = copy.copy(encoder)
+        self.encoder.model = self.model = copy.deepcopy(encoder.model)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.output = nn.Linear(dimension, outputs, device=encoder.device)
+
+    def forward(self, batch: Any) -> Tensor:  # noqa: ANN401 - of `collate`
+        """Return outputs_NC."""
+        outputs_NC: Tensor = self.output(self.dropout(self.encoder.embed(batch)))
+        return outputs_NC
+
+    def train(self, mode: bool = True) -> "Network":
+        """Leave normalization over batches as it was pretrained: small batches would spoil it."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+
+def trainable_encoder(config: EncoderConfig) -> TrainableEncoder:
+    """Load an encoder that can be fine-tuned.
+
+    Raises:
+        ConfigError: it has no network, or its weights are not where the campaign file says.
+    """
+    encoder: Any = load_encoder(config)
+    if not isinstance(getattr(encoder, "model", None), nn.Module):
+        raise ConfigError(f"an encoder of kind {config.kind} has no network to fine-tune")
+    found: TrainableEncoder = encoder
+    return found
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList | nn.Sequential:
+    """Return the layers that a network's input passes one after another.
+
+    They are the longest list of modules of one type; where there is none, the stages of a
+    convolutional network.
+
+    Raises:
+        ConfigError: none are found.
+    """
+    lists = [each for each in model.modules() if isinstance(each, nn.ModuleList)]
+    stacks = [each for each in lists if len(each) > 1 and len({type(one) for one in each}) == 1]
+    stages = getattr(model, "blocks", None)
+    if not stacks and isinstance(stages, nn.Sequential):
+        return stages
+    if not stacks:
+        raise ConfigError(f"{type(model).__name__} has no layers one after another: use kind full")
+    return max(stacks, key=len)
+
+
+def changed(network: Network, base: nn.Module) -> dict[str, Tensor]:
+    """Return what training changed in a network: some tensors of the model, and the output."""
+    before = base.state_dict()
+    tensors = {
+        f"model.{name}": value.detach().cpu().contiguous()
+        for name, value in network.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    output = {f"output.{name}": value for name, value in network.output.state_dict().items()}
+    return tensors | {name: value.detach().cpu() for name, value in output.items()}
+
+
+def restored(network: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """Put what training changed into a network.
+
+    Raises:
+        ConfigError: it was another network.
+    """
+    unknown = network.load_state_dict(dict(tensors), strict=False).unexpected_keys
+    if unknown:
+        raise ConfigError(
+            f"{type(network.model).__name__} has no {unknown[0]}: a specialist was fine-tuned from "
+            "another network"
+        )
+    return network.eval()
+
+
+class TunedEncoder:
+    """A fine-tuned network as an encoder: its embeddings are the outputs NC of a specialist."""
+
+    def __init__(self, encoder: TrainableEncoder, network: Network) -> None:
+        self.network = network
+        self.column, self.prepare = encoder.column, encoder.prepare
+
+    @torch.inference_mode()
+    def encode(self, prepared: Sequence[Any]) -> Half:
+        """Return the outputs of a batch."""
+        with self.network.encoder.autocast():
+            return half(self.network(self.network.encoder.collate(prepared)))
+
+
+def half(outputs_NC: Tensor) -> Half:
+    """Return outputs as they are stored."""
+    return np.asarray(outputs_NC.float().cpu().numpy(), dtype=np.float16)
