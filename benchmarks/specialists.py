@@ -112,13 +112,13 @@ def _measure(
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(labels))
             known, tests = order[:size], order[size : size + TESTS]
-            examples = _examples(kind, features, labels, known)
+            examples = labeled_examples(kind, features, labels, known)
             targets_N = kind.strata([labels[row] for row in tests])
             probs = _probabilities(
                 kind, examples, {k: x[tests] for k, x in features.items()}, seconds
             )
             for ensemble, probs_NC in probs.items():
-                found[size].setdefault(ensemble, []).append(_scores(probs_NC, targets_N))
+                found[size].setdefault(ensemble, []).append(scores(probs_NC, targets_N))
     return found, seconds
 
 
@@ -136,12 +136,13 @@ def _embed(config: EncoderConfig, payloads: Sequence[str | bytes]) -> FloatArray
     return half_ND.astype(np.float32)
 
 
-def _examples(
+def labeled_examples(
     kind: Classification,
     features: Mapping[str, FloatArray],
     labels: Sequence[str],
     known: npt.NDArray[np.intp],
 ) -> Examples:
+    """Return the samples whose labels are known."""
     texts, ones = tuple(labels[row] for row in known), np.ones(len(known), np.float32)
     return Examples(
         texts_N=texts,
@@ -192,7 +193,8 @@ def _fitted(
     return probs_NC
 
 
-def _scores(probs_NC: FloatArray, targets_N: IntArray) -> Scores:
+def scores(probs_NC: FloatArray, targets_N: IntArray) -> Scores:
+    """Hold probabilities against the labels."""
     right_N = probs_NC.argmax(1) == targets_N
     likely_N = np.maximum(probs_NC[np.arange(len(targets_N)), targets_N], 1e-9)
     error = reliability(probs_NC.max(1), right_N).error()

@@ -287,3 +287,60 @@ def test_given_embeddings_stand_for_texts_and_for_images():
 def test_embeddings_and_the_encoder_that_reads_them_belong_together(changes, said):
     with pytest.raises(ValueError, match=said):
         TaskConfig.model_validate(given(**changes))
+
+
+def table(**changes):
+    domain = {"source": "a.csv", "columns": ["age", "work"], "label": "y", **changes}
+    values = changed("tasks.topics.domains", {"census": domain})
+    values["tasks"]["topics"]["encoder"] = {"kind": "table"}
+    return values
+
+
+def test_the_samples_of_a_table_are_texts_and_its_encoder_learns_in_the_run_directory(tmp_path):
+    config = load(tmp_path, table())
+    task = config.tasks["topics"]
+    assert task.payload == "text"
+    learned = f"{config.storage}/{config.name}/encoders/topics/table.json"
+    assert task.encoder.path == learned
+    specialists = task.ensemble()
+    assert {name: (each.kind, each.domain) for name, each in specialists.items()} == {
+        "census": ("linear", "census"),
+        "trees-census": ("trees", "census"),
+    }
+
+
+def test_several_encoders_of_a_table_learn_in_files_of_their_own(tmp_path):
+    values = table()
+    task = values["tasks"]["topics"]
+    task["encoders"] = {"words": SMALL, "rows": task.pop("encoder")}
+    task["specialists"] = "per_domain"
+    found = topics(tmp_path, values)
+    assert found.named_encoders["rows"].path.endswith("/encoders/topics/rows.json")
+    assert found.named_encoders["words"].path == f"{tmp_path}/weights"
+    assert list(found.ensemble()) == ["census", "rows-census", "rows-trees-census"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"text": "body"}, "a domain has text or columns, found both; remove one of them"),
+        ({"columns": ["a", "a"]}, "columns names 'a' twice"),
+        ({"columns": ["a: b"]}, "cannot begin with a name that has a colon"),
+        ({"columns": ["a\nb"]}, "a line break"),
+        ({"columns": ["y"]}, "columns names 'y', the known answer"),
+        ({"columns": []}, "needs text: the column's name, or columns"),
+    ],
+)
+def test_columns_that_cannot_be_samples_are_refused(changes, said, tmp_path):
+    values = table(**changes)
+    values["tasks"]["topics"]["input"] = "text"
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, values)
+    assert said in str(error.value)
+
+
+def test_an_encoder_of_a_table_has_no_path(tmp_path):
+    values = table()
+    values["tasks"]["topics"]["encoder"] = {"kind": "table", "path": "weights"}
+    with pytest.raises(ConfigError, match="learns from the pool, it has no path; remove it"):
+        load(tmp_path, values)

@@ -59,7 +59,7 @@ def campaign(domain, kind="classification", backend="replay", labels=("no", "yes
                 "task": {
                     "kind": kind,
                     "labels": list(labels),
-                    "encoder": TEXT if "text" in domain else IMAGE,
+                    "encoder": TEXT if {"text", "columns"} & domain.keys() else IMAGE,
                     "domains": {"domain": domain},
                 }
             },

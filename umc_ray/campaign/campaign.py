@@ -23,6 +23,7 @@ from umc_ray.ingest.changes import files_read, shared_files
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
+from umc_ray.passes.fit_encoders import fit_encoders
 from umc_ray.records import DomainKey, Split
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
@@ -100,6 +101,8 @@ def bring_in(run: Run) -> None:
     """Bring in what is not in the run directory yet: all, a new domain, what sources gained."""
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
+    encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}
+    fit_encoders(encoders, run.parts_now(), run.storage)
     run.forget_parts()
     _say_shared_files(run)
     seed = run.config.seed
@@ -107,7 +110,6 @@ def bring_in(run: Run) -> None:
         "random_orders",
         lambda _: make_random_orders(run.storage, run.pools, run.order_size, seed),
     )
-    encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}
     labels = run.config.placement.scoring
     rejected = run.stages.step(
         "encode",

@@ -30,7 +30,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import DomainConfig, TaskConfig
-from umc_ray.encoders.registry import encoder_hash
+from umc_ray.encoders.registry import encoder_hash, settings_hash
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.sources import list_files
@@ -41,6 +41,7 @@ from umc_ray.methods.words import distinguishing_words
 from umc_ray.passes.assign_domains import DomainWorker, nearest
 from umc_ray.passes.cluster import cluster_features
 from umc_ray.passes.encode import encode, features_table
+from umc_ray.passes.fit_encoders import fit_encoders
 from umc_ray.records import DomainKey, Part, embeddings_array
 from umc_ray.selection.labeled import gather
 from umc_ray.selection.random_orders import RANDOM, make_random_orders, order_of, random_orders_key
@@ -208,8 +209,10 @@ def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
     if config.domains()[domain_key].test is not None:
         tests = ingest(config, domain_key, "test", home).parts
     task = config.tasks[domain_key.task]
+    encoders = {domain_key.task: {task.default_encoder: task.default_encoder_config}}
+    fit_encoders(encoders, pool, home)
     encode(
-        {domain_key.task: {task.default_encoder: task.default_encoder_config}},
+        encoders,
         [*pool, *tests],
         home,
         follow("encode", sum(part.rows for part in (*pool, *tests))),
@@ -224,7 +227,7 @@ def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     sources = [*domain.sources("pool"), *domain.sources("test")]
     listing = list_files(sources, rules.suffixes, exclude=home.root)
     listed = [asdict(file) for file in listing.all]
-    encoder = encoder_hash(config.tasks[domain_key.task].default_encoder_config)
+    encoder = settings_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
 
 

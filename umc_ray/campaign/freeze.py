@@ -9,7 +9,7 @@ from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import NETWORKS
 from umc_ray.encoders.precision import precision_of
-from umc_ray.encoders.registry import encoder_hash
+from umc_ray.encoders.registry import settings_hash
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.manifest import is_ingested
 from umc_ray.records import DomainKey
@@ -117,11 +117,13 @@ def frozen(config: CampaignConfig) -> Values:
         for encoder, each in task.named_encoders.items():
             if each.kind in NETWORKS:
                 values[precision_key(name, encoder)] = precision_of(each)
-            values[hash_key(name, encoder)] = encoder_hash(each)
+            values[hash_key(name, encoder)] = settings_hash(each)
         for domain, columns in task.domains.items():
             mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
             how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
             set_now = {key: value for key, value in how.items() if value is not None}
+            if columns.columns:
+                set_now["columns"] = columns.columns
             if columns.keep:
                 set_now["keep"] = columns.keep
             values[f"tasks.{name}.domains.{domain}"] = mapping | set_now

@@ -75,8 +75,10 @@ class History:
 
         Unlike the run, without reading the encoder's weights.
         """
-        frozen = self.run.storage.read_json("campaign.json")
         encoder = self.run.config.tasks[task].default_encoder
+        if self.run.config.tasks[task].default_encoder_config.kind == "table":
+            return self.run.selection_features[task]  # it has none, and learned after the start
+        frozen = self.run.storage.read_json("campaign.json")
         return f"features/{frozen[f'tasks.{task}.encoders.{encoder}']}"
 
     @cached_property

@@ -62,7 +62,7 @@ class Run(RunState):
 
     def forget_parts(self) -> None:
         """Have the parts read again when they are next used: the pool may have grown."""
-        for name in ("parts", "backend"):
+        for name in ("parts", "backend", "features"):
             self.__dict__.pop(name, None)
 
     def queried(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:

@@ -21,6 +21,7 @@ EncoderKind = Literal[
     "gradients",
     "pixels",
     "given",
+    "table",
 ]
 
 READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
@@ -32,6 +33,7 @@ READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
     "gradients": "image",
     "pixels": "image",
     "given": "embedding",
+    "table": "text",
 }
 """What each kind of encoder reads."""
 
@@ -39,7 +41,7 @@ NETWORKS = ("transformers", "transformers_image", "timm", "efficientnet_lite")
 """Kinds whose precision can be chosen."""
 
 GRAY = ("gradients", "pixels")
-WITHOUT_WEIGHTS = (*GRAY, "given")
+WITHOUT_WEIGHTS = (*GRAY, "given", "table")
 SIZED = (*GRAY, "efficientnet_lite")
 POOLINGS = {"transformers": ("mean", "cls", "last"), "transformers_image": ("mean", "cls")}
 """What the kinds with a pooling of their choice can do, beside auto."""
@@ -51,12 +53,13 @@ class EncoderConfig(Section):
     kind: EncoderKind = Field(
         description="static_text: mean of word vectors; transformers: a language model; "
         "transformers_image, timm, efficientnet_lite: a pretrained vision model; "
-        "gradients: edges of small images; pixels: the image itself; given: embeddings of your own"
+        "gradients: edges of small images; pixels: the image itself; "
+        "given: embeddings of your own; table: the columns of a table"
     )
     path: Location | None = Field(
         None,
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
-        "owner/name@revision; gradients, pixels and given have none",
+        "owner/name@revision; gradients, pixels, given and table have none",
     )
     batch_size: int = Field(
         64,
@@ -111,6 +114,8 @@ class EncoderConfig(Section):
     @model_validator(mode="after")
     def _uses_all_settings(self) -> Self:
         """Refuse a setting that this kind would ignore."""
+        if self.kind == "table" and self.path is not None:
+            raise ValueError("encoder kind table learns from the pool, it has no path; remove it")
         if self.image_px is not None and self.kind not in SIZED:
             raise ValueError(f"encoder kind {self.kind} knows its image size; remove image_px")
         if self.prefix and self.kind != "transformers":

@@ -76,10 +76,15 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
     def all_absolute(value: str | list[str]) -> str | list[str]:
         return absolute(value) if isinstance(value, str) else [absolute(each) for each in value]
 
-    def encoder(value: EncoderConfig) -> EncoderConfig:
-        return value.model_copy(update={"path": _weights(value.path, folder)})
+    run = f"{absolute(config.storage).rstrip('/')}/{config.name}"
 
-    def task(value: TaskConfig) -> TaskConfig:
+    def encoder(value: EncoderConfig, place: str) -> EncoderConfig:
+        # What a table encoder learns is kept in the run directory.
+        learned = f"{run}/encoders/{place}.json"
+        path = learned if value.kind == "table" else _weights(value.path, folder)
+        return value.model_copy(update={"path": path})
+
+    def task(task_name: str, value: TaskConfig) -> TaskConfig:
         domains = {
             name: domain.model_copy(
                 update={
@@ -89,12 +94,14 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
             )
             for name, domain in value.domains.items()
         }
-        encoders = {name: encoder(config) for name, config in value.encoders.items()}
-        single = None if value.encoder is None else encoder(value.encoder)
+        encoders = {
+            name: encoder(config, f"{task_name}/{name}") for name, config in value.encoders.items()
+        }
+        single = None if value.encoder is None else encoder(value.encoder, f"{task_name}/table")
         changes = {"domains": domains, "encoder": single, "encoders": encoders}
         return value.model_copy(update=changes)
 
-    tasks = {name: task(value) for name, value in config.tasks.items()}
+    tasks = {name: task(name, value) for name, value in config.tasks.items()}
     guidelines = config.annotation.guidelines
     annotation = config.annotation.model_copy(
         update={"guidelines": None if guidelines is None else absolute(guidelines)}

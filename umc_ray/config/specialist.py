@@ -6,6 +6,9 @@ from pydantic import Field
 
 from umc_ray.config.section import Section
 
+LEARNED_BY_TREES = ("classification", "multi_label")
+"""Kinds of tasks that a specialist of kind trees can learn."""
+
 FINE_TUNED = ("top_layers", "lora", "full")
 """Kinds of specialists that train the network of an encoder, and read the samples themselves."""
 
@@ -21,13 +24,14 @@ SIDE_BY_SIDE, FINE = "side-by-side", "tuned"
 
 
 class SpecialistConfig(Section):
-    """A member of the ensemble: a head over embeddings, or a fine-tuned network."""
+    """A member of the ensemble: a head or trees over embeddings, or a fine-tuned network."""
 
-    kind: Literal["linear", "mlp", "top_layers", "lora", "full"] = Field(
+    kind: Literal["linear", "mlp", "trees", "top_layers", "lora", "full"] = Field(
         "linear",
-        description="a head over embeddings; linear, or mlp: with one hidden layer. Or a copy of "
-        "the encoder's network, fine-tuned; top_layers: the top layers only, the cheapest on a "
-        "CPU; lora: low-rank updates of all layers; full: all parameters",
+        description="a head over embeddings; linear, or mlp: with one hidden layer. trees: boosted "
+        "or randomized decision trees over embeddings, for tables. Or a copy of the encoder's "
+        "network, fine-tuned; top_layers: the top layers only, the cheapest on a CPU; lora: "
+        "low-rank updates of all layers; full: all parameters",
     )
     encoder: str | list[str] | None = Field(
         None,

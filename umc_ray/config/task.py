@@ -7,7 +7,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.encoder import READS, EncoderConfig, Input
 from umc_ray.config.section import Name, Section, Written
-from umc_ray.config.specialist import AUTO_TUNED, FINE, SIDE_BY_SIDE, TUNABLE, SpecialistConfig
+from umc_ray.config.specialist import (
+    AUTO_TUNED,
+    FINE,
+    LEARNED_BY_TREES,
+    SIDE_BY_SIDE,
+    TUNABLE,
+    SpecialistConfig,
+)
+from umc_ray.config.table_columns import columns_problem
 from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
@@ -28,6 +36,11 @@ class DomainConfig(Section):
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
     text: str | None = Field(None, description="column with the text")
+    columns: list[str] = Field(
+        [],
+        description="columns of a table that make a sample, in place of text, such as "
+        "[age, workclass]; the sample is a text with a line for each",
+    )
     image: str | None = Field(
         None,
         description="column with images as bytes, Base64 or file paths; not needed for an image "
@@ -81,11 +94,25 @@ class DomainConfig(Section):
             raise ValueError(f"{error}; name an encoding such as cp1252 or utf-16-le") from error
         if self.delimiter is not None and self.delimiter in '"\r\n\0 ':
             raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
+        if self.columns and self.text is not None:
+            raise ValueError("a domain has text or columns, found both; remove one of them")
+        if problem := columns_problem(self.columns, (self.label, self.ratings)):
+            raise ValueError(problem)
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
         if twice := [name for name in self.keep if self.keep.count(name) > 1]:
             raise ValueError(f"keep names {twice[0]!r} twice; name it once")
         return self
+
+    @property
+    def has_text(self) -> bool:
+        """Whether its samples are texts: of a column, or made of several."""
+        return self.text is not None or bool(self.columns)
+
+    @property
+    def sample(self) -> tuple[str | None, ...]:
+        """The columns that make a sample."""
+        return (self.text, self.image, *self.columns)
 
     def sources(self, split: Split) -> list[str]:
         """Return the sources of the pool or of the test split; none if there is no such split."""
@@ -105,7 +132,7 @@ class TaskConfig(Section):
 
     kind: str = Field(description="what an answer is: classification, multi_label")
     input: Input | None = Field(
-        None, description="what a sample is; default: text if a domain names its text column"
+        None, description="what a sample is; default: text if a domain names text or columns"
     )
     labels: list[str] = Field(
         [], description="the label set; left out where the kind has its own, or none"
@@ -129,7 +156,8 @@ class TaskConfig(Section):
         "auto",
         description="per_domain: for each encoder, a head for each domain and, of several domains, "
         "a generalist; auto: the same, a head over all encoders side by side if there are several, "
-        "and, from 100 labels on, fine-tuned networks where held-out labels show that they pay",
+        "and, from 100 labels on, fine-tuned networks where held-out labels show that they pay. "
+        "Where either makes a head for an encoder of kind table, it makes trees, too",
     )
 
     @model_validator(mode="after")
@@ -145,8 +173,11 @@ class TaskConfig(Section):
             yield str(error)
             return
         for name, domain in self.domains.items():
-            if self.payload == "text" and domain.text is None:
-                yield f"domain {name} of a text task needs text: the column's name"
+            if self.payload == "text" and not domain.has_text:
+                yield (
+                    f"domain {name} of a text task needs text: the column's name, or columns: "
+                    "those of a table"
+                )
             for class_name in domain.names_by_id.values():
                 try:
                     kind.parse(class_name)
@@ -171,7 +202,15 @@ class TaskConfig(Section):
                 )
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
+        yield from self._specialist_problems()
+
+    def _specialist_problems(self) -> Iterator[str]:
         for name, specialist in self.ensemble().items():
+            if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
+                yield (
+                    f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
+                    f"only {' and '.join(LEARNED_BY_TREES)}"
+                )
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)
             yield from self._tuning_problems(name, specialist)
@@ -217,7 +256,7 @@ class TaskConfig(Section):
         """The column of the pool that holds a sample."""
         if self.input is not None:
             return self.input
-        return "text" if any(domain.text for domain in self.domains.values()) else "image"
+        return "text" if any(domain.has_text for domain in self.domains.values()) else "image"
 
     @property
     def named_encoders(self) -> dict[str, EncoderConfig]:
@@ -268,14 +307,19 @@ class TaskConfig(Section):
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]
         if len(experts) > 1:  # of a single domain, both would learn the same
             experts.append(("generalist", None))
-        first = next(iter(self.named_encoders))
         return {
-            name if encoder == first else f"{encoder}-{name}": SpecialistConfig(
-                encoder=encoder, domain=domain
-            )
+            "-".join([*prefix, name]): SpecialistConfig(kind=kind, encoder=encoder, domain=domain)
             for encoder in self.named_encoders
+            for kind, prefix in self._kinds(encoder)
             for name, domain in experts
         }
+
+    def _kinds(self, encoder: str) -> Iterator[tuple[Literal["linear", "trees"], list[str]]]:
+        """Return the kinds of default specialists of an encoder, and how their names begin."""
+        prefix = [] if encoder == next(iter(self.named_encoders)) else [encoder]
+        yield "linear", prefix
+        if self.named_encoders[encoder].kind == "table" and self.kind in LEARNED_BY_TREES:
+            yield "trees", [*prefix, "trees"]
 
     def _more_specialists(self) -> dict[str, SpecialistConfig]:
         """Return those that read all encoders, or train one."""

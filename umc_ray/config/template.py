@@ -27,6 +27,7 @@ tasks:
     # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images
     # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder
     # encoder: {kind: gradients}          # small images, no weights needed
+    # encoder: {kind: table}              # with columns: [age, city] of each domain, not text
     domains:                              # sources of samples; the budget is split over them
       news: {source: data/news.csv, text: body}
       forum: {source: "data/forum/*.jsonl", text: text, cost_per_label: 2.0}

@@ -13,6 +13,7 @@ from umc_ray.encoders.given import Given
 from umc_ray.encoders.image import Gradients, Pixels
 from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.pretrained_image import EfficientNetLite, Timm, TransformersImage
+from umc_ray.encoders.table import Table, fit_hash
 from umc_ray.encoders.text import StaticText, TransformersText
 from umc_ray.encoders.weights import weights_hash
 from umc_ray.ingest import pixels
@@ -30,6 +31,7 @@ ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
     "gradients": Gradients,
     "pixels": Pixels,
     "given": lambda _: Given(),
+    "table": Table.of,
 }
 
 
@@ -42,7 +44,15 @@ def encoder_hash(config: EncoderConfig) -> str:
         del decides["dimension"]  # the others know it
     if READS[config.kind] == "image":
         decides["pixels"] = pixels.VERSION
-    return fingerprint({**decides, "weights": _weights_hash(config.path)})
+    weights = fit_hash(config) if config.kind == "table" else _weights_hash(config.path)
+    return fingerprint({**decides, "weights": weights})
+
+
+def settings_hash(config: EncoderConfig) -> str:
+    """Return a hash of what decides an encoder before a run: not of what it learns from a pool."""
+    return encoder_hash(
+        config.model_copy(update={"path": None}) if config.kind == "table" else config
+    )
 
 
 @lru_cache(maxsize=4)
@@ -50,7 +60,7 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     """Load an encoder, once per process.
 
     Raises:
-        ConfigError: its weights are not where the campaign file says.
+        ConfigError: its weights are not where the campaign file says, or it has to learn first.
     """
     return ENCODERS[config.kind](config)
 

@@ -98,7 +98,7 @@ def shared_files(
     read = {key: {*uris} for key, uris in files.items()}
     for first, second in combinations(read, 2):
         one, other = domains[first], domains[second]
-        are_same = (first.task, one.text, one.image) == (second.task, other.text, other.image)
+        are_same = (first.task, one.sample) == (second.task, other.sample)
         both = sorted(read[first] & read[second]) if are_same else []
         if both:
             yield (

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.fs as pafs
 from umc_ray.ingest.readers import row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow, SourceFile, locate
 from umc_ray.ingest.stage import THREADS, WorkItem, split_work
+from umc_ray.ingest.table_rows import row_text
 from umc_ray.ingest.text_files import read_head
 from umc_ray.ingest.validate import Found, Rules
 from umc_ray.methods.unicode_text import comparable
@@ -195,12 +197,16 @@ def candidate(rules: Rules, found: Found) -> Candidate:
     if isinstance(content, bytes):
         same = content
     else:
-        same = _encoded(content) if rules.text is None else letters(content)
+        same = letters(content) if rules.image is None else _encoded(content)
     return Candidate(found, zlib.crc32(same), hash(same), len(content))
 
 
 def _content(rules: Rules, found: Found) -> str | bytes:
     if isinstance(found.values, BadRow):
+        return found.key
+    if rules.columns:
+        with suppress(BadRow):
+            return row_text(rules.columns, found.values)
         return found.key
     value = found.values.get(str(rules.text or rules.image))
     if not isinstance(value, str | bytes) and isinstance(value, Mapping):

@@ -16,6 +16,7 @@ from umc_ray.ingest.embeddings import Embedding, given_embedding
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
+from umc_ray.ingest.table_rows import row_text
 from umc_ray.ingest.text_files import lost_byte
 from umc_ray.methods.identity import content_hash
 from umc_ray.methods.unicode_text import comparable, escaped, is_blank
@@ -104,6 +105,7 @@ class Rules:
     keep: tuple[str, ...] = ()
     embedding: str | None = None
     dimension: int = 0  # of the embeddings
+    columns: tuple[str, ...] = ()  # that make a text, in place of one
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -128,7 +130,7 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        columns = [self.text, self.image, self.key, self.embedding]
+        columns = [self.text, *self.columns, self.image, self.key, self.embedding]
         columns += self.keep if self.split == "pool" else ()
         if self.needs_answers:
             columns += [self.label, self.ratings]
@@ -190,6 +192,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         keep=tuple(domain.keep),
         embedding=domain.embedding,
         dimension=task.dimension or 0,
+        columns=tuple(domain.columns) if is_text else (),
     )
 
 
@@ -213,7 +216,7 @@ def _checked(rules: Rules, found: Found) -> Row:
     if isinstance(found.values, BadRow):
         raise found.values
     values = found.values
-    text = None if rules.text is None else _text(rules, values)
+    text = _text(rules, values) if rules.image is None else None
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
     content = comparable(text).encode() if text is not None else image
     assert content is not None
@@ -235,7 +238,7 @@ def _checked(rules: Rules, found: Found) -> Row:
 
 
 def _text(rules: Rules, values: Values) -> str:
-    text = values.get(str(rules.text))
+    text = row_text(rules.columns, values) if rules.columns else values.get(str(rules.text))
     if text is None:
         names = ", ".join(escaped(str(name)) for name in values)
         raise BadRow("missing text", f"no {rules.text!r} among {names}")

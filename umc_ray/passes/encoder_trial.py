@@ -13,8 +13,9 @@ import psutil
 import torch
 
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.encoders.encoder import Half, Payload
+from umc_ray.encoders.encoder import Encoder, Half, Payload
 from umc_ray.encoders.registry import load_encoder
+from umc_ray.encoders.table import Table
 from umc_ray.passes.encode import encode_rows
 
 SECONDS = 4.0
@@ -48,7 +49,7 @@ def try_encoder(
     lacks_gpu = bool(config.num_gpus) and not torch.cuda.is_available()
     if lacks_gpu:
         config = config.model_copy(update={"num_gpus": 0.0})
-    encoder = load_encoder(config)
+    encoder = _loaded(config, payloads)
     size = config.batch_size
     done, rejected, rows = list[Half](), dict[int, str](), 0
     # A busy machine must not look like a slow encoder; what a GPU does takes no CPU time.
@@ -76,6 +77,13 @@ def try_encoder(
         memory_bytes=psutil.Process().memory_info().rss,
         lacks_gpu=lacks_gpu,
     )
+
+
+def _loaded(config: EncoderConfig, payloads: Sequence[Payload]) -> Encoder:
+    """Load an encoder; one that learns from the pool learns from these samples."""
+    if config.kind == "table":
+        return Table.learned([str(payload) for payload in payloads])
+    return load_encoder(config)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Encoder, Half
+from umc_ray.encoders.table import Table
 from umc_ray.passes.encode import encode_rows
 
 Payload = str | bytes
@@ -35,7 +36,7 @@ class ThreadedEncoder:
         self.max_chunk = config.batch_size if on_gpu else CPU_BATCH
         self.pool = ThreadPoolExecutor(self.threads, "encode", torch.set_num_threads, (1,))
         # Warm up: the first forward pass of a model is slow.
-        self.dimension = encode_rows(self.encoder, [_warm_up(self.encoder.column)], 1)[0].shape[1]
+        self.dimension = encode_rows(self.encoder, [_warm_up(self.encoder)], 1)[0].shape[1]
 
     def encode(self, payloads: Sequence[Payload]) -> tuple[Half, dict[int, str]]:
         """Encode in all threads, in chunks of similar length.
@@ -60,8 +61,10 @@ class ThreadedEncoder:
         return embeddings_ND, failures
 
 
-def _warm_up(column: str) -> Payload:
-    if column == "text":
+def _warm_up(encoder: Encoder) -> Payload:
+    if isinstance(encoder, Table):
+        return encoder.example
+    if encoder.column == "text":
         return "a few words"
     file = io.BytesIO()
     PIL.Image.new("L", (64, 64)).save(file, "PNG")

@@ -117,7 +117,7 @@ class SampleEmbedding(ResponseModel):
 
     index: int
     id: str | None = None
-    embedding: list[float] = Field(description="of unit length")
+    embedding: list[float] = Field(description="of unit length, unless it is of a table")
 
 
 class EmbedResponse(ResponseModel):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from umc_ray.campaign.state import RunState
-from umc_ray.encoders.encoder import Half
+from umc_ray.encoders.encoder import MIN_NORM, Half
 from umc_ray.records import FloatArray
 from umc_ray.selection.labeled import labels_so_far, of_task, parts_of, read_embeddings
 from umc_ray.serving.messages import Neighbor
@@ -26,7 +26,7 @@ class LabeledSamples:
 
     def nearest(self, embedding_D: Half, count: int) -> list[Neighbor]:
         """Return the nearest samples, nearest first."""
-        similarity_N = self.embeddings_ND @ embedding_D.astype(np.float32)
+        similarity_N = self.embeddings_ND @ _unit(embedding_D.astype(np.float32))
         return [
             Neighbor(
                 domain=self.domains[i],
@@ -60,8 +60,15 @@ class TaskNeighbors:
         storage, features = self.run.storage, self.run.selection_features[self.task]
         labels = of_task(labels_so_far(storage, self.run.folders(rounds)), self.task)
         return LabeledSamples(
-            embeddings_ND=read_embeddings(storage, parts_of(labels), features, labels),
+            embeddings_ND=_unit(read_embeddings(storage, parts_of(labels), features, labels)),
             domains=labels["domain"].to_pylist(),
             ids=labels["sample_id"].to_pylist(),
             labels=labels["label"].to_pylist(),
         )
+
+
+def _unit(embeddings: FloatArray) -> FloatArray:
+    """Scale to length one, as most encoders do: the product of two is then their cosine."""
+    lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    unit: FloatArray = embeddings / np.maximum(lengths, MIN_NORM)
+    return unit

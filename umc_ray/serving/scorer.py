@@ -98,6 +98,7 @@ class TaskScorer:
             ),
             domain_key=DomainKey(name, "request"),
             text="text" if self.column == "text" else None,
+            columns=(),
             image="image" if self.column == "image" else None,
             key=None,
             label=None,

@@ -1,0 +1,187 @@
+"""A campaign on the rows of a table: it is run, released, scored and served.
+
+Suffixes: N samples.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from umc_ray.bulk_scoring import score_new
+from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.history import History
+from umc_ray.campaign.run import Run
+from umc_ray.config.loading import load_campaign
+from umc_ray.encoders.table import Table
+from umc_ray.records import DomainKey, embeddings_array
+from umc_ray.release.export import write_release
+from umc_ray.report.report import write_report
+from umc_ray.serving.live import LivePublication
+from umc_ray.serving.messages import Sample
+from umc_ray.serving.scorer import InvalidSample, TaskScorer
+from umc_ray.serving.settings import ServingConfig
+from umc_ray.specialists.ensemble import load_specialist
+from umc_ray.specialists.trees import Trees
+from umc_ray.storage import Storage
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+COLUMNS = ["age", "work", "gain"]
+LOANS = DomainKey("loans", "bank")
+
+
+def rows(n, seed):
+    """Rows whose label is told by a number and a category together; some values are missing."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(n):
+        age, work = round(rng.uniform(18, 90), 2), str(rng.choice(["Private", "State", "Self"]))
+        good = (age > 50) == (work != "State")
+        gain = "" if rng.random() < 0.3 else f"{rng.exponential(1000):.2f}"
+        found.append(
+            {
+                "id": f"{seed}-{i}",
+                "age": "" if gain and i % 29 == 5 else age,
+                "work": "?" if i % 31 == 7 else work,
+                "gain": gain,
+                "label": "good" if good else "bad",
+            }
+        )
+    return found
+
+
+def write(path, found):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(found[0]))
+        writer.writeheader()
+        writer.writerows(found)
+
+
+@pytest.fixture(scope="module")
+def campaign(ray_cluster, made_once):
+    def fill(folder):
+        bad = {"id": "empty", "age": "", "work": "", "gain": "", "label": "bad"}
+        write(folder / "pool.csv", [*rows(400, 1), bad])
+        write(folder / "test.csv", rows(200, 2))
+        values = {
+            "name": "loans",
+            "storage": "runs",
+            "tasks": {
+                "loans": {
+                    "kind": "classification",
+                    "labels": ["bad", "good"],
+                    "encoder": {"kind": "table", "workers": 1},
+                    "domains": {
+                        "bank": {
+                            "source": "pool.csv",
+                            "test": "test.csv",
+                            "columns": COLUMNS,
+                            "key": "id",
+                            "label": "label",
+                            "keep": ["gain"],
+                        }
+                    },
+                }
+            },
+            "budget": {"labels": 160, "per_round": 80},
+            "annotation": {"backend": "replay"},
+            "ingest": {"rows_per_part": 150},
+        }
+        run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
+
+    return made_once("tables", fill) / "campaign.yaml"
+
+
+@pytest.fixture
+def run(campaign):
+    return Run(load_campaign(campaign))
+
+
+def test_a_line_and_trees_learn_from_the_columns_of_a_table(run):
+    assert run.round_metrics(2)[-1].test_utility > 0.85
+    ensemble = run.training(3).ensembles["loans"]
+    assert ensemble.specialists == ("bank", "trees-bank")
+    member = load_specialist(run.storage, f"{ensemble.folder}/trees-bank")
+    assert isinstance(member, Trees)
+    assert not [key for key in run.storage.keys("") if key.endswith((".pkl", ".pickle", ".joblib"))]
+
+
+def test_a_sample_is_readable_and_an_empty_row_is_in_quarantine(run):
+    texts = {
+        row["key"]: row["text"]
+        for part in run.pools
+        for row in run.storage.read_table(part.key("pool")).to_pylist()
+    }
+    assert len(texts) == 400
+    for row in rows(400, 1)[:40]:
+        lines = [f"{name}: {row[name]}".strip() for name in COLUMNS]
+        assert texts[row["id"]] == "\n".join(lines)
+    reasons = [
+        row["reason"]
+        for key in run.storage.keys("quarantine")
+        for row in run.storage.read_table(key).to_pylist()
+    ]
+    assert reasons == ["empty row: no value in age, work, gain"]
+
+
+def test_what_was_learned_of_the_pool_encodes_everything(run):
+    (config,) = run.config.tasks["loans"].named_encoders.values()
+    assert config.path == f"{run.storage.root}/encoders/loans/table.json"
+    encoder = Table.of(config)
+    assert [column.name for column in encoder.fit.columns] == COLUMNS
+    for part in run.parts:  # of the pool and of the test
+        texts = run.storage.read_table(part.key("pool"))["text"].to_pylist()
+        (table,) = run.features["loans"].values()
+        stored = run.storage.read_table(part.key(table))
+        expected_ND = encoder.encode([encoder.prepare(text) for text in texts])
+        np.testing.assert_array_equal(embeddings_array(stored["embedding"]), expected_ND)
+
+
+def test_the_report_reads_the_embeddings_of_the_rows(run):
+    html = Path(write_report(run)).read_text(encoding="utf-8")
+    assert "Coverage" in html
+    assert History.of(run).features("loans") == run.selection_features["loans"]
+
+
+def test_a_second_start_changes_nothing(run, campaign):
+    before = {key: run.storage.read_bytes(key) for key in run.storage.keys("encoders")}
+    assert run_campaign(Run(load_campaign(campaign))).new_rounds == 0
+    assert {key: run.storage.read_bytes(key) for key in run.storage.keys("encoders")} == before
+
+
+def test_the_release_has_rows_as_texts_and_columns_that_are_kept(run):
+    release = Storage(write_release(run, "tables"))
+    tables = [release.read_table(key) for key in release.keys("") if key.endswith(".parquet")]
+    found = [row for table in tables for row in table.to_pylist() if row.get("text")]
+    assert len(found) >= 160
+    assert all(row["text"].startswith("age:") for row in found)
+    gains = {row["text"].rpartition("gain:")[2].strip() for row in found}
+    assert {row["gain"] for row in found if row["gain"]} <= gains
+
+
+def test_new_rows_are_scored_and_served_alike(run, campaign, tmp_path):
+    new = rows(60, 3)
+    write(tmp_path / "new.csv", new)
+    assert score_new(run, str(tmp_path / "new.csv"), LOANS, str(tmp_path / "out")).rows == 60
+    output = Storage(str(tmp_path / "out"))
+    scored = [row for key in output.keys("") for row in output.read_table(key).to_pylist()]
+    by_key = {row["key"]: row for row in scored}
+    right = [by_key[row["id"]]["label_1"] == row["label"] for row in new]
+    assert np.mean(right) > 0.8
+
+    live = LivePublication(run.storage, run.config)
+    live.refresh()
+    scorer = TaskScorer(run.config, "loans", ServingConfig(campaign=campaign), live)
+    samples = ["\n".join(f"{name}: {row[name]}" for name in COLUMNS) for row in new]
+    payloads = [scorer.validate(Sample(text=text)) for text in [*samples, "no row at all"]]
+    (found,) = scorer.predict([payloads])
+    assert isinstance(found.rows[-1], InvalidSample)
+    assert "for any of the columns age, work, gain" in found.rows[-1].reason
+    for row, prediction in zip(new, found.rows, strict=False):
+        assert prediction.scored.label == by_key[row["id"]]["label_1"]
+        np.testing.assert_allclose(
+            max(prediction.scored.probabilities.values()), by_key[row["id"]]["prob_1"], atol=1e-5
+        )

@@ -1,0 +1,21 @@
+"""The columns of a table that a domain may name as its samples."""
+
+from collections.abc import Sequence
+
+
+def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> str | None:
+    """Say what is wrong with the names of columns, if anything is.
+
+    Each begins a line of a sample, such as `age: 39` (ingest/table_rows.py).
+    """
+    for name in columns:
+        if columns.count(name) > 1:
+            return f"columns names {name!r} twice; name it once"
+        if ":" in name or len(name.splitlines()) != 1 or name != name.strip():
+            return (
+                f"columns names {name!r}: a line of a sample cannot begin with a name that has a "
+                "colon, a line break, or spaces at its ends; rename it in the source"
+            )
+        if name in answers:
+            return f"columns names {name!r}, the known answer: people and models would see it"
+    return None
