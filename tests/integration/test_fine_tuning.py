@@ -1,0 +1,160 @@
+"""A campaign with a fine-tuned specialist: run, kept, published, served, scored and forgotten.
+
+Suffixes: N samples, C outputs.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tests.networks import write_text_network
+from tests.specialists.test_fine_tuning import examples, job, text_encoder, texts
+from umc_ray.bulk_scoring import score_new
+from umc_ray.campaign.campaign import republish, run_campaign
+from umc_ray.campaign.forget import forget
+from umc_ray.campaign.publish import read_published
+from umc_ray.campaign.run import Run
+from umc_ray.cluster.resources import ANY_NODE
+from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.loading import load_campaign
+from umc_ray.records import DomainKey
+from umc_ray.serving.live import LivePublication
+from umc_ray.serving.scorer import TaskScorer
+from umc_ray.serving.settings import ServingConfig
+from umc_ray.specialists.held_out import read_held_out
+from umc_ray.specialists.training import train_specialist
+from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+POSTS = DomainKey("mood", "posts")
+
+
+@pytest.fixture(scope="module")
+def whole(ray_cluster, made_once):
+    def fill(folder):
+        values = tiny.campaign(folder, training={"refit_growth": 3})
+        values["tasks"]["mood"] |= {
+            "encoder": {
+                "kind": "transformers",
+                "path": str(write_text_network(folder / "network")),
+                "workers": 1,
+            },
+            "specialists": {
+                "head": {},
+                "tuned": {"kind": "top_layers", "layers": 1, "learning_rate": 0.01},
+            },
+        }
+        values["ingest"] = {"rows_per_part": 100}
+        run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
+
+    return made_once("fine-tuning", fill) / "campaign.yaml"
+
+
+@pytest.fixture
+def run(whole):
+    return Run(load_campaign(whole))
+
+
+def weights(run, number):
+    return dict(run.training(number + 1).ensembles["mood"].tuned)["tuned"]
+
+
+def test_a_network_is_trained_in_the_first_and_the_last_round_and_kept_between(run):
+    assert weights(run, 1) == weights(run, 2) != weights(run, 3)
+    learned = [
+        read_held_out(run.storage, f"models/mood/{number:04d}/tuned").learned
+        for number in (1, 2, 3)
+    ]
+    assert learned == [30, 30, 90]
+    tables = {key.split("/")[1] for key in run.storage.keys("outputs")}
+    assert tables == {weights(run, 1), weights(run, 3)}
+
+
+def test_frozen_layers_run_once_for_each_part(run):
+    lower = run.storage.keys("lower")
+    assert len(lower) == len(run.parts)
+    assert {key.split("/")[1].rpartition("-")[2] for key in lower} == {"1"}
+
+
+def test_it_is_served_as_it_scores_and_can_be_rolled_back(run, whole, tmp_path):
+    rows = tiny.texts(40, seed=9)
+    tiny.write_csv(tmp_path / "new.csv", rows)
+    live = LivePublication(run.storage, run.config)
+    scorer = TaskScorer(run.config, "mood", ServingConfig(campaign=whole), live)
+    seen = []
+    for number in (3, 2):
+        republish(run, number, back=False)
+        out = Storage(str(tmp_path / f"out{number}"))
+        score_new(run, str(tmp_path / "new.csv"), POSTS, out.root, probabilities=True)
+        scored = [row for key in out.keys("") for row in out.read_table(key).to_pylist()]
+        live.refresh()
+        assert live.now.manifest.version == read_published(run.storage).version
+        (found,) = scorer.predict([[row["text"] for row in rows]])
+        good = [each.scored.probabilities["good"] for each in found.rows]
+        np.testing.assert_allclose(good, [row["probability_good"] for row in scored], atol=1e-3)
+        seen.append(good)
+    republish(run, 3, back=False)
+    assert not np.allclose(*seen, atol=1e-3)
+
+
+def test_a_forgotten_sample_is_gone_from_outputs_and_frozen_layers(whole, tmp_path):
+    import shutil
+
+    shutil.copytree(whole.parent, tmp_path / "copy")
+    run = Run(load_campaign(tmp_path / "copy" / whole.name))
+    part = run.pool(POSTS)[0]
+    row = run.storage.read_table(part.key("pool")).to_pylist()[5]
+    forget(run, POSTS, [row["key"]])
+    for key in run.storage.keys("outputs"):
+        if key.endswith(part.key("")):
+            table = run.storage.read_table(key)
+            values = np.frombuffer(table["embedding"].to_pylist()[5], np.float16)
+            assert np.isnan(values).all()
+    assert not [key for key in run.storage.keys("lower") if key.endswith(part.key(""))]
+
+
+@dataclass(frozen=True)
+class Deadly(Classification):
+    """Kills a worker once, in the middle of a training; counts the batches of all workers."""
+
+    folder: str = ""
+
+    def loss(self, outputs_MNC, targets):
+        calls = Path(self.folder, "calls")
+        with calls.open("ab") as file:
+            file.write(b".")
+        fatal = Path(self.folder, "fatal")
+        if fatal.exists() and calls.stat().st_size >= int(fatal.read_text()):
+            fatal.unlink()
+            os._exit(9)
+        return super().loss(outputs_MNC, targets)
+
+
+def test_a_killed_worker_group_resumes_at_its_checkpoint(ray_cluster, tmp_path):
+    """Two workers; one dies in the second fold, after two of its epochs."""
+    encoder, data = text_encoder(write_text_network(tmp_path / "network")), examples(texts(40))
+    counts, found = {}, {}
+    for name, fatal in (("whole", None), ("killed", 23)):
+        folder = tmp_path / name
+        folder.mkdir()
+        if fatal:
+            (folder / "fatal").write_text(str(fatal))
+        kind = Deadly(("bad", "good"), str(folder))
+        task = job(Storage(str(folder)), encoder, answers=kind, epochs=3)
+        task = replace(task, training=TrainingConfig(workers=2, folds=3))
+        report = train_specialist(task, data, ANY_NODE)
+        counts[name] = (folder / "calls").stat().st_size
+        found[name] = report, read_held_out(task.storage, task.folder).outputs_NC
+        assert not (folder / "fatal").exists()
+        assert not task.storage.keys("train")
+    (report, outputs_NC), (again, again_NC) = found.values()
+    np.testing.assert_allclose(again_NC, outputs_NC, atol=1e-4)
+    assert again.epochs == report.epochs
+    # An epoch has four to six batches on both workers; from the start, 23 would be repeated.
+    assert 0 < counts["killed"] - counts["whole"] < 12
