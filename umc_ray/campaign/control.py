@@ -27,7 +27,17 @@ HEADER = "# Written by `umc control`; do not edit: "
 OWN = ("name", "seed")
 """What may differ between runs that have the same samples and features."""
 
-INPUTS = ("pool", "oracle", "kept", "index", "sources", "quarantine", "encoders", "features")
+INPUTS = (
+    "pool",
+    "oracle",
+    "kept",
+    "index",
+    "sources",
+    "quarantine",
+    "encoders",
+    "features",
+    "lower",
+)
 """Tables of a run directory that its sources and encoders decide."""
 
 

@@ -35,7 +35,7 @@ def write_campaigns(folder: Path) -> tuple[Path, Path]:
     """Write the campaign files of the demo and its control; return their paths."""
     paths = prepare()
     text = files("umc_ray.demo").joinpath("campaign.yaml").read_text(encoding="utf-8")
-    for name in ("sentiment", "digits", "wordllama"):
+    for name in ("sentiment", "digits", "minilm"):
         text = text.replace(f"{{{name}}}", str(getattr(paths, name)))
     campaign = folder / "demo.yaml"
     campaign.write_text(text, encoding="utf-8")
