@@ -105,7 +105,7 @@ def _measure(
     chosen = np.random.default_rng(0).permutation(len(rows))[:MOST]
     payloads, labels = zip(*(rows[row] for row in chosen), strict=True)
     kind = Classification(tuple(sorted(set(labels))))
-    features = {name: _embed(config, payloads) for name, config in _encoders(payloads[0]).items()}
+    features = {name: embed(config, payloads) for name, config in _encoders(payloads[0]).items()}
     found: dict[int, dict[str, list[Scores]]] = {size: {} for size in sizes}
     seconds: dict[str, float] = {}
     for size in sizes:
@@ -131,7 +131,8 @@ def _encoders(payload: object) -> dict[str, EncoderConfig]:
     return {"EfficientNet": pretrained, "gradients": EncoderConfig(kind="gradients")}
 
 
-def _embed(config: EncoderConfig, payloads: Sequence[str | bytes]) -> FloatArray:
+def embed(config: EncoderConfig, payloads: Sequence[str | bytes]) -> FloatArray:
+    """Return the embeddings of payloads."""
     half_ND, _ = encode_rows(load_encoder(config), payloads, config.batch_size)
     return half_ND.astype(np.float32)
 

@@ -96,13 +96,13 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
         calibrations[name] = kind.calibrate(outputs_NC.numpy(), examples.targets, importance_N)
         storage.write_json(f"{folder}/calibration.json", calibrations[name])
         probs[name] = kind.activation([calibrations[name]])(outputs_NC[None])[0]
-    held_out = HeldOut(kind, examples, importance_N)
-    dropped = _dropped(job, held_out, probs) if job.by_evidence else {}
+    evidence = Evidence(kind, examples, importance_N)
+    dropped = _dropped(job, evidence, probs) if job.by_evidence else {}
     names = [name for name in probs if name not in dropped]
     probs_SNC = torch.stack([probs[name] for name in names])
-    decision = held_out.decision(probs_SNC)
+    decision = evidence.decision(probs_SNC)
     storage.write_json(decision_key(job.folder), decision)
-    predicted_N, certainty_N = held_out.answers(probs_SNC)
+    predicted_N, certainty_N = evidence.answers(probs_SNC)
     weights = dict(zip(names, _shares(decision, len(names)), strict=True))
     specialists = {
         name: SpecialistReport(
@@ -127,7 +127,7 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class Evidence:
     """The examples on which an ensemble is decided, with what each counts for."""
 
     kind: TaskKind
@@ -182,14 +182,14 @@ class HeldOut:
         ]
 
 
-def _dropped(job: EnsembleJob, held_out: HeldOut, probs: Mapping[str, Tensor]) -> dict[str, str]:
+def _dropped(job: EnsembleJob, evidence: Evidence, probs: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the fine-tuned specialists that do not pay, and why."""
     tuned = [name for name in probs if job.task.ensemble()[name].fine_tunes]
     if not tuned:
         return {}
     heads = [name for name in probs if name not in tuned]
     without, with_all = (
-        held_out.loss(torch.stack([probs[name] for name in names])) for names in (heads, probs)
+        evidence.loss(torch.stack([probs[name] for name in names])) for names in (heads, probs)
     )
     if with_all < without * (1 - MIN_GAIN):
         return {}
