@@ -149,12 +149,14 @@ def discover_command(
 @app.command()
 def status(campaign: Campaign) -> None:
     """Show a campaign's results so far, and what it does now."""
+    from umc_ray.report.ensemble import ensemble_lines
     from umc_ray.report.ingest_report import note_lines, quarantine_lines
     from umc_ray.report.status import activity_lines, status_table
 
     run = _load_run(campaign)
     console.print(status_table(run))
-    for line in [*activity_lines(run), *quarantine_lines(run), *note_lines(run)]:
+    lines = [*ensemble_lines(run), *activity_lines(run), *quarantine_lines(run), *note_lines(run)]
+    for line in lines:
         print_line(line)
 
 

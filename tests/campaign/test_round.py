@@ -80,6 +80,7 @@ def test_each_encoder_of_a_task_has_specialists_of_its_own(run):
     assert training.ensembles["mood"].specialists == (
         *("reviews", "posts", "generalist"),
         *("second-reviews", "second-posts", "second-generalist"),
+        "side-by-side",
     )
     assert training.ensembles["tags"].specialists == ("posts",)  # one domain, one encoder
     temperature = training.specialists["mood"]["second-posts"].calibration

@@ -50,7 +50,7 @@ def mean_probabilities(run):
     task = run.config.tasks["topics"]
     rows = {name: load_encoder(each).encode(TEXTS) for name, each in task.named_encoders.items()}
     ensemble = load_published(run.storage, run.config, read_published(run.storage)).ensembles
-    return ensemble["topics"].probabilities(rows).mean(0).numpy()
+    return ensemble["topics"].measures(rows).mean_NC.numpy()
 
 
 def expected_labels(mean_NC):

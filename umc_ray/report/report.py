@@ -31,6 +31,7 @@ from umc_ray.report.control import (
     saving_sentence,
 )
 from umc_ray.report.coverage import coverage_map
+from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.gallery import galleries
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
@@ -185,6 +186,7 @@ def _spending(history: History) -> dict[str, Any]:
     costs = [(str(domain), metrics.cost) for domain, metrics in history.domains.items()]
     return {
         "selection_tests": _selection_tests(history),
+        "ensembles": ensemble_lines(history.run),
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
         "times": history.metrics[-1].times,

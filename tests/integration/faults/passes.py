@@ -157,7 +157,7 @@ def place(root):
 def encode(root):
     config = EncoderConfig(kind="pixels")
     key = DOMAIN.task, ENCODER
-    worker = Encoding(Storage(root), {key: config}, {key: ENCODED})
+    worker = Encoding(Storage(root), {key: features.Encoding(config, ENCODED)})
     stream(worker, [EncodeItem(part, ENCODER) for part in PARTS], Compute(actors=2))
 
 

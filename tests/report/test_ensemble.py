@@ -1,0 +1,35 @@
+"""Who is in the ensembles, in a line for each task."""
+
+from types import SimpleNamespace
+
+from umc_ray.report.ensemble import ensemble_lines
+from umc_ray.specialists.combination import SpecialistReport
+
+
+def report(weight, dropped="", epochs=None):
+    return SpecialistReport(0.5, None, 60, "w", {}, epochs, weight, dropped)
+
+
+def run_with(specialists):
+    return SimpleNamespace(
+        finished_rounds=2, training=lambda _: SimpleNamespace(specialists=specialists)
+    )
+
+
+def test_members_are_named_by_weight_and_those_left_out_with_the_reason():
+    specialists = {
+        "mood": {"head": report(0.3), "tuned": report(0.7, epochs=3)},
+        "topics": {
+            "head": report(1.0),
+            "tuned": report(0.0, "held-out log-loss 0.9 with it, 0.8 without"),
+        },
+        "alone": {"head": report(1.0)},
+    }
+    assert ensemble_lines(run_with(specialists)) == [
+        "mood: tuned counts 70% (fine-tuned, 3 epochs), head counts 30%",
+        "topics: head counts 100%; tuned left out: held-out log-loss 0.9 with it, 0.8 without",
+    ]
+
+
+def test_before_training_there_is_nothing_to_say():
+    assert ensemble_lines(SimpleNamespace(finished_rounds=0, training=lambda _: None)) == []
