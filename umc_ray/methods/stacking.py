@@ -8,16 +8,18 @@ Suffixes: S specialists, N samples, C outputs.
 
 from collections.abc import Callable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Floats = npt.NDArray[np.float64]
 
 STRENGTH = 10.0
 """Samples that equal weights count as: few held-out predictions cannot overrule them."""
 
 LEAST_WEIGHT = 0.02
 """Of all weights together: a member with less changes hardly a prediction, and gets 0."""
-
-MAX_ITERATIONS = 100
 
 Combine = Callable[[Tensor, Tensor], Tensor]
 """From probabilities SNC and weights S to the ensemble's NC."""
@@ -40,14 +42,13 @@ def stack(probs_SNC: Tensor, targets: Tensor, combine: Combine, log_loss: LogLos
     """
     n = len(probs_SNC)
 
-    def loss(roots_S: Tensor) -> Tensor:
-        # Squares: no weight is negative. Their sum is free here; `sharpen` decides it.
-        relative_S = roots_S**2
+    def loss(relative_S: Tensor) -> Tensor:
+        # The sum of the weights is free here; `sharpen` decides it.
         prior = 0.5 * STRENGTH * ((relative_S - 1) ** 2).mean()
         return log_loss(combine(probs_SNC.double(), relative_S / n), targets).sum() + prior
 
-    weights_S = _minimized(loss, torch.ones(n, dtype=torch.float64)) ** 2
-    weights_S = torch.where(weights_S < LEAST_WEIGHT * weights_S.sum(), 0, weights_S)
+    weights_S = _minimized(loss, np.ones(n), least=0.0)
+    weights_S = np.where(weights_S < LEAST_WEIGHT * weights_S.sum(), 0, weights_S)
     found: list[float] = (weights_S / weights_S.sum()).tolist()
     return found
 
@@ -68,25 +69,25 @@ def sharpen(
 
     def loss(log_scale: Tensor) -> Tensor:
         mean_NC = combine(probs_SNC.double(), weights * log_scale.exp())
-        return log_loss(mean_NC, targets) @ importance_N.double() + 0.5 * (log_scale**2).sum()
+        prior = 0.5 * (log_scale**2).sum()
+        return log_loss(mean_NC, targets).double() @ importance_N.double() + prior
 
-    scale = _minimized(loss, torch.zeros(1, dtype=torch.float64)).exp()
-    found: list[float] = (weights * scale).tolist()
-    return found
+    scale = np.exp(_minimized(loss, np.zeros(1)))
+    return [float(weight * scale[0]) for weight in weights_S]
 
 
-def _minimized(loss: Callable[[Tensor], Tensor], first: Tensor) -> Tensor:
-    """Return where a smooth function of a few numbers is least."""
-    values = first.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [values], max_iter=MAX_ITERATIONS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-    )
+def _minimized(
+    loss: Callable[[Tensor], Tensor], first: Floats, least: float | None = None
+) -> Floats:
+    """Return where a smooth function of a few numbers, each at least so much, is least."""
+    from scipy.optimize import minimize  # half a second that most processes are spared
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
+    def value_and_slope(x: Floats) -> tuple[float, Floats]:
+        values = torch.from_numpy(x.copy()).requires_grad_()
         total = loss(values)
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
+        (slope,) = torch.autograd.grad(total, [values])
+        return float(total.detach()), slope.numpy()
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return values.detach()
+    bounds = [(least, None)] * len(first)
+    found: Floats = minimize(value_and_slope, first, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found
