@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.sets import Labeled, questions, sentence_encoder, sentiment_texts
-from benchmarks.specialists import Scores, embed, labeled_examples
+from benchmarks.specialists import Scores, embed, empty_table, labeled_examples
 from benchmarks.specialists import scores as scores_of
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.encoder import EncoderConfig
@@ -54,7 +54,7 @@ def run(options: Options) -> Report:
     torch.set_num_threads(1)
     names = ["questions/trec"] if options.quick else list(SETS)
     sizes = SIZES[:1] if options.quick else SIZES
-    figures, table = dict[str, Figure](), _empty_table()
+    figures, table = dict[str, Figure](), empty_table("specialist")
     for name in names:
         rows = list(dict.fromkeys(SETS[name]()))
         for size in sizes:
@@ -66,13 +66,6 @@ def run(options: Options) -> Report:
             _add(table, figures, name, size, found)
     workload = {"sets": len(names), "labels": list(sizes), "seeds": options.repeats}
     return Report(workload, figures, tables=[table])
-
-
-def _empty_table() -> Table:
-    table = Table(title="means over seeds")
-    for name in ("set", "labels", "specialist", "accuracy", "log-loss", "ECE", "CPU s a fit"):
-        table.add_column(name)
-    return table
 
 
 def _add(

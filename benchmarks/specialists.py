@@ -65,7 +65,7 @@ def run(options: Options) -> Report:
     torch.set_num_threads(1)
     names = ["spam/sms"] if options.quick else list(SETS)
     sizes = SIZES[:1] if options.quick else SIZES
-    figures, table = dict[str, Figure](), _empty_table()
+    figures, table = dict[str, Figure](), empty_table("ensemble")
     for name in names:
         found, seconds = _measure(SETS[name](), sizes, options.repeats)
         for size in sizes:
@@ -91,9 +91,10 @@ def _gain(found: Mapping[str, Sequence[Scores]], ensemble: str) -> list[float]:
     return gains
 
 
-def _empty_table() -> Table:
+def empty_table(what: str) -> Table:
+    """Return a table for the scores of what is compared, and for what a fit costs."""
     table = Table(title="means over seeds")
-    for name in ("set", "labels", "ensemble", "accuracy", "log-loss", "ECE", "CPU s a fit"):
+    for name in ("set", "labels", what, "accuracy", "log-loss", "ECE", "CPU s a fit"):
         table.add_column(name)
     return table
 

@@ -18,11 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.sets import Labeled, fourier_features, incomes, records
-from benchmarks.specialists import Scores, labeled_examples, scores
+from benchmarks.specialists import Scores, empty_table, labeled_examples, scores
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders import table as table_encoder
@@ -68,7 +67,7 @@ def run(options: Options) -> Report:
     torch.set_num_threads(1)
     names = ["income/adult"] if options.quick else list(SETS)
     sizes = SIZES[:1] if options.quick else SIZES
-    figures, table = dict[str, Figure](), _empty_table()
+    figures, table = dict[str, Figure](), empty_table("specialist")
     for name in names:
         rows = SETS[name]()
         chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:POOL])
@@ -90,13 +89,6 @@ def run(options: Options) -> Report:
                 figures[key] = Figure("accuracy over unit length", gains[:, 0].tolist())
     workload = {"sets": len(names), "labels": list(sizes), "seeds": options.repeats}
     return Report(workload, figures, tables=[table])
-
-
-def _empty_table() -> Table:
-    table = Table(title="means over seeds")
-    for name in ("set", "labels", "specialist", "accuracy", "log-loss", "ECE", "CPU s a fit"):
-        table.add_column(name)
-    return table
 
 
 def _features(payloads: Sequence[tuple[object, ...]]) -> dict[str, FloatArray]:
