@@ -47,13 +47,8 @@ def learn(run: Run, number: int) -> RoundMetrics:
 
     # Score the pool and the tests with the new specialists, and evaluate them. Fine-tuned ones
     # read the samples themselves.
-    tuned = {task: len(ref.tuned) for task, ref in training.ensembles.items() if ref.tuned}
-    if tuned and not run.storage.exists(f"{folder}/scores.json"):
-        stages.step(
-            "outputs",
-            lambda on_rows: tuned_outputs(run, training, on_rows),
-            rows=sum(part.rows * tuned.get(part.domain_key.task, 0) for part in run.parts),
-        )
+    if not run.storage.exists(f"{folder}/scores.json"):
+        compute_tuned_outputs(run, training)
     scores = stages.run(
         f"{folder}/scores.json",
         PoolScores,
@@ -115,13 +110,15 @@ def train(run: Run, number: int) -> Training:
             if any(each.fine_tunes for each in task.ensemble().values())
         },
     )
+    # With overlap, people may have been asked about the round after this one already.
+    asked = sum(len(ids) for ids in run.queried(number).values())
     jobs = [
         EnsembleJob(
             run.config.tasks[name],
             each,
             f"models/{name}/{number:04d}",
             ensembles.get(name),
-            last=sum(len(ids) for ids in run.queried().values()) >= run.config.budget.labels,
+            last=asked >= run.config.budget.labels,
         )
         for name, each in examples.items()
     ]
@@ -161,11 +158,20 @@ def _with_outputs(run: Run, task: str, before: EnsembleRef | None) -> FeatureTab
     }
 
 
-def tuned_outputs(run: Run, training: Training, on_rows: OnRows) -> None:
-    """Compute the outputs of fine-tuned specialists for all pools and tests."""
+def compute_tuned_outputs(run: Run, training: Training) -> None:
+    """Compute the outputs of fine-tuned specialists, if there are any, for all pools and tests."""
+    tuned = {task: len(ref.tuned) for task, ref in training.ensembles.items() if ref.tuned}
+    if not tuned:
+        return
     labels, tasks = run.config.placement.scoring, run.config.tasks
-    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
-    compute_outputs(training.ensembles, tasks, parts, run.storage, on_rows, labels)
+    parts = [part for part in run.parts if part.domain_key.task in tuned]
+    run.stages.step(
+        "outputs",
+        lambda on_rows: compute_outputs(
+            training.ensembles, tasks, parts, run.storage, on_rows, labels
+        ),
+        rows=sum(part.rows * tuned[part.domain_key.task] for part in parts),
+    )
 
 
 def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
@@ -201,8 +207,7 @@ def score_new_parts(run: Run) -> None:
         return
     worker = _score_worker(run, number, training)
     labels = run.config.placement.scoring
-    if any(ref.tuned for ref in training.ensembles.values()):
-        run.stages.step("outputs", lambda on_rows: tuned_outputs(run, training, on_rows))
+    compute_tuned_outputs(run, training)
     after = run.stages.step(
         "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
     )
