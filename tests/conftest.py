@@ -1,6 +1,5 @@
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,5 +126,7 @@ def finished(ray_cluster, made_once):
 @pytest.fixture
 def campaign(finished, tmp_path):
     """A copy of the finished campaign."""
-    shutil.copytree(finished.path.parent, tmp_path / "copy")
+    from tests import tiny
+
+    tiny.copy_campaign(finished.path.parent, tmp_path / "copy")
     return type(finished)(tmp_path / "copy" / finished.path.name)

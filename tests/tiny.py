@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -118,6 +119,15 @@ def write_campaign(folder, values, name="campaign.yaml"):
     path = folder / name
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
+
+
+def copy_campaign(folder, to):
+    """Copy a finished campaign that other processes may be reading.
+
+    The files that SQLite keeps beside a database come and go with its readers, and hold nothing
+    that a closed store lacks.
+    """
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*-shm", "*-wal"))
 
 
 def start_umc(*arguments, **environment):

@@ -1,6 +1,5 @@
 """The random control of a campaign: run, resumed, and found by the report."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.ray
 def campaign(reference, tmp_path):
     """A copy of the finished campaign of three rounds."""
     folder = tmp_path / "copy"
-    shutil.copytree(reference.storage.root.removesuffix("/runs/tiny"), folder)
+    tiny.copy_campaign(reference.storage.root.removesuffix("/runs/tiny"), folder)
     return folder / "campaign.yaml"
 
 

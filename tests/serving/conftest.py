@@ -1,7 +1,6 @@
 import base64
 import io
 import random
-import shutil
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ def server(finished, tmp_path_factory):
     from umc_ray.serving.deployment import start
 
     folder = tmp_path_factory.mktemp("served") / "copy"
-    shutil.copytree(finished.path.parent, folder)
+    tiny.copy_campaign(finished.path.parent, folder)
     campaign = Finished(folder / finished.path.name)
     settings = ServingConfig(
         campaign=campaign.path,
