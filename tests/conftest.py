@@ -18,6 +18,9 @@ hypothesis.settings.load_profile("umc")
 # Threads that share small products among them wait for each other, most of all on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Each node of Ray looks at all processes of the machine every few seconds.
+os.environ["REPORTER_UPDATE_INTERVAL_MS"] = "3600000"
+
 # A process of Ray needs 3 s for its imports, and by default Ray ends it when it was idle for one.
 os.environ["RAY_idle_worker_killing_time_threshold_ms"] = "3600000"  # noqa: SIM112 - Ray's name
 
@@ -85,7 +88,7 @@ def ray_cluster() -> Iterator[None]:
             include_dashboard=False,
             logging_level=logging.WARNING,
             _temp_dir=folder,
-            _system_config={"metrics_report_interval_ms": 200},  # by default 10 s
+            _system_config={"metrics_report_interval_ms": 2000},  # by default 10 s
         )
         yield
         ray.shutdown()
