@@ -117,11 +117,10 @@ def made_once(tmp_path_factory, worker_id):
 def finished(ray_cluster, made_once):
     """A campaign of two rounds; nobody may change it: `campaign` gives a copy."""
     from tests import tiny
-    from umc_ray.campaign.campaign import run_campaign
 
     def fill(folder):
         values = tiny.campaign(folder, budget={"labels": 60, "per_round": 30})
-        run_campaign(tiny.Finished(tiny.write_campaign(folder, values)).run)
+        tiny.run_to_its_end(tiny.write_campaign(folder, values))
 
     return tiny.Finished(made_once("finished", fill) / "campaign.yaml")
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import yaml
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
@@ -121,11 +122,17 @@ def write_campaign(folder, values, name="campaign.yaml"):
     return path
 
 
-def copy_campaign(folder, to):
-    """Copy a finished campaign that other processes may be reading.
+def run_to_its_end(path):
+    """Run a campaign that others will copy: once its store is closed, all of it is in one file."""
+    run = Run(load_campaign(path))
+    with closing(run.store):
+        run_campaign(run)
 
-    The files that SQLite keeps beside a database come and go with its readers, and hold nothing
-    that a closed store lacks.
+
+def copy_campaign(folder, to):
+    """Copy a campaign that was made by `run_to_its_end`, while other processes may be reading it.
+
+    The files that SQLite keeps beside a database come and go with its readers.
     """
     shutil.copytree(folder, to, ignore=shutil.ignore_patterns("*-shm", "*-wal"))
 

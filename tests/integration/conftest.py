@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import campaign, end, start_umc, write_campaign
+from tests.tiny import campaign, end, run_to_its_end, start_umc, write_campaign
 from umc_ray import cli
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.run import Run
@@ -17,7 +17,7 @@ def reference(ray_cluster, made_once):
     """The tiny campaign, run to its end without disturbance."""
 
     def fill(folder):
-        run_campaign(Run(load_campaign(write_campaign(folder, campaign(folder)))))
+        run_to_its_end(write_campaign(folder, campaign(folder)))
 
     return Run(load_campaign(made_once("reference", fill) / "campaign.yaml"))
 

@@ -16,7 +16,7 @@ from tests import tiny
 from tests.networks import write_text_network
 from tests.specialists.test_fine_tuning import examples, job, text_encoder, texts
 from umc_ray.bulk_scoring import score_new
-from umc_ray.campaign.campaign import republish, run_campaign
+from umc_ray.campaign.campaign import republish
 from umc_ray.campaign.forget import forget
 from umc_ray.campaign.publish import read_published
 from umc_ray.campaign.run import Run
@@ -53,7 +53,7 @@ def whole(ray_cluster, made_once):
             },
         }
         values["ingest"] = {"rows_per_part": 100}
-        run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
+        tiny.run_to_its_end(tiny.write_campaign(folder, values))
 
     return made_once("fine-tuning", fill) / "campaign.yaml"
 
