@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import UndefinedMetricWarning
 
@@ -19,6 +19,7 @@ def confusion(rows):
     return counts_CC
 
 
+@settings(max_examples=30)
 @given(pairs)
 def test_figures_are_those_of_scikit_learn(rows):
     truth, predicted = zip(*rows, strict=True)
@@ -42,12 +43,12 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     rng, p_CC = np.random.default_rng(0), np.array([[0.7, 0.1], [0.08, 0.12]])
     truth = (0.7 / 0.8 + 0.12 / 0.2) / 2
     hits = 0
-    for _ in range(200):
+    for _ in range(100):
         _, low, high = class_figures(rng.multinomial(400, p_CC.ravel()).reshape(2, 2))[
             "balanced accuracy"
         ]
         hits += low <= truth <= high
-    assert 180 <= hits <= 199
+    assert 88 <= hits <= 99
 
 
 def test_always_the_large_class_is_accurate_and_not_balanced():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -140,6 +140,7 @@ sets = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(sets)
 def test_figures_are_those_of_scikit_learn(rows):
     predicted_NC, targets_NC = (np.array(each) for each in zip(*rows, strict=True))

@@ -1,6 +1,8 @@
 from contextlib import closing
+from functools import partial
 
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
 from tests.web.worlds import PASSWORD
@@ -11,7 +13,9 @@ from umc_ray.web.accounts import CACHE_S, SESSION_S, Account, Accounts, Person
 
 
 @pytest.fixture
-def accounts(tmp_path, clock):
+def accounts(tmp_path, clock, monkeypatch):
+    cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr("umc_ray.web.accounts.PasswordHasher", cheap)
     with closing(AnnotationStore(f"sqlite:///{tmp_path}/labels.db", clock)) as store:
         accounts = Accounts(store)
         accounts.add("ada", "admin", PASSWORD)
