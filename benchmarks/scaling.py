@@ -158,7 +158,9 @@ def merge(storage: Storage, parts: list[Part]) -> tuple[float, float, IntArray]:
     before = memory_mb()
     with peak_memory() as peak:
         began = time.perf_counter()
-        best = batch._most_informative(share, storage, share.queried, TOP)
+        best = batch.most_informative(
+            storage, share.parts, f"{share.scores}/top", share.queried, TOP
+        )
         seconds = time.perf_counter() - began
     return seconds, max(peak[0] - before, 0.0), best["sample_id"].to_numpy()
 

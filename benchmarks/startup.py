@@ -23,8 +23,9 @@ from benchmarks.cost import Cost, Meter, PlainProcess, cost_of
 from benchmarks.frame import Figure, Options, Report, local_ray, main
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.documents import Training
-from umc_ray.campaign.learning import score_pool, train
+from umc_ray.campaign.learning import train
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.scoring import score_pool
 from umc_ray.campaign.stages import NullListener
 from umc_ray.campaign.state import round_folder, round_folders
 from umc_ray.cluster.stream import run_item

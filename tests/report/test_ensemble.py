@@ -2,21 +2,33 @@
 
 from types import SimpleNamespace
 
+import pytest
+
+from umc_ray.campaign.documents import Rescored, RescoredPool
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.specialists.combination import SpecialistReport
+from umc_ray.storage import Storage
 
 
 def report(weight, dropped="", epochs=None):
     return SpecialistReport(0.5, None, 60, "w", {}, epochs, weight, dropped)
 
 
-def run_with(specialists):
+def run_with(specialists, storage):
     return SimpleNamespace(
-        finished_rounds=2, training=lambda _: SimpleNamespace(specialists=specialists)
+        finished_rounds=2,
+        newest=lambda number: number - 1,
+        storage=storage,
+        training=lambda _: SimpleNamespace(specialists=specialists),
     )
 
 
-def test_members_are_named_by_weight_and_those_left_out_with_the_reason():
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path))
+
+
+def test_members_are_named_by_weight_and_those_left_out_with_the_reason(storage):
     specialists = {
         "mood": {"head": report(0.3), "tuned": report(0.7, epochs=3)},
         "topics": {
@@ -25,10 +37,21 @@ def test_members_are_named_by_weight_and_those_left_out_with_the_reason():
         },
         "alone": {"head": report(1.0)},
     }
-    assert ensemble_lines(run_with(specialists)) == [
+    assert ensemble_lines(run_with(specialists, storage)) == [
         "mood: tuned counts 70% (fine-tuned, 3 epochs), head counts 30%",
         "topics: head counts 100%; tuned left out: held-out log-loss 0.9 with it, 0.8 without",
     ]
+
+
+def test_how_much_fine_tuned_specialists_scored_is_said_where_heads_score_first(storage):
+    run = run_with({"mood": {"head": report(0.3), "tuned": report(0.7, epochs=3)}}, storage)
+    run.storage.write_record(
+        "rounds/0002/rescored.json", Rescored({"mood": RescoredPool(2500, 40_000)})
+    )
+    (line,) = ensemble_lines(run)
+    assert line.endswith(
+        "; fine-tuned specialists re-scored 2,500 of 40,000 samples, heads scored the others"
+    )
 
 
 def test_before_training_there_is_nothing_to_say():

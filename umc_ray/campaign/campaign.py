@@ -9,10 +9,11 @@ from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
 from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
-from umc_ray.campaign.learning import learn, learn_again, score_new_parts
+from umc_ray.campaign.learning import learn, learn_again
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
 from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.scoring import score_new_parts
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
 from umc_ray.campaign.writer import sole_writer

@@ -52,6 +52,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class RescoredPool:
+    """How many samples of a task's pools fine-tuned specialists scored, and of how many."""
+
+    samples: int
+    pool: int
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """rescored.json: by task, what fine-tuned specialists scored after heads had scored all."""
+
+    tasks: dict[str, RescoredPool]
+
+
+@dataclass(frozen=True)
 class DomainMetrics:
     """What a round found out about a domain."""
 

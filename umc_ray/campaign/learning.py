@@ -12,13 +12,18 @@ from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.documents import Audit, RoundMetrics, Training
 from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import LEARNED, round_folder
+from umc_ray.campaign.scoring import (
+    compute_outputs_of_labels,
+    compute_tuned_outputs,
+    not_to_choose,
+    score_pool,
+)
+from umc_ray.campaign.state import LEARNED, RESCORED, round_folder
 from umc_ray.cluster.stream import OnRows
-from umc_ray.passes.outputs import compute_outputs
-from umc_ray.passes.score import FeatureTables, PoolScores, ScoreWorker, score_parts
-from umc_ray.records import DomainKey, IntArray
+from umc_ray.passes.rescore import HEADS
+from umc_ray.passes.score import FeatureTables, PoolScores
 from umc_ray.selection.labeled import examples_by_task, labels_so_far
-from umc_ray.selection.near_duplicates import check, propagate_labels, with_near_duplicates
+from umc_ray.selection.near_duplicates import check, propagate_labels
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import EnsembleRef
@@ -48,7 +53,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
     # Score the pool and the tests with the new specialists, and evaluate them. Fine-tuned ones
     # read the samples themselves.
     if not run.storage.exists(f"{folder}/scores.json"):
-        compute_tuned_outputs(run, training)
+        compute_tuned_outputs(run, number, training)
     scores = stages.run(
         f"{folder}/scores.json",
         PoolScores,
@@ -72,18 +77,12 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
-    for name in (*LEARNED, "corrections.parquet", "near_duplicates.parquet"):
+    for name in (*LEARNED, RESCORED, "corrections.parquet", "near_duplicates.parquet"):
         storage.delete_file(f"{folder}/{name}")
-    for name in ("scores", "top", "near_duplicates"):
+    for name in ("scores", "top", HEADS, "near_duplicates"):
         storage.delete(f"{folder}/{name}")
     for task in run.config.tasks:
         storage.delete(f"models/{task}/{number:04d}")
-
-
-def not_to_choose(run: Run, rounds: int) -> dict[DomainKey, IntArray]:
-    """Return all samples that are not to be chosen after some rounds, by domain."""
-    rules = run.config.near_duplicates
-    return with_near_duplicates(run.storage, run.folders(rounds), run.excluded(), rules)
 
 
 def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
@@ -96,6 +95,7 @@ def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
 def train(run: Run, number: int) -> Training:
     """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
     ensembles = run.ensembles_before(number)
+    compute_outputs_of_labels(run, number, ensembles)
     examples = examples_by_task(
         run.storage,
         run.folders(number),
@@ -119,6 +119,7 @@ def train(run: Run, number: int) -> Training:
             f"models/{name}/{number:04d}",
             ensembles.get(name),
             last=asked >= run.config.budget.labels,
+            heads_first=run.config.training.rescore == "candidates",
         )
         for name, each in examples.items()
     ]
@@ -156,62 +157,6 @@ def _with_outputs(run: Run, task: str, before: EnsembleRef | None) -> FeatureTab
         for name, table in before.tables(tables).items()
         if name in tables or all(run.storage.exists(part.key(table)) for part in pools)
     }
-
-
-def compute_tuned_outputs(run: Run, training: Training) -> None:
-    """Compute the outputs of fine-tuned specialists, if there are any, for all pools and tests."""
-    tuned = {task: len(ref.tuned) for task, ref in training.ensembles.items() if ref.tuned}
-    if not tuned:
-        return
-    labels, tasks = run.config.placement.scoring, run.config.tasks
-    parts = [part for part in run.parts if part.domain_key.task in tuned]
-    run.stages.step(
-        "outputs",
-        lambda on_rows: compute_outputs(
-            training.ensembles, tasks, parts, run.storage, on_rows, labels
-        ),
-        rows=sum(part.rows * tuned[part.domain_key.task] for part in parts),
-    )
-
-
-def score_pool(run: Run, number: int, training: Training, on_rows: OnRows) -> PoolScores:
-    """Score all pools and tests with the newest specialists."""
-    parts = [part for part in run.parts if part.domain_key.task in training.ensembles]
-    worker = _score_worker(run, number, training)
-    return score_parts(worker, parts, on_rows, run.config.placement.scoring)
-
-
-def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
-    return ScoreWorker(
-        storage=run.storage,
-        table=round_folder(number),
-        ensembles=training.ensembles,
-        kinds=run.kinds,
-        features=run.features,
-        excluded=not_to_choose(run, number),
-        acquisition=run.config.selection.acquisition,
-        top=run.config.selection.candidates_per_label * run.config.budget.per_round,
-    )
-
-
-def score_new_parts(run: Run) -> None:
-    """Let the newest specialists score what has joined the pools of their domains since."""
-    number = run.newest(run.finished_rounds + 2)
-    training, scores = run.training(number + 1), run.scores(number + 1)
-    if training is None or scores is None:
-        return
-    parts = [part for part in run.parts if str(part.domain_key) in scores.domains]
-    if sum(part.rows for part in parts if part.split == "pool") == sum(
-        each.rows for each in scores.domains.values()
-    ):
-        return
-    worker = _score_worker(run, number, training)
-    labels = run.config.placement.scoring
-    compute_tuned_outputs(run, training)
-    after = run.stages.step(
-        "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
-    )
-    run.storage.write_record(f"{round_folder(number)}/scores.json", after)
 
 
 def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> RoundMetrics:

@@ -21,8 +21,9 @@ from umc_ray.campaign.documents import (
     RoundMetrics,
 )
 from umc_ray.campaign.given import labels_to_check
-from umc_ray.campaign.learning import learn, not_to_choose
+from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import round_folder
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate

@@ -25,6 +25,9 @@ UNUSABLE = "unusable.json"
 LEARNED = ("training.json", "scores.json", "metrics.json")
 """What learning a round's labels stores in its folder."""
 
+RESCORED = "rescored.json"
+"""In a round's folder, if heads score first: how many samples fine-tuned specialists scored."""
+
 LABEL_CHANGES = "label_changes.json"
 """By task, the first round whose specialists know its labels as they are now."""
 

@@ -209,6 +209,12 @@ class TrainingConfig(Section):
         description="fine-tuned specialists are trained anew when the labels have grown by this "
         "factor and in the last round, and score the pool anew only then; 1: in every round",
     )
+    rescore: Literal["all", "candidates"] = Field(
+        "all",
+        description="which samples of a pool fine-tuned specialists score; candidates: those that "
+        "the other specialists find most informative, which alone can be selected then; all: every "
+        "sample",
+    )
     workers: int = Field(
         0,
         ge=0,
@@ -296,6 +302,18 @@ class CampaignConfig(Section):
                 f"storage {self.storage} is not a disk: "
                 "annotation.database must name where answers are kept"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_exist(self) -> Self:
+        for name, task in self.tasks.items():
+            if self.training.rescore == "candidates" and all(
+                each.fine_tunes for each in task.ensemble().values()
+            ):
+                raise ValueError(
+                    f"training.rescore: candidates needs heads that find the candidates, but all "
+                    f"specialists of {name} are fine-tuned: add a head, such as head: {{}}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -215,6 +216,7 @@ def _predictions(
     return {
         sample_id: Prediction(answer, 1 - kind.urgency(priority, acquisition, specialists))
         for sample_id, answer, priority in rows
+        if isfinite(priority)  # a version rolled back to may lack outputs of newer samples
     }
 
 

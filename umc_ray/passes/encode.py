@@ -86,7 +86,7 @@ class EncodeWorker:
         encoder = encoding.load()
         columns = ["sample_id", "key", "source", encoder.column]
         table = self.storage.read_table(part.key("pool"), columns)
-        payloads = _payloads(table.column(encoder.column))
+        payloads = payloads_of(table.column(encoder.column))
         embeddings_ND, rejected = encoding.encode(self.storage, part, payloads)
         if len(rejected) == len(payloads):
             raise StageError(f"no sample of {part.domain_key} can be encoded: {rejected[0]}")
@@ -104,7 +104,8 @@ class EncodeWorker:
             self.storage.write_table(item.part.key(f"quarantine/encode/{item.encoder}"), bad)
 
 
-def _payloads(column: pa.ChunkedArray) -> Sequence[Payload | None]:
+def payloads_of(column: pa.ChunkedArray) -> Sequence[Payload | None]:
+    """Return the samples of a column of a pool; None where one was forgotten."""
     if not pa.types.is_list(column.type):
         payloads: list[Payload | None] = column.to_pylist()
         return payloads
@@ -244,14 +245,14 @@ def encode_all(
             for part in parts
             if part.domain_key.task == task
         ]
-        compute = _compute([each.config for each in group.values()], gpus, labels)
+        compute = encoder_pool([each.config for each in group.values()], gpus, labels)
         summaries = stream(worker, items, compute, on_rows)
         for item, summary in zip(items, summaries, strict=True):
             rejected.setdefault(str(item.part.domain_key), set()).update(summary.rejected)
     return {name: sorted(ids) for name, ids in rejected.items()}
 
 
-def _compute(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
+def encoder_pool(configs: Sequence[EncoderConfig], num_gpus: float, labels: Labels) -> Compute:
     """Return the actor pool of encoders: as configured, or as many as fit."""
     fitting = max(1, available_slots(num_gpus, labels))
     return Compute(

@@ -13,14 +13,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.cluster.resources import ANY_NODE, Labels
-from umc_ray.cluster.stream import OnRows
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.encoder import Encoder, Half, Payload
 from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import encoder_hash
-from umc_ray.passes.encode import Encoding, encode_all, encode_rows
+from umc_ray.passes.encode import Encoding, encode_rows
 from umc_ray.records import Part
 from umc_ray.specialists.ensemble import EnsembleRef, outputs_table
 from umc_ray.specialists.fine_tuned import TunedRef
@@ -69,10 +67,17 @@ class TunedEncoding(Encoding):
         encoder: TopEncoder,
         payloads: Sequence[Payload | None],
     ) -> list[Tensor | None]:
-        """Read the output of the frozen layers, or compute it and keep it."""
+        """Read the output of the frozen layers; compute what is missing of it, and keep it."""
+        rows: list[Tensor | None] = [None] * len(payloads)
         if storage.exists(key):
-            return _read_lower(storage.read_table(key))
-        rows = _compute_lower(encoder, payloads, self.config.batch_size)
+            rows = _read_lower(storage.read_table(key))
+        missing = [
+            payload if row is None else None for payload, row in zip(payloads, rows, strict=True)
+        ]
+        new = _compute_lower(encoder, missing, self.config.batch_size)
+        if all(row is None for row in new):
+            return rows
+        rows = [row if more is None else more for row, more in zip(rows, new, strict=True)]
         if sum(0 if row is None else 2 * row.numel() for row in rows) <= self.lower_bytes:
             storage.write_table(key, _lower_table(rows))
         return rows
@@ -156,27 +161,23 @@ def output_encodings(
     return found
 
 
-def compute_outputs(
+def tuned_encodings(
     refs: Mapping[str, EnsembleRef],
     tasks: Mapping[str, TaskConfig],
     parts: Sequence[Part],
     storage: Storage,
-    on_rows: OnRows | None = None,
-    labels: Labels = ANY_NODE,
-) -> None:
-    """Compute the outputs of all fine-tuned specialists for all parts of their tasks.
+) -> dict[tuple[str, str], TunedEncoding]:
+    """Return what computes the outputs of all fine-tuned specialists, by task and name.
 
     Args:
         refs: the ensembles, by task.
         tasks: the campaign's.
-        parts: of any tasks; what has outputs of these ensembles already is left as it is.
+        parts: of any tasks, which share the space for the output of frozen layers.
         storage: the run directory, which has the ensembles too.
-        on_rows: called with each number of rows done.
-        labels: of the nodes that take part.
     """
-    encodings: dict[tuple[str, str], Encoding] = {}
+    encodings: dict[tuple[str, str], TunedEncoding] = {}
     for task, ref in refs.items():
         own = sum(part.domain_key.task == task for part in parts)
         found = output_encodings(ref, tasks[task], storage, own)
         encodings |= {(task, name): encoding for name, encoding in found.items()}
-    encode_all(encodings, parts, storage, on_rows, labels)
+    return encodings

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.cluster.resources import ANY_NODE, Labels
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
 from umc_ray.methods.scoring import top_m
 from umc_ray.records import CANDIDATES, DomainKey, IntArray, Part, embeddings_array
-from umc_ray.specialists.ensemble import EnsembleRef, load_ensemble
-from umc_ray.specialists.specialist import Rows
+from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble, load_heads
+from umc_ray.specialists.specialist import Rows, outputs_of
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Calibration, Measures, TaskKind
 
@@ -49,8 +50,21 @@ class ScoreSummary(Summary):
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What an ensemble says of some rows of a part."""
+
+    rows_N: IntArray
+    measures: Measures
+    decision: Calibration
+
+
+@dataclass(frozen=True)
 class ScoreWorker:
-    """Scores cached features, and keeps the most informative samples that are not excluded."""
+    """Scores cached features, and keeps the most informative samples that are not excluded.
+
+    In the pools of tasks that are `heads_first`, heads score what fine-tuned specialists have no
+    outputs for; candidates are the other samples.
+    """
 
     storage: Storage
     table: str
@@ -61,6 +75,7 @@ class ScoreWorker:
     acquisition: str
     top: int
     with_probabilities: bool = False
+    heads_first: frozenset[str] = frozenset()
     summary_type: ClassVar[type[ScoreSummary]] = ScoreSummary
 
     def output_key(self, item: Part) -> str:
@@ -69,25 +84,54 @@ class ScoreWorker:
 
     def process(self, item: Part) -> tuple[pa.Table, ScoreSummary]:
         """Score a part; its best candidates are written before the scores."""
-        task = item.domain_key.task
-        kind = self.kinds[task]
-        ensemble = load_ensemble(self.storage, self.ensembles[task], kind)
-        known = self.ensembles[task].tables(self.features[task])
-        tables = {name: known[name] for name in ensemble.reads}
-        ids_N, rows = read_features(self.storage, item, tables)
-        measures = ensemble.measures(rows)
-        open_N = ~np.isin(ids_N, self.excluded[item.domain_key])
+        ref, kind = self._ensemble(item)
+        ensemble = load_ensemble(self.storage, ref, kind)
+        ids_N, rows = self._read(item, ensemble)
+        open_N, whole_N = self._open(item, ids_N), self._whole(item, rows)
+        said = [_said(ensemble, rows, np.flatnonzero(whole_N))]
+        if not whole_N.all():
+            heads = load_heads(self.storage, ref, kind)
+            said.append(_said(heads, rows, np.flatnonzero(~whole_N)))
         if item.split == "pool" and self.top:
-            values_N = kind.acquisition(measures, self.acquisition).numpy()
-            best = self._candidates(item, ids_N, values_N, np.flatnonzero(open_N))
+            values_N = self._acquisition(kind, said)
+            best = self._candidates(item, ids_N, values_N, np.flatnonzero(open_N & whole_N))
             self.storage.write_table(item.key(f"{self.table}/top"), best)
-        uncertainty_N = (1 - measures.expected_utility_N.numpy())[open_N]
-        uncertainty = float(uncertainty_N.sum(dtype=np.float64))
+        expected_N = _in_order(said, [x.measures.expected_utility_N.numpy() for x in said])
+        uncertainty = float((1 - expected_N)[open_N].sum(dtype=np.float64))
         summary = ScoreSummary(len(ids_N), int(open_N.sum()), uncertainty)
-        table = score_table(kind, ids_N, measures, ensemble.decision)
-        if self.with_probabilities:
-            table = with_probabilities(kind, table, measures)
-        return table, summary
+        return self._table(kind, ids_N, said), summary
+
+    def best_by_heads(self, item: Part) -> pa.Table:
+        """Return the most informative samples of a part by the heads alone."""
+        ref, kind = self._ensemble(item)
+        heads = load_heads(self.storage, ref, kind)
+        ids_N, rows = self._read(item, heads)
+        values_N = self._acquisition(kind, [_said(heads, rows, np.arange(len(ids_N)))])
+        return self._candidates(item, ids_N, values_N, np.flatnonzero(self._open(item, ids_N)))
+
+    def _ensemble(self, item: Part) -> tuple[EnsembleRef, TaskKind]:
+        task = item.domain_key.task
+        return self.ensembles[task], self.kinds[task]
+
+    def _read(self, item: Part, ensemble: Ensemble) -> tuple[IntArray, dict[str, Rows]]:
+        task = item.domain_key.task
+        known = self.ensembles[task].tables(self.features[task])
+        return read_features(self.storage, item, {name: known[name] for name in ensemble.reads})
+
+    def _open(self, item: Part, ids_N: IntArray) -> npt.NDArray[np.bool_]:
+        return ~np.isin(ids_N, self.excluded[item.domain_key])
+
+    def _whole(self, item: Part, rows: Mapping[str, Rows]) -> npt.NDArray[np.bool_]:
+        """Return which rows the whole ensemble scores."""
+        task, whole_N = item.domain_key.task, np.ones(len(next(iter(rows.values()))), np.bool_)
+        if item.split == "pool" and task in self.heads_first:
+            for name, _ in self.ensembles[task].tuned:
+                whole_N &= np.isfinite(rows[outputs_of(name)]).all(axis=1)
+        return whole_N
+
+    def _acquisition(self, kind: TaskKind, said: Sequence[_Said]) -> np.ndarray:
+        values = [kind.acquisition(each.measures, self.acquisition).numpy() for each in said]
+        return _in_order(said, values)
 
     def _candidates(
         self, item: Part, ids_N: IntArray, values_N: np.ndarray, rows: IntArray
@@ -95,6 +139,31 @@ class ScoreWorker:
         rows = rows[top_m(values_N[rows], ids_N[rows], self.top)]
         columns = [*item.places(rows, ids_N[rows]), pa.array(values_N[rows])]
         return pa.Table.from_arrays(columns, schema=CANDIDATES)
+
+    def _table(self, kind: TaskKind, ids_N: IntArray, said: Sequence[_Said]) -> pa.Table:
+        tables = []
+        for each in said:
+            table = score_table(kind, ids_N[each.rows_N], each.measures, each.decision)
+            if self.with_probabilities:
+                table = with_probabilities(kind, table, each.measures)
+            tables.append(table)
+        if len(said) == 1:
+            return tables[0]
+        order = np.argsort(np.concatenate([each.rows_N for each in said]))
+        return pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
+
+
+def _said(ensemble: Ensemble, rows: Mapping[str, Rows], rows_N: IntArray) -> _Said:
+    if len(rows_N) < len(next(iter(rows.values()))):
+        rows = {name: x_ND[rows_N] for name, x_ND in rows.items()}
+    return _Said(rows_N, ensemble.measures(rows), ensemble.decision)
+
+
+def _in_order(said: Sequence[_Said], values: Sequence[np.ndarray]) -> np.ndarray:
+    """Return values for all rows of a part, in their order."""
+    if len(said) == 1:
+        return values[0]
+    return np.concatenate(values)[np.argsort(np.concatenate([each.rows_N for each in said]))]
 
 
 def read_features(

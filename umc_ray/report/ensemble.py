@@ -1,7 +1,8 @@
 """Who is in the ensembles: the weight of each specialist, and those that were left out."""
 
+from umc_ray.campaign.documents import Rescored
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import RunState
+from umc_ray.campaign.state import RESCORED, RunState, round_folder
 from umc_ray.specialists.combination import SpecialistReport
 
 
@@ -10,11 +11,25 @@ def ensemble_lines(run: Run | RunState) -> list[str]:
     training = run.training(run.finished_rounds + 1)
     if training is None:
         return []
+    rescored = _rescored(run)
     return [
-        f"{task}: {_members(reports)}"
+        f"{task}: {_members(reports)}{rescored.get(task, '')}"
         for task, reports in training.specialists.items()
         if len(reports) > 1
     ]
+
+
+def _rescored(run: Run | RunState) -> dict[str, str]:
+    """Say by task how much of its pool fine-tuned specialists scored, where heads score first."""
+    key = f"{round_folder(run.newest(run.finished_rounds + 1))}/{RESCORED}"
+    if not run.storage.exists(key):
+        return {}
+    tasks = run.storage.read_record(key, Rescored).tasks
+    return {
+        task: f"; fine-tuned specialists re-scored {each.samples:,} of {each.pool:,} samples, "
+        "heads scored the others"
+        for task, each in tasks.items()
+    }
 
 
 def _members(reports: dict[str, SpecialistReport]) -> str:

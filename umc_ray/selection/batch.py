@@ -59,15 +59,15 @@ def choose(
 def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage) -> pa.Table:
     """Choose one domain's part: first the audits, then informative and diverse samples."""
     orders = storage.read_table(random_orders_key(spec.domain_key, spec.order_size))
-    audits = _not_in(order_of(orders, AUDIT), spec.queried)[: spec.audits]
+    audits = not_in(order_of(orders, AUDIT), spec.queried)[: spec.audits]
     excluded = np.union1d(spec.queried, spec.propagated)
     taken = np.union1d(excluded, audits["sample_id"].to_numpy())
     checks = _checks(spec)
     n = max(spec.labels - len(audits) - len(checks), 0)
     if _at_random(spec, selection):
-        chosen = _as_candidates(spec.domain_key, _not_in(order_of(orders, RANDOM), taken)[:n])
+        chosen = _as_candidates(spec.domain_key, not_in(order_of(orders, RANDOM), taken)[:n])
     elif spec.scores is None:
-        chosen = _cold_start(spec, selection, storage, _not_in(order_of(orders, RANDOM), taken), n)
+        chosen = _cold_start(spec, selection, storage, not_in(order_of(orders, RANDOM), taken), n)
     else:
         chosen = _active(spec, selection, storage, taken, n)
     picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), chosen])
@@ -108,16 +108,19 @@ def _active(
     spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, taken: IntArray, n: int
 ) -> pa.Table:
     """Pick a diverse batch out of the most informative candidates."""
-    best = _most_informative(spec, storage, taken, selection.candidates_per_label * n)
+    table, m = f"{spec.scores}/top", selection.candidates_per_label * n
+    best = most_informative(storage, spec.parts, table, taken, m)
     return _selected(spec, storage, best, selection.strategy, n)
 
 
-def _most_informative(spec: DomainBatchSpec, storage: Storage, taken: IntArray, m: int) -> pa.Table:
+def most_informative(
+    storage: Storage, parts: Sequence[Part], table: str, taken: IntArray, m: int
+) -> pa.Table:
     """Merge the parts' best candidates part by part: memory does not grow with the domain."""
     best = CANDIDATES.empty_table()
-    for part in spec.parts:
-        top = storage.read_table(part.key(f"{spec.scores}/top")).replace_schema_metadata()
-        both = pa.concat_tables([best, _not_in(top, taken)])
+    for part in parts:
+        top = storage.read_table(part.key(table)).replace_schema_metadata()
+        both = pa.concat_tables([best, not_in(top, taken)])
         order = top_m(both["acquisition"].to_numpy(), both["sample_id"].to_numpy(), m)
         best = both.take(pa.array(order))
     return best
@@ -182,7 +185,8 @@ def _reason(spec: DomainBatchSpec, selection: SelectionConfig, row: Mapping[str,
     )
 
 
-def _not_in(table: pa.Table, ids: IntArray) -> pa.Table:
+def not_in(table: pa.Table, ids: IntArray) -> pa.Table:
+    """Return the rows of samples that are not among the ids."""
     keep = ~np.isin(table["sample_id"].to_numpy(), ids)
     return table.filter(pa.array(keep))
 

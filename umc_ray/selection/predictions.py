@@ -21,7 +21,11 @@ def batch_predictions(
     parts: Sequence[Part],
     batch: pa.Table,
 ) -> list[Prediction | None]:
-    """Return a prediction per row of a batch; None where its task has no ensemble yet."""
+    """Return a prediction per row of a batch.
+
+    None where its task has no ensemble yet, or where a specialist has no outputs: heads score
+    first, and what may be asked has grown since.
+    """
     shown: list[Prediction | None] = [None] * len(batch)
     tasks = np.array(batch["task"].to_pylist(), dtype=np.str_)
     for task, ref in ensembles.items():
@@ -35,7 +39,9 @@ def batch_predictions(
         embeddings = {
             name: read_embeddings(storage, own, tables[name], places) for name in ensemble.reads
         }
-        probs_SNC = ensemble.probabilities(embeddings)
+        known_N = np.all([np.isfinite(x_ND).all(axis=1) for x_ND in embeddings.values()], axis=0)
+        rows = rows[known_N]
+        probs_SNC = ensemble.probabilities({n: x_ND[known_N] for n, x_ND in embeddings.items()})
         found = ensemble.kind.describe(probs_SNC, ref.specialists, ensemble.decision)
         for row, prediction in zip(rows.tolist(), found, strict=True):
             shown[row] = prediction

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.documents import Rescored
+from umc_ray.campaign.state import RESCORED, round_folder
 from umc_ray.methods.drift import IntArray, population_stability
 from umc_ray.records import FloatArray
 from umc_ray.storage import Storage
@@ -38,9 +39,15 @@ class Reference:
 def pool_reference(storage: Storage, task: str, number: int) -> Reference | None:
     """Read the margins of the pool in a round's scores; None if there are none.
 
+    There are none either where heads have scored most of the pool: requests are scored by all
+    specialists, so their margins differ from those without any drift.
+
     Raises:
         StoreError: the scores cannot be read.
     """
+    rescored = f"{round_folder(number)}/{RESCORED}"
+    if storage.exists(rescored) and task in storage.read_record(rescored, Rescored).tasks:
+        return None
     keys = storage.keys(f"{round_folder(number)}/scores/pool/{task}")
     sampled = keys[:: max(1, len(keys) // PARTS)][:PARTS]
     parts = [storage.read_table(key, [MARGIN])[MARGIN].to_numpy() for key in sampled]

@@ -7,7 +7,7 @@ Suffixes: S specialists, N samples, C outputs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.methods.stacking import sharpen, stack
 from umc_ray.records import FloatArray, IntArray
-from umc_ray.specialists.ensemble import EnsembleRef, decision_key
+from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import read_held_out
 from umc_ray.specialists.specialist import Examples, FitReport
 from umc_ray.storage import Storage
@@ -46,6 +46,7 @@ class EnsembleJob:
     folder: str  # such as models/<task>/<round>
     before: EnsembleRef | None  # the ensemble of the round before
     last: bool = False  # no more labels will come
+    heads_first: bool = False  # heads alone score the pool first: they need weights of their own
 
     @property
     def by_evidence(self) -> bool:
@@ -117,9 +118,13 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
     tuned = tuple(
         (name, reports[name].weights) for name in names if job.task.ensemble()[name].fine_tunes
     )
+    ref = EnsembleRef(job.folder, tuple(names), "", tuned)
+    if job.heads_first and ref.tuned:
+        heads = evidence.decision(torch.stack([probs[name] for name in ref.heads]))
+        storage.write_json(heads_key(job.folder), heads)
     version = fingerprint([decision, *(asdict(specialists[name]) for name in names)])
     return Trained(
-        ref=EnsembleRef(job.folder, tuple(names), version, tuned),
+        ref=replace(ref, version=version),
         predicted_N=predicted_N,
         certainty_N=certainty_N,
         specialists=specialists,

@@ -31,6 +31,12 @@ class EnsembleRef:
     tuned: tuple[tuple[str, str], ...] = ()
     """The fine-tuned ones, which read the samples themselves, each with a hash of its weights."""
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The others, which score cached embeddings."""
+        tuned = dict(self.tuned)
+        return tuple(name for name in self.specialists if name not in tuned)
+
     def tables(self, features: Mapping[str, str]) -> dict[str, str]:
         """Return the tables that it reads: of features, by encoder, and of its own outputs."""
         outputs = {outputs_of(name): outputs_table(weights) for name, weights in self.tuned}
@@ -122,10 +128,26 @@ def load_ensemble(storage: Storage, ref: EnsembleRef, kind: TaskKind) -> Ensembl
     Raises:
         StoreError: a specialist's files are missing.
     """
-    folders = [f"{ref.folder}/{name}" for name in ref.specialists]
-    members = [load_specialist(storage, folder) for folder in folders]
-    calibrations = [storage.read_json(f"{folder}/calibration.json") for folder in folders]
-    return Ensemble(kind, members, calibrations, storage.read_json(decision_key(ref.folder)))
+    return _load(storage, ref.folder, ref.specialists, kind, decision_key(ref.folder))
+
+
+@lru_cache(maxsize=8)
+def load_heads(storage: Storage, ref: EnsembleRef, kind: TaskKind) -> Ensemble:
+    """Load the heads of a stored ensemble as one of their own, once per process.
+
+    Raises:
+        StoreError: a file is missing, for example because the heads were not weighed alone.
+    """
+    return _load(storage, ref.folder, ref.heads, kind, heads_key(ref.folder))
+
+
+def _load(
+    storage: Storage, folder: str, names: Sequence[str], kind: TaskKind, decision: str
+) -> Ensemble:
+    folders = [f"{folder}/{name}" for name in names]
+    members = [load_specialist(storage, each) for each in folders]
+    calibrations = [storage.read_json(f"{each}/calibration.json") for each in folders]
+    return Ensemble(kind, members, calibrations, storage.read_json(decision))
 
 
 def load_specialist(storage: Storage, folder: str) -> Specialist:
@@ -141,3 +163,8 @@ def load_specialist(storage: Storage, folder: str) -> Specialist:
 def decision_key(folder: str) -> str:
     """Name the file with what turns an ensemble's mean into predictions."""
     return f"{folder}/decision.json"
+
+
+def heads_key(folder: str) -> str:
+    """Name the same for the heads alone, where they score a pool first."""
+    return f"{folder}/heads.json"
