@@ -132,6 +132,16 @@ def test_a_file_that_is_no_campaign_is_refused(tmp_path, text, said):
     assert "\n" not in str(raised.value)
 
 
+def test_networks_that_score_candidates_need_a_head_that_finds_them(tmp_path):
+    values = changed("tasks.topics.encoder", TRANSFORMER)
+    values["tasks"]["topics"]["specialists"] = {"tuned": {"kind": "top_layers"}}
+    values["training"] = {"rescore": "candidates"}
+    (found,) = problems(tmp_path, values)
+    assert "candidates needs heads that find the candidates, but all specialists of t" in found
+    values["tasks"]["topics"]["specialists"]["head"] = {}
+    assert load(tmp_path, values).training.rescore == "candidates"
+
+
 def test_a_file_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read campaign file .*none.yaml: No such file"):
         load_campaign(tmp_path / "none.yaml")

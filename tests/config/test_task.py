@@ -8,8 +8,8 @@ import yaml
 
 from tests.config.test_campaign import TRANSFORMER, VALUES, changed, load
 from umc_ray.annotation.backends.registry import BACKENDS as CLASSES
+from umc_ray.config.annotation import AnnotationConfig
 from umc_ray.config.backends import BACKENDS
-from umc_ray.config.campaign import AnnotationConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
 from umc_ray.tasks.classification import Classification

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from tests import tiny
@@ -17,14 +18,19 @@ from tests.networks import write_text_network
 from tests.specialists.test_fine_tuning import examples, job, text_encoder, texts
 from umc_ray.bulk_scoring import score_new
 from umc_ray.campaign.campaign import republish
+from umc_ray.campaign.documents import Rescored, RescoredPool
 from umc_ray.campaign.forget import forget
 from umc_ray.campaign.publish import read_published
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.scoring import compute_tuned_outputs, score_pool
 from umc_ray.cluster.resources import ANY_NODE
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.loading import load_campaign
+from umc_ray.passes.rescore import read_outputs
 from umc_ray.records import DomainKey
+from umc_ray.selection.labeled import labels_so_far
 from umc_ray.serving.app import create_app
+from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.specialists.held_out import read_held_out
@@ -106,6 +112,24 @@ def test_it_is_served_as_it_scores_swapped_and_rolled_back(run, whole, tmp_path)
     assert not np.allclose(*seen, atol=1e-3)
 
 
+def test_under_overload_heads_answer_and_say_so(whole, monkeypatch):
+    monkeypatch.setattr(Batcher, "is_behind", True)
+    body = {"samples": [{"text": "good word1"}], "specialists": True, "columns": True}
+    found = {}
+    for how in ("refuse", "heads"):
+        endpoint = Endpoint(ServingConfig(campaign=whole, under_overload=how))
+        client = TestClient(create_app(endpoint), client=("127.0.0.1", 1))
+        found[how] = client.post("/v1/score", json=body).json()
+    assert [each["by_heads"] for each in found.values()] == [False, True]
+    assert found["heads"]["certificate"] is None
+    (whole_one,), (by_head,) = (each["results"] for each in found.values())
+    assert set(whole_one["specialists"]) == {"head", "tuned"}
+    assert by_head["specialists"] == {"head": by_head["probabilities"]}
+    assert by_head["specialists"]["head"] == pytest.approx(whole_one["specialists"]["head"])
+    assert by_head["probabilities"] != pytest.approx(whole_one["probabilities"])
+    assert by_head["route"] == "human"
+
+
 def test_a_forgotten_sample_is_gone_from_outputs_and_frozen_layers(whole, tmp_path):
     tiny.copy_campaign(whole.parent, tmp_path / "copy")
     run = Run(load_campaign(tmp_path / "copy" / whole.name))
@@ -118,6 +142,53 @@ def test_a_forgotten_sample_is_gone_from_outputs_and_frozen_layers(whole, tmp_pa
             values = np.frombuffer(table["embedding"].to_pylist()[5], np.float16)
             assert np.isnan(values).all()
     assert not [key for key in run.storage.keys("lower") if key.endswith(part.key(""))]
+
+
+@pytest.fixture
+def heads_first(whole, tmp_path):
+    """The last round, of which nothing is scored yet, where heads are to score first."""
+    tiny.copy_campaign(whole.parent, tmp_path / "copy")
+    values = yaml.safe_load(whole.read_text()) | {"selection": {"candidates_per_label": 1}}
+    run = Run(load_campaign(tiny.write_campaign(tmp_path / "copy", values)))
+    training = run.storage.read_json("rounds/0003/training.json")
+    training["ensembles"]["mood"]["heads_first"] = True
+    run.storage.write_json("rounds/0003/training.json", training)
+    for name in ("outputs", "lower", "rounds/0003/scores", "rounds/0003/top"):
+        run.storage.delete(name)
+    return run
+
+
+def test_heads_score_a_pool_and_the_network_the_best_of_it(run, heads_first, monkeypatch):
+    storage, training, table = heads_first.storage, heads_first.training(4), "rounds/0003/scores"
+    compute_tuned_outputs(heads_first, 3, training)
+    score_pool(heads_first, 3, training, lambda _: None)
+    labels = labels_so_far(storage, heads_first.folders(3))["sample_id"].to_numpy()
+    counts = []
+    for part in run.parts:
+        known_N = np.isfinite(read_outputs(storage, part, f"outputs/{weights(run, 3)}")).all(1)
+        before, after = (each.storage.read_table(part.key(table)) for each in (run, heads_first))
+        for name in ("margin", "disagreement"):
+            before_N, after_N = before[name].to_numpy(), after[name].to_numpy()
+            np.testing.assert_allclose(after_N[known_N], before_N[known_N], atol=2e-3)
+        lower = storage.read_table(
+            next(k for k in storage.keys("lower") if k.endswith(part.key("")))
+        )
+        assert lower["shape"].is_valid().to_pylist() == known_N.tolist()
+        if part.split == "test":
+            assert known_N.all()
+            continue
+        ids_N = after["sample_id"].to_numpy()
+        assert known_N[np.isin(ids_N, labels)].all()
+        assert (after["disagreement"].to_numpy()[~known_N] == 0).all()  # of one head
+        best = storage.read_table(part.key("rounds/0003/top"))["sample_id"].to_numpy()
+        assert set(best) <= set(ids_N[known_N]) - set(labels)
+        counts.append(int(known_N.sum()))
+    assert 60 < sum(counts) < 280
+    assert storage.read_record("rounds/0003/rescored.json", Rescored) == Rescored(
+        {"mood": RescoredPool(sum(counts), 280)}
+    )
+    monkeypatch.setattr("umc_ray.campaign.scoring.rescore", None)  # a resumed run has none to do
+    compute_tuned_outputs(heads_first, 3, training)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,15 @@ def test_predictions_are_those_of_the_rows_of_the_batch(predictions):
     assert predictions[3].shares == {"bad": 0.5, "good": 0.5}
 
 
+def test_nothing_is_said_of_a_sample_of_which_a_specialist_has_no_outputs(storage):
+    part = write_part(storage, [10, 11, 12], [[0], [np.nan], [2]])
+    ref = write_ensemble(storage, {"a": (linear(1.0), 1.0)})
+    found = batch_predictions(
+        storage, {"mood": ref}, KINDS, {"mood": {ENCODER: FEATURES}}, [part], batch()
+    )
+    assert [each is not None for each in found] == [False, False, True, True]
+
+
 def test_a_task_without_models_has_no_opinion(predictions):
     assert predictions[1] is None
 

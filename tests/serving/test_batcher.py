@@ -128,3 +128,21 @@ def test_one_batch_may_queue_behind_another_however_slow_the_model_is():
         assert await asyncio.gather(large, *accepted) == [[2, 4, 6, 8, 10], [12], [14]]
 
     asyncio.run(main())
+
+
+def test_a_model_is_behind_while_requests_wait_for_more_than_half_the_limit():
+    async def main():
+        model = Model()
+        batcher = Batcher(model, batch_size=2, max_wait_s=4)
+        batcher.seconds, batcher.computed = 5.0, 10.0  # half a second per item
+        first = await busy(batcher, model)
+        assert not batcher.is_behind  # nothing waits
+        others = await submitted(batcher, [2, 3], [4])
+        assert not batcher.is_behind
+        others += await submitted(batcher, [5])
+        assert batcher.is_behind
+        model.allowed.set()
+        await asyncio.gather(first, *others)
+        assert not batcher.is_behind
+
+    asyncio.run(main())

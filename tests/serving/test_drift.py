@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from umc_ray.campaign.documents import Rescored, RescoredPool
 from umc_ray.serving.drift import MIN_RECENT, RecentMargins, pool_reference
 from umc_ray.storage import Storage
 
@@ -42,6 +43,16 @@ def test_drift_is_none_for_few_samples_or_without_a_pool(reference, tmp_path):
     recent.observe("2-a", [0.5])
     assert recent.drift(reference) is not None
     assert recent.drift(pool_reference(Storage(str(tmp_path / "none")), "mood", 2)) is None
+
+
+def test_scores_of_heads_are_nothing_to_compare_requests_with(reference, tmp_path):
+    storage = Storage(str(tmp_path / "heads"))
+    table = pa.table({"sample_id": np.arange(1000), "margin": draw(1000, 0)})
+    for task in ("mood", "shape"):
+        storage.write_table(f"rounds/0002/scores/pool/{task}/posts/part.parquet", table)
+    storage.write_record("rounds/0002/rescored.json", Rescored({"mood": RescoredPool(9, 1000)}))
+    assert pool_reference(storage, "mood", 2) is None
+    assert pool_reference(storage, "shape", 2) is not None
 
 
 def test_a_new_version_discards_earlier_margins(reference):

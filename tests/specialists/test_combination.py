@@ -12,7 +12,7 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.stacking import sharpen, stack
 from umc_ray.specialists.combination import DECISION_FOLDS, EnsembleJob, combine
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import keep, read_held_out, write_held_out
 from umc_ray.specialists.specialist import FitReport, outputs_of
 from umc_ray.storage import Storage
@@ -26,6 +26,12 @@ TASK = TaskConfig.model_validate(
     }
 )
 KIND, TUNED = TASK.task_kind(), "tuned-transformers"
+NAMED = TaskConfig.model_validate(
+    {
+        **TASK.model_dump(),
+        "specialists": {"near": {}, "far": {}, TUNED: {"kind": "top_layers"}},
+    }
+)
 FOLDER, BEFORE = "models/mood/0002", "models/mood/0001"
 
 
@@ -40,12 +46,13 @@ def outputs(data, signal, seed):
     return torch.from_numpy((signal * np.eye(3)[data.targets] + noise_NC).astype(np.float32))
 
 
-def combined(storage, data, task=TASK, **signals):
+def combined(storage, data, task=TASK, heads_first=False, **signals):
     reports = {}
     for seed, (name, signal) in enumerate(signals.items()):
         write_held_out(storage, f"{FOLDER}/{name}", outputs(data, signal, seed), data, len(data))
         reports[name] = FitReport(0.5, None, f"weights-of-{name}")
-    return combine(EnsembleJob(task, data, FOLDER, None), reports, storage)
+    job = EnsembleJob(task, data, FOLDER, None, heads_first=heads_first)
+    return combine(job, reports, storage)
 
 
 def test_what_is_said_of_audits_is_decided_without_them(storage):
@@ -82,6 +89,26 @@ def test_a_fine_tuned_specialist_that_pays_joins_and_one_that_does_not_is_droppe
     assert poor.ref == EnsembleRef(FOLDER, ("near",), poor.ref.version)
     assert poor.specialists[TUNED].weight == 0
     assert poor.specialists[TUNED].dropped.startswith("held-out log-loss 0.")
+
+
+def test_heads_that_score_first_have_weights_of_their_own(storage):
+    data = samples(200)
+    signals = {"near": 1.0, "far": 0.5, TUNED: 3.0}
+    combined(storage, data, NAMED, **signals)
+    assert not storage.exists(heads_key(FOLDER))
+    found = combined(storage, data, NAMED, heads_first=True, **signals)
+    assert found.ref.heads == ("near", "far")
+    alone = storage.read_json(heads_key(FOLDER))
+    together = storage.read_json(decision_key(FOLDER))
+    assert len(together["weights"]) == 3
+    del signals[TUNED]
+    combined(storage, data, NAMED, **signals)
+    assert storage.read_json(decision_key(FOLDER)) == alone
+
+
+def test_heads_alone_are_not_weighed_twice(storage):
+    combined(storage, samples(200), heads_first=True, near=3.0, **{TUNED: 0.0})
+    assert not storage.exists(heads_key(FOLDER))
 
 
 def test_specialists_that_the_campaign_names_stay(storage):

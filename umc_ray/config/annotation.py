@@ -1,0 +1,70 @@
+"""Who answers questions, and how."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from umc_ray.config.backends import BACKENDS, BackendTraits
+from umc_ray.config.section import Location, Section
+
+
+class AnnotationConfig(Section):
+    """Who answers, and how."""
+
+    backend: str = Field(
+        "sheet",
+        description="sheet: a CSV file per round to fill in; web: `umc annotate`; "
+        "label_studio: `umc labelstudio`; replay: known labels",
+    )
+    votes: int = Field(1, gt=0, description="answers per sample")
+    max_votes: int | None = Field(
+        None,
+        gt=1,
+        description="ask for more answers, up to this many, where `votes` leave a label open",
+    )
+    suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
+        "show", description="when the page shows what the models predict; never on audit samples"
+    )
+    guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
+    overlap: bool = Field(
+        False,
+        description="choose the next round while people answer this one: nobody waits, but the "
+        "models that choose know one round less (benchmarks/overlap.py measures the cost)",
+    )
+    review: bool = Field(
+        False, description="a round waits until reviewers have decided where people disagree (web)"
+    )
+    lease_s: float = Field(
+        300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
+    )
+    verify: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the labels that sources or imports came with that people check, "
+        "without seeing them; at most half of a round",
+    )
+    gold_every: int | None = Field(
+        None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
+    )
+    database: str | None = Field(
+        None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
+    )
+
+    @property
+    def traits(self) -> BackendTraits:
+        """What the backend can do."""
+        return BACKENDS[self.backend]
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.backend not in BACKENDS:
+            raise ValueError(f"unknown backend {self.backend!r}; known: {', '.join(BACKENDS)}")
+        if self.max_votes is not None and not 2 <= self.votes <= self.max_votes:
+            raise ValueError(f"max_votes {self.max_votes} needs votes from 2, found {self.votes}")
+        if self.max_votes is not None and not self.traits.votes_can_grow:
+            raise ValueError(
+                f"backend {self.backend} has a fixed number of votes: "
+                "max_votes needs another backend"
+            )
+        return self
