@@ -25,7 +25,13 @@ from umc_ray.errors import DataError, StoreError
 from umc_ray.methods.certificates import Certificate
 from umc_ray.passes.encode import Encoding
 from umc_ray.passes.outputs import output_encodings
-from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble
+from umc_ray.specialists.ensemble import (
+    Ensemble,
+    EnsembleRef,
+    heads_key,
+    load_ensemble,
+    load_heads,
+)
 from umc_ray.specialists.specialist import outputs_of
 from umc_ray.storage import Storage
 
@@ -76,6 +82,7 @@ class Publication:
     manifest: Published
     ensembles: Mapping[str, Ensemble]
     tuned: Mapping[str, Mapping[str, Encoding]]  # what computes outputs, by task and reader's name
+    heads: Mapping[str, Ensemble]  # without fine-tuned specialists, of tasks that have some
 
 
 def publish_round(
@@ -140,7 +147,12 @@ def load_published(storage: Storage, config: CampaignConfig, manifest: Published
         name: _tuned(storage, config.tasks[name], each.ref)
         for name, each in manifest.ensembles.items()
     }
-    return Publication(manifest, ensembles, tuned)
+    heads = {
+        name: load_heads(storage, each.ref, config.tasks[name].task_kind())
+        for name, each in manifest.ensembles.items()
+        if storage.exists(heads_key(each.folder))
+    }
+    return Publication(manifest, ensembles, tuned, heads)
 
 
 def _tuned(storage: Storage, task: TaskConfig, ref: EnsembleRef) -> dict[str, Encoding]:

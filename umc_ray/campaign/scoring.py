@@ -28,7 +28,7 @@ from umc_ray.selection.batch import most_informative, not_in
 from umc_ray.selection.labeled import labels_so_far, of_domain
 from umc_ray.selection.near_duplicates import with_near_duplicates
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
-from umc_ray.specialists.ensemble import EnsembleRef, heads_key
+from umc_ray.specialists.ensemble import EnsembleRef
 
 PLACE = ["part", "row", "sample_id"]
 
@@ -59,17 +59,13 @@ def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
         excluded=not_to_choose(run, number),
         acquisition=run.config.selection.acquisition,
         top=run.config.selection.candidates_per_label * run.config.budget.per_round,
-        heads_first=_heads_first(run, training.ensembles),
+        heads_first=_heads_first(training.ensembles),
     )
 
 
-def _heads_first(run: Run, ensembles: Mapping[str, EnsembleRef]) -> frozenset[str]:
-    """Return the tasks whose pools heads score first: their training has weighed heads alone."""
-    return frozenset(
-        task
-        for task, ref in ensembles.items()
-        if ref.tuned and run.storage.exists(heads_key(ref.folder))
-    )
+def _heads_first(ensembles: Mapping[str, EnsembleRef]) -> frozenset[str]:
+    """Return the tasks whose pools heads score first."""
+    return frozenset(task for task, ref in ensembles.items() if ref.heads_first)
 
 
 def score_new_parts(run: Run) -> None:
@@ -99,7 +95,7 @@ def compute_tuned_outputs(run: Run, number: int, training: Training) -> None:
         return
     parts = [part for part in run.parts if part.domain_key.task in tuned]
     encodings = tuned_encodings(tuned, run.config.tasks, parts, run.storage)
-    first = _heads_first(run, training.ensembles)
+    first = _heads_first(training.ensembles)
     whole = {key: each for key, each in encodings.items() if key[0] not in first}
     if whole:
         labels = run.config.placement.scoring
@@ -166,7 +162,7 @@ def compute_outputs_of_labels(run: Run, number: int, ensembles: Mapping[str, Ens
     Labels that people were asked for have their outputs already; those that came with sources may
     not have.
     """
-    first = {task: ensembles[task] for task in _heads_first(run, ensembles)}
+    first = {task: ensembles[task] for task in _heads_first(ensembles)}
     if not first:
         return
     parts = [part for part in run.pools if part.domain_key.task in first]

@@ -74,10 +74,20 @@ class Batcher(Generic[Item, Result]):
             Refusal: `MIN_BATCHES` batches are running or queued, and they take longer than
                 `max_wait_s`.
         """
-        wait_s = (self.running + self.waiting) * self.seconds_per_item
         held = min(self.running, self.batch_size) + self.waiting  # a large request is one batch
-        if held >= MIN_BATCHES * self.batch_size and wait_s > self.max_wait_s:
-            raise Refusal(503, "overloaded: too many requests are waiting", retry_after_s=wait_s)
+        if held >= MIN_BATCHES * self.batch_size and self.wait_s > self.max_wait_s:
+            reason = "overloaded: too many requests are waiting"
+            raise Refusal(503, reason, retry_after_s=self.wait_s)
+
+    @property
+    def wait_s(self) -> float:
+        """How long a new request would wait."""
+        return (self.running + self.waiting) * self.seconds_per_item
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether requests wait, and a new one would wait for more than half of `max_wait_s`."""
+        return self.waiting > 0 and self.wait_s > self.max_wait_s / 2
 
     @property
     def seconds_per_item(self) -> float:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -60,15 +61,19 @@ class Endpoint:
         self.neighbors = {name: TaskNeighbors(self.run, name) for name in self.scorers}
         self.batchers: dict[str, Batcher[Payload, Predictions]] = {
             name: Batcher(
-                scorer.predict,
+                partial(self._predict_batch, name),
                 settings.batch_size,
                 settings.max_wait_s,
                 partial(self.metrics.record_batch, name),
             )
-            for name, scorer in self.scorers.items()
+            for name in self.scorers
         }
         self.media, self.fetches = MediaLoader(settings), asyncio.Semaphore(MAX_FETCHES)
         self.live.refresh()
+
+    def _predict_batch(self, task: str, requests: list[Sequence[Payload]]) -> list[Predictions]:
+        hurries = self.settings.under_overload == "heads" and self.batchers[task].is_behind
+        return self.scorers[task].predict(requests, hurries)
 
     def admit(self, path: str) -> None:
         """Refuse a request whose task is not known yet if it would wait too long for any task.
@@ -129,12 +134,17 @@ class Endpoint:
         publication = predictions.publication
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
-        manifest = publication.manifest
+        manifest, by_heads = publication.manifest, predictions.by_heads
+        published = manifest.ensembles[scorer.name]
+        if by_heads:  # the certificate is of the whole ensemble
+            heads = published.ref.heads
+            published = published.model_copy(update={"certificate": None, "specialists": heads})
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
-        result = partial(_sample_score, scorer, request, manifest.ensembles[scorer.name], labeled)
+        result = partial(_sample_score, scorer, request, published, labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
         if request.columns:
-            ensemble = publication.ensembles[scorer.name]
+            ensemble = scorer.ensemble(publication, by_heads)
+            assert ensemble is not None  # it has scored them
             columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored)
             results = [
                 each.model_copy(update={"columns": row})
@@ -144,7 +154,8 @@ class Endpoint:
         return ScoreResponse(
             version=manifest.version,
             task=scorer.name,
-            certificate=manifest.ensembles[scorer.name].certificate,
+            certificate=published.certificate,
+            by_heads=by_heads,
             results=results,
             errors=errors,
         )
@@ -220,6 +231,8 @@ class Endpoint:
     ) -> None:
         for route, samples in Counter(result.route for result in results).items():
             self.metrics.count_route(task, route, samples)
+        if predictions.by_heads:
+            return  # the pool's margins, with which they would be compared, are of all specialists
         margins = [each.measures[MARGIN] for each in predictions.scored if MARGIN in each.measures]
         self.recent[task].observe(version, margins)
 
@@ -252,7 +265,7 @@ class Endpoint:
         if all(isinstance(row, InvalidSample) for row in rows):
             errors = _results_and_errors(samples, rows, lambda *_: None)[1]
             raise Refusal(422, "no sample in the request is valid", errors)
-        return Predictions(predictions.publication, rows)
+        return replace(predictions, rows=rows)
 
     async def _payloads(
         self, scorer: TaskScorer, samples: Sequence[Sample]

@@ -108,6 +108,10 @@ class ScoreResponse(ResponseModel):
     version: str = Field(description="round and hash of the specialists")
     task: str
     certificate: Certificate | None = Field(None, description="the guarantee for route auto")
+    by_heads: bool = Field(
+        False,
+        description="under overload, fine-tuned specialists were left out: no certificate holds",
+    )
     results: list[SampleScore]
     errors: list[SampleError]
 

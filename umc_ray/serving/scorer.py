@@ -66,6 +66,7 @@ class Predictions:
 
     publication: Publication | None
     rows: Sequence[Prediction | InvalidSample]
+    by_heads: bool = False  # without fine-tuned specialists
 
     @property
     def scored(self) -> list[Scored]:
@@ -125,24 +126,39 @@ class TaskScorer:
         assert payload is not None
         return payload
 
-    def predict(self, requests: Sequence[Sequence[Payload]]) -> list[Predictions]:
-        """Encode and score the samples of several requests at once."""
+    def predict(
+        self, requests: Sequence[Sequence[Payload]], in_a_hurry: bool = False
+    ) -> list[Predictions]:
+        """Encode and score the samples of several requests at once.
+
+        In a hurry, fine-tuned specialists are left out where there are others.
+        """
         # Read once, so that one version scores the whole batch.
         publication = self.live.now
-        ensemble = None if publication is None else publication.ensembles.get(self.name)
+        by_heads = in_a_hurry and publication is not None and self.name in publication.heads
+        ensemble = self.ensemble(publication, by_heads)
         payloads = [payload for request in requests for payload in request]
-        embeddings, failures = self._encode(publication, payloads)
+        embeddings, failures = self._encode(publication, ensemble, payloads)
         rows: list[Prediction | InvalidSample] = list(self._score(ensemble, embeddings))
         for i, reason in failures.items():
             rows[i] = InvalidSample(reason)
         ends = np.cumsum([len(request) for request in requests])
         return [
-            Predictions(publication, rows[end - len(request) : end])
+            Predictions(publication, rows[end - len(request) : end], by_heads)
             for end, request in zip(ends, requests, strict=True)
         ]
 
+    def ensemble(self, publication: Publication | None, by_heads: bool) -> Ensemble | None:
+        """Return what scores the task's samples; None if nothing is published for it."""
+        if publication is None:
+            return None
+        return (publication.heads if by_heads else publication.ensembles).get(self.name)
+
     def _encode(
-        self, publication: Publication | None, payloads: Sequence[Payload]
+        self,
+        publication: Publication | None,
+        ensemble: Ensemble | None,
+        payloads: Sequence[Payload],
     ) -> tuple[dict[str, Half], dict[int, str]]:
         """Compute once what the specialists read, and the embeddings of the default encoder.
 
@@ -151,7 +167,6 @@ class TaskScorer:
         """
         embeddings: dict[str, Half] = {}
         failures: dict[int, str] = {}
-        ensemble = None if publication is None else publication.ensembles.get(self.name)
         reads = () if ensemble is None else ensemble.reads
         encoders = self.encoders | self._tuned_of(publication)
         for name in dict.fromkeys([self.config.default_encoder, *reads]):

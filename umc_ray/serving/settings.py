@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -38,6 +38,11 @@ class ServingConfig(Section):
         gt=0,
         description="refuse requests that would wait longer for the model, with 503, "
         "once one batch is running and another is queued",
+    )
+    under_overload: Literal["refuse", "heads"] = Field(
+        "refuse",
+        description="heads: while requests would wait for longer than half of max_wait_s, score "
+        "without fine-tuned specialists, and say so in the answer",
     )
     max_samples: int = Field(256, gt=0, description="samples per request")
     max_body_bytes: int = Field(16_000_000, gt=0, description="size of one request")

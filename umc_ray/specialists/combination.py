@@ -46,7 +46,7 @@ class EnsembleJob:
     folder: str  # such as models/<task>/<round>
     before: EnsembleRef | None  # the ensemble of the round before
     last: bool = False  # no more labels will come
-    heads_first: bool = False  # heads alone score the pool first: they need weights of their own
+    heads_first: bool = False  # fine-tuned specialists score the candidates of heads only
 
     @property
     def by_evidence(self) -> bool:
@@ -118,8 +118,8 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
     tuned = tuple(
         (name, reports[name].weights) for name in names if job.task.ensemble()[name].fine_tunes
     )
-    ref = EnsembleRef(job.folder, tuple(names), "", tuned)
-    if job.heads_first and ref.tuned:
+    ref = EnsembleRef(job.folder, tuple(names), "", tuned, job.heads_first and bool(tuned))
+    if ref.tuned and ref.heads:
         heads = evidence.decision(torch.stack([probs[name] for name in ref.heads]))
         storage.write_json(heads_key(job.folder), heads)
     version = fingerprint([decision, *(asdict(specialists[name]) for name in names)])

@@ -30,6 +30,8 @@ class EnsembleRef:
     version: str
     tuned: tuple[tuple[str, str], ...] = ()
     """The fine-tuned ones, which read the samples themselves, each with a hash of its weights."""
+    heads_first: bool = False
+    """Whether the others score a pool first, and the fine-tuned ones its candidates."""
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def load_heads(storage: Storage, ref: EnsembleRef, kind: TaskKind) -> Ensemble:
     """Load the heads of a stored ensemble as one of their own, once per process.
 
     Raises:
-        StoreError: a file is missing, for example because the heads were not weighed alone.
+        StoreError: a specialist's files are missing.
     """
     return _load(storage, ref.folder, ref.heads, kind, heads_key(ref.folder))
 
@@ -166,5 +168,5 @@ def decision_key(folder: str) -> str:
 
 
 def heads_key(folder: str) -> str:
-    """Name the same for the heads alone, where they score a pool first."""
+    """Name the same for the heads alone, in an ensemble with fine-tuned specialists."""
     return f"{folder}/heads.json"
