@@ -7,6 +7,7 @@ import ray
 from prometheus_client.parser import text_string_to_metric_families
 
 WITHIN_S = 60
+TAGS = ("stage", "domain", "measured_on", "task", "specialist")
 
 
 def scrape():
@@ -29,7 +30,7 @@ def exported(campaign, last, again=lambda: None):
     while True:
         again()
         found = {
-            (name, *(labels[tag] for tag in ("stage", "domain", "measured_on") if tag in labels)): v
+            (name, *(labels[tag] for tag in TAGS if tag in labels)): v
             for name, labels, v in scrape()
             if labels["campaign"] == campaign
         }

@@ -16,3 +16,5 @@ def test_a_stage_that_starts_again_with_its_rows_has_one_bar():
     display.begin("ingest", 7)
     display.begin("encode", 8)
     assert [bar.total for bar in display.progress.tasks] == [7, 8]
+    display.end("ingest", 0.1)
+    assert [bar.total for bar in display.progress.tasks] == [8]

@@ -47,7 +47,7 @@ class _RowsPerSecond(ProgressColumn):
 
 
 class ProgressDisplay:
-    """Shows a progress bar for the running stage, and prints a line for each long one."""
+    """Shows a progress bar for each running stage, and prints a line for each long one."""
 
     LONG_S = 1.0
 
@@ -62,8 +62,7 @@ class ProgressDisplay:
             transient=True,
             speed_estimate_period=SPEED_PERIOD_S,
         )
-        self.task: TaskID | None = None
-        self.stage = ""
+        self.bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> "ProgressDisplay":
         """Start drawing."""
@@ -76,17 +75,16 @@ class ProgressDisplay:
 
     def begin(self, stage: str, rows: int | None) -> Callable[[int], None]:
         """Add a progress bar, or start that of the stage anew; return what takes rows done."""
-        if self.task is not None and stage == self.stage:
-            self.progress.reset(self.task, total=rows)
+        if stage in self.bars:
+            self.progress.reset(self.bars[stage], total=rows)
         else:
-            self.task = self.progress.add_task(stage, total=rows)
-        self.stage, task = stage, self.task
-        return lambda done: self.progress.advance(task, done)
+            self.bars[stage] = self.progress.add_task(stage, total=rows)
+        bar = self.bars[stage]
+        return lambda done: self.progress.advance(bar, done)
 
     def end(self, stage: str, seconds: float) -> None:
         """Remove the progress bar."""
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.task = None
+        if stage in self.bars:
+            self.progress.remove_task(self.bars.pop(stage))
         if seconds >= self.LONG_S:
             console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {stage} in {seconds:.1f} s")

@@ -7,6 +7,7 @@ from umc_ray.campaign.documents import Audit, DomainMetrics, RoundMetrics
 from umc_ray.campaign.prometheus import METRICS, RunMetrics
 from umc_ray.methods.calibration import Reliability
 from umc_ray.records import DomainKey
+from umc_ray.specialists.specialist import Epoch
 from umc_ray.tasks.quality import Estimate, Quality
 
 TEST = Quality(
@@ -39,6 +40,7 @@ def record(run_metrics):
     run_metrics.begin("ingest mood/posts", None)(7)
     run_metrics.end("ingest mood/posts", 0.25)
     run_metrics.quarantined(DomainKey("mood", "posts"), 3)
+    run_metrics.epoch("mood", "tuned", 7, Epoch(2, 0, 0.375, 20, 12.5))
     run_metrics.round(2, METRICS_OF_ROUND)
 
 
@@ -59,6 +61,9 @@ def test_prometheus_finds_all_that_is_recorded(ray_cluster):
         ("ray_umc_cost", "mood/news"): 0,
         ("ray_umc_accuracy", "mood/posts", "audit"): 0.75,
         ("ray_umc_accuracy", "mood/posts", "test"): 0.5,
+        ("ray_umc_training_epochs", "mood", "tuned"): 7,
+        ("ray_umc_training_loss", "mood", "tuned"): 0.375,
+        ("ray_umc_training_samples_per_second", "mood", "tuned"): 12.5,
         ("ray_umc_round",): 2,
     }
     assert {key[1] for key in speeds} == {"scores", "ingest"}
@@ -73,7 +78,7 @@ def test_a_run_without_ray_records_nothing_and_starts_none():
 
 def test_no_metric_has_a_series_per_round_or_sample():
     tags = {tag for _, _, tags in METRICS.values() for tag in tags}
-    assert tags == {"campaign", "stage", "domain", "measured_on"}
+    assert tags == {"campaign", "stage", "domain", "measured_on", "task", "specialist"}
 
 
 class Notebook:
@@ -108,5 +113,6 @@ def test_what_still_holds_is_repeated_and_the_speed_of_what_is_over_is_not(monke
     assert ("umc_quarantined_rows", "mine", "mood/posts", 4) in once
     assert ("umc_accuracy", "mine", "mood/posts", "audit", 0.75) in once
     assert ("umc_round", "mine", 2) in once
+    assert ("umc_training_loss", "mine", "mood", "tuned", 0.375) in once
     assert [line[2] for line in once if line[0] == "umc_rows_per_second"] == ["encode"]
     assert not [line for line in once if line[0] == "umc_rows"]

@@ -28,12 +28,14 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.passes.rescore import read_outputs
 from umc_ray.records import DomainKey
+from umc_ray.report.report import events
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.serving.app import create_app
 from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.specialists.held_out import read_held_out
+from umc_ray.specialists.specialist import FitReport
 from umc_ray.specialists.training import _folds, train_specialist
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
@@ -82,6 +84,19 @@ def test_a_network_is_trained_in_the_first_and_the_last_round_and_kept_between(r
     assert learned == [30, 30, 90]
     tables = {key.split("/")[1] for key in run.storage.keys("outputs")}
     assert tables == {weights(run, 1), weights(run, 3)}
+
+
+def test_each_epoch_is_in_the_log_of_events(run):
+    epochs = [each for each in events(run.storage) if each["stage"] == "epoch"]
+    reports = [
+        run.storage.read_record(f"models/mood/{number:04d}/tuned/report.json", FitReport)
+        for number in (1, 3)  # in which it was trained
+    ]
+    assert len(epochs) == sum(3 * 3 + report.epochs for report in reports)
+    assert {(each["task"], each["specialist"]) for each in epochs} == {("mood", "tuned")}
+    assert [each["fold"] for each in epochs[:10]] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert all(each["loss"] > 0 and each["samples_per_s"] > 0 for each in epochs)
+    assert not run.storage.keys("epochs")
 
 
 def test_frozen_layers_run_once_for_each_part(run):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.documents import Audit, RoundMetrics, Training
+from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
@@ -124,7 +125,9 @@ def train(run: Run, number: int) -> Training:
         for name, each in examples.items()
     ]
     placement = run.config.placement.training
-    fits = train_ensembles(jobs, run.config.training, run.storage, run.config.seed, placement)
+    fits = train_ensembles(
+        jobs, run.config.training, run.storage, run.config.seed, placement, EpochReporter(run)
+    )
     trained = dict(zip(examples, fits, strict=True))
     audits: dict[str, Audit] = {}
     selection_tests: dict[str, SelectionVerdict] = {}

@@ -14,6 +14,7 @@ from ray.util.metrics import Counter, Gauge
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.cluster.stream import OnRows
 from umc_ray.records import DomainKey
+from umc_ray.specialists.specialist import Epoch
 
 METRICS: dict[str, tuple[type[Counter] | type[Gauge], str, tuple[str, ...]]] = {
     "umc_rows": (Counter, "rows that a stage has worked through", ("campaign", "stage")),
@@ -26,6 +27,21 @@ METRICS: dict[str, tuple[type[Counter] | type[Gauge], str, tuple[str, ...]]] = {
         Gauge,
         "mean utility of predictions, 0 to 1: accuracy for classification",
         ("campaign", "domain", "measured_on"),
+    ),
+    "umc_training_epochs": (
+        Gauge,
+        "epochs of a fine-tuned specialist so far, those of its cross-validation included",
+        ("campaign", "task", "specialist"),
+    ),
+    "umc_training_loss": (
+        Gauge,
+        "mean training loss of its last epoch",
+        ("campaign", "task", "specialist"),
+    ),
+    "umc_training_samples_per_second": (
+        Gauge,
+        "speed of its last epoch",
+        ("campaign", "task", "specialist"),
     ),
     "umc_round": (Gauge, "last finished round: the version of the specialists", ("campaign",)),
 }
@@ -64,6 +80,13 @@ class RunMetrics:
     def quarantined(self, domain_key: DomainKey, rows: int) -> None:
         """Record how many rows of a domain's sources are bad."""
         self._set("umc_quarantined_rows", rows, domain=str(domain_key))
+
+    def epoch(self, task: str, specialist: str, number: int, epoch: Epoch) -> None:
+        """Record an epoch of a fine-tuned specialist, with how many there were so far."""
+        who = {"task": task, "specialist": specialist}
+        self._set("umc_training_epochs", number, **who)
+        self._set("umc_training_loss", epoch.loss, **who)
+        self._set("umc_training_samples_per_second", epoch.samples_per_s, **who)
 
     def round(self, number: int, metrics: RoundMetrics) -> None:
         """Record the results of a finished round, as in its metrics.json."""

@@ -122,7 +122,7 @@ class FineTuning:
             module.eval()
             self._predict(module, held_out, epoch)
             speed = len(rows) / (time.perf_counter() - started)
-            done = Epoch(stage, epoch, float(np.mean(losses)), speed)
+            done = Epoch(stage, epoch, float(np.mean(losses)), len(rows), speed)
             self.on_epoch(done, partial(self._state, stage, epoch + 1, network, optimizer))
         return network
 

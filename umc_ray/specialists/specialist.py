@@ -73,6 +73,7 @@ class Epoch:
     stage: int
     epoch: int
     loss: float
+    samples: int  # on which it trained
     samples_per_s: float
 
 

@@ -10,6 +10,7 @@ Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.combination import EnsembleJob, Trained, combine
+from umc_ray.specialists.epochs import FOLDER as EPOCHS
+from umc_ray.specialists.epochs import NULL_FIT_LISTENER, EpochLog, FitListener
+from umc_ray.specialists.fine_tuning import FOLDS
 from umc_ray.specialists.held_out import keep, write_held_out
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import (
@@ -48,6 +52,9 @@ CHECKPOINT = "state.safetensors"
 WORKER_FAILURES = 3
 """Lost workers that a specialist's training survives."""
 
+POLL_S = 1.0
+"""How long the driver waits before it looks again for epochs of fits that run."""
+
 
 def train_ensembles(
     jobs: Sequence[EnsembleJob],
@@ -55,15 +62,17 @@ def train_ensembles(
     storage: Storage,
     seed: int,
     labels: Labels = ANY_NODE,
+    listener: FitListener = NULL_FIT_LISTENER,
 ) -> list[Trained]:
     """Train, calibrate and store the specialists of all tasks, all in parallel.
 
-    Only nodes with the labels train.
+    Only nodes with the labels train. The listener hears of the epochs of fine-tuned specialists.
 
     Raises:
         ConfigError: a fine-tuned specialist needs more than the cluster has.
     """
     train_one = ray.remote(train_specialist)
+    storage.delete(EPOCHS)  # of a run that was killed
     running, kept = [], []
     for job in jobs:
         fits = _fit_jobs(job, training, storage, seed)
@@ -79,11 +88,54 @@ def train_ensembles(
                 for fit in fits
             }
         )
+    _follow(jobs, running, storage, listener)
     trained = []
     for job, refs, reports in zip(jobs, running, kept, strict=True):
         new = dict(zip(refs, ray.get(list(refs.values())), strict=True))
         trained.append(combine(job, _in_order(job, {**new, **reports}), storage))
     return trained
+
+
+def _follow(
+    jobs: Sequence[EnsembleJob],
+    running: Sequence[Mapping[str, Any]],
+    storage: Storage,
+    listener: FitListener,
+) -> None:
+    """Tell the listener of each epoch until all fine-tuned specialists are done, or one fails."""
+    fits = {
+        ref: _FollowedFit(job, name, storage, listener)
+        for job, refs in zip(jobs, running, strict=True)
+        for name, ref in refs.items()
+        if job.task.ensemble()[name].fine_tunes
+    }
+    pending = list(fits)
+    while pending:
+        done, pending = ray.wait(pending, timeout=POLL_S)
+        for fit in fits.values():
+            fit.tell()
+        ray.get(done)  # to fail at once
+        for ref in done:
+            listener.end(fits[ref].folder)
+    storage.delete(EPOCHS)
+
+
+class _FollowedFit:
+    """A fit that runs elsewhere, and who hears of its epochs."""
+
+    def __init__(
+        self, job: EnsembleJob, name: str, storage: Storage, listener: FitListener
+    ) -> None:
+        self.folder = f"{job.folder}/{name}"
+        self.log = EpochLog(storage, self.folder)
+        # Each fold is left out of one training, and all are in the last one.
+        samples = job.task.ensemble()[name].epochs * FOLDS * len(job.examples)
+        self.on_epoch = listener.begin(self.folder, samples)
+
+    def tell(self) -> None:
+        """Tell of the epochs since the last call."""
+        for epoch in self.log.new():
+            self.on_epoch(epoch)
 
 
 def _keep(job: EnsembleJob, fit: FitJob) -> FitReport | None:
@@ -191,13 +243,22 @@ def train_loop(config: dict[str, Any]) -> None:
     job, examples = config["job"], config["examples"]
     rank = train.get_context().get_world_rank()
     device = train.torch.get_device().type if job.training.use_gpu else "cpu"
+    job = replace(job, on_epoch=partial(_on_epoch, job))
     if job.training.workers:
-        job = replace(job, on_epoch=_save_checkpoint, resume=_checkpoint())
+        job = replace(job, resume=_checkpoint())
     model, held_out_NC, report = SPECIALISTS[job.specialist.kind].fit(
         job, examples, _sample_weights(job, examples), _folds(job, examples), device
     )
     if rank == 0:
         _store(job, model, torch.from_numpy(held_out_NC), examples, report)
+
+
+def _on_epoch(job: FitJob, epoch: Epoch, state: Callable[[], Tensors]) -> None:
+    """Write an epoch to the log that the driver reads; in a worker group, save a checkpoint."""
+    if job.training.workers:
+        _save_checkpoint(epoch, state)
+    if train.get_context().get_world_rank() == 0:
+        EpochLog(job.storage, job.folder).write(epoch)
 
 
 def _save_checkpoint(epoch: Epoch, state: Callable[[], Tensors]) -> None:
