@@ -83,6 +83,10 @@ OnEpoch = Callable[[Epoch, Callable[[], Tensors]], None]
 """Callback after each epoch, with what returns the state to resume from."""
 
 
+def ignore_epoch(_: Epoch, __: Callable[[], Tensors]) -> None:
+    """Do nothing; unlike a lambda, it can be sent to a process."""
+
+
 @dataclass(frozen=True)
 class FitJob:
     """What fitting a specialist needs to know beside the examples."""
@@ -95,7 +99,7 @@ class FitJob:
     seed: int
     training: TrainingConfig
     encoder: EncoderConfig | None = None  # of which it trains the network
-    on_epoch: OnEpoch = lambda *_: None
+    on_epoch: OnEpoch = ignore_epoch
     resume: Tensors | None = None
 
     @property
