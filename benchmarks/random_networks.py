@@ -41,7 +41,7 @@ def text_network(folder: Path, tiny: bool) -> EncoderConfig:
     names = ["[PAD]", "[UNK]", *(f"word{i}" for i in range(WORDS))]
     words = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, "[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer: Any = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=words,
         pad_token="[PAD]",
         model_input_names=["input_ids", "attention_mask"],

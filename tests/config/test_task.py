@@ -90,6 +90,18 @@ def test_a_specialist_reads_the_encoder_it_names_or_the_first(tmp_path):
         ({"encoders": {"small": SMALL, "eye": {"kind": "pixels"}}}, "encoder eye of kind pixels "),
         ({"encoders": {"a/b": SMALL}}, "String should match pattern"),
         ({"encoders": {}}, "a task needs encoder or, for several, encoders"),
+        (
+            {"specialists": {"a": {"accumulate": 2}}},
+            "kind linear learns from all samples at once: accumulate is for top_layers, lora, full",
+        ),
+        (
+            {"specialists": {"a": {"kind": "trees", "class_weights": "balanced"}}},
+            "kind trees has no class_weights",
+        ),
+        (
+            {"kind": "multi_label", "specialists": {"a": {"class_weights": "balanced"}}},
+            "a task of kind multi_label has no single class; only classification has",
+        ),
         ({"specialists": {"a": {"kind": "lora"}}}, "cannot train encoder small of kind static_te"),
         (
             {"specialists": {"a": {"kind": "full", "encoder": ["large", "small"]}}},

@@ -197,3 +197,21 @@ def test_forward_is_what_it_says():
     }
     mlp = {**inner, "weight": torch.tensor([[[3.0, 0.0]]]), "bias": torch.tensor([[0.0, 1.0]])}
     assert heads.forward(mlp, x_ND).tolist() == [[[0.0, 1.0], [3.0, 1.0]]]
+
+
+def test_weights_in_training_are_apart_from_those_of_the_held_out_loss(one_penalty):
+    """The model is that of the training's weights; the loss counts all samples alike."""
+    x_ND, labels_N = blobs()
+    rng = np.random.default_rng(3)
+    training_N, ones_N = rng.uniform(0.2, 2, 80).astype(np.float32), np.ones(80, np.float32)
+    first = heads.start("linear", 1, 5, 3, 8, 0)
+    data = x_ND, labels_N, ones_N, np.arange(80) % 4, first, LOSS
+    found = heads.fit(*data, training_weights_N=training_N)
+    other = fitted(x_ND, labels_N, weights_N=training_N)
+    np.testing.assert_array_equal(found.held_out_NC, other.held_out_NC)
+    for name, value in other.parameters.items():
+        torch.testing.assert_close(found.parameters[name], value)
+    outputs_NC = torch.from_numpy(found.held_out_NC)
+    losses_N = LOSS(outputs_NC[None], torch.from_numpy(labels_N))[0]
+    assert found.loss == pytest.approx(float(losses_N.mean()), rel=1e-5)
+    assert found.loss != pytest.approx(other.loss, rel=1e-5)

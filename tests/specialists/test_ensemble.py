@@ -91,21 +91,45 @@ def test_encoders_of_one_dimension_are_not_mistaken_for_each_other(storage):
     torch.testing.assert_close(found, torch.stack(expected))
 
 
+def labeled(texts):
+    n = len(texts)
+    return Examples(
+        texts_N=tuple(texts),
+        targets=KIND.encode(texts),
+        features={ENCODER: X_ND.astype(np.float32), "large": WIDE_ND.astype(np.float32)},
+        domains_N=np.array(["posts"] * n),
+        ids_N=np.zeros(n, np.int64),
+        audit_N=np.ones(n, np.bool_),
+        random_N=np.ones(n, np.bool_),
+        rounds_N=np.zeros(n, np.int64),
+        agreement_N=np.ones(n, np.float32),
+    )
+
+
+def test_class_weights_change_the_training_of_a_head(storage):
+    """They multiply what the samples weigh already."""
+    examples, folds_N = labeled(["a", "a", "a", "a", "b", "a", "b"]), np.arange(7) % 2
+    config = SpecialistConfig(encoder=ENCODER, class_weights="balanced")
+    job = FitJob(config, KIND, storage, "m", None, 0, TrainingConfig())
+    weights_N = np.array([1, 0.5, 1, 1, 1, 0.5, 2], np.float32)
+    _, held_out_NC, report = Head.fit(job, examples, weights_N, folds_N, "cpu")
+    first = heads.start("linear", 1, 4, 3, 64, 0)
+    data = X_ND.astype(np.float32), examples.targets, weights_N, folds_N, first, KIND.loss
+    is_b_N = np.array(examples.texts_N) == "b"
+    training_N = weights_N * np.where(is_b_N, 3.5 / 3, 3.5 / 4).astype(np.float32)
+    alone = heads.fit(*data, training_weights_N=training_N)
+    np.testing.assert_allclose(held_out_NC, alone.held_out_NC, atol=1e-5)
+    assert report.loss == pytest.approx(alone.loss)
+
+
 def test_a_head_over_several_encoders_reads_them_side_by_side(storage):
     both_ND = np.concatenate([WIDE_ND, X_ND], axis=1).astype(np.float32)
     job = FitJob(
         SpecialistConfig(encoder=["large", ENCODER]), KIND, storage, "m", None, 0, TrainingConfig()
     )
     n = len(X_ND)
-    texts = tuple(KIND.labels[i % len(KIND.labels)] for i in range(n))
-    zeros, ones = np.zeros(n, np.int64), np.ones(n, np.float32)
-    features = {ENCODER: X_ND.astype(np.float32), "large": WIDE_ND.astype(np.float32)}
-    known = np.ones(n, np.bool_)
-    domains = np.array(["posts"] * n)
-    examples = Examples(
-        texts, KIND.encode(texts), features, domains, zeros, known, known, zeros, ones
-    )
-    folds_N = np.arange(n) % 2
+    examples = labeled([KIND.labels[i % len(KIND.labels)] for i in range(n)])
+    ones, folds_N = np.ones(n, np.float32), np.arange(n) % 2
     head, held_out_NC, _ = Head.fit(job, examples, ones, folds_N, "cpu")
     first = heads.start("linear", 1, both_ND.shape[1], len(KIND.labels), 64, 0)
     alone = heads.fit(both_ND, examples.targets, ones, folds_N, first, KIND.loss)

@@ -5,6 +5,7 @@ Suffixes: N samples, C outputs.
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch.multiprocessing
 from PIL import Image
 from safetensors.torch import load
 
+from tests.examples import relabeled
 from tests.networks import IMAGE, TEXT, write_image_network, write_text_network
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.encoder import EncoderConfig
@@ -20,6 +22,7 @@ from umc_ray.config.specialist import FINE_TUNED, SpecialistConfig
 from umc_ray.errors import ConfigError
 from umc_ray.specialists import fine_tuning, network
 from umc_ray.specialists.fine_tuned import TUNINGS, FineTuned, TunedRef
+from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.network import layers_of, trainable_encoder
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.specialists.top_layers import TopEncoder, lower_outputs
@@ -222,7 +225,7 @@ def _in_group(rank, folder, encoder, place):
     torch.set_num_threads(1)
     fine_tuning.OUTPUT_RATE = 3e-2
     network.DROPOUT = 0.0  # processes draw their own; without it they agree with one process
-    task = job(Storage(folder), encoder)
+    task = job(Storage(folder), encoder, accumulate=2)
     losses = []
     task = replace(task, on_epoch=lambda epoch, _: losses.append(epoch.loss))
     fitted, held_out_NC, _ = fit(task, examples(texts(41)))
@@ -233,11 +236,11 @@ def _in_group(rank, folder, encoder, place):
 
 
 def test_two_processes_train_as_one(text_folders, tmp_path, monkeypatch):
-    """41 samples: some batches have a row for one of the processes only."""
+    """41 samples: some batches have a row for one of the processes only; steps have 1 or 2."""
     monkeypatch.setattr(network, "DROPOUT", 0.0)
     encoder = text_encoder(text_folders["llama"])  # it has no dropout of its own
     losses = []
-    task = job(Storage(str(tmp_path)), encoder)
+    task = job(Storage(str(tmp_path)), encoder, accumulate=2)
     task = replace(task, on_epoch=lambda epoch, _: losses.append(epoch.loss))
     alone, held_out_NC, _ = fit(task, examples(texts(41)))
     torch.multiprocessing.spawn(
@@ -249,6 +252,61 @@ def test_two_processes_train_as_one(text_folders, tmp_path, monkeypatch):
     tensors = load(Storage(str(tmp_path)).read_bytes("group/model.safetensors"))
     for name, value in alone.tensors.items():
         torch.testing.assert_close(tensors[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_a_step_on_several_batches_is_that_on_one_larger(text_folders, monkeypatch):
+    """Its loss is the weighted mean over all samples."""
+    monkeypatch.setattr(network, "DROPOUT", 0.0)
+    encoder = trainable_encoder(text_encoder(text_folders["llama"]))
+    config = SpecialistConfig(kind="top_layers", layers=1)
+    data, weights_N = texts(20), np.linspace(0.2, 2, 20, dtype=np.float32)
+    tuning = TUNINGS["top_layers"](encoder, data, config)
+    loop = FineTuning(
+        tuning,
+        KIND,
+        np.arange(20) % 2,
+        np.ones(20, np.float32),
+        np.arange(20) % 3,
+        [len(text) for text in data],
+        training_weights_N=weights_N,
+        epochs=1,
+        learning_rate=1e-2,
+        accumulate=2,
+        seed=0,
+        on_epoch=job(None, None).on_epoch,
+    )
+    found = []
+    rows = list(range(20))
+    for batches in ([rows], [rows[:7], rows[7:15], rows[15:]]):
+        torch.manual_seed(0)
+        trained = tuning.network(2).train()
+        before_NC = tuning.outputs(trained, rows).detach().double()
+        loss = loop._step(trained, fine_tuning._optimizer(trained, 1e-2), batches, 1.0)
+        found.append([value.detach().clone() for value in trained.parameters()])
+        losses_N = -before_NC.log_softmax(1)[range(20), np.arange(20) % 2].numpy()
+        assert loss == pytest.approx((losses_N * weights_N).sum() / weights_N.sum(), rel=1e-4)
+    for one, several in zip(*found, strict=True):
+        torch.testing.assert_close(several, one, atol=1e-4, rtol=1e-3)
+
+
+def test_batches_make_steps():
+    """67 samples are five batches of 16."""
+    loop = SimpleNamespace(seed=0, sizes_N=[1] * 67, accumulate=2)
+    steps = FineTuning._steps(loop, list(range(67)), 0, 0)
+    assert [len(batches) for batches in steps] == [2, 2, 1]
+    assert sorted(row for batches in steps for batch in batches for row in batch) == [*range(67)]
+
+
+def test_class_weights_are_for_training_not_for_what_is_held_out(text_folders, tmp_path):
+    encoder = text_encoder(text_folders["bert"])
+    task = job(Storage(str(tmp_path)), encoder, epochs=1, class_weights="balanced")
+    data = examples(texts(24))
+    rare = relabeled(data, KIND, ["bad" if i % 4 else "good" for i in range(24)])
+    _, held_out_NC, report = fit(task, rare)
+    calibration = KIND.calibrate(held_out_NC, rare.targets, rare.agreement_N)
+    probs_NC = KIND.activation([calibration])(torch.from_numpy(held_out_NC)[None])[0]
+    losses_N = KIND.log_loss(probs_NC, torch.from_numpy(rare.targets))
+    assert report.loss == pytest.approx(float(losses_N.mean()), rel=1e-5)
 
 
 def test_several_labels_are_learned(text_folders, tmp_path):

@@ -1,13 +1,16 @@
 """The specialists of a task: the members of its ensemble."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from umc_ray.config.section import Section
 
 LEARNED_BY_TREES = ("classification", "multi_label")
 """Kinds of tasks that a specialist of kind trees can learn."""
+
+WITH_CLASSES = ("classification",)
+"""Kinds of tasks whose samples have one class each, which can be balanced."""
 
 FINE_TUNED = ("top_layers", "lora", "full")
 """Kinds of specialists that train the network of an encoder, and read the samples themselves."""
@@ -56,13 +59,34 @@ class SpecialistConfig(Section):
         description="of the pretrained layers; default: 5e-4 for top_layers, 1e-3 for lora, 1e-4 "
         "for full",
     )
-
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: in training, each class weighs the same, however rare; calibration "
+        "and held-out log-loss count all labels alike (classification; not trees)",
+    )
+    accumulate: int = Field(
+        1,
+        gt=0,
+        description="batches of 16 samples that make one step, as if they were a single larger "
+        "one, in the memory of one (top_layers, lora, full)",
+    )
     cache_gib: float = Field(
         4.0,
         ge=0,
         description="disk space for the output of the frozen layers, which then run once for "
         "each sample instead of once a round; 0: none (top_layers)",
     )
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_knows(self) -> Self:
+        if self.accumulate > 1 and not self.fine_tunes:
+            raise ValueError(
+                f"a specialist of kind {self.kind} learns from all samples at once: accumulate is "
+                f"for {', '.join(FINE_TUNED)}"
+            )
+        if self.class_weights != "none" and self.kind == "trees":
+            raise ValueError("a specialist of kind trees has no class_weights; use another kind")
+        return self
 
     @property
     def head(self) -> Literal["linear", "mlp"]:

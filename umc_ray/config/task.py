@@ -13,6 +13,7 @@ from umc_ray.config.specialist import (
     LEARNED_BY_TREES,
     SIDE_BY_SIDE,
     TUNABLE,
+    WITH_CLASSES,
     SpecialistConfig,
 )
 from umc_ray.config.table_columns import columns_problem
@@ -210,6 +211,11 @@ class TaskConfig(Section):
                 yield (
                     f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
                     f"only {' and '.join(LEARNED_BY_TREES)}"
+                )
+            if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
+                yield (
+                    f"specialist {name} has class_weights, but a sample of a task of kind "
+                    f"{self.kind} has no single class; only {' and '.join(WITH_CLASSES)} has"
                 )
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)

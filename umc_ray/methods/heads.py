@@ -93,6 +93,7 @@ def fit(
     first: Parameters,
     loss: Loss,
     device: str = "cpu",
+    training_weights_N: npt.NDArray[np.float32] | None = None,
 ) -> Fit:
     """Train a head, its penalty chosen by cross-validated loss.
 
@@ -105,10 +106,13 @@ def fit(
         first: starting parameters of one head (M = 1), for raw embeddings.
         loss: of outputs against targets.
         device: where to compute.
+        training_weights_N: importance in training, where the held-out loss has another; default:
+            the same.
     """
     x_ND = torch.from_numpy(embeddings_ND).to(device)
     y = torch.from_numpy(targets).to(device)
     w_N = torch.from_numpy(weights_N).to(device)
+    t_N = w_N if training_weights_N is None else torch.from_numpy(training_weights_N).to(device)
     f_N = torch.from_numpy(folds_N).to(device)
     mean_D, scale_D = _moments(x_ND)
     x_ND = (x_ND - mean_D) / scale_D
@@ -121,14 +125,14 @@ def fit(
         (f_N[None, :] != torch.arange(n_folds, device=device)[:, None]).float().repeat(grid, 1)
     )
     penalty_M = torch.tensor(PENALTIES, device=device).repeat_interleave(n_folds)
-    folded = _minimize(_repeated(first, grid * n_folds), x_ND, y, w_N * seen_MN, penalty_M, loss)
+    folded = _minimize(_repeated(first, grid * n_folds), x_ND, y, t_N * seen_MN, penalty_M, loss)
     logits = forward(folded, x_ND).view(grid, n_folds, len(x_ND), -1)
     held_out_PNC = logits[:, f_N, torch.arange(len(f_N), device=device)]
     losses_P = loss(held_out_PNC, y) @ w_N
     losses_P, total = all_sum(losses_P), all_sum(w_N.sum())
     best = int(losses_P.argmin())
 
-    full = _minimize(first, x_ND, y, w_N[None, :], penalty_M.new_tensor([PENALTIES[best]]), loss)
+    full = _minimize(first, x_ND, y, t_N[None, :], penalty_M.new_tensor([PENALTIES[best]]), loss)
     return Fit(
         parameters={k: v.cpu() for k, v in _raw(full, mean_D, scale_D).items()},
         held_out_NC=held_out_PNC[best].cpu().numpy(),

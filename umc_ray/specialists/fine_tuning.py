@@ -9,13 +9,13 @@ Suffixes: N samples, E epochs, C outputs, B rows of a batch.
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from umc_ray.methods.group import all_sum, place
@@ -60,8 +60,10 @@ class FineTuning:
         folds_N: IntArray,
         sizes_N: Sequence[int],
         *,
+        training_weights_N: FloatArray,
         epochs: int,
         learning_rate: float,
+        accumulate: int,
         seed: int,
         on_epoch: OnEpoch,
         resume: Tensors | None = None,
@@ -69,9 +71,11 @@ class FineTuning:
         self.tuning, self.kind, self.sizes_N = tuning, kind, sizes_N
         self.device = tuning.encoder.device
         self.targets = torch.from_numpy(targets).to(self.device)
-        self.weights_N = torch.from_numpy(weights_N).to(self.device)
+        self.weights_N = torch.from_numpy(weights_N)
+        self.training_weights_N = torch.from_numpy(training_weights_N).to(self.device)
         self.folds_N = folds_N % FOLDS
         self.epochs, self.learning_rate, self.seed = epochs, learning_rate, seed
+        self.accumulate = accumulate
         self.on_epoch, self.resume = on_epoch, resume
         self.held_out_ENC = torch.zeros(epochs, len(targets), kind.outputs)
         if resume is not None:
@@ -94,7 +98,7 @@ class FineTuning:
 
     def _losses(self) -> list[float]:
         """Return the held-out log-loss after each epoch, calibrated."""
-        targets, weights_N = self.targets.cpu(), self.weights_N.cpu()
+        targets, weights_N = self.targets.cpu(), self.weights_N
         losses = []
         for outputs_NC in self.held_out_ENC:
             fitted = self.kind.calibrate(outputs_NC.numpy(), targets.numpy(), weights_N.numpy())
@@ -111,14 +115,15 @@ class FineTuning:
         module = _distributed(network)
         optimizer = _optimizer(network, self.learning_rate)
         begun = self._restore(stage, network, optimizer)
-        steps = self.epochs * len(range(0, len(rows), BATCH))
+        per_epoch = len(range(0, len(rows), BATCH * self.accumulate))
+        steps = self.epochs * per_epoch
         for epoch in range(begun, epochs):
             torch.manual_seed(hash((self.seed, stage, epoch)))
             started, losses = time.perf_counter(), []
             module.train()
-            step = epoch * len(range(0, len(rows), BATCH))
-            for number, batch in enumerate(self._batches(rows, stage, epoch)):
-                losses.append(self._step(module, optimizer, batch, _rate(step + number, steps)))
+            step = epoch * per_epoch
+            for number, batches in enumerate(self._steps(rows, stage, epoch)):
+                losses.append(self._step(module, optimizer, batches, _rate(step + number, steps)))
             module.eval()
             self._predict(module, held_out, epoch)
             speed = len(rows) / (time.perf_counter() - started)
@@ -127,25 +132,41 @@ class FineTuning:
         return network
 
     def _step(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Sequence[int], rate: float
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Sequence[Sequence[int]],
+        rate: float,
     ) -> float:
-        """Take one step; returns the weighted mean loss of the batch, of all processes."""
+        """Take one step on some batches as if they were one.
+
+        Returns the weighted mean loss of the batches, of all processes.
+        """
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        optimizer.zero_grad()
+        weight = torch.stack([self.training_weights_N[batch].sum() for batch in batches]).sum()
+        losses = [self._add_gradient(module, batch, weight) for batch in batches]
+        nn.utils.clip_grad_norm_(_trained(module), MAX_NORM)
+        optimizer.step()
+        return float(all_sum(torch.stack(losses).sum()))
+
+    def _add_gradient(self, module: nn.Module, batch: Sequence[int], weight: Tensor) -> Tensor:
+        """Add the gradient of this process's share of a batch to those that are there.
+
+        Returns its share of the step's loss, of which all samples have the weight.
+        """
         rank, world = place()
         mine = batch[rank::world] or batch[:1]
         # The batch's first row stands in where there are fewer rows than processes.
         counts = float(len(batch) > rank)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * rate
         with self.tuning.encoder.autocast():
             outputs_BC = self.tuning.outputs(module, mine).float()
         losses_B = self.kind.loss(outputs_BC[None], self.targets[mine])[0]
-        total = (losses_B @ self.weights_N[mine]) * counts / self.weights_N[batch].sum()
-        optimizer.zero_grad()
+        share = (losses_B @ self.training_weights_N[mine]) * counts / weight
         # Processes average their gradients, whose sum is wanted.
-        (total * world).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(_trained(module), MAX_NORM)
-        optimizer.step()
-        return float(all_sum(total.detach()))
+        (share * world).backward()  # type: ignore[no-untyped-call]
+        return share.detach()
 
     @torch.inference_mode()
     def _predict(self, module: nn.Module, rows: Sequence[int], epoch: int) -> None:
@@ -159,8 +180,8 @@ class FineTuning:
                 found_NC[batch] = self.tuning.outputs(_plain(module), batch).float()
         self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
 
-    def _batches(self, rows: Sequence[int], stage: int, epoch: int) -> Iterator[list[int]]:
-        """Shuffle rows into batches of similar length."""
+    def _steps(self, rows: Sequence[int], stage: int, epoch: int) -> list[list[list[int]]]:
+        """Shuffle rows into batches of similar length; returns those of each step."""
         draw = random.Random(f"{self.seed} {stage} {epoch}")
         shuffled = draw.sample(rows, len(rows))
         size = SORTED_BATCHES * BATCH
@@ -169,7 +190,7 @@ class FineTuning:
             block = sorted(shuffled[start : start + size], key=self.sizes_N.__getitem__)
             batches += [block[i : i + BATCH] for i in range(0, len(block), BATCH)]
         draw.shuffle(batches)
-        return iter(batches)
+        return [batches[i : i + self.accumulate] for i in range(0, len(batches), self.accumulate)]
 
     def _state(
         self, stage: int, epoch: int, network: Network, optimizer: torch.optim.Optimizer

@@ -65,6 +65,7 @@ class Head:
             first,
             job.kind.loss,
             device,
+            job.training_weights(examples, weights_N)[mine],
         )
         held_out_NC = torch.zeros(len(examples), job.kind.outputs, device=device)
         held_out_NC[mine] = torch.from_numpy(fit.held_out_NC).to(device)

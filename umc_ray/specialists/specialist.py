@@ -15,6 +15,7 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Payload
+from umc_ray.methods.class_weights import balanced
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Targets, TaskKind
@@ -106,6 +107,12 @@ class FitJob:
     def name(self) -> str:
         """The specialist's name."""
         return self.folder.rpartition("/")[2]
+
+    def training_weights(self, examples: Examples, weights_N: FloatArray) -> FloatArray:
+        """Return what examples weigh in the training loss; what is held out keeps its weight."""
+        if self.specialist.class_weights == "none":
+            return weights_N
+        return balanced(weights_N, self.kind.strata(examples.texts_N))
 
 
 @dataclass(frozen=True)
