@@ -12,6 +12,7 @@ of earlier rounds: outputs of a network that is kept, and of the frozen layers.
 
 import random
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ from umc_ray.passes.rescore import RescoreWorker, read_outputs, rows_to_rescore
 from umc_ray.specialists.ensemble import heads_key
 
 POOL, TESTS = 5000, 400
-ROUNDS, PER_ROUND = 6, 50
+ROUNDS, PER_ROUND = 5, 50
 CANDIDATES = (50, 10)
 """Candidates per label: the default, and few."""
 
@@ -88,6 +89,7 @@ def _campaign(folder: Path, candidates: int, seed: int, rounds: int) -> list[Fou
         values["stop"] = {"labels": number * PER_ROUND}
         run_campaign(_run(folder, values))
         found.append(_compared(folder, values, number))
+        sys.stderr.write(f"{candidates} candidates per label: {found[-1]}\n")
     return found
 
 
