@@ -102,21 +102,21 @@ def _follow(
     storage: Storage,
     listener: FitListener,
 ) -> None:
-    """Tell the listener of each epoch until all fine-tuned specialists are done, or one fails."""
-    fits = {
+    """Tell the listener of each epoch of fine-tuning until all fits are done, or one fails."""
+    followed = {
         ref: _FollowedFit(job, name, storage, listener)
         for job, refs in zip(jobs, running, strict=True)
         for name, ref in refs.items()
         if job.task.ensemble()[name].fine_tunes
     }
-    pending = list(fits)
+    pending = [ref for refs in running for ref in refs.values()]
     while pending:
         done, pending = ray.wait(pending, timeout=POLL_S)
-        for fit in fits.values():
-            fit.tell()
+        for ref in followed.keys() & {*done, *pending}:
+            followed[ref].tell()
         ray.get(done)  # to fail at once
-        for ref in done:
-            listener.end(fits[ref].folder)
+        for ref in followed.keys() & done:
+            listener.end(followed[ref].folder)
     storage.delete(EPOCHS)
 
 
