@@ -163,7 +163,7 @@ def test_a_forgotten_sample_is_gone_from_outputs_and_frozen_layers(whole, tmp_pa
 def heads_first(whole, tmp_path):
     """The last round, of which nothing is scored yet, where heads are to score first."""
     tiny.copy_campaign(whole.parent, tmp_path / "copy")
-    values = yaml.safe_load(whole.read_text()) | {"selection": {"candidates_per_label": 1}}
+    values = yaml.safe_load(whole.read_text()) | {"selection": {"rescored_per_label": 1}}
     run = Run(load_campaign(tiny.write_campaign(tmp_path / "copy", values)))
     training = run.storage.read_json("rounds/0003/training.json")
     training["ensembles"]["mood"]["heads_first"] = True

@@ -5,6 +5,7 @@ heads on cached embeddings. With `training.rescore: candidates`, heads score the
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -119,13 +120,14 @@ def _rescore(run: Run, number: int, training: Training, encodings: Encodings) ->
     tasks = sorted({task for task, _ in encodings})
     parts = [part for part in run.parts if part.domain_key.task in tasks]
     pools = [part for part in parts if part.split == "pool"]
-    heads = _score_worker(run, number, training)
+    top = run.config.selection.rescored_per_label * run.config.budget.per_round
+    heads = replace(_score_worker(run, number, training), top=top)
     table = run.stages.step(
         "candidates",
         lambda on_rows: find_by_heads(heads, pools, on_rows, labels),
         rows=sum(part.rows for part in pools),
     )
-    wanted = _wanted(run, number, tasks, table)
+    wanted = _wanted(run, number, tasks, table, top)
     _compute_rows(run, number, encodings, parts, wanted)
     found = {
         task: RescoredPool(
@@ -174,7 +176,9 @@ def compute_outputs_of_labels(run: Run, number: int, ensembles: Mapping[str, Ens
     _compute_rows(run, number, encodings, parts, wanted)
 
 
-def _wanted(run: Run, number: int, tasks: Sequence[str], table: str) -> dict[Part, IntArray]:
+def _wanted(
+    run: Run, number: int, tasks: Sequence[str], table: str, top: int
+) -> dict[Part, IntArray]:
     """Return the rows of each part of a pool that fine-tuned specialists are to score.
 
     These are the candidates, what may be drawn at random next, and all that people were asked: what
@@ -189,10 +193,9 @@ def _wanted(run: Run, number: int, tasks: Sequence[str], table: str) -> dict[Par
     per_round = run.config.budget.per_round
     wanted: dict[Part, IntArray] = {}
     for key in (key for key in run.config.domains() if key.task in tasks):
-        parts, m = run.pool(key), run.config.selection.candidates_per_label * per_round
         orders = run.storage.read_table(random_orders_key(key, run.order_size))
         places = [
-            most_informative(run.storage, parts, table, taken[key], m),
+            most_informative(run.storage, run.pool(key), table, taken[key], top),
             not_in(order_of(orders, AUDIT), excluded[key])[:per_round],
             not_in(order_of(orders, RANDOM), taken[key])[:per_round],
             *(of_domain(each, key) for each in asked),

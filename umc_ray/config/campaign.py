@@ -93,6 +93,12 @@ class SelectionConfig(Section):
     candidates_per_label: int = Field(
         50, gt=0, description="candidates that compete for each label of a batch"
     )
+    rescored_per_label: int = Field(
+        75,
+        gt=0,
+        description="with training.rescore: candidates, how many samples of a domain fine-tuned "
+        "specialists score for each label of a round",
+    )
     fallback: Literal["random", "never"] = Field(
         "random",
         description="random: if random samples prove to teach more than selected ones, the next "
