@@ -235,8 +235,13 @@ def _gains(curves: Curves, control: str) -> list[float]:
 def _verdicts(sets: Mapping[str, Curves]) -> dict[str, tuple[float, float]]:
     """Return the mean gain over random and its p value, corrected for the number of sets."""
     gains = {name: _gains(curves, RANDOM) for name, curves in sets.items()}
-    p = {name: float(ttest_rel(each, np.zeros(len(each))).pvalue) for name, each in gains.items()}
-    return {name: (float(np.mean(gains[name])), each) for name, each in holm(p).items()}
+    corrected = holm({name: _p(each) for name, each in gains.items()})
+    return {name: (float(np.mean(each)), corrected[name]) for name, each in gains.items()}
+
+
+def _p(gains: Sequence[float]) -> float:
+    """Return the p value of a paired t test; 1 where one seed says nothing."""
+    return float(ttest_rel(gains, np.zeros(len(gains))).pvalue) if len(gains) > 1 else 1.0
 
 
 def table(sets: Mapping[str, Curves]) -> Table:

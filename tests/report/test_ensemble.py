@@ -7,6 +7,7 @@ import pytest
 from umc_ray.campaign.documents import Rescored, RescoredPool
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.specialists.combination import SpecialistReport
+from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.storage import Storage
 
 
@@ -14,12 +15,13 @@ def report(weight, dropped="", epochs=None):
     return SpecialistReport(0.5, None, 60, "w", {}, epochs, weight, dropped)
 
 
-def run_with(specialists, storage):
+def run_with(specialists, storage, rejected=()):
+    ensembles = {name: EnsembleRef("f", ("head",), "v", rejected=rejected) for name in specialists}
     return SimpleNamespace(
         finished_rounds=2,
         newest=lambda number: number - 1,
         storage=storage,
-        training=lambda _: SimpleNamespace(specialists=specialists),
+        training=lambda _: SimpleNamespace(specialists=specialists, ensembles=ensembles),
     )
 
 
@@ -52,6 +54,13 @@ def test_how_much_fine_tuned_specialists_scored_is_said_where_heads_score_first(
     assert line.endswith(
         "; fine-tuned specialists re-scored 2,500 of 40,000 samples, heads scored the others"
     )
+
+
+def test_one_that_is_not_tried_in_each_round_is_named(storage):
+    run = run_with({"mood": {"head": report(1.0)}}, storage, rejected=(("tuned", 120),))
+    assert ensemble_lines(run) == [
+        "mood: head counts 100%; tuned left out: it did not pay with 120 labels"
+    ]
 
 
 def test_before_training_there_is_nothing_to_say():

@@ -15,6 +15,7 @@ from umc_ray.specialists.combination import DECISION_FOLDS, EnsembleJob, combine
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import keep, read_held_out, write_held_out
 from umc_ray.specialists.specialist import FitReport, outputs_of
+from umc_ray.specialists.training import _fit_jobs
 from umc_ray.storage import Storage
 
 TASK = TaskConfig.model_validate(
@@ -46,12 +47,12 @@ def outputs(data, signal, seed):
     return torch.from_numpy((signal * np.eye(3)[data.targets] + noise_NC).astype(np.float32))
 
 
-def combined(storage, data, task=TASK, heads_first=False, **signals):
+def combined(storage, data, task=TASK, before=None, **signals):
     reports = {}
     for seed, (name, signal) in enumerate(signals.items()):
         write_held_out(storage, f"{FOLDER}/{name}", outputs(data, signal, seed), data, len(data))
         reports[name] = FitReport(0.5, None, f"weights-of-{name}")
-    job = EnsembleJob(task, data, FOLDER, None, heads_first=heads_first)
+    job = EnsembleJob(task, data, FOLDER, before)
     return combine(job, reports, storage)
 
 
@@ -86,17 +87,32 @@ def test_a_fine_tuned_specialist_that_pays_joins_and_one_that_does_not_is_droppe
     assert found.ref.tuned == ((TUNED, f"weights-of-{TUNED}"),)
     assert found.specialists[TUNED].weight > found.specialists["near"].weight
     poor = combined(storage, data, near=3.0, **{TUNED: 0.0})
-    assert poor.ref == EnsembleRef(FOLDER, ("near",), poor.ref.version)
+    rejected = ((TUNED, 200),)
+    assert poor.ref == EnsembleRef(FOLDER, ("near",), poor.ref.version, rejected=rejected)
     assert poor.specialists[TUNED].weight == 0
     assert poor.specialists[TUNED].dropped.startswith("held-out log-loss 0.")
 
 
-def test_heads_that_score_first_have_weights_of_their_own(storage):
+def test_one_that_did_not_pay_is_tried_again_with_half_as_many_labels_more(storage):
+    before = EnsembleRef(BEFORE, ("near",), "v", rejected=((TUNED, 120),))
+
+    def due(labels, **job):
+        job = EnsembleJob(TASK, samples(labels), FOLDER, before, **job)
+        fits = _fit_jobs(job, TrainingConfig(refit_growth=1.5), storage, seed=0)
+        return TUNED in [fit.name for fit in fits]
+
+    assert [due(179), due(180), due(179, last=True)] == [False, True, True]
+    assert combined(storage, samples(150), before=before, near=1.0).ref.rejected == ((TUNED, 120),)
+    again = combined(storage, samples(200), before=before, near=3.0, **{TUNED: 0.0})
+    assert again.ref.rejected == ((TUNED, 200),)
+    paid = combined(storage, samples(200), before=before, near=1.0, **{TUNED: 3.0})
+    assert paid.ref.rejected == ()
+
+
+def test_heads_beside_a_fine_tuned_specialist_have_weights_of_their_own_too(storage):
     data = samples(200)
     signals = {"near": 1.0, "far": 0.5, TUNED: 3.0}
-    combined(storage, data, NAMED, **signals)
-    assert not storage.exists(heads_key(FOLDER))
-    found = combined(storage, data, NAMED, heads_first=True, **signals)
+    found = combined(storage, data, NAMED, **signals)
     assert found.ref.heads == ("near", "far")
     alone = storage.read_json(heads_key(FOLDER))
     together = storage.read_json(decision_key(FOLDER))
@@ -107,7 +123,7 @@ def test_heads_that_score_first_have_weights_of_their_own(storage):
 
 
 def test_heads_alone_are_not_weighed_twice(storage):
-    combined(storage, samples(200), heads_first=True, near=3.0, **{TUNED: 0.0})
+    combined(storage, samples(200), near=3.0, **{TUNED: 0.0})
     assert not storage.exists(heads_key(FOLDER))
 
 

@@ -151,7 +151,8 @@ class TrainingConfig(Section):
         1.5,
         ge=1,
         description="fine-tuned specialists are trained anew when the labels have grown by this "
-        "factor and in the last round, and score the pool anew only then; 1: in every round",
+        "factor and in the last round, and score the pool anew only then; so are those that did "
+        "not pay; 1: in every round",
     )
     rescore: Literal["all", "candidates"] = Field(
         "all",

@@ -12,11 +12,17 @@ def ensemble_lines(run: Run | RunState) -> list[str]:
     if training is None:
         return []
     rescored = _rescored(run)
-    return [
-        f"{task}: {_members(reports)}{rescored.get(task, '')}"
-        for task, reports in training.specialists.items()
-        if len(reports) > 1
-    ]
+    lines = []
+    for task, reports in training.specialists.items():
+        waiting = [
+            f"{name} left out: it did not pay with {labels} labels"
+            for name, labels in training.ensembles[task].rejected
+            if name not in reports
+        ]
+        if len(reports) + len(waiting) > 1:
+            said = "; ".join([_members(reports), *waiting])
+            lines.append(f"{task}: {said}{rescored.get(task, '')}")
+    return lines
 
 
 def _rescored(run: Run | RunState) -> dict[str, str]:

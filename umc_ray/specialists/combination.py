@@ -118,7 +118,14 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
     tuned = tuple(
         (name, reports[name].weights) for name in names if job.task.ensemble()[name].fine_tunes
     )
-    ref = EnsembleRef(job.folder, tuple(names), "", tuned, job.heads_first and bool(tuned))
+    ref = EnsembleRef(
+        job.folder,
+        tuple(names),
+        "",
+        tuned,
+        heads_first=job.heads_first and bool(tuned),
+        rejected=_rejected(job, reports, dropped),
+    )
     if ref.tuned and ref.heads:
         heads = evidence.decision(torch.stack([probs[name] for name in ref.heads]))
         storage.write_json(heads_key(job.folder), heads)
@@ -200,6 +207,15 @@ def _dropped(job: EnsembleJob, evidence: Evidence, probs: Mapping[str, Tensor]) 
         return {}
     reason = f"held-out log-loss {with_all:.3f} with it, {without:.3f} without"
     return dict.fromkeys(tuned, reason)
+
+
+def _rejected(
+    job: EnsembleJob, reports: Mapping[str, FitReport], dropped: Mapping[str, str]
+) -> tuple[tuple[str, int], ...]:
+    """Return the fine-tuned specialists that do not pay, now or when they were last tried."""
+    before = () if job.before is None else job.before.rejected
+    now = {name: len(job.examples) for name in dropped}
+    return tuple(({name: n for name, n in before if name not in reports} | now).items())
 
 
 def _shares(decision: Calibration, specialists: int) -> Sequence[float]:

@@ -32,6 +32,8 @@ class EnsembleRef:
     """The fine-tuned ones, which read the samples themselves, each with a hash of its weights."""
     heads_first: bool = False
     """Whether the others score a pool first, and the fine-tuned ones its candidates."""
+    rejected: tuple[tuple[str, int], ...] = ()
+    """Fine-tuned ones that did not pay, each with the number of labels that it had learned."""
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def _fit_jobs(
         known = {f"{job.before.folder}/{name}" for name in job.before.specialists}
     fits = []
     for name, specialist in job.task.ensemble().items():
-        if specialist.fine_tunes and len(job.examples) < job.fine_tuned_from:
+        if specialist.fine_tunes and not _is_due(job, name, training):
             continue
         before = f"{job.before.folder}/{name}" if job.before is not None else ""
         encoder = job.task.named_encoders[specialist.encoders[0]]
@@ -173,6 +173,14 @@ def _fit_jobs(
             )
         )
     return fits
+
+
+def _is_due(job: EnsembleJob, name: str, training: TrainingConfig) -> bool:
+    """Whether to fine-tune: with enough labels, and with more after it did not pay."""
+    labels = len(job.examples)
+    rejected = {} if job.before is None else dict(job.before.rejected)
+    enough = labels >= training.refit_growth * rejected.get(name, 0)
+    return labels >= job.fine_tuned_from and (enough or job.last)
 
 
 def _needs(fit: FitJob) -> tuple[tuple[str, ...], bool]:
