@@ -9,6 +9,7 @@ from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
+from umc_ray.report.coverage import diversity
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail
 from umc_ray.report.objective import objective_summary
 from umc_ray.report.report import REPORT, events, stage_times, write_report
@@ -182,6 +183,14 @@ def test_figures_and_images_have_alternatives_and_tables_have_headers(page):
     assert page.all("html") == [{"lang": "en"}]
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
+
+
+def test_the_diversity_of_labeled_samples_is_shown(finished, page):
+    found = diversity(History.of(finished), "mood")
+    row = next(row for row in page.rows if row[0] == "mood" and len(row) == 7)
+    assert row[1] == str(found.samples)
+    assert row[2].startswith(f"{100 * found.labeled.coverage[0]:.1f}%")
+    assert row[4].startswith(f"{found.labeled.vendi[0]:.1f} (")
 
 
 def test_the_gallery_shows_predictions_and_labels(page):

@@ -1,4 +1,4 @@
-"""A map of the labeled samples in a task's pool: two dimensions, drawn from a sample.
+"""The labeled samples of a task among those of its pool: a map, and how much they cover.
 
 Suffixes: N samples, D embedding dimension.
 """
@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.campaign.history import History, of_domains
-from umc_ray.records import DomainKey, Part, embeddings_array
+from umc_ray.methods.diversity import covered, vendi
+from umc_ray.methods.intervals import wilson_interval
+from umc_ray.records import DomainKey, IntArray, Part, embeddings_array
 from umc_ray.selection.labeled import read_embeddings
 
 MAX_SAMPLES = 2000
@@ -19,6 +21,9 @@ MAX_SAMPLES = 2000
 
 MAX_PARTS = 3
 """Parts that are read per domain, whatever its size."""
+
+DRAWS = 5
+"""Random draws with which the labeled samples are compared."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,18 +49,84 @@ def coverage_map(history: History, task: str) -> CoverageMap | None:
     queried = of_domains(history.batches, domain_keys)
     if not len(queried):
         return None
-    pool_ND = _sample_pool(history, domain_keys)
+    _, pool_ND = _sample_pool(history, domain_keys)
     shown = np.sort(np.random.default_rng(0).permutation(len(queried))[:MAX_SAMPLES])
     queried = queried.take(pa.array(shown))
-    pools = [part for key in domain_keys for part in history.run.pool(key)]
-    labeled_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
-    there_N = np.isfinite(labeled_ND).all(axis=1)  # others are forgotten
+    labeled_ND, there_N = _labeled(history, task, domain_keys, queried)
     pca = PCA(min(2, *pool_ND.shape), svd_solver="randomized", random_state=0).fit(pool_ND)
     return CoverageMap(
         pool_N2=_pad_to_2d(pca.transform(pool_ND)),
-        labeled_N2=_pad_to_2d(pca.transform(labeled_ND[there_N])),
+        labeled_N2=_pad_to_2d(pca.transform(labeled_ND)),
         rounds_N=queried["round"].to_numpy()[there_N],
     )
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How much of a pool samples cover, and how many different ones they are in effect (Vendi)."""
+
+    coverage: tuple[float, float, float]
+    vendi: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """The labeled samples of a task, and as many random ones of its pool.
+
+    Of the random ones, the mean of several draws with the lowest and the highest.
+    """
+
+    task: str
+    samples: int
+    labeled: Reach
+    random: Reach
+    pool_vendi: tuple[float, float, float]
+
+
+def diversity(history: History, task: str) -> Diversity | None:
+    """Compare the labeled samples of a task with as many random ones.
+
+    Both cover what is left of a sample of the pool without them. None if too little is left.
+    """
+    domain_keys = [domain_key for domain_key in history.domains if domain_key.task == task]
+    queried = of_domains(history.batches, domain_keys)
+    if not len(queried):
+        return None
+    ids_N, pool_ND = _sample_pool(history, domain_keys)
+    open_ND = pool_ND[~np.isin(ids_N, queried["sample_id"].to_numpy())]
+    labeled_ND, _ = _labeled(history, task, domain_keys, queried)
+    n = min(len(labeled_ND), len(pool_ND) // 2)
+    if n < 2 or not len(open_ND):
+        return None
+    rng = np.random.default_rng(0)
+    labeled_ND = labeled_ND[rng.permutation(len(labeled_ND))[:n]]
+    covered_N = covered(open_ND, labeled_ND)
+    interval = wilson_interval(int(covered_N.sum()), len(covered_N))
+    orders = [rng.permutation(len(pool_ND)) for _ in range(DRAWS)]
+    return Diversity(
+        task,
+        n,
+        labeled=Reach((float(covered_N.mean()), *interval), vendi(labeled_ND)),
+        random=Reach(
+            _mean_and_range([covered(pool_ND[o[n:]], pool_ND[o[:n]]).mean() for o in orders]),
+            _mean_and_range([vendi(pool_ND[order[:n]])[0] for order in orders]),
+        ),
+        pool_vendi=vendi(pool_ND),
+    )
+
+
+def _mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
+    return float(np.mean(values)), float(min(values)), float(max(values))
+
+
+def _labeled(
+    history: History, task: str, domain_keys: Sequence[DomainKey], queried: pa.Table
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Read the embeddings of queried samples, and which still have one: others are forgotten."""
+    pools = [part for key in domain_keys for part in history.run.pool(key)]
+    found_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
+    there_N = np.asarray(np.isfinite(found_ND).all(axis=1))
+    return found_ND[there_N].astype(np.float32), there_N
 
 
 def _pad_to_2d(rows_ND: Floats) -> Floats:
@@ -63,27 +134,28 @@ def _pad_to_2d(rows_ND: Floats) -> Floats:
     return np.pad(rows_ND, ((0, 0), (0, 2 - rows_ND.shape[1])))
 
 
-def _sample_pool(history: History, domain_keys: Sequence[DomainKey]) -> Floats:
-    """Read embeddings of each domain, in proportion to its size."""
+def _sample_pool(history: History, domain_keys: Sequence[DomainKey]) -> tuple[IntArray, Floats]:
+    """Read ids and embeddings of each domain, in proportion to its size."""
     sizes = [sum(part.rows for part in history.run.pool(domain_key)) for domain_key in domain_keys]
     counts = [max(1, MAX_SAMPLES * size // sum(sizes)) for size in sizes]
-    return np.concatenate(
-        [_sample_domain(history, *pair) for pair in zip(domain_keys, counts, strict=True)]
-    )
+    found = [_sample_domain(history, *pair) for pair in zip(domain_keys, counts, strict=True)]
+    ids, embeddings = zip(*found, strict=True)
+    return np.concatenate(ids), np.concatenate(embeddings)
 
 
-def _sample_domain(history: History, domain_key: DomainKey, count: int) -> Floats:
+def _sample_domain(history: History, domain_key: DomainKey, count: int) -> tuple[IntArray, Floats]:
     parts = _evenly_spaced(history.run.pool(domain_key))
     rng = np.random.default_rng(0)
-    embeddings = []
+    tables = []
     for part in parts:
         key = part.key(history.features(domain_key.task))
-        table = history.run.storage.read_table(key, ["embedding"])
+        table = history.run.storage.read_table(key, ["sample_id", "embedding"])
         picks = np.sort(rng.permutation(part.rows)[: -(-count // len(parts))])
-        embeddings.append(embeddings_array(table["embedding"].take(pa.array(picks))))
-    found_ND = np.concatenate(embeddings)[:count].astype(np.float32)
-    usable_ND: Floats = found_ND[np.isfinite(found_ND).all(axis=1)]
-    return usable_ND
+        tables.append(table.take(pa.array(picks)).replace_schema_metadata())
+    table = pa.concat_tables(tables)[:count]
+    found_ND = embeddings_array(table["embedding"]).astype(np.float32)
+    usable_N = np.isfinite(found_ND).all(axis=1)
+    return table["sample_id"].to_numpy()[usable_N], found_ND[usable_N]
 
 
 def _evenly_spaced(parts: Sequence[Part]) -> list[Part]:

@@ -30,7 +30,7 @@ from umc_ray.report.control import (
     difference_sentence,
     saving_sentence,
 )
-from umc_ray.report.coverage import coverage_map
+from umc_ray.report.coverage import coverage_map, diversity
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.gallery import galleries
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
@@ -232,7 +232,8 @@ def _trust(history: History) -> dict[str, Any]:
 
 
 def _samples(history: History) -> dict[str, Any]:
-    """Plot the coverage maps and collect the example samples."""
+    """Plot the coverage maps, measure diversity and collect the example samples."""
+    found = [diversity(history, task) for task in history.run.config.tasks]
     maps = [(task, coverage_map(history, task)) for task in history.run.config.tasks]
     return {
         "maps": [
@@ -240,6 +241,7 @@ def _samples(history: History) -> dict[str, Any]:
             for task, each in maps
             if each is not None
         ],
+        "diversity": [each for each in found if each is not None],
         "galleries": galleries(history),
     }
 

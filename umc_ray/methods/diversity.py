@@ -1,0 +1,86 @@
+"""How much of a pool some samples cover, and how different they are from each other.
+
+Suffixes: N points, L labeled points, D dimension, G groups.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from umc_ray.methods.coverage import squared_distances
+from umc_ray.methods.intervals import Z_95
+
+Floats = npt.NDArray[np.float32]
+
+NEIGHBORS = 5
+GROUPS = 10
+_BLOCK = 1024
+
+
+def covered(x_ND: Floats, labeled_LD: Floats, neighbors: int = NEIGHBORS) -> npt.NDArray[np.bool_]:
+    """Return which points lie in the ball of a labeled point.
+
+    A ball reaches to the labeled point that is so many neighbors away, or to the farthest one if
+    there are fewer. A single labeled point has no ball.
+
+    Source: Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative
+    Models (the recall of the labeled points).
+    """
+    squares_L = _squared_radii(labeled_LD, neighbors)
+    blocks = [
+        (squared_distances(x_ND[start : start + _BLOCK], labeled_LD) <= squares_L).any(1)
+        for start in range(0, len(x_ND), _BLOCK)
+    ]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.bool_)
+
+
+def _squared_radii(x_LD: Floats, neighbors: int) -> Floats:
+    """Return the squared radius of the ball of each point; below 0 for a single one."""
+    rank = min(neighbors, len(x_LD) - 1)
+    squares_L = np.full(len(x_LD), -1, np.float32)
+    for start in range(0, len(x_LD) if rank else 0, _BLOCK):
+        squares_BL = squared_distances(x_LD[start : start + _BLOCK], x_LD)
+        # A point's distance to itself is 0 but for rounding.
+        squares_BL[np.arange(len(squares_BL)), start + np.arange(len(squares_BL))] = -1
+        squares_L[start : start + _BLOCK] = np.partition(squares_BL, rank, axis=1)[:, rank]
+    return squares_L
+
+
+def vendi(x_ND: Floats) -> tuple[float, float, float]:
+    """Return how many different points there are in effect, with a 95 % interval.
+
+    1 if all have the same direction, N if all are at right angles to each other: the exponential of
+    the entropy of the eigenvalues of their cosine similarities. The interval is that of a jackknife
+    over groups of points.
+
+    Source: Friedman and Dieng 2023, The Vendi Score: A Diversity Evaluation Metric for Machine
+    Learning.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    if not len(x_ND):
+        raise ValueError("no points")
+    x_ND = x_ND.astype(np.float64)
+    x_ND = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), 1e-12)
+    groups = [x_ND[start::GROUPS] for start in range(min(GROUPS, len(x_ND)))]
+    products = [each.T @ each for each in groups]
+    total_DD = np.sum(products, axis=0)
+    value = _effective_number(total_DD, len(x_ND))
+    if len(groups) == 1:
+        return value, value, value
+    without_G = np.array(
+        [
+            _effective_number(total_DD - product_DD, len(x_ND) - len(group))
+            for product_DD, group in zip(products, groups, strict=True)
+        ]
+    )
+    share = (len(groups) - 1) / len(groups)
+    error = Z_95 * float(np.sqrt(share * ((without_G - without_G.mean()) ** 2).sum()))
+    return value, max(1.0, value - error), min(float(len(x_ND)), value + error)
+
+
+def _effective_number(product_DD: npt.NDArray[np.float64], n: int) -> float:
+    """The covariance has the same eigenvalues above 0 as the N x N similarities, divided by N."""
+    shares_D = np.linalg.eigvalsh(product_DD / n)
+    shares_D = shares_D[shares_D > 1e-12]
+    return float(np.exp(-(shares_D * np.log(shares_D)).sum()))
