@@ -16,7 +16,7 @@ from umc_ray.campaign.publish import (
     read_published,
 )
 from umc_ray.campaign.run import Run
-from umc_ray.client import Client, VersionedScore
+from umc_ray.client import Client, EndpointError, VersionedScore
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
@@ -206,6 +206,11 @@ def _score_part(
     samples = (_sample(row["text"], row["image"]) for row in rows)
     found = client.score(samples, part.domain_key.task, columns=True)
     results = list(zip(rows, found, strict=True))
+    if any(isinstance(result, VersionedScore) and result.by_heads for _, result in results):
+        raise EndpointError(
+            "the endpoint is overloaded and left fine-tuned specialists out, so its scores differ "
+            "from those of the others: score again when it is not"
+        )
     scores = [
         {**row, **(result.columns or {}), **_probabilities(result), "version": result.version}
         for row, result in results

@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -203,6 +203,10 @@ def serve(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="processes per campaign")] = 1,
     cpus: Annotated[int, typer.Option(min=1, help="CPUs per process")] = 1,
+    under_overload: Annotated[
+        Literal["refuse", "heads"],
+        typer.Option(help="refuse: with 503; heads: leave fine-tuned specialists out"),
+    ] = "refuse",
     image_host: Annotated[
         list[str] | None, typer.Option(help="host that image_url may point to")
     ] = None,
@@ -227,6 +231,7 @@ def serve(
             tokens=tokens,
             replicas=replicas,
             cpus=cpus,
+            under_overload=under_overload,
             image_hosts=tuple(image_host or ()),
             references=tuple(reference or ()),
         )

@@ -54,6 +54,9 @@ class VersionedScore(SampleScore):
     """A score with the version of the specialists."""
 
     version: str
+    by_heads: bool = pydantic.Field(
+        False, description="under overload, fine-tuned specialists were left out"
+    )
 
 
 ResponseBody = bytes | list[SampleError]
@@ -271,7 +274,8 @@ def _scores(body: ResponseBody, start: int) -> Iterator[VersionedScore | SampleE
         return _in_order([], body, start)
     response = ScoreResponse.model_validate_json(body)
     results = [
-        VersionedScore(**dict(result), version=response.version) for result in response.results
+        VersionedScore(**dict(result), version=response.version, by_heads=response.by_heads)
+        for result in response.results
     ]
     return _in_order(results, response.errors, start)
 

@@ -119,6 +119,7 @@ def test_what_decides_only_the_future_may_change(begin, values):
             allocation={"policy": "uniform"},
             selection={"strategy": "random"},
             annotation={"backend": "sheet"},
+            training={"rescore": "candidates", "refit_growth": 3, "workers": 2, "use_gpu": True},
         )
     )
     freeze(begin(tasks=with_domain(values, "news", label="label")))

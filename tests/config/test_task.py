@@ -92,16 +92,19 @@ def test_a_specialist_reads_the_encoder_it_names_or_the_first(tmp_path):
         ({"encoders": {}}, "a task needs encoder or, for several, encoders"),
         (
             {"specialists": {"a": {"accumulate": 2}}},
-            "kind linear learns from all samples at once: accumulate is for top_layers, lora, full",
+            "kind linear has no accumulate: it is an option of top_layers, lora, full",
         ),
         (
             {"specialists": {"a": {"kind": "trees", "class_weights": "balanced"}}},
-            "kind trees has no class_weights",
+            "kind trees has no class_weights: it is an option of linear, mlp, top_layers",
         ),
         (
             {"kind": "multi_label", "specialists": {"a": {"class_weights": "balanced"}}},
             "a task of kind multi_label has no single class; only classification has",
         ),
+        ({"specialists": {"a": {"kind": "mlp", "rank": 4}}}, "kind mlp has no rank: it is an opt"),
+        ({"specialists": {"a": {"kind": "full", "learning_rate": float("inf")}}}, "finite number"),
+        ({"specialists": {}}, "specialists are none: name at least one, or leave it out"),
         ({"specialists": {"a": {"kind": "lora"}}}, "cannot train encoder small of kind static_te"),
         (
             {"specialists": {"a": {"kind": "full", "encoder": ["large", "small"]}}},

@@ -23,6 +23,7 @@ from umc_ray.campaign.forget import forget
 from umc_ray.campaign.publish import read_published
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import compute_tuned_outputs, score_pool
+from umc_ray.client import _scores
 from umc_ray.cluster.resources import ANY_NODE
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.loading import load_campaign
@@ -134,7 +135,10 @@ def test_under_overload_heads_answer_and_say_so(whole, monkeypatch):
     for how in ("refuse", "heads"):
         endpoint = Endpoint(ServingConfig(campaign=whole, under_overload=how))
         client = TestClient(create_app(endpoint), client=("127.0.0.1", 1))
-        found[how] = client.post("/v1/score", json=body).json()
+        answer = client.post("/v1/score", json=body)
+        found[how] = answer.json()
+        (score,) = _scores(answer.content, 0)  # as the client of umc_ray reads it
+        assert score.by_heads == found[how]["by_heads"]
     assert [each["by_heads"] for each in found.values()] == [False, True]
     assert found["heads"]["certificate"] is None
     (whole_one,), (by_head,) = (each["results"] for each in found.values())

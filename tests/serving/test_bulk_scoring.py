@@ -1,12 +1,14 @@
 """`umc score --endpoint`: the same as `umc score`."""
 
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 
 from tests import tiny
 from umc_ray.bulk_scoring import score_by_endpoint, score_new
 from umc_ray.campaign.publish import read_published
-from umc_ray.client import Client
+from umc_ray.client import Client, EndpointError, VersionedScore
 from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
@@ -44,3 +46,19 @@ def test_scoring_by_endpoint_writes_the_same_as_local_scoring(server, tmp_path):
     assert len(expected) == 1  # the long text
     reasons = read(tmp_path / "there", "quarantine")["reason"].to_pylist()
     assert sorted(reasons) == ["blank text", "text too long: 1001 characters"]
+
+
+def test_scores_without_fine_tuned_specialists_are_not_mixed_with_others(server, tmp_path):
+    rows = tiny.texts(3, seed=9)
+    tiny.write_csv(tmp_path / "new.csv", rows)
+
+    def score(samples, task, columns):
+        said = {"label": "good", "certainty": 1, "probabilities": {}, "priority": 0}
+        for index, _ in enumerate(samples):
+            yield VersionedScore(index=index, version="2-ab", by_heads=index == 1, **said)
+
+    run, domain_key = server.campaign.run, DomainKey("mood", "posts")
+    with pytest.raises(EndpointError, match="left fine-tuned specialists out"):
+        score_by_endpoint(
+            SimpleNamespace(score=score), run, str(tmp_path / "new.csv"), domain_key, str(tmp_path)
+        )

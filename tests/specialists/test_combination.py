@@ -8,6 +8,7 @@ import torch
 
 from tests.specialists.test_training import samples
 from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.stacking import sharpen, stack
@@ -33,6 +34,7 @@ NAMED = TaskConfig.model_validate(
         "specialists": {"near": {}, "far": {}, TUNED: {"kind": "top_layers"}},
     }
 )
+TOP = SpecialistConfig(kind="top_layers", encoder="encoder")
 FOLDER, BEFORE = "models/mood/0002", "models/mood/0001"
 
 
@@ -148,15 +150,16 @@ def known(storage):
     folder = f"{BEFORE}/{TUNED}"
     write_held_out(storage, folder, said_NC[:60] - 1, first, 60)
     storage.write_record(f"{folder}/report.json", FitReport(0.4, None, "w1", 3))
-    for name in ("config.json", "model.safetensors", "outputs.json"):
+    storage.write_json(f"{folder}/config.json", TOP.model_dump())
+    for name in ("model.safetensors", "outputs.json"):
         storage.write_bytes(f"{folder}/{name}", name.encode())
     return replace(data, features={outputs_of(TUNED): said_NC.numpy()})
 
 
-def kept(storage, data, growth=1.5, tuned=((TUNED, "w1"),)):
+def kept(storage, data, growth=1.5, tuned=((TUNED, "w1"),), specialist=TOP):
     before = EnsembleRef(BEFORE, (TUNED,), "v", tuned)
     settings = TrainingConfig(refit_growth=growth)
-    return keep(storage, before, TUNED, f"{FOLDER}/{TUNED}", data, settings)
+    return keep(storage, before, specialist, f"{FOLDER}/{TUNED}", data, settings)
 
 
 def test_a_network_is_kept_with_what_it_says_of_samples_that_it_has_not_seen(storage, known):
@@ -179,6 +182,8 @@ def test_a_network_is_kept_with_what_it_says_of_samples_that_it_has_not_seen(sto
 def test_a_network_is_trained_anew_when_labels_have_grown_or_changed(storage, known):
     assert kept(storage, known, growth=80 / 60) is None
     assert kept(storage, known, tuned=()) is None
+    assert kept(storage, known, specialist=TOP.model_copy(update={"epochs": 5})) is None
+    assert kept(storage, known, specialist=TOP.model_copy(update={"cache_gib": 1.0})) is not None
     relabeled = replace(known, targets=(known.targets + (np.arange(80) == 3)) % 3)
     assert kept(storage, relabeled) is None
     new = replace(known, targets=(known.targets + (np.arange(80) == 70)) % 3)

@@ -21,7 +21,7 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.specialist import FINE_TUNED, SpecialistConfig
 from umc_ray.errors import ConfigError
 from umc_ray.specialists import fine_tuning, network
-from umc_ray.specialists.fine_tuned import TUNINGS, FineTuned, TunedRef
+from umc_ray.specialists.fine_tuned import TUNINGS, FineTuned, TunedRef, try_tuning
 from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.network import layers_of, trainable_encoder
 from umc_ray.specialists.specialist import Examples, FitJob
@@ -87,7 +87,8 @@ def text_encoder(folder):
 
 
 def job(storage, encoder, kind="top_layers", answers=KIND, **settings):
-    settings = {"layers": 1, "rank": 4, "epochs": 8, "learning_rate": 1e-2, **settings}
+    own = {"top_layers": {"layers": 1}, "lora": {"rank": 4}, "full": {}}[kind]
+    settings = {**own, "epochs": 8, "learning_rate": 1e-2, **settings}
     specialist = SpecialistConfig(kind=kind, encoder="e", **settings)
     return FitJob(
         specialist, answers, storage, "models/t/0001/tuned", None, 0, TrainingConfig(), encoder
@@ -315,6 +316,23 @@ def test_several_labels_are_learned(text_folders, tmp_path):
     fitted, _, _ = fit(task, examples(texts(), kind))
     found_NC = outputs(stored(fitted, task), texts())
     assert ((found_NC > 0) == (kind.encode(examples(texts(), kind).texts_N) > 0)).mean() > 0.9
+
+
+def test_a_network_that_diverges_is_refused_with_what_to_do(text_folders, tmp_path):
+    task = job(Storage(str(tmp_path)), text_encoder(text_folders["bert"]), "full", epochs=1)
+    wild = task.specialist.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(ConfigError, match=r"tuned diverged, .* learning_rate below 1e\+30"):
+        fit(replace(task, specialist=wild), examples(texts(40)))
+
+
+def test_what_cannot_be_tuned_is_found_without_training(text_folders, image_folders):
+    bert = text_encoder(text_folders["bert"])
+    try_tuning(SpecialistConfig(kind="top_layers", layers=2), bert, "a text")
+    with pytest.raises(ConfigError, match="layers: 99, but the network has "):
+        try_tuning(SpecialistConfig(kind="top_layers", layers=99), bert, "a text")
+    resnet = EncoderConfig(kind="transformers_image", path=str(image_folders["resnet"]))
+    with pytest.raises(ConfigError, match="no linear layers to update"):
+        try_tuning(SpecialistConfig(kind="lora"), resnet, images(1)[0])
 
 
 def test_a_network_of_another_architecture_is_refused(text_folders, tmp_path):

@@ -11,12 +11,17 @@ from tests.examples import relabeled, shuffled
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.errors import ConfigError
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import load_ensemble
 from umc_ray.specialists.specialist import Examples, FitJob
-from umc_ray.specialists.training import _sample_weights, train_ensembles
+from umc_ray.specialists.training import (
+    _sample_weights,
+    check_training_resources,
+    train_ensembles,
+)
 from umc_ray.storage import Storage
 
 pytestmark = pytest.mark.ray
@@ -253,3 +258,11 @@ def test_an_ensemble_for_several_labels_is_trained_with_thresholds(stored):
 
 def only(name):
     return TASK.model_copy(update={"specialists": {name: TASK.ensemble()[name]}})
+
+
+def test_a_gpu_that_nobody_has_is_refused_before_anybody_waits_for_it(ray_cluster):
+    check_training_resources(TrainingConfig())
+    with pytest.raises(ConfigError, match=r"1 x 1 GPUs \(training.use_gpu\) do not fit"):
+        check_training_resources(TrainingConfig(use_gpu=True))
+    with pytest.raises(ConfigError, match=r"99 x 1 CPU \(training.workers\) do not fit"):
+        check_training_resources(TrainingConfig(workers=99))

@@ -17,6 +17,7 @@ from umc_ray.campaign.check_findings import split_notes, split_problems
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import READS, EncoderConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
@@ -27,6 +28,7 @@ from umc_ray.ingest.tally import SPECIMENS, Specimen
 from umc_ray.ingest.validate import Rules, rules_of
 from umc_ray.passes.encoder_trial import EncoderTrial, try_encoder
 from umc_ray.records import DomainKey, Split
+from umc_ray.specialists.fine_tuned import try_tuning
 from umc_ray.storage import Storage
 
 ALL_TEXTS = Limits(read=2_000_000, checked=200_000, bytes_read=1 << 30)
@@ -184,6 +186,7 @@ class _Checker:
                 trial = self._try(f"encoder {task}/{name}", encoder, _spread(specimens))
                 if trial is not None:
                     yield EncoderCheck(task, name, trial, rows)
+                    self._try_tuning(task, config, name, specimens)
 
     def _try(
         self, where: str, config: EncoderConfig, specimens: Sequence[Specimen]
@@ -206,6 +209,18 @@ class _Checker:
         if trial.lacks_gpu:
             self.findings.note(where, "asks for a GPU; there is none here, so a CPU was measured")
         return trial
+
+    def _try_tuning(
+        self, task: str, config: TaskConfig, encoder: str, specimens: Sequence[Specimen]
+    ) -> None:
+        """Check whether the specialists that train the encoder's network can do so."""
+        settings = config.named_encoders[encoder].model_copy(update={"num_gpus": 0.0})
+        for name, specialist in config.ensemble().items():
+            if specialist.fine_tunes and specialist.encoders[0] == encoder and specimens:
+                try:
+                    try_tuning(specialist, settings, specimens[0].payload(READS[settings.kind]))
+                except ConfigError as error:
+                    self.findings.problem(f"specialist {task}/{name}", error)
 
     def campaign(self, splits: Sequence[SplitCheck]) -> None:
         """Check what concerns all domains."""

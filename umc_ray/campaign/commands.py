@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from umc_ray.console import print_line
+from umc_ray.console import counted, print_line
 from umc_ray.errors import DataError
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
@@ -59,7 +59,9 @@ def forget(
     with closing(run.store):
         domain_key = DomainKey.named(domain)
         found = forgetting.forget(run, domain_key, samples)
-    print_line(f"{len(found)} samples are forgotten; models forget them: umc run {campaign}")
+    print_line(
+        f"forgotten: {counted(len(found), 'sample')}; models forget them: umc run {campaign}"
+    )
 
 
 def import_labels(

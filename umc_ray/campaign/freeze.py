@@ -34,6 +34,14 @@ MAY_CHANGE = (
 )
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""
 
+MAY_CHANGE_OF_TRAINING = (
+    "training.rescore",
+    "training.refit_growth",
+    "training.workers",
+    "training.use_gpu",
+)
+"""Keys that decide what is computed where and when, not what is learned."""
+
 LABELS_ADVICE = "use umc labels to rename, merge or add labels; otherwise "
 
 Values = dict[str, Any]  # as in the campaign file
@@ -53,7 +61,11 @@ def freeze(run: RunState) -> None:
     if run.storage.exists("campaign.json"):
         before = run.storage.read_json("campaign.json")
         check_format(run, before)
-        changed = [key for key, value in before.items() if now.get(key) != value]
+        changed = [
+            key
+            for key, value in before.items()
+            if now.get(key) != value and key not in MAY_CHANGE_OF_TRAINING
+        ]
         known = [each for each in _domains(before) if is_ingested(run.storage, each)]
         for key in changed:
             if any(_decides(key, domain_key) for domain_key in known):
@@ -108,7 +120,8 @@ def check_format(run: RunState, values: Values) -> None:
 def frozen(config: CampaignConfig) -> Values:
     """Return what decides the results, as flat keys."""
     values = dict(_flat(config.model_dump(exclude={*MAY_CHANGE, "tasks"})))
-    del values["ingest.changed_sources"]
+    for key in ("ingest.changed_sources", *MAY_CHANGE_OF_TRAINING):
+        del values[key]
     values["format"] = FORMAT
     for name, task in config.tasks.items():
         values[f"tasks.{name}.kind"] = task.kind

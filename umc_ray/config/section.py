@@ -27,6 +27,9 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Section(pydantic.BaseModel):
-    """A part of the campaign file: unknown keys are refused, values do not change."""
+    """A part of the campaign file: unknown keys are refused, values do not change.
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    Numbers are finite.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -19,6 +19,18 @@ TUNABLE = ("transformers", "transformers_image", "timm", "efficientnet_lite")
 """Kinds of encoders that have such a network."""
 
 
+OPTIONS = {
+    "hidden": ("mlp",),
+    "layers": ("top_layers",),
+    "rank": ("lora",),
+    "epochs": FINE_TUNED,
+    "learning_rate": FINE_TUNED,
+    "accumulate": FINE_TUNED,
+    "class_weights": ("linear", "mlp", *FINE_TUNED),
+    "cache_gib": ("top_layers",),
+}
+"""The kinds of specialists that know an option, of those that not all know."""
+
 AUTO_TUNED = ("transformers", "transformers_image")
 """Those that `specialists: auto` fine-tunes."""
 
@@ -79,13 +91,13 @@ class SpecialistConfig(Section):
 
     @model_validator(mode="after")
     def _has_what_its_kind_knows(self) -> Self:
-        if self.accumulate > 1 and not self.fine_tunes:
-            raise ValueError(
-                f"a specialist of kind {self.kind} learns from all samples at once: accumulate is "
-                f"for {', '.join(FINE_TUNED)}"
-            )
-        if self.class_weights != "none" and self.kind == "trees":
-            raise ValueError("a specialist of kind trees has no class_weights; use another kind")
+        for name, kinds in OPTIONS.items():
+            default = type(self).model_fields[name].default
+            if self.kind not in kinds and getattr(self, name) != default:
+                raise ValueError(
+                    f"a specialist of kind {self.kind} has no {name}: it is an option of "
+                    f"{', '.join(kinds)}"
+                )
         return self
 
     @property

@@ -206,6 +206,8 @@ class TaskConfig(Section):
         yield from self._specialist_problems()
 
     def _specialist_problems(self) -> Iterator[str]:
+        if not self.ensemble():
+            yield "specialists are none: name at least one, or leave it out"
         for name, specialist in self.ensemble().items():
             if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
                 yield (

@@ -156,9 +156,14 @@ def output_encodings(
             outputs_table(weights),
             TunedRef(storage, folder, weights),
             f"lower/{encoder_hash(encoder)}-{config.layers}",
-            int(config.cache_gib * 2**30 / parts) if parts else 0,
+            int(_cache_gib(task, name, config) * 2**30 / parts) if parts else 0,
         )
     return found
+
+
+def _cache_gib(task: TaskConfig, name: str, stored: SpecialistConfig) -> float:
+    """Return what the campaign file says now: a network may have been kept since."""
+    return task.ensemble().get(name, stored).cache_gib
 
 
 def tuned_encodings(

@@ -3,6 +3,7 @@
 from umc_ray.campaign.documents import Rescored
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import RESCORED, RunState, round_folder
+from umc_ray.console import counted
 from umc_ray.specialists.combination import SpecialistReport
 
 
@@ -51,4 +52,4 @@ def _members(reports: dict[str, SpecialistReport]) -> str:
 
 
 def _epochs(report: SpecialistReport) -> str:
-    return f" (fine-tuned, {report.epochs} epochs)" if report.epochs else ""
+    return f" (fine-tuned, {counted(report.epochs, 'epoch')})" if report.epochs else ""

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.specialist import SpecialistConfig
-from umc_ray.encoders.encoder import Encoder
+from umc_ray.encoders.encoder import Encoder, Payload
+from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.fine_tuning import FineTuning
@@ -35,6 +36,17 @@ TUNINGS: Mapping[str, type[Full]] = MappingProxyType(
     {"top_layers": TopLayers, "lora": Lora, "full": Full}
 )
 """By the name that a campaign file gives it."""
+
+
+def try_tuning(specialist: SpecialistConfig, encoder: EncoderConfig, payload: Payload) -> None:
+    """Make a network ready for fine-tuning on a sample, without training it.
+
+    Raises:
+        ConfigError: it cannot be trained in this way.
+    """
+    trainable = trainable_encoder(encoder)
+    prepared = [trainable.prepare(payload)]
+    TUNINGS[specialist.kind](trainable, prepared, specialist).network(2)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,11 @@ class FineTuned:
     def fit(
         cls, job: FitJob, examples: Examples, weights_N: FloatArray, folds_N: IntArray, device: str
     ) -> tuple[Self, FloatArray, FitReport]:
-        """Fine-tune the network of an encoder; the number of epochs is cross-validated."""
+        """Fine-tune the network of an encoder; the number of epochs is cross-validated.
+
+        Raises:
+            ConfigError: the network cannot be trained in this way, or diverged.
+        """
         assert job.encoder is not None and examples.payloads_N is not None
         config = job.specialist
         on_gpu = job.encoder.model_copy(update={"num_gpus": float(device == "cuda")})
@@ -83,6 +99,11 @@ class FineTuned:
             resume=job.resume,
         ).run()
         tensors = tuning.tensors(found.network)
+        if not all(bool(each.isfinite().all()) for each in tensors.values()):
+            raise ConfigError(
+                f"specialist {job.name} diverged, its weights are not numbers: give it a "
+                f"learning_rate below {config.learning_rate or tuning.learning_rate:g}"
+            )
         weights = fingerprint([float(value.double().sum()) for value in tensors.values()])
         report = FitReport(found.loss, None, weights, found.epochs)
         model = cls(job.name, job.kind.outputs, tensors, tuning.card)

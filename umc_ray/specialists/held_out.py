@@ -6,8 +6,9 @@ says of those samples is held out as well.
 Suffixes: N samples, C outputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from umc_ray.config.campaign import TrainingConfig
+from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.records import IntArray
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.specialists.specialist import Examples, FitReport, outputs_of
@@ -23,6 +25,10 @@ from umc_ray.tasks.task import Targets
 
 LOADED = ("config.json", "model.safetensors", "outputs.json")
 """Files of a fine-tuned specialist that make it what it is."""
+
+
+BESIDES = ("cache_gib",)
+"""Options that change nothing of a network."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +72,21 @@ def _key(folder: str) -> str:
 def keep(
     storage: Storage,
     before: EnsembleRef | None,
-    name: str,
+    specialist: SpecialistConfig,
     folder: str,
     examples: Examples,
     training: TrainingConfig,
 ) -> FitReport | None:
     """Keep a fine-tuned specialist of the round before, if labels have hardly grown.
 
-    Its files are copied. None: it has to be trained, because there is none, labels have grown by
-    `refit_growth`, or some that it has learned have changed.
+    Its files are copied. None: it has to be trained, because there is none, its configuration has
+    changed, labels have grown by `refit_growth`, or some that it has learned have changed.
     """
+    name = folder.rsplit("/", 1)[-1]
     outputs = examples.features.get(outputs_of(name))
     if before is None or outputs is None or name not in dict(before.tuned):
+        return None
+    if not _same(storage.read_json(f"{before.folder}/{name}/config.json"), specialist):
         return None
     known = read_held_out(storage, f"{before.folder}/{name}")
     rows = _rows_of(known.ids_N, examples.ids_N)
@@ -97,6 +106,12 @@ def keep(
     storage.write_record(f"{folder}/report.json", report)
     write_held_out(storage, folder, outputs_NC, examples, known.learned)
     return report
+
+
+def _same(stored: Mapping[str, Any], specialist: SpecialistConfig) -> bool:
+    """Whether a network would be trained in the same way again."""
+    asked = specialist.model_dump(exclude=set(BESIDES))
+    return asked == {key: value for key, value in stored.items() if key not in BESIDES}
 
 
 def _rows_of(ids: Sequence[int] | IntArray, among_N: IntArray) -> IntArray | None:

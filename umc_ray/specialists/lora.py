@@ -21,12 +21,8 @@ class Lora(Full):
 
     def network(self, outputs: int) -> Network:
         """Return a network whose weights are frozen beside their updates."""
-        try:
-            from peft import LoraConfig, inject_adapter_in_model  # an extra
-        except ImportError as error:
-            raise ConfigError(
-                "specialists of kind lora need peft: pip install 'umc_ray[lora]'"
-            ) from error
+        check_peft()
+        from peft import LoraConfig, inject_adapter_in_model  # an extra
 
         network = super().network(outputs)
         rank = self.config.rank
@@ -38,6 +34,20 @@ class Lora(Full):
         """Add the updates to the weights, and return what has to be stored."""
         _merge(network.model)
         return super().tensors(network)
+
+
+def check_peft() -> None:
+    """Make sure that what low-rank updates need is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        import peft  # noqa: F401 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            "specialists of kind lora need peft: pip install --editable '.[lora]'"
+        ) from error
 
 
 def _linear(model: nn.Module) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Half, Payload
+from umc_ray.errors import ConfigError
 from umc_ray.specialists.full import Full
 from umc_ray.specialists.network import (
     Network,
@@ -73,6 +74,9 @@ class TopLayers(Full):
         self, encoder: TrainableEncoder, prepared: Sequence[Any], config: SpecialistConfig
     ) -> None:
         super().__init__(encoder, prepared, config)
+        found = len(layers_of(encoder.model))
+        if "layers" in config.model_fields_set and config.layers > found:
+            raise ConfigError(f"layers: {config.layers}, but the network has {found}")
         self.lower, self.returns_tuple = lower_outputs(encoder, prepared, config.layers)
 
     @property

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from umc_ray.cluster.resources import ANY_NODE, Labels, check_resources, cpus_of_largest_node
 from umc_ray.config.campaign import TrainingConfig
+from umc_ray.errors import UmcError
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.combination import EnsembleJob, Trained, combine
@@ -114,10 +115,20 @@ def _follow(
         done, pending = ray.wait(pending, timeout=POLL_S)
         for ref in followed.keys() & {*done, *pending}:
             followed[ref].tell()
-        ray.get(done)  # to fail at once
+        _raise_failure(done)  # at once
         for ref in followed.keys() & done:
             listener.end(followed[ref].folder)
     storage.delete(EPOCHS)
+
+
+def _raise_failure(done: Sequence[Any]) -> None:
+    """Raise the error of a fit as it was there, with no trace of the process around it."""
+    try:
+        ray.get(list(done))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UmcError):
+            raise error.cause from None
+        raise
 
 
 class _FollowedFit:
@@ -141,7 +152,7 @@ class _FollowedFit:
 def _keep(job: EnsembleJob, fit: FitJob) -> FitReport | None:
     if not fit.specialist.fine_tunes or job.last:
         return None
-    return keep(fit.storage, job.before, fit.name, fit.folder, job.examples, fit.training)
+    return keep(fit.storage, job.before, fit.specialist, fit.folder, job.examples, fit.training)
 
 
 def _in_order(job: EnsembleJob, reports: Mapping[str, FitReport]) -> dict[str, FitReport]:
@@ -197,6 +208,17 @@ def _examples(examples: Examples, encoders: Sequence[str], payloads: bool) -> Ex
     )
 
 
+def check_training_resources(training: TrainingConfig, labels: Labels = ANY_NODE) -> None:
+    """Refuse training that would wait forever for what the cluster does not have.
+
+    Raises:
+        ConfigError: the message lists what is there.
+    """
+    asked_by = "training.workers" if training.workers else "training.use_gpu"
+    if training.workers or training.use_gpu:
+        check_resources(max(training.workers, 1), float(training.use_gpu), labels, asked_by)
+
+
 def _resources(fit: FitJob, labels: Labels) -> dict[str, Any]:
     """Return what the task of a fit reserves; a worker group reserves for itself.
 
@@ -205,8 +227,8 @@ def _resources(fit: FitJob, labels: Labels) -> dict[str, Any]:
     """
     workers, on_gpu = fit.training.workers, fit.training.use_gpu
     resources: dict[str, Any] = {"label_selector": dict(labels)}
+    check_training_resources(fit.training, labels)
     if workers:
-        check_resources(workers, float(on_gpu), labels, "training.workers")
         return resources | {"num_cpus": 0}
     threads = min(MAX_THREADS, cpus_of_largest_node(labels)) if fit.specialist.fine_tunes else 1
     return resources | {"num_cpus": threads, "num_gpus": int(on_gpu)}
