@@ -190,7 +190,7 @@ def test_the_diversity_of_labeled_samples_is_shown(finished, page):
     row = next(row for row in page.rows if row[0] == "mood" and len(row) == 7)
     assert row[1] == str(found.samples)
     assert row[2].startswith(f"{100 * found.labeled.coverage[0]:.1f}%")
-    assert row[4].startswith(f"{found.labeled.vendi[0]:.1f} (")
+    assert row[4].startswith(f"{found.labeled.vendi[0]:.1f}(")
 
 
 def test_the_gallery_shows_predictions_and_labels(page):
