@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.ingest.pictures import saved
+from tests.networks import write_text_network
 from tests.tiny import campaign, texts, write_campaign, write_csv, write_jsonl
 from umc_ray import cli
 from umc_ray.campaign.check import check_campaign
@@ -197,6 +198,17 @@ def test_a_task_with_one_model_is_named(tmp_path, values):
     assert not any("one model" in note for note in check(tmp_path, values).notes)
     del values["tasks"]["mood"]["domains"]["reviews"]
     assert any(note.startswith("task mood: one model") for note in check(tmp_path, values).notes)
+
+
+def test_specialists_that_train_a_network_are_tried(tmp_path, values):
+    values["tasks"]["mood"] |= {
+        "encoder": {"kind": "transformers", "path": str(write_text_network(tmp_path / "network"))},
+        "specialists": {"head": {}, "tuned": {"kind": "top_layers", "layers": 3}},
+    }
+    assert not check(tmp_path, values).problems
+    values["tasks"]["mood"]["specialists"]["tuned"]["layers"] = 4
+    (problem,) = check(tmp_path, values).problems
+    assert problem == "specialist mood/tuned: layers: 4, but the network has 3"
 
 
 def test_a_storage_that_cannot_be_written_is_a_problem(tmp_path, values, monkeypatch):
