@@ -24,8 +24,11 @@ def scrape():
     ]
 
 
-def exported(campaign, last, again=lambda: None):
-    """Read a campaign's samples by name and tags, once what was recorded last has come."""
+def exported(campaign, until, again=lambda: None):
+    """Read a campaign's samples by name and tags, once they are as they shall be, or too late.
+
+    They come at different times: one may be there from before, when another is gone by age.
+    """
     ends = time.monotonic() + WITHIN_S
     while True:
         again()
@@ -34,6 +37,6 @@ def exported(campaign, last, again=lambda: None):
             for name, labels, v in scrape()
             if labels["campaign"] == campaign
         }
-        if last.items() <= found.items() or time.monotonic() > ends:
+        if until(found) or time.monotonic() > ends:
             return found
         time.sleep(0.05)
