@@ -6,7 +6,7 @@ import pytest
 from umc_ray.campaign.history import History
 from umc_ray.methods.diversity import vendi
 from umc_ray.records import embeddings_array
-from umc_ray.report.coverage import DRAWS, diversity
+from umc_ray.report.coverage import DRAWS, diversity, task_samples
 
 
 def test_labeled_samples_are_compared_with_as_many_random_ones(finished):
@@ -23,7 +23,7 @@ def test_labeled_samples_are_compared_with_as_many_random_ones(finished):
     distances_LL = np.linalg.norm(labeled_LD[:, None] - labeled_LD[None], axis=2)
     radii_L = np.sort(distances_LL, axis=1)[:, 5]
     distances_NL = np.linalg.norm(open_ND[:, None] - labeled_LD[None], axis=2)
-    found = diversity(history, "mood")
+    found = diversity("mood", task_samples(history, "mood"))
     assert found.samples == len(labeled_LD) == len(x_ND) // 2
     assert found.labeled.coverage[0] == pytest.approx((distances_NL <= radii_L).any(1).mean())
     # Intervals depend on the order.

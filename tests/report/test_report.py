@@ -9,7 +9,7 @@ from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
-from umc_ray.report.coverage import diversity
+from umc_ray.report.coverage import diversity, task_samples
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail
 from umc_ray.report.objective import objective_summary
 from umc_ray.report.report import REPORT, events, stage_times, write_report
@@ -186,7 +186,7 @@ def test_figures_and_images_have_alternatives_and_tables_have_headers(page):
 
 
 def test_the_diversity_of_labeled_samples_is_shown(finished, page):
-    found = diversity(History.of(finished), "mood")
+    found = diversity("mood", task_samples(History.of(finished), "mood"))
     row = next(row for row in page.rows if row[0] == "mood" and len(row) == 7)
     assert row[1] == str(found.samples)
     assert row[2].startswith(f"{100 * found.labeled.coverage[0]:.1f}%")

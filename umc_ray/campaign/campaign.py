@@ -28,7 +28,7 @@ from umc_ray.passes.fit_encoders import fit_encoders
 from umc_ray.records import DomainKey, Split
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
-from umc_ray.specialists.lora import check_peft
+from umc_ray.specialists.fine_tuned import TUNINGS
 from umc_ray.specialists.training import check_training_resources
 
 logger = logging.getLogger(__name__)
@@ -106,10 +106,10 @@ def bring_in(run: Run) -> None:
     Before, training is refused that could not be done once people have labeled.
     """
     check_training_resources(run.config.training, run.config.placement.training)
-    if any(
-        each.kind == "lora" for t in run.config.tasks.values() for each in t.ensemble().values()
-    ):
-        check_peft()
+    for task in run.config.tasks.values():
+        for specialist in task.ensemble().values():
+            if specialist.fine_tunes:
+                TUNINGS[specialist.kind].check_installed()
     for domain_key in run.config.domains():
         run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
     encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}

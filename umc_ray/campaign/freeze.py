@@ -34,13 +34,14 @@ MAY_CHANGE = (
 )
 """Sections that may change while a campaign runs: they decide what comes, not what was done."""
 
-MAY_CHANGE_OF_TRAINING = (
+KEYS_THAT_MAY_CHANGE = (
+    "ingest.changed_sources",
     "training.rescore",
     "training.refit_growth",
     "training.workers",
     "training.use_gpu",
 )
-"""Keys that decide what is computed where and when, not what is learned."""
+"""Keys of other sections that may: they decide how and where work is done, not its results."""
 
 LABELS_ADVICE = "use umc labels to rename, merge or add labels; otherwise "
 
@@ -64,7 +65,7 @@ def freeze(run: RunState) -> None:
         changed = [
             key
             for key, value in before.items()
-            if now.get(key) != value and key not in MAY_CHANGE_OF_TRAINING
+            if now.get(key) != value and key not in KEYS_THAT_MAY_CHANGE
         ]
         known = [each for each in _domains(before) if is_ingested(run.storage, each)]
         for key in changed:
@@ -120,7 +121,7 @@ def check_format(run: RunState, values: Values) -> None:
 def frozen(config: CampaignConfig) -> Values:
     """Return what decides the results, as flat keys."""
     values = dict(_flat(config.model_dump(exclude={*MAY_CHANGE, "tasks"})))
-    for key in ("ingest.changed_sources", *MAY_CHANGE_OF_TRAINING):
+    for key in KEYS_THAT_MAY_CHANGE:
         del values[key]
     values["format"] = FORMAT
     for name, task in config.tasks.items():

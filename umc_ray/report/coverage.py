@@ -37,27 +37,47 @@ class CoverageMap:
     rounds_N: npt.NDArray[np.int64]
 
 
-def coverage_map(history: History, task: str) -> CoverageMap | None:
-    """Project a task onto the first two principal components of a sample of its pool.
+@dataclass(frozen=True)
+class TaskSamples:
+    """A sample of a task's pool, and all its labeled samples: NaN where one is forgotten."""
 
-    None if the task has no queried samples.
-    Source: Pearson 1901, On lines and planes of closest fit (principal components).
-    """
-    from sklearn.decomposition import PCA  # takes a second to import
+    pool_ids_N: IntArray
+    pool_ND: Floats
+    labeled: pa.Table
+    labeled_ND: Floats
 
+    @property
+    def there_N(self) -> npt.NDArray[np.bool_]:
+        """Which labeled samples still have an embedding."""
+        return np.asarray(np.isfinite(self.labeled_ND).all(axis=1))
+
+
+def task_samples(history: History, task: str) -> TaskSamples | None:
+    """Read the samples that the report measures; None if the task has no queried samples."""
     domain_keys = [domain_key for domain_key in history.domains if domain_key.task == task]
     queried = of_domains(history.batches, domain_keys)
     if not len(queried):
         return None
-    _, pool_ND = _sample_pool(history, domain_keys)
-    shown = np.sort(np.random.default_rng(0).permutation(len(queried))[:MAX_SAMPLES])
-    queried = queried.take(pa.array(shown))
-    labeled_ND, there_N = _labeled(history, task, domain_keys, queried)
+    pools = [part for key in domain_keys for part in history.run.pool(key)]
+    found_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
+    return TaskSamples(*_sample_pool(history, domain_keys), queried, found_ND.astype(np.float32))
+
+
+def coverage_map(samples: TaskSamples) -> CoverageMap:
+    """Project a task onto the first two principal components of a sample of its pool.
+
+    Source: Pearson 1901, On lines and planes of closest fit (principal components).
+    """
+    from sklearn.decomposition import PCA  # takes a second to import
+
+    pool_ND, n = samples.pool_ND, len(samples.labeled)
+    shown = np.sort(np.random.default_rng(0).permutation(n)[:MAX_SAMPLES])
+    shown = shown[samples.there_N[shown]]
     pca = PCA(min(2, *pool_ND.shape), svd_solver="randomized", random_state=0).fit(pool_ND)
     return CoverageMap(
         pool_N2=_pad_to_2d(pca.transform(pool_ND)),
-        labeled_N2=_pad_to_2d(pca.transform(labeled_ND)),
-        rounds_N=queried["round"].to_numpy()[there_N],
+        labeled_N2=_pad_to_2d(pca.transform(samples.labeled_ND[shown])),
+        rounds_N=samples.labeled["round"].to_numpy()[shown],
     )
 
 
@@ -83,18 +103,13 @@ class Diversity:
     pool_vendi: tuple[float, float, float]
 
 
-def diversity(history: History, task: str) -> Diversity | None:
+def diversity(task: str, samples: TaskSamples) -> Diversity | None:
     """Compare the labeled samples of a task with as many random ones.
 
     Both cover what is left of a sample of the pool without them. None if too little is left.
     """
-    domain_keys = [domain_key for domain_key in history.domains if domain_key.task == task]
-    queried = of_domains(history.batches, domain_keys)
-    if not len(queried):
-        return None
-    ids_N, pool_ND = _sample_pool(history, domain_keys)
-    open_ND = pool_ND[~np.isin(ids_N, queried["sample_id"].to_numpy())]
-    labeled_ND, _ = _labeled(history, task, domain_keys, queried)
+    pool_ND, labeled_ND = samples.pool_ND, samples.labeled_ND[samples.there_N]
+    open_ND = pool_ND[~np.isin(samples.pool_ids_N, samples.labeled["sample_id"].to_numpy())]
     n = min(len(labeled_ND), len(pool_ND) // 2)
     if n < 2 or not len(open_ND):
         return None
@@ -117,16 +132,6 @@ def diversity(history: History, task: str) -> Diversity | None:
 
 def _mean_and_range(values: Sequence[float]) -> tuple[float, float, float]:
     return float(np.mean(values)), float(min(values)), float(max(values))
-
-
-def _labeled(
-    history: History, task: str, domain_keys: Sequence[DomainKey], queried: pa.Table
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Read the embeddings of queried samples, and which still have one: others are forgotten."""
-    pools = [part for key in domain_keys for part in history.run.pool(key)]
-    found_ND = read_embeddings(history.run.storage, pools, history.features(task), queried)
-    there_N = np.asarray(np.isfinite(found_ND).all(axis=1))
-    return found_ND[there_N].astype(np.float32), there_N
 
 
 def _pad_to_2d(rows_ND: Floats) -> Floats:

@@ -30,7 +30,7 @@ from umc_ray.report.control import (
     difference_sentence,
     saving_sentence,
 )
-from umc_ray.report.coverage import coverage_map, diversity
+from umc_ray.report.coverage import coverage_map, diversity, task_samples
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.gallery import galleries
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
@@ -233,13 +233,14 @@ def _trust(history: History) -> dict[str, Any]:
 
 def _samples(history: History) -> dict[str, Any]:
     """Plot the coverage maps, measure diversity and collect the example samples."""
-    found = [diversity(history, task) for task in history.run.config.tasks]
-    maps = [(task, coverage_map(history, task)) for task in history.run.config.tasks]
+    read = {task: task_samples(history, task) for task in history.run.config.tasks}
+    samples = {task: each for task, each in read.items() if each is not None}
+    maps = [(task, coverage_map(each)) for task, each in samples.items()]
+    found = [diversity(task, each) for task, each in samples.items()]
     return {
         "maps": [
             plots.coverage(task, each.pool_N2, each.labeled_N2, each.rounds_N)
             for task, each in maps
-            if each is not None
         ],
         "diversity": [each for each in found if each is not None],
         "galleries": galleries(history),

@@ -28,6 +28,14 @@ class Full:
         self.encoder, self.prepared, self.config = encoder, prepared, config
         self.dimension = _dimension(encoder, prepared[0])
 
+    @staticmethod
+    def check_installed() -> None:
+        """Make sure that the packages it needs are there.
+
+        Raises:
+            ConfigError: one is not; says how to install it.
+        """
+
     def network(self, outputs: int) -> Network:
         """Return a network that is as it was pretrained; what is to be trained has gradients."""
         network = Network(self.encoder, self.dimension, outputs)

@@ -19,9 +19,23 @@ class Lora(Full):
 
     learning_rate: ClassVar[float] = 1e-3
 
+    @staticmethod
+    def check_installed() -> None:
+        """Make sure that peft is there.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        try:
+            import peft  # noqa: F401 - an extra
+        except ImportError as error:
+            raise ConfigError(
+                "specialists of kind lora need peft: pip install --editable '.[lora]'"
+            ) from error
+
     def network(self, outputs: int) -> Network:
         """Return a network whose weights are frozen beside their updates."""
-        check_peft()
+        self.check_installed()
         from peft import LoraConfig, inject_adapter_in_model  # an extra
 
         network = super().network(outputs)
@@ -34,20 +48,6 @@ class Lora(Full):
         """Add the updates to the weights, and return what has to be stored."""
         _merge(network.model)
         return super().tensors(network)
-
-
-def check_peft() -> None:
-    """Make sure that what low-rank updates need is installed.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    try:
-        import peft  # noqa: F401 - an extra
-    except ImportError as error:
-        raise ConfigError(
-            "specialists of kind lora need peft: pip install --editable '.[lora]'"
-        ) from error
 
 
 def _linear(model: nn.Module) -> list[str]:

@@ -72,6 +72,7 @@ def train_ensembles(
     Raises:
         ConfigError: a fine-tuned specialist needs more than the cluster has.
     """
+    check_training_resources(training, labels)
     train_one = ray.remote(train_specialist)
     storage.delete(EPOCHS)  # of a run that was killed
     running, kept = [], []
@@ -220,14 +221,9 @@ def check_training_resources(training: TrainingConfig, labels: Labels = ANY_NODE
 
 
 def _resources(fit: FitJob, labels: Labels) -> dict[str, Any]:
-    """Return what the task of a fit reserves; a worker group reserves for itself.
-
-    Raises:
-        ConfigError: the worker group needs more than the cluster has.
-    """
+    """Return what the task of a fit reserves; a worker group reserves for itself."""
     workers, on_gpu = fit.training.workers, fit.training.use_gpu
     resources: dict[str, Any] = {"label_selector": dict(labels)}
-    check_training_resources(fit.training, labels)
     if workers:
         return resources | {"num_cpus": 0}
     threads = min(MAX_THREADS, cpus_of_largest_node(labels)) if fit.specialist.fine_tunes else 1
