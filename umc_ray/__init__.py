@@ -13,6 +13,7 @@ imports from its own layer and from the lines above, never from below.
     specialists
     passes
     selection
+    diversity
     annotation
     campaign
     report

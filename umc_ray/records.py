@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Split = Literal["pool", "test"]
+Split = Literal["pool", "test", "synthetic"]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
@@ -44,6 +44,24 @@ RELEASED = (
 
 QUARANTINE = pa.schema([("source", pa.string()), ("row", pa.string()), ("reason", pa.string())])
 """quarantine/<split>/<task>/<domain>/<part>: rows that could not be used."""
+
+SYNTHETIC = pa.schema(
+    [
+        ("sample_id", pa.int64()),
+        ("gap", pa.string()),
+        ("generator", pa.string()),
+        ("version", pa.string()),
+        ("seed", pa.int64()),
+        ("exemplars", pa.list_(pa.int64())),  # ids of the real samples it was made from
+        ("prompt", pa.string()),
+        ("label", pa.string()),  # that it was made for
+        ("copy_ratio", pa.float32()),  # nearest by second nearest distance to real samples
+        ("distance", pa.float32()),  # to the nearest real sample, by the real ones' own median
+        ("agreement", pa.float32()),  # probability that the ensemble gives its label
+        ("refused", pa.string()),  # by which filter; null: people may validate it
+    ]
+)
+"""synthetic/<task>/<domain>/<part>: where the rows of pool/synthetic/... come from."""
 
 RANDOM_ORDERS = pa.schema(
     [
@@ -132,7 +150,7 @@ class DomainKey:
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """A bounded piece of a domain's pool or test split."""
+    """A bounded piece of a domain's pool, test split or synthetic samples."""
 
     split: Split
     domain_key: DomainKey

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from umc_ray.config.annotation import AnnotationConfig
+from umc_ray.config.refine import RefineConfig
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
 from umc_ray.config.section import Location, Name, Section
 from umc_ray.config.task import DomainConfig, TaskConfig
@@ -227,6 +228,7 @@ class CampaignConfig(Section):
     allocation: AllocationConfig = AllocationConfig()
     selection: SelectionConfig = SelectionConfig()
     near_duplicates: NearDuplicatesConfig = NearDuplicatesConfig()
+    refine: RefineConfig = RefineConfig()
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
     certificate: CertificateConfig = CertificateConfig()

@@ -1,0 +1,1 @@
+"""What makes synthetic samples: one file per kind, one line in the registry."""
