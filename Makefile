@@ -1,7 +1,8 @@
 # Each target is one command that does all its set-up: Python 3.11+, no root, packages from PyPI.
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Most of what is installed is never imported: Python compiles the rest when it first is.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 
 PYTEST := $(BIN)/pytest --numprocesses=auto --durations=10 -rfEs
 APART := ray or slow or browser or network or postgres or labelstudio
