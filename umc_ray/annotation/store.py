@@ -27,11 +27,20 @@ from umc_ray.errors import StoreError
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a synthetic sample was made by, for which label, and from which samples (their ids)."""
+
+    generator: str
+    label: str
+    exemplars: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Payload:
     """What the page shows next to a sample: what the models predict, by `tasks.task.Prediction`.
 
     `text` is that of a sample outside the pool. The sample is number `rank` of the `ranked` ones
-    that were selected in its domain.
+    that were selected in its domain. `made` is None for a real sample.
     """
 
     text: str | None = None
@@ -44,6 +53,7 @@ class Payload:
     disagreement: float | None = None
     rank: int | None = None
     ranked: int | None = None
+    made: Made | None = None
 
 
 _PAYLOAD = TypeAdapter(Payload)
