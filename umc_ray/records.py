@@ -185,6 +185,15 @@ class Part:
         return [*named, pa.array(rows.astype(np.int32)), pa.array(ids)]
 
 
+@dataclass(frozen=True)
+class Made:
+    """What a synthetic sample was made by, for which label, and from which samples (their ids)."""
+
+    generator: str
+    label: str
+    exemplars: tuple[int, ...] = ()
+
+
 def split_of_part(name: str) -> Split:
     """Return the split that people can be asked about a part of: the pool, or synthetic samples."""
     return "synthetic" if name.startswith(SYNTHETIC_PART) else "pool"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from umc_ray.annotation.store import Made, Payload, Question
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.records import Made
 from umc_ray.selection.batch import CHECKED
 from umc_ray.tasks.task import Prediction
 

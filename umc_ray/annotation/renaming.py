@@ -6,7 +6,8 @@ from dataclasses import replace
 from sqlalchemy import or_, select, update
 
 from umc_ray.annotation.schema import EVENTS, QUESTIONS
-from umc_ray.annotation.store import AnnotationStore, Made, Question, question_of, question_row
+from umc_ray.annotation.store import AnnotationStore, Question, question_of, question_row
+from umc_ray.records import Made
 
 Rename = Callable[[str], str]
 

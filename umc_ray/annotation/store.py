@@ -24,15 +24,7 @@ from umc_ray.annotation.schema import (
     open_database,
 )
 from umc_ray.errors import StoreError
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a synthetic sample was made by, for which label, and from which samples (their ids)."""
-
-    generator: str
-    label: str
-    exemplars: tuple[int, ...] = ()
+from umc_ray.records import Made
 
 
 @dataclass(frozen=True)

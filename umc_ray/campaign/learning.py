@@ -62,7 +62,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
         )
 
     # Settle: which synthetic samples stand, by what people say of them.
-    if run.synthetic:
+    if run.synthetic and not run.storage.exists(f"{folder}/training.json"):
         settle(run, number)
 
     # Train: all specialists, on all labels so far.

@@ -25,7 +25,7 @@ from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import round_folder
-from umc_ray.campaign.synthetic import VALIDATION, choose_synthetic, questions_to_validate
+from umc_ray.campaign.synthetic import open_validation, questions_to_validate
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
@@ -66,9 +66,7 @@ def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
     budget = min(run.config.budget.per_round, run.config.budget.labels - run.spent())
-    validation = run.stages.run(
-        f"{folder}/{VALIDATION}", pa.Table, lambda _: choose_synthetic(run, number, budget)
-    )
+    validation = open_validation(run, number, budget)
     allocation = run.stages.run(
         f"{folder}/allocation.json",
         Allocation,

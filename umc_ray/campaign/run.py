@@ -83,7 +83,7 @@ class Run(RunState):
     def spent(self, rounds: int | None = None) -> int:
         """Return how many questions people were asked, in the first rounds or in all of them."""
         asked = [each.round for each in self.store.questions(self.config.name)]
-        return sum(0 < each and (rounds is None or each <= rounds) for each in asked)
+        return sum(each > 0 and (rounds is None or each <= rounds) for each in asked)
 
     def excluded(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
         """Return the ids of all samples that cannot be chosen: queried, given, or unusable."""

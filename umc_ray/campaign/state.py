@@ -97,6 +97,10 @@ class RunState:
         """The parts of synthetic samples, as they are now."""
         return synthetic_parts(self.storage, list(self.config.domains()))
 
+    def askable_parts(self) -> tuple[Part, ...]:
+        """Return all parts as they are now that people can be asked about."""
+        return (*(part for part in self.parts_now() if part.split == "pool"), *self.synthetic)
+
     def pool(self, domain_key: DomainKey) -> tuple[Part, ...]:
         """Return the parts of a domain's pool."""
         return tuple(part for part in self.pools if part.domain_key == domain_key)

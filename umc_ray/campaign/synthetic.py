@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.questions import validation_questions
 from umc_ray.annotation.review import decisions
-from umc_ray.annotation.store import Answer, Made, Question
+from umc_ray.annotation.store import Answer, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import RunState, round_folder
@@ -28,7 +28,7 @@ from umc_ray.diversity.validation import (
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.passes.encode import encode, encode_all
 from umc_ray.passes.outputs import tuned_encodings
-from umc_ray.records import BATCH, STANDINGS, DomainKey
+from umc_ray.records import BATCH, STANDINGS, DomainKey, Made
 from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.predictions import label_probabilities
 from umc_ray.specialists.ensemble import EnsembleRef
@@ -72,6 +72,16 @@ def compute_outputs_of_synthetic(run: Run, ensembles: Mapping[str, EnsembleRef])
     if parts:
         encodings = tuned_encodings(tuned, run.config.tasks, parts, run.storage)
         encode_all(encodings, parts, run.storage, labels=run.config.placement.scoring)
+
+
+def open_validation(run: Run, number: int, budget: int) -> pa.Table:
+    """Return what people validate in a round, chosen once: before the round's budget is split."""
+    folder = round_folder(number)
+    key = f"{folder}/{VALIDATION}"
+    is_split = run.storage.exists(f"{folder}/allocation.json")
+    if not run.storage.exists(key) and (is_split or not run.synthetic):
+        return BATCH.empty_table()
+    return run.stages.run(key, pa.Table, lambda _: choose_synthetic(run, number, budget))
 
 
 def choose_synthetic(run: Run, number: int, budget: int) -> pa.Table:

@@ -29,7 +29,7 @@ from umc_ray.records import (
     split_of_part,
 )
 from umc_ray.selection.random_orders import AUDIT, RANDOM, labeled_prefix, random_orders_key
-from umc_ray.specialists.specialist import Examples, Made
+from umc_ray.specialists.specialist import Examples, SyntheticRows
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -224,7 +224,7 @@ def examples_by_task(
         if task in payloads:
             read = _read_payloads(storage, own, payloads[task], rows)
             examples = replace(examples, payloads_N=tuple(read))
-        found[task] = replace(examples, made=made)
+        found[task] = replace(examples, synthetic=made)
     return found
 
 
@@ -263,7 +263,7 @@ def _standing(synthetic: pa.Table, task: str) -> pa.Table:
 
 def _joined(
     real: pa.Table, synthetic: pa.Table, audits: IntArray, weight: float
-) -> tuple[pa.Table, Made]:
+) -> tuple[pa.Table, SyntheticRows]:
     """Return labels of real samples and, after them, of synthetic ones, and how these take part.
 
     What was made from several audit samples is left out: no fold could hold it out with all.
@@ -273,7 +273,7 @@ def _joined(
     weights_N = np.repeat(np.array([1, weight], np.float32), [len(real), len(synthetic)])
     origins_N = np.append(real["sample_id"].to_numpy(), _origins(synthetic, audits))
     rows = pa.concat_tables([real, synthetic.select(LABELS.names)])
-    return rows, Made(len(real), weights_N, origins_N)
+    return rows, SyntheticRows(len(real), weights_N, origins_N)
 
 
 def _origins(made: pa.Table, audits: IntArray) -> IntArray:

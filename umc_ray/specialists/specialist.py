@@ -33,7 +33,7 @@ def outputs_of(specialist: str) -> str:
 
 
 @dataclass(frozen=True)
-class Made:
+class SyntheticRows:
     """How synthetic samples take part in training; they follow the `real` first examples.
 
     A sample is held out together with the one that it is an image of, so that what was made from a
@@ -59,7 +59,7 @@ class Examples:
     rounds_N: IntArray  # in which they were labeled
     agreement_N: FloatArray  # share of the people who gave this label
     payloads_N: tuple[Payload, ...] | None = None  # where a specialist reads the samples themselves
-    made: Made | None = None  # None: all are real
+    synthetic: SyntheticRows | None = None  # None: all are real
 
     def __len__(self) -> int:
         """Return N."""
@@ -68,13 +68,13 @@ class Examples:
     @property
     def real(self) -> "Examples":
         """The real samples: synthetic ones teach, but nothing is judged by them."""
-        return self if self.made is None else self.rows(slice(self.made.real))
+        return self if self.synthetic is None else self.rows(slice(self.synthetic.real))
 
     def judging(self, weights_N: FloatArray) -> FloatArray:
         """Return what examples weigh where models are judged: synthetic ones nothing."""
-        if self.made is None:
+        if self.synthetic is None:
             return weights_N
-        return np.where(np.arange(len(self)) < self.made.real, weights_N, np.float32(0))
+        return np.where(np.arange(len(self)) < self.synthetic.real, weights_N, np.float32(0))
 
     def rows(self, rows: slice) -> "Examples":
         """Return some of the examples, of which none is synthetic."""

@@ -258,8 +258,8 @@ def train_specialist(job: FitJob, examples: Examples, labels: Labels) -> FitRepo
 
 def _fingerprint(job: FitJob, examples: Examples) -> str:
     labels = [examples.ids_N.tolist(), examples.texts_N, examples.agreement_N.tolist()]
-    if examples.made is not None:
-        labels += [examples.made.weights_N.tolist(), examples.made.origins_N.tolist()]
+    if examples.synthetic is not None:
+        labels += [examples.synthetic.weights_N.tolist(), examples.synthetic.origins_N.tolist()]
     return fingerprint([job.specialist.model_dump(), job.seed, labels])
 
 
@@ -331,11 +331,11 @@ def _sample_weights(job: FitJob, examples: Examples) -> FloatArray:
     domain_N = np.where(own_N, 1.0, job.training.outside_weight).astype(np.float32)
     weights_N = domain_N * np.maximum(examples.agreement_N, np.float32(MIN_AGREEMENT))
     scaled_N: FloatArray = weights_N / weights_N[: len(examples.real)].mean()
-    return scaled_N if examples.made is None else scaled_N * examples.made.weights_N
+    return scaled_N if examples.synthetic is None else scaled_N * examples.synthetic.weights_N
 
 
 def _folds(job: FitJob, examples: Examples) -> IntArray:
     """Deal examples into folds by id: the same for all specialists, whatever else is labeled."""
     n_folds = min(job.training.folds, len(examples))
-    ids_N = examples.ids_N if examples.made is None else examples.made.origins_N
+    ids_N = examples.ids_N if examples.synthetic is None else examples.synthetic.origins_N
     return (uniform(ids_N, job.seed, "folds") * n_folds).astype(np.int64)
