@@ -1,7 +1,6 @@
 """The annotation store: questions and answers in an SQL database.
 
-Each call is one transaction. Answers are append-only events; if one person answers a question
-several times, the last answer counts.
+Each call is one transaction. Answers are append-only events; a person's last answer counts.
 """
 
 import threading
@@ -31,8 +30,8 @@ from umc_ray.records import Made
 class Payload:
     """What the page shows next to a sample: what the models predict, by `tasks.task.Prediction`.
 
-    `text` is that of a sample outside the pool. The sample is number `rank` of the `ranked` ones
-    that were selected in its domain. `made` is None for a real sample.
+    `text` is of a sample outside the pool, `made` of a synthetic one. The sample is number `rank`
+    of the `ranked` ones that were selected in its domain.
     """
 
     text: str | None = None

@@ -94,6 +94,11 @@ class RoundMetrics:
     times: dict[str, AnswerTime] = field(default_factory=dict)
     validated: int = 0
 
+    @property
+    def answered(self) -> int:
+        """How many samples people have answered about that count as work: what methods cost."""
+        return self.labels + self.validated
+
 
 @dataclass(frozen=True)
 class BanditUpdate:
