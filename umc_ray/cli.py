@@ -304,11 +304,18 @@ app.command()(report_commands.report)
 def release(
     campaign: Campaign,
     version: Annotated[str | None, typer.Option(help="default: the next of v1, v2, ...")] = None,
+    synthetic: Annotated[
+        bool | None,
+        typer.Option(
+            "--synthetic/--no-synthetic",
+            help="with or without synthetic samples; default: as release.synthetic says",
+        ),
+    ] = None,
 ) -> None:
     """Write the curated dataset with its card and provenance."""
     from umc_ray.release.export import write_release
 
-    print_line(write_release(_load_run(campaign), version))
+    print_line(write_release(_load_run(campaign), version, synthetic))
 
 
 @app.command()

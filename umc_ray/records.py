@@ -63,6 +63,9 @@ SYNTHETIC = pa.schema(
 )
 """synthetic/<task>/<domain>/<part>: where the rows of pool/synthetic/... come from."""
 
+SYNTHETIC_PART = "synthetic-"
+"""How the names of parts of synthetic samples begin; those of a pool begin otherwise."""
+
 RANDOM_ORDERS = pa.schema(
     [
         ("purpose", pa.string()),
@@ -114,6 +117,18 @@ LABELS = pa.schema(
 
 rounds/<n>/corrections, in the same columns: labels of earlier rounds as they are from then on.
 """
+
+STANDINGS = pa.schema(
+    [
+        *LABELS,  # null: it has no part in training or a release; round 0: nobody was asked
+        ("made_for", pa.string()),
+        ("generator", pa.string()),
+        ("gap", pa.string()),
+        ("exemplars", pa.list_(pa.int64())),
+        ("standing", pa.string()),  # of diversity.validation.Standing
+    ]
+)
+"""rounds/<n>/standings: what has become of each synthetic sample."""
 
 NEAR_DUPLICATES = pa.schema(
     [
@@ -168,6 +183,20 @@ class Part:
             for name in (self.domain_key.task, self.domain_key.domain, self.name)
         ]
         return [*named, pa.array(rows.astype(np.int32)), pa.array(ids)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a synthetic sample was made by, for which label, and from which samples (their ids)."""
+
+    generator: str
+    label: str
+    exemplars: tuple[int, ...] = ()
+
+
+def split_of_part(name: str) -> Split:
+    """Return the split that people can be asked about a part of: the pool, or synthetic samples."""
+    return "synthetic" if name.startswith(SYNTHETIC_PART) else "pool"
 
 
 def embeddings_array(column: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.float16]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.records import Made
 from umc_ray.selection.batch import CHECKED
 from umc_ray.tasks.task import Prediction
 
@@ -46,6 +47,33 @@ def batch_questions(
         for position, (row, prediction, rank) in enumerate(
             zip(rows, predictions, _ranks(rows), strict=True)
         )
+    ]
+
+
+def validation_questions(
+    config: CampaignConfig, number: int, batch: pa.Table, made: Mapping[int, Made]
+) -> list[Question]:
+    """Make a question of each synthetic sample that people validate, after those of the pool.
+
+    Args:
+        config: of the campaign.
+        number: of the round.
+        batch: a table of the BATCH schema; what it predicts is what each sample was made for.
+        made: what each was made by, by id.
+    """
+    return [
+        Question(
+            campaign=config.name,
+            round=number,
+            task=row["task"],
+            domain=row["domain"],
+            sample_id=row["sample_id"],
+            votes=config.annotation.votes,
+            priority=-(number + 1 - 1 / (config.budget.per_round + position + 2)),
+            why=row["why"],
+            payload=Payload(predicted=row["predicted"], made=made[row["sample_id"]]),
+        )
+        for position, row in enumerate(batch.to_pylist())
     ]
 
 

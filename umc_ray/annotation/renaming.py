@@ -7,6 +7,7 @@ from sqlalchemy import or_, select, update
 
 from umc_ray.annotation.schema import EVENTS, QUESTIONS
 from umc_ray.annotation.store import AnnotationStore, Question, question_of, question_row
+from umc_ray.records import Made
 
 Rename = Callable[[str], str]
 
@@ -28,6 +29,10 @@ def rename_labels(store: AnnotationStore, campaign: str, task: str, rename: Rena
             connection.execute(update(EVENTS).where(*same).values(label=rename(label)))
 
 
+def _remade(made: Made, rename: Rename) -> Made:
+    return replace(made, label=rename(made.label))
+
+
 def _renamed(question: Question, rename: Rename) -> Question:
     """Rename the labels in a question; shares of labels that become one are added up."""
     payload = question.payload
@@ -43,5 +48,6 @@ def _renamed(question: Question, rename: Rename) -> Question:
             predicted=None if payload.predicted is None else rename(payload.predicted),
             probabilities=probabilities,
             specialists=opinions,
+            made=None if payload.made is None else _remade(payload.made, rename),
         ),
     )

@@ -1,7 +1,6 @@
 """The annotation store: questions and answers in an SQL database.
 
-Each call is one transaction. Answers are append-only events; if one person answers a question
-several times, the last answer counts.
+Each call is one transaction. Answers are append-only events; a person's last answer counts.
 """
 
 import threading
@@ -24,14 +23,15 @@ from umc_ray.annotation.schema import (
     open_database,
 )
 from umc_ray.errors import StoreError
+from umc_ray.records import Made
 
 
 @dataclass(frozen=True)
 class Payload:
     """What the page shows next to a sample: what the models predict, by `tasks.task.Prediction`.
 
-    `text` is that of a sample outside the pool. The sample is number `rank` of the `ranked` ones
-    that were selected in its domain.
+    `text` is of a sample outside the pool, `made` of a synthetic one. The sample is number `rank`
+    of the `ranked` ones that were selected in its domain.
     """
 
     text: str | None = None
@@ -44,6 +44,7 @@ class Payload:
     disagreement: float | None = None
     rank: int | None = None
     ranked: int | None = None
+    made: Made | None = None
 
 
 _PAYLOAD = TypeAdapter(Payload)

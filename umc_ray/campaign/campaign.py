@@ -16,6 +16,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import score_new_parts
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
+from umc_ray.campaign.synthetic import bring_in_synthetic, standings_changed
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
@@ -97,7 +98,9 @@ def _has_changed(run: Run, number: int) -> bool:
     labels = labels_so_far(run.storage, run.folders(number))
     write_given(run)
     now = labels_so_far(run.storage, run.folders(number))
-    return not now.equals(labels) or len(changed_labels(run, number, labels)) > 0
+    if not now.equals(labels) or len(changed_labels(run, number, labels)) > 0:
+        return True
+    return standings_changed(run, number)
 
 
 def bring_in(run: Run) -> None:
@@ -128,6 +131,7 @@ def bring_in(run: Run) -> None:
         rows=sum(part.rows * len(encoders[part.domain_key.task]) for part in run.parts),
     )
     run.storage.write_json(UNUSABLE, rejected)
+    bring_in_synthetic(run)
     _export_bad_rows(run, rejected)
 
 

@@ -63,8 +63,9 @@ def _labels_now(run: Run, number: int) -> pa.Table:
     """Return the labels that the answers of a closed round give now."""
     store, name = run.store, run.config.name
     batch = run.storage.read_table(f"{round_folder(number)}/batch.parquet")
-    answers, decided = store.answers(name, number), decisions(store, name, number)
     costs, places = run.config.costs(), places_of(batch)
+    answers, decided = store.answers(name, number), decisions(store, name, number)
+    answers = [each for each in answers if (each.task, each.sample_id) in places]
     return label_table(answers, run.kinds, costs, number, places, decided)
 
 

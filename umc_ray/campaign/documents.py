@@ -80,7 +80,10 @@ class DomainMetrics:
 
 @dataclass(frozen=True)
 class RoundMetrics:
-    """metrics.json: labels, cost and quality after a round, in all and by domain."""
+    """metrics.json: labels, cost and quality after a round, in all and by domain.
+
+    `validated`: synthetic samples that people answered about; they cost as labels do.
+    """
 
     labels: int
     cost: float
@@ -89,6 +92,12 @@ class RoundMetrics:
     test_utility: float | None
     near_duplicates: dict[str, Check] = field(default_factory=dict)
     times: dict[str, AnswerTime] = field(default_factory=dict)
+    validated: int = 0
+
+    @property
+    def answered(self) -> int:
+        """How many samples people have answered about that count as work: what methods cost."""
+        return self.labels + self.validated
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Quality is never estimated from samples that were chosen for being hard.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +107,20 @@ def summary(
         audit_utility=_mean([each.utility for each in audits.values()]),
         test_utility=_mean([each.utility for each in tests.values()]),
     )
+
+
+def with_validation(metrics: RoundMetrics, standings: pa.Table) -> RoundMetrics:
+    """Add what people's validation of synthetic samples has cost so far."""
+    rows = [row for row in standings.to_pylist() if row["round"] > 0]
+    domains = {
+        name: replace(
+            each,
+            cost=each.cost + sum(r["cost"] for r in rows if f"{r['task']}/{r['domain']}" == name),
+        )
+        for name, each in metrics.domains.items()
+    }
+    cost = metrics.cost + sum(row["cost"] for row in rows)
+    return replace(metrics, domains=domains, cost=cost, validated=len(rows))
 
 
 def _mean(utilities: Sequence[Estimate]) -> float | None:

@@ -26,6 +26,7 @@ MAY_CHANGE = (
     "allocation",
     "selection",
     "near_duplicates",
+    "refine",
     "annotation",
     "certificate",
     "placement",

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
 from umc_ray.campaign.freeze import check_format
-from umc_ray.campaign.state import RunState, round_folders
+from umc_ray.campaign.state import RunState, round_folder, round_folders
+from umc_ray.campaign.synthetic import ACCEPTANCE, standings_of
+from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import labels_so_far
@@ -117,6 +119,19 @@ class History:
         found = effective(self.run.storage, self.folders, self.run.config.near_duplicates)
         asked = np.isin(found["sample_id"].to_numpy(), self.batches["sample_id"].to_numpy())
         return found.filter(pa.array(~asked))
+
+    @cached_property
+    def standings(self) -> pa.Table:
+        """What has become of each synthetic sample; empty if there are none."""
+        return standings_of(self.run, self.rounds)
+
+    @cached_property
+    def acceptance(self) -> tuple[Acceptance, ...]:
+        """How synthetic samples fared after the last round, by generator, gap and label."""
+        key = f"{round_folder(self.rounds)}/{ACCEPTANCE}"
+        if not self.run.storage.exists(key):
+            return ()
+        return self.run.storage.read_record(key, SyntheticSamples).groups
 
     def audit_ids(self, domain_key: DomainKey) -> IntArray:
         """Return the ids of a domain's audit set: a uniform sample of its pool.

@@ -14,11 +14,12 @@ from umc_ray.annotation.renaming import Rename, rename_labels
 from umc_ray.campaign.learning import forget_learning
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, LABEL_CHANGES, round_folder
+from umc_ray.campaign.synthetic import VALIDATION
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.config.loading import load_campaign
 from umc_ray.config.yaml_file import write_values
+from umc_ray.diversity.synthetic import synthetic_parts, table_key
 from umc_ray.errors import ConfigError
-from umc_ray.ingest.manifest import is_ingested
 from umc_ray.records import DomainKey, Split
 from umc_ray.selection.labeled import corrections_key
 from umc_ray.storage import Storage
@@ -113,14 +114,12 @@ def _open_rounds(run: Run) -> list[int]:
 def _follow(run: Run, task: str, after: list[str]) -> None:
     """Have all that is stored follow the labels as the campaign file has them now."""
     rename = run.kinds[task].parse
-    for domain_key in run.config.domains():
-        splits: tuple[Split, ...] = ("pool", "test")
-        for split in splits:
-            if domain_key.task == task and is_ingested(run.storage, domain_key, split):
-                _rename_known(run.storage, domain_key, split, rename)
+    for domain_key in (each for each in run.config.domains() if each.task == task):
+        _rename_known(run.storage, domain_key, rename)
     folders = [GIVEN, *(round_folder(number) for number in range(1, run.finished_rounds + 2))]
     for folder in folders:
-        _rename_in(run.storage, f"{folder}/batch.parquet", ("predicted",), rename, task)
+        for name in ("batch.parquet", VALIDATION):
+            _rename_in(run.storage, f"{folder}/{name}", ("predicted",), rename, task)
         for key in (f"{folder}/labels.parquet", corrections_key(folder)):
             _rename_in(run.storage, key, ("label",), rename, task)
         _rename_in(run.storage, f"{folder}/near_duplicates.parquet", ("label",), rename, task)
@@ -135,10 +134,14 @@ def _follow(run: Run, task: str, after: list[str]) -> None:
     run.storage.write_json(FROZEN, {**frozen, f"tasks.{task}.labels": after})
 
 
-def _rename_known(storage: Storage, domain_key: DomainKey, split: Split, rename: Rename) -> None:
-    for table in ("oracle", "index"):
-        for key in storage.keys(f"{table}/{split}/{domain_key}"):
-            _rename_in(storage, key, ("label",), rename)
+def _rename_known(storage: Storage, domain_key: DomainKey, rename: Rename) -> None:
+    """Rename the known labels of a domain, and those that synthetic samples were made for."""
+    splits: tuple[Split, ...] = ("pool", "test", "synthetic")
+    folders = [f"{table}/{split}/{domain_key}" for split in splits for table in ("oracle", "index")]
+    keys = [key for folder in folders for key in storage.keys(folder)]
+    made = [table_key(part) for part in synthetic_parts(storage, [domain_key])]
+    for key in (*keys, *made):
+        _rename_in(storage, key, ("label",), rename)
 
 
 def _rename_in(

@@ -11,7 +11,13 @@ from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.documents import Audit, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
-from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
+from umc_ray.campaign.evaluation import (
+    audit_metrics,
+    certificate,
+    summary,
+    test_metrics,
+    with_validation,
+)
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
     compute_outputs_of_labels,
@@ -20,6 +26,13 @@ from umc_ray.campaign.scoring import (
     score_pool,
 )
 from umc_ray.campaign.state import LEARNED, RESCORED, round_folder
+from umc_ray.campaign.synthetic import (
+    ACCEPTANCE,
+    STANDING,
+    compute_outputs_of_synthetic,
+    settle,
+    standings_of,
+)
 from umc_ray.cluster.stream import OnRows
 from umc_ray.passes.rescore import HEADS
 from umc_ray.passes.score import FeatureTables, PoolScores
@@ -47,6 +60,10 @@ def learn(run: Run, number: int) -> RoundMetrics:
             lambda on_rows: propagate(run, number, on_rows),
             rows=sum(part.rows for part in run.pools),
         )
+
+    # Settle: which synthetic samples stand, by what people say of them.
+    if run.synthetic and not run.storage.exists(f"{folder}/training.json"):
+        settle(run, number)
 
     # Train: all specialists, on all labels so far.
     training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
@@ -78,7 +95,8 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
-    for name in (*LEARNED, RESCORED, "corrections.parquet", "near_duplicates.parquet"):
+    derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
+    for name in (*LEARNED, RESCORED, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates"):
         storage.delete(f"{folder}/{name}")
@@ -97,12 +115,13 @@ def train(run: Run, number: int) -> Training:
     """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
     ensembles = run.ensembles_before(number)
     compute_outputs_of_labels(run, number, ensembles)
+    compute_outputs_of_synthetic(run, ensembles)
     examples = examples_by_task(
         run.storage,
         run.folders(number),
         run.excluded(number),
         run.order_size,
-        run.pools,
+        (*run.pools, *run.synthetic),
         {name: _with_outputs(run, name, ensembles.get(name)) for name in run.config.tasks},
         run.kinds,
         payloads={
@@ -110,9 +129,11 @@ def train(run: Run, number: int) -> Training:
             for name, task in run.config.tasks.items()
             if any(each.fine_tunes for each in task.ensemble().values())
         },
+        synthetic=standings_of(run, number),
+        synthetic_weight=run.config.refine.synthetic_weight,
     )
     # With overlap, people may have been asked about the round after this one already.
-    asked = sum(len(ids) for ids in run.queried(number).values())
+    asked = run.spent(number)
     jobs = [
         EnsembleJob(
             run.config.tasks[name],
@@ -131,7 +152,8 @@ def train(run: Run, number: int) -> Training:
     trained = dict(zip(examples, fits, strict=True))
     audits: dict[str, Audit] = {}
     selection_tests: dict[str, SelectionVerdict] = {}
-    for name, each in examples.items():
+    judging = {name: each.real for name, each in examples.items()}
+    for name, each in judging.items():
         kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
         audits |= audit_metrics(trained[name], each, name, kind)
         selection_tests |= compare_selection(each, each.features[encoder], name, kind)
@@ -144,7 +166,7 @@ def train(run: Run, number: int) -> Training:
         selection_tests=selection_tests,
         certificates={
             name: certificate(trained[name], each, run.kinds[name], rules)
-            for name, each in examples.items()
+            for name, each in judging.items()
         },
     )
 
@@ -154,7 +176,7 @@ def _with_outputs(run: Run, task: str, before: EnsembleRef | None) -> FeatureTab
     tables = run.features[task]
     if before is None:
         return tables
-    pools = [part for part in run.pools if part.domain_key.task == task]
+    pools = [part for part in (*run.pools, *run.synthetic) if part.domain_key.task == task]
     return {
         name: table
         for name, table in before.tables(tables).items()
@@ -174,9 +196,11 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         tests=test_metrics(run.storage, round_folder(number), parts, run.kinds),
         selection_tests=training.selection_tests,
     )
-    answers = [each for each in run.store.answers(run.config.name) if 0 < each.round <= number]
+    queried = run.queried(number)
+    ids = {each for domain_ids in queried.values() for each in domain_ids.tolist()}
+    answers = [each for each in run.store.answers(run.config.name) if each.sample_id in ids]
     return replace(
-        metrics,
+        with_validation(metrics, standings_of(run, number)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
     )

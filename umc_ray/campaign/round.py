@@ -25,6 +25,7 @@ from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.synthetic import open_validation, questions_to_validate
 from umc_ray.errors import PoolExhausted
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
@@ -64,14 +65,18 @@ def run_round(run: Run, number: int) -> RoundMetrics:
 def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
+    budget = min(run.config.budget.per_round, run.config.budget.labels - run.spent())
+    validation = open_validation(run, number, budget)
     allocation = run.stages.run(
-        f"{folder}/allocation.json", Allocation, lambda _: split_budget(run, number)
+        f"{folder}/allocation.json",
+        Allocation,
+        lambda _: split_budget(run, number, budget - len(validation)),
     )
     batch = run.stages.run(
         f"{folder}/batch.parquet", pa.Table, lambda _: choose_batch(run, number, allocation)
     )
-    if run.store.progress(run.config.name, number)[1] < len(batch):
-        ask(run, number, batch)
+    if run.store.progress(run.config.name, number)[1] < len(batch) + len(validation):
+        ask(run, number, batch, validation)
     return batch
 
 
@@ -82,17 +87,17 @@ def open_ahead(run: Run, number: int) -> None:
         run.backend.collect(number)  # a sheet is written then
 
 
-def split_budget(run: Run, number: int) -> Allocation:
+def split_budget(run: Run, number: int, budget: int) -> Allocation:
     """Ask the bandit for the labels of each domain, and decide how many of them are audits."""
     excluded = not_to_choose(run, run.newest(number))
     scores, metrics = run.scores(number), run.metrics(number)
     arms = [_context(run, key, len(ids), scores, metrics) for key, ids in excluded.items()]
-    spent = sum(len(ids) for ids in run.queried().values())
-    budget = min(run.config.budget.per_round, run.config.budget.labels - spent)
     if budget <= 0 or not any(arm.remaining for arm in arms):
         given = sum(len(ids) for ids in run.given().values())
         known = f", {given} came with a label" if given else ""
-        raise PoolExhausted(f"no sample of the pool is open: {spent} have been asked about{known}")
+        raise PoolExhausted(
+            f"no sample of the pool is open: {run.spent()} have been asked about{known}"
+        )
     labels = ray.get(run.allocator.plan.remote(number, arms, budget))
     counts_A = np.array([labels[arm.name] for arm in arms])
     audits = round(run.config.budget.audit * int(counts_A.sum()))
@@ -157,23 +162,26 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
     return choose(specs, run.config.selection, run.storage)
 
 
-def ask(run: Run, number: int, batch: pa.Table) -> None:
-    """Ask people about a batch, with what the newest specialists predict."""
+def ask(run: Run, number: int, batch: pa.Table, validation: pa.Table) -> None:
+    """Ask people about a batch, with what the newest specialists predict, and to validate."""
     training = run.training(number)
     ensembles = {} if training is None else training.ensembles
     shown = ensembles if run.config.annotation.traits.shows_predictions else {}
     predictions = batch_predictions(run.storage, shown, run.kinds, run.features, run.pools, batch)
-    run.backend.submit(batch_questions(run.config, number, batch, predictions))
+    of_pool = batch_questions(run.config, number, batch, predictions)
+    run.backend.submit([*of_pool, *questions_to_validate(run, number, validation)])
 
 
 def collect(run: Run, number: int, batch: pa.Table) -> pa.Table:
-    """Make the answers labels when all are there."""
+    """Make the answers labels when all are there; those on synthetic samples are not among them."""
     rules, name = run.config.annotation, run.config.name
     answers = collect_all(run.backend, number, rules.review, rules.max_votes)
     run.store.close_round(name, number)
     decided = decisions(run.store, name, number)
     costs = run.config.costs()
-    return label_table(answers, run.kinds, costs, number, places_of(batch), decided)
+    places = places_of(batch)
+    answers = [each for each in answers if (each.task, each.sample_id) in places]
+    return label_table(answers, run.kinds, costs, number, places, decided)
 
 
 def update_bandit(run: Run, number: int, batch: pa.Table, labels: pa.Table) -> BanditUpdate:

@@ -44,7 +44,8 @@ class Run(RunState):
     def backend(self) -> AnnotationBackend:
         """Where people answer."""
         backend = BACKENDS[self.config.annotation.backend]
-        return backend(self.store, self.config.name, self.storage, self.parts, self.kinds)
+        parts = (*self.pools, *self.synthetic)
+        return backend(self.store, self.config.name, self.storage, parts, self.kinds)
 
     @cached_property
     def allocator(self) -> ActorProxy[BudgetAllocator]:
@@ -66,7 +67,7 @@ class Run(RunState):
             self.__dict__.pop(name, None)
 
     def queried(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
-        """Return the ids of all samples that people were asked about, sorted, by domain.
+        """Return the ids of all samples of pools that people were asked about, sorted, by domain.
 
         Args:
             rounds: only in so many first ones; default: in all.
@@ -74,9 +75,15 @@ class Run(RunState):
         ids: dict[DomainKey, list[int]] = {domain_key: [] for domain_key in self.config.domains()}
         for question in self.store.questions(self.config.name):
             in_time = rounds is None or question.round <= rounds
-            if question.round > 0 and in_time:  # nobody was asked for the labels of round 0
+            is_real = question.payload.made is None
+            if question.round > 0 and in_time and is_real:  # nobody was asked in round 0
                 ids[DomainKey(question.task, question.domain)].append(question.sample_id)
         return {key: np.sort(np.array(values, dtype=np.int64)) for key, values in ids.items()}
+
+    def spent(self, rounds: int | None = None) -> int:
+        """Return how many questions people were asked, in the first rounds or in all of them."""
+        asked = [each.round for each in self.store.questions(self.config.name)]
+        return sum(each > 0 and (rounds is None or each <= rounds) for each in asked)
 
     def excluded(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
         """Return the ids of all samples that cannot be chosen: queried, given, or unusable."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.precision import settle_precision
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.diversity.synthetic import synthetic_parts
 from umc_ray.errors import StoreError
 from umc_ray.ingest.manifest import read_manifest
 from umc_ray.passes.encode import features_table
@@ -90,6 +91,15 @@ class RunState:
     def pools(self) -> tuple[Part, ...]:
         """The parts of all pools."""
         return tuple(part for part in self.parts if part.split == "pool")
+
+    @property
+    def synthetic(self) -> tuple[Part, ...]:
+        """The parts of synthetic samples, as they are now."""
+        return synthetic_parts(self.storage, list(self.config.domains()))
+
+    def askable_parts(self) -> tuple[Part, ...]:
+        """Return all parts as they are now that people can be asked about."""
+        return (*(part for part in self.parts_now() if part.split == "pool"), *self.synthetic)
 
     def pool(self, domain_key: DomainKey) -> tuple[Part, ...]:
         """Return the parts of a domain's pool."""

@@ -273,6 +273,21 @@ class CampaignConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _files_have_a_domain(self) -> Self:
+        names = [str(domain_key) for domain_key in self.domains()]
+        for name, generator in self.refine.generators.items():
+            if generator.domain not in (None, *names):
+                raise ValueError(
+                    f"refine.generators.{name} names domain {generator.domain}, "
+                    f"the campaign has {', '.join(names)}"
+                )
+            if generator.kind == "files" and generator.domain is None and len(names) > 1:
+                raise ValueError(
+                    f"refine.generators.{name} needs domain, one of {', '.join(names)}"
+                )
+        return self
+
     def domains(self) -> dict[DomainKey, DomainConfig]:
         """Return all domains of all tasks, in the order of the file."""
         return {

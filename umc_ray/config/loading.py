@@ -8,6 +8,7 @@ import yaml
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import HUB_ID, EncoderConfig
+from umc_ray.config.generator import GeneratorConfig
 from umc_ray.config.problems import checked
 from umc_ray.config.task import TaskConfig
 from umc_ray.config.yaml_file import node_at, read_yaml
@@ -101,13 +102,25 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
         changes = {"domains": domains, "encoder": single, "encoders": encoders}
         return value.model_copy(update=changes)
 
+    def generator(value: GeneratorConfig) -> GeneratorConfig:
+        is_data = value.kind == "files" and value.path is not None
+        path = absolute(str(value.path)) if is_data else _weights(value.path, folder)
+        return value.model_copy(update={"path": path})
+
+    made = {name: generator(value) for name, value in config.refine.generators.items()}
+    refine = config.refine.model_copy(update={"generators": made})
     tasks = {name: task(name, value) for name, value in config.tasks.items()}
     guidelines = config.annotation.guidelines
     annotation = config.annotation.model_copy(
         update={"guidelines": None if guidelines is None else absolute(guidelines)}
     )
     return config.model_copy(
-        update={"storage": absolute(config.storage), "tasks": tasks, "annotation": annotation}
+        update={
+            "storage": absolute(config.storage),
+            "tasks": tasks,
+            "annotation": annotation,
+            "refine": refine,
+        }
     )
 
 

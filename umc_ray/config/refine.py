@@ -16,6 +16,17 @@ class RefineConfig(Section):
         description="largest share of a round's labels that is spent on filling gaps; 0: gaps are "
         "reported only",
     )
+    accept_rate: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="synthetic samples that nobody has validated are used where this share of "
+        "their generator's samples for the same label is accepted for sure (95 %), by a random "
+        "sample of them",
+    )
+    synthetic_weight: float = Field(
+        0.5, gt=0, le=1, description="what a synthetic sample counts for in training; a real one: 1"
+    )
     generators: dict[Name, GeneratorConfig] = Field(
         {}, description="what makes synthetic samples for gaps, by name; people validate them"
     )

@@ -21,6 +21,11 @@ class ReleaseConfig(Section):
     )
     description: str | None = Field(None, description="what the dataset is about, for its readers")
     citation: str | None = Field(None, description="how to cite it, such as a BibTeX entry")
+    synthetic: bool = Field(
+        True,
+        description="whether releases have the synthetic samples that stand, in files of their "
+        "own; without them: umc release --no-synthetic",
+    )
     splits: dict[SplitName, float | Literal["held_out"]] = Field(
         {},
         description="shares of the labeled samples by split, such as {train: 0.9, test: 0.1}; "

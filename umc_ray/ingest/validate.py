@@ -125,13 +125,13 @@ class Rules:
     @property
     def needs_answers(self) -> bool:
         """Whether somebody reads the known labels, so that wrong ones are bad rows."""
-        return self.split == "test" or self.knows_answers
+        return self.split != "pool" or self.knows_answers
 
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
         columns = [self.text, *self.columns, self.image, self.key, self.embedding]
-        columns += self.keep if self.split == "pool" else ()
+        columns += self.keep if self.split != "test" else ()
         if self.needs_answers:
             columns += [self.label, self.ratings]
         elif not self.has_test:
@@ -147,7 +147,7 @@ class Rules:
     @cached_property
     def answers(self) -> AnswerRules:
         """How known answers are read."""
-        return AnswerRules(self.kind, self.label_names, self.needs_answers, self.split == "test")
+        return AnswerRules(self.kind, self.label_names, self.needs_answers, self.split != "pool")
 
 
 def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rules:

@@ -13,23 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from math import isfinite
 from typing import Any
-
-import pyarrow as pa
 
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import CONTROL, form_xml, seconds_since_1970
 from umc_ray.labelstudio.notify import take_notifications
-from umc_ray.records import FloatArray
-from umc_ray.selection.labeled import PLACE, read_embeddings
+from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
 from umc_ray.tasks.forms import Form
 
 logger = logging.getLogger(__name__)
@@ -50,14 +44,6 @@ RECONCILE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The ensemble's prediction for a sample; Label Studio shows low `score`s first."""
-
-    answer: str
-    score: float
-
-
-@dataclass(frozen=True)
 class Project:
     """The Label Studio project of a task; `column` is text or image."""
 
@@ -75,15 +61,15 @@ class Project:
 def push(run: Run, studio: LabelStudio) -> int:
     """Add open questions and predictions to all projects; return the number of new tasks."""
     new = 0
-    publication = _publication(run)
+    published = publication(run)
     for task in run.config.tasks:
         questions = [q for q in run.store.open_questions(run.config.name) if q.task == task]
         if questions:
             project = _project(run, studio, task)
             existing = {item["data"].get("umc_id") for item in studio.tasks(project.id)}
-            predictions = _predictions(run, publication, task, questions)
+            predicted = predictions(run, published, task, questions)
             new += _add(run, studio, project, [q for q in questions if _name(q) not in existing])
-            _update_predictions(studio, project, questions, predictions, _version(publication))
+            _update_predictions(studio, project, questions, predicted, version_of(published))
     return new
 
 
@@ -188,57 +174,6 @@ def _register_webhook(studio: LabelStudio, project: Project, url: str, token: st
         )
 
 
-def _publication(run: Run) -> Publication | None:
-    if not run.storage.exists(PUBLISHED):
-        return None
-    return load_published(run.storage, run.config, read_published(run.storage))
-
-
-def _version(publication: Publication | None) -> str:
-    return "none" if publication is None else publication.manifest.version
-
-
-def _predictions(
-    run: Run, publication: Publication | None, task: str, questions: Sequence[Question]
-) -> dict[int, Prediction]:
-    """Return the newest ensemble's predictions by sample id; empty if nothing is published."""
-    if publication is None or task not in publication.ensembles:
-        return {}
-    ensemble, acquisition = publication.ensembles[task], run.config.selection.acquisition
-    specialists = len(publication.manifest.ensembles[task].specialists)
-    kind, places = ensemble.kind, _places(run, task, questions)
-    tables = publication.manifest.ensembles[task].ref.tables(run.features[task])
-    reads = {name: tables[name] for name in ensemble.reads}
-    measures = ensemble.measures(_embeddings(run, task, reads, places))
-    answers = kind.predict(measures.mean_NC, ensemble.decision)
-    priorities = kind.acquisition(measures, acquisition).tolist()
-    rows = zip(places["sample_id"].to_pylist(), answers, priorities, strict=True)
-    return {
-        sample_id: Prediction(answer, 1 - kind.urgency(priority, acquisition, specialists))
-        for sample_id, answer, priority in rows
-        if isfinite(priority)  # a version rolled back to may lack outputs of newer samples
-    }
-
-
-def _places(run: Run, task: str, questions: Sequence[Question]) -> pa.Table:
-    """Return where the samples of a task's questions are."""
-    sample_ids = [question.sample_id for question in questions]
-    rounds = sorted({question.round for question in questions})
-    keys = [f"{round_folder(number)}/batch.parquet" for number in rounds]
-    filters = [("task", "=", task), ("sample_id", "in", sample_ids)]
-    return pa.concat_tables(run.storage.read_table(key, PLACE, filters) for key in keys)
-
-
-def _embeddings(
-    run: Run, task: str, tables: Mapping[str, str], places: pa.Table
-) -> dict[str, FloatArray]:
-    """Read the rows of samples in each of some tables of their task."""
-    parts = [part for part in run.pools if part.domain_key.task == task]
-    return {
-        name: read_embeddings(run.storage, parts, table, places) for name, table in tables.items()
-    }
-
-
 def _name(question: Question) -> str:
     """Return a permanent name of a question, stored with its Label Studio task."""
     return f"{question.campaign}/{question.task}/{question.sample_id}"
@@ -246,7 +181,7 @@ def _name(question: Question) -> str:
 
 def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Question]) -> int:
     """Import questions as Label Studio tasks; return their number."""
-    rows = sample_rows(run.storage, run.parts, questions, "pool")
+    rows = sample_rows(run.storage, (*run.pools, *run.synthetic), questions, "pool")
     items = (_item(project, question, rows[question.key]) for question in questions)
     while batch := list(islice(items, IMPORT_BATCH)):
         studio.import_tasks(project.id, batch)

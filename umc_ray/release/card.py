@@ -29,6 +29,10 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
             for name in config.tasks
             if (near_duplicates := files_of(files, name, "near_duplicates"))
         },
+        synthetic={
+            name: made for name in config.tasks if (made := files_of(files, name, "synthetic"))
+        },
+        acceptance=history.acceptance,
         checks=history.checks,
         splits=bool(config.release.splits),
         labels={name: kind.labels for name, kind in history.run.kinds.items()},

@@ -14,6 +14,7 @@ from umc_ray.release.dataset import IMAGE, Column, DataFile
 ABOUT = {
     "data": "labeled samples",
     "near_duplicates": "near-duplicates of labeled samples, with propagated labels,",
+    "synthetic": "synthetic samples, which models or programs made,",
 }
 
 

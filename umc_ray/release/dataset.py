@@ -56,6 +56,41 @@ NEAR_DUPLICATE_COLUMNS = (
     Column("similarity", pa.float32(), "cosine similarity of the two samples' embeddings"),
 )
 
+SYNTHETIC_COLUMNS = (
+    *COLUMNS[:2],
+    Column(
+        "standing",
+        pa.string(),
+        "accepted: people confirmed the label that it was made for; fixed: they gave it another; "
+        "admitted: nobody saw it, a random sample of its kind was accepted",
+    ),
+    Column("made_for", pa.string(), "the label that it was made for"),
+    Column("round", pa.int32(), "round in which people answered; 0: nobody was asked"),
+    *COLUMNS[6:8],
+    Column("generator", pa.string(), "what made it, as the campaign file calls it"),
+    Column("version", pa.string(), "of the generator's code and weights, or of its files"),
+    Column("gap", pa.string(), "the gap that it was made for; empty: none in particular"),
+    Column("seed", pa.int64(), "of the generator"),
+    Column("exemplars", pa.list_(pa.int64()), "sample_id of the real samples it was made from"),
+    Column(
+        "exemplar_splits",
+        pa.list_(pa.string()),
+        "the splits of these samples, if they are released",
+    ),
+    Column("prompt", pa.string(), "what the generator was told"),
+    Column(
+        "copy_ratio", pa.float32(), "distance to the nearest real sample by that to the second one"
+    ),
+    Column(
+        "distance",
+        pa.float32(),
+        "distance to the nearest real sample, by the median of real samples among themselves",
+    ),
+    Column(
+        "model_agreement", pa.float32(), "probability that the ensemble gave the label made_for"
+    ),
+)
+
 HF_TYPES = {
     pa.int8(): "int8",
     pa.int16(): "int16",
@@ -71,8 +106,11 @@ HF_TYPES = {
 
 Feature = dict[str, object]
 
-Kind = Literal["data", "near_duplicates"]
-"""Annotated labels, or labels propagated to near-duplicates; each kind has its own folder."""
+Kind = Literal["data", "near_duplicates", "synthetic"]
+"""Annotated labels, labels propagated to near-duplicates, or synthetic samples.
+
+Each kind has its own folder.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +120,7 @@ class DataFile:
     domain_key: DomainKey
     kind: Kind
     split: str
-    is_labeled: bool  # by the campaign: neither test data nor near-duplicates
+    is_labeled: bool  # by the campaign: neither test data, near-duplicates nor synthetic
     columns: tuple[Column, ...]
     path: str
     sha256: str
@@ -128,11 +166,16 @@ def columns(task: TaskConfig, kind: Kind, is_replayed: bool, kept: pa.Schema) ->
     about = "the known label of its source" if is_replayed else "the consensus of the annotators"
     if kind == "near_duplicates":
         about = "the label of the near-duplicate that label_of names"
-    rest = [*COLUMNS, *score_columns(task)] if kind == "data" else NEAR_DUPLICATE_COLUMNS
+    rest: Mapping[Kind, Sequence[Column]] = {
+        "data": [*COLUMNS, *score_columns(task)],
+        "near_duplicates": NEAR_DUPLICATE_COLUMNS,
+        "synthetic": SYNTHETIC_COLUMNS,
+    }
     target = task.task_kind()
     label = Column("label", target.target_type, about, target.labels)
     passed = [Column(field.name, field.type, "as the source has it") for field in kept]
-    return (SAMPLE_ID, payload(task), label, *rest, *passed)
+    passed = [] if kind == "synthetic" else passed
+    return (SAMPLE_ID, payload(task), label, *rest[kind], *passed)
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:

@@ -3,6 +3,7 @@
     release/<version>/
       data/<task>/<domain>.parquet   one row per labeled sample, in pool order
       near_duplicates/<task>/...     near-duplicates of labeled samples
+      synthetic/<task>/...           synthetic samples that stand
       README.md                      the dataset card
       croissant.json                 machine-readable description
       provenance.json                configuration, models, pools, checksums; written last
@@ -14,7 +15,7 @@ once its provenance exists, and is never changed afterward.
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
@@ -33,6 +34,7 @@ from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
 PROVENANCE = "provenance.json"
+SYNTHETIC_SPLIT = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class _Piece:
     table: pa.Table
 
 
-def write_release(run: Run, version: str | None = None) -> str:
+def write_release(run: Run, version: str | None = None, synthetic: bool | None = None) -> str:
     """Write all labeled samples as a new release; return its folder.
 
     Args:
         run: with at least one finished round.
         version: name of the release; default: the next of v1, v2, ...
+        synthetic: whether it has the synthetic samples that stand; default: as the campaign says.
 
     Raises:
         StoreError: the version exists, no round is finished, or there are no labels.
@@ -69,7 +72,10 @@ def write_release(run: Run, version: str | None = None) -> str:
         raise StoreError(
             f"no sample of {run.storage.root} has a label, so there is nothing to release"
         )
-    files = [_write(history, folder, piece) for piece in _pieces(history, domain_keys)]
+    pieces = list(_pieces(history, domain_keys))
+    if run.config.release.synthetic if synthetic is None else synthetic:
+        pieces += _synthetic_pieces(history)
+    files = [_write(history, folder, piece) for piece in pieces]
     _write_descriptions(history, version, folder, files)
     return f"{run.storage.root.rstrip('/')}/{folder}"
 
@@ -93,11 +99,24 @@ def _pieces(history: History, domain_keys: Sequence[DomainKey]) -> Iterator[_Pie
             yield _Piece(key, "near_duplicates", split, columns, rows)
 
 
+def _synthetic_pieces(history: History) -> Iterator[_Piece]:
+    """Yield the synthetic samples of each domain that has some."""
+    for key in history.domains:
+        tables = TaskTables(history, key.task)
+        table = tables.synthetic(key)
+        if len(table):
+            yield _Piece(key, "synthetic", SYNTHETIC_SPLIT, tables.columns("synthetic"), table)
+
+
 def _write_descriptions(
     history: History, version: str, folder: str, files: Sequence[DataFile]
 ) -> None:
     """Write card, Croissant description and provenance."""
-    origin = provenance(history)
+    released = any(file.kind == "synthetic" for file in files)
+    origin = {
+        **provenance(history),
+        "synthetic": [asdict(each) for each in history.acceptance if released],
+    }
     documents = {
         "README.md": card(history, version, files).encode(),
         "croissant.json": croissant(history, version, files).encode(),

@@ -21,6 +21,11 @@ def split_rows(
             yield name, table.take(pa.array(rows))
 
 
+def split_of(sample_id: int, shares: Mapping[str, float]) -> str:
+    """Return the split that a sample is in, in any release that has it."""
+    return list(shares)[_split_number(sample_id, shares)]
+
+
 def _split_number(sample_id: int, shares: Mapping[str, float]) -> int:
     """Return the number of the split of a sample."""
     digest = hashlib.blake2b(f"split {sample_id}".encode(), digest_size=6).digest()

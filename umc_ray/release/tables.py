@@ -11,11 +11,14 @@ import pyarrow as pa
 from umc_ray.campaign.given import GIVEN_ANSWERS
 from umc_ray.campaign.history import ANSWERS, History, of_domains
 from umc_ray.config.task import TaskConfig
+from umc_ray.diversity.synthetic import table_key
 from umc_ray.errors import StoreError
+from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.ingest.kept_columns import common_schema, in_schema
 from umc_ray.ingest.manifest import load_manifest
-from umc_ray.records import DomainKey, Part
+from umc_ray.records import SYNTHETIC, DomainKey, Part
 from umc_ray.release.dataset import Column, Kind, columns, payload, schema_of
+from umc_ray.release.splits import split_of
 from umc_ray.selection.labeled import gather
 
 Columns = Mapping[str, Any]
@@ -53,6 +56,43 @@ class TaskTables:
         near = of_domains(self.history.near_duplicates, [domain_key])
         parts = _by_part(self.history.run.pool(domain_key), near)
         return self._table("near_duplicates", (self._near(part, picks) for part, picks in parts))
+
+    def synthetic(self, domain_key: DomainKey) -> pa.Table:
+        """Return a domain's synthetic samples that stand, but none made from a forgotten sample."""
+        history = self.history
+        standing = of_domains(history.standings, [domain_key])
+        gone = set(forgotten_ids(history.run.storage).tolist())
+        keep = [
+            row["label"] is not None and gone.isdisjoint(row["exemplars"])
+            for row in standing.select(["label", "exemplars"]).to_pylist()
+        ]
+        picks = standing.filter(pa.array(keep, pa.bool_()))
+        parts = [part for part in history.run.synthetic if part.domain_key == domain_key]
+        return self._table("synthetic", (self._made(*each) for each in _by_part(parts, picks)))
+
+    def _made(self, part: Part, picks: pa.Table) -> Columns:
+        """Return all columns of synthetic samples of a part, with what made them."""
+        storage, shares = self.history.run.storage, self.history.run.config.release.shares
+        rows = pa.array(picks["row"].to_numpy())
+        origins, pool = (
+            storage.read_table(k).take(rows) for k in (table_key(part), part.key("pool"))
+        )
+        splits = [
+            sorted({split_of(exemplar, shares) for exemplar in exemplars})
+            for exemplars in origins["exemplars"].to_pylist()
+        ]
+        return {
+            **{name: origins[name] for name in SYNTHETIC.names},
+            **{name: pool[name] for name in (payload(self.task).name, "key")},
+            **{
+                name: picks[name]
+                for name in ("standing", "made_for", "round", "votes", "agreement")
+            },
+            "label": self._values(picks["label"].to_pylist()),
+            "domain": pa.array([part.domain_key.domain] * len(picks)),
+            "model_agreement": origins["agreement"],
+            "exemplar_splits": pa.array(splits, pa.list_(pa.string())),
+        }
 
     def held_out(self, domain_key: DomainKey) -> pa.Table:
         """Return a domain's labeled test data."""

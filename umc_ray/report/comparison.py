@@ -79,7 +79,7 @@ def macro_curve(metrics: Metrics, domain_keys: Sequence[str]) -> list[Point]:
     ]
 
     def utility(of_round: RoundMetrics) -> Estimate | None:
-        labels = of_round.labels
+        labels = of_round.answered
         estimates = [curve[labels] for curve in curves if labels in curve]
         return mean(estimates) if domain_keys and len(estimates) == len(domain_keys) else None
 
@@ -88,7 +88,7 @@ def macro_curve(metrics: Metrics, domain_keys: Sequence[str]) -> list[Point]:
 
 def _curve(metrics: Metrics, utility: Callable[[RoundMetrics], Estimate | None]) -> list[Point]:
     """Measure each round; of rounds with the same number of labels, keep the last."""
-    by_labels = {each.labels: value for each in metrics if (value := utility(each))}
+    by_labels = {each.answered: value for each in metrics if (value := utility(each))}
     return [Point(labels, value) for labels, value in by_labels.items()]
 
 

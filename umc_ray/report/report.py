@@ -67,6 +67,8 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         **_spending(history),
         **_trust(history),
         **_samples(history),
+        "acceptance": history.acceptance,
+        "accept_rate": run.config.refine.accept_rate,
         **_data(history),
     }
     page = render("report.html", comparison=comparison, **sections)

@@ -1,7 +1,9 @@
 """The output of `umc status`: the results of the last round, and what the campaign does now."""
 
 import time
+from collections import Counter
 from datetime import timedelta
+from typing import get_args
 
 from rich.table import Table
 
@@ -10,7 +12,9 @@ from umc_ray.campaign.given import checked_labels
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.synthetic import standings_of
 from umc_ray.console import counted
+from umc_ray.diversity.validation import Standing
 from umc_ray.methods.certificates import exact_interval
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
@@ -57,10 +61,20 @@ def activity_lines(run: Run) -> list[str]:
             f"{wrong} of {checked} given labels that people checked are wrong "
             f"(95 %: {low:.0%} to {high:.0%})"
         )
+    lines += _synthetic_lines(run)
     stage = running_stage(run.storage)
     if stage is not None:
         lines.append(_stage_line(stage, time.time()))
     return lines
+
+
+def _synthetic_lines(run: Run) -> list[str]:
+    """Say what has become of synthetic samples, if there are any."""
+    counts = Counter(standings_of(run, run.finished_rounds)["standing"].to_pylist())
+    if not counts:
+        return []
+    said = ", ".join(f"{counts[each]} {each}" for each in get_args(Standing) if counts[each])
+    return [f"of {counted(counts.total(), 'synthetic sample')}: {said}"]
 
 
 def _stage_line(stage: RunningStage, now: float) -> str:

@@ -26,9 +26,10 @@ from umc_ray.records import (
     IntArray,
     Part,
     embeddings_array,
+    split_of_part,
 )
 from umc_ray.selection.random_orders import AUDIT, RANDOM, labeled_prefix, random_orders_key
-from umc_ray.specialists.specialist import Examples
+from umc_ray.specialists.specialist import Examples, SyntheticRows
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -62,13 +63,13 @@ def gather(
 
 
 def parts_of(places: pa.Table) -> list[Part]:
-    """Return the parts of pools that places name, for readers that live longer than a manifest.
+    """Return the parts that places name, for readers that live longer than a manifest.
 
     Their number of rows is not known: 0.
     """
     columns = (places[name].to_pylist() for name in ("task", "domain", "part"))
     return [
-        Part("pool", DomainKey(task, domain), name, 0)
+        Part(split_of_part(name), DomainKey(task, domain), name, 0)
         for task, domain, name in sorted(set(zip(*columns, strict=True)))
     ]
 
@@ -134,10 +135,10 @@ def _read_payloads(
 
 
 def _by_domain(parts: Sequence[Part], places: pa.Table) -> Iterator[tuple[IntArray, list[Part]]]:
-    """Return the rows of each domain among the places, and the parts of its pool."""
+    """Return the rows of each domain among the places, and the parts that these may be in."""
     domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
     for domain in np.unique(domains_L).tolist():
-        own = [p for p in parts if p.split == "pool" and p.domain_key.domain == domain]
+        own = [p for p in parts if p.split != "test" and p.domain_key.domain == domain]
         yield np.flatnonzero(domains_L == domain), own
 
 
@@ -181,6 +182,8 @@ def examples_by_task(
     features: Mapping[str, FeatureTables],
     kinds: Mapping[str, TaskKind],
     payloads: Mapping[str, str] = MappingProxyType({}),
+    synthetic: pa.Table | None = None,
+    synthetic_weight: float = 1.0,
 ) -> dict[str, Examples]:
     """Return each task's labeled samples, with their embeddings by each of its encoders.
 
@@ -189,10 +192,12 @@ def examples_by_task(
         rounds: the folders of the rounds to learn from.
         queried: all samples people were asked about, by domain.
         order_size: size of the stored random orders.
-        parts: of all pools.
+        parts: of all pools, and of synthetic samples.
         features: by task, the table of each encoder's features.
         kinds: of the tasks.
         payloads: by task, the column of the samples themselves, where specialists read them.
+        synthetic: standings of synthetic samples; tasks without real labels leave them out.
+        synthetic_weight: what each counts for in training.
     """
     labels = labels_so_far(storage, rounds)
     prefixes = {
@@ -206,7 +211,10 @@ def examples_by_task(
     }
     found = {}
     for task in sorted(set(labels["task"].to_pylist())):
-        rows = of_task(labels, task)
+        rows, made = of_task(labels, task), None
+        if synthetic is not None:
+            audits = _ids_of(prefixes[AUDIT], task)
+            rows, made = _joined(rows, _standing(synthetic, task), audits, synthetic_weight)
         own = [part for part in parts if part.domain_key.task == task]
         embeddings = {
             name: read_embeddings(storage, own, table, rows)
@@ -216,7 +224,7 @@ def examples_by_task(
         if task in payloads:
             read = _read_payloads(storage, own, payloads[task], rows)
             examples = replace(examples, payloads_N=tuple(read))
-        found[task] = examples
+        found[task] = replace(examples, synthetic=made)
     return found
 
 
@@ -228,12 +236,7 @@ def _examples(
     kind: TaskKind,
 ) -> Examples:
     ids_N: IntArray = labels["sample_id"].to_numpy()
-    drawn_N = {
-        purpose: np.isin(
-            ids_N, np.concatenate([ids for key, ids in by.items() if key.task == task])
-        )
-        for purpose, by in prefixes.items()
-    }
+    drawn_N = {purpose: np.isin(ids_N, _ids_of(by, task)) for purpose, by in prefixes.items()}
     texts = labels["label"].to_pylist()
     return Examples(
         texts_N=tuple(texts),
@@ -246,6 +249,45 @@ def _examples(
         rounds_N=labels["round"].to_numpy().astype(np.int64),
         agreement_N=labels["agreement"].to_numpy().astype(np.float32),
     )
+
+
+def _ids_of(by_domain: Mapping[DomainKey, IntArray], task: str) -> IntArray:
+    return np.concatenate([ids for key, ids in by_domain.items() if key.task == task])
+
+
+def _standing(synthetic: pa.Table, task: str) -> pa.Table:
+    """Return the synthetic samples of a task that take part: those with a label."""
+    mine = of_task(synthetic, task)
+    return mine.filter(mine["label"].is_valid())
+
+
+def _joined(
+    real: pa.Table, synthetic: pa.Table, audits: IntArray, weight: float
+) -> tuple[pa.Table, SyntheticRows]:
+    """Return labels of real samples and, after them, of synthetic ones, and how these take part.
+
+    What was made from several audit samples is left out: no fold could hold it out with all.
+    """
+    few = [np.isin(each, audits).sum() < 2 for each in synthetic["exemplars"].to_pylist()]
+    synthetic = synthetic.filter(pa.array(few, pa.bool_()))
+    weights_N = np.repeat(np.array([1, weight], np.float32), [len(real), len(synthetic)])
+    origins_N = np.append(real["sample_id"].to_numpy(), _origins(synthetic, audits))
+    rows = pa.concat_tables([real, synthetic.select(LABELS.names)])
+    return rows, SyntheticRows(len(real), weights_N, origins_N)
+
+
+def _origins(made: pa.Table, audits: IntArray) -> IntArray:
+    """Return the sample that each synthetic one is held out with.
+
+    That is the audit sample among its exemplars, or its only exemplar, or else itself.
+    """
+    known, origins = set(audits.tolist()), []
+    pairs = zip(made["sample_id"].to_pylist(), made["exemplars"].to_pylist(), strict=True)
+    for sample_id, exemplars in pairs:
+        judged = [each for each in exemplars if each in known]
+        only = exemplars if len(exemplars) == 1 else [sample_id]
+        origins.append((judged or only)[0])
+    return np.array(origins, np.int64)
 
 
 def _equal(table: pa.Table, column: str, value: str) -> npt.NDArray[np.bool_]:

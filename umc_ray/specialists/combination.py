@@ -88,12 +88,12 @@ class Trained:
 
 def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage) -> Trained:
     """Calibrate, weigh and store the ensemble of the specialists that were trained."""
-    kind, examples = job.task.task_kind(), job.examples
+    kind, examples = job.task.task_kind(), job.examples.real
     importance_N = _importance(examples.audit_N)
     calibrations, probs = {}, {}
     for name in reports:
         folder = f"{job.folder}/{name}"
-        outputs_NC = read_held_out(storage, folder).outputs_NC
+        outputs_NC = read_held_out(storage, folder).outputs_NC[: len(examples)]
         calibrations[name] = kind.calibrate(outputs_NC.numpy(), examples.targets, importance_N)
         storage.write_json(f"{folder}/calibration.json", calibrations[name])
         probs[name] = kind.activation([calibrations[name]])(outputs_NC[None])[0]

@@ -87,7 +87,7 @@ class FineTuned:
             tuning,
             job.kind,
             examples.targets,
-            weights_N,
+            examples.judging(weights_N),
             folds_N,
             [len(payload) for payload in examples.payloads_N],
             epochs=config.epochs,

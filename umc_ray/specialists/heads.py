@@ -60,7 +60,7 @@ class Head:
         fit = heads.fit(
             x_ND[mine],
             examples.targets[mine],
-            weights_N[mine],
+            examples.judging(weights_N)[mine],
             folds_N[mine],
             first,
             job.kind.loss,

@@ -33,6 +33,19 @@ def outputs_of(specialist: str) -> str:
 
 
 @dataclass(frozen=True)
+class SyntheticRows:
+    """How synthetic samples take part in training; they follow the `real` first examples.
+
+    A sample is held out together with the one that it is an image of, so that what was made from a
+    sample never teaches the models that are judged by it.
+    """
+
+    real: int
+    weights_N: FloatArray  # what an example counts for in training; a real one: 1
+    origins_N: IntArray  # the sample that decides when an example is held out: itself, if real
+
+
+@dataclass(frozen=True)
 class Examples:
     """The labeled samples of a task."""
 
@@ -46,13 +59,25 @@ class Examples:
     rounds_N: IntArray  # in which they were labeled
     agreement_N: FloatArray  # share of the people who gave this label
     payloads_N: tuple[Payload, ...] | None = None  # where a specialist reads the samples themselves
+    synthetic: SyntheticRows | None = None  # None: all are real
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.ids_N)
 
+    @property
+    def real(self) -> "Examples":
+        """The real samples: synthetic ones teach, but nothing is judged by them."""
+        return self if self.synthetic is None else self.rows(slice(self.synthetic.real))
+
+    def judging(self, weights_N: FloatArray) -> FloatArray:
+        """Return what examples weigh where models are judged: synthetic ones nothing."""
+        if self.synthetic is None:
+            return weights_N
+        return np.where(np.arange(len(self)) < self.synthetic.real, weights_N, np.float32(0))
+
     def rows(self, rows: slice) -> "Examples":
-        """Return some of the examples."""
+        """Return some of the examples, of which none is synthetic."""
         return Examples(
             texts_N=self.texts_N[rows],
             targets=self.targets[rows],

@@ -258,6 +258,8 @@ def train_specialist(job: FitJob, examples: Examples, labels: Labels) -> FitRepo
 
 def _fingerprint(job: FitJob, examples: Examples) -> str:
     labels = [examples.ids_N.tolist(), examples.texts_N, examples.agreement_N.tolist()]
+    if examples.synthetic is not None:
+        labels += [examples.synthetic.weights_N.tolist(), examples.synthetic.origins_N.tolist()]
     return fingerprint([job.specialist.model_dump(), job.seed, labels])
 
 
@@ -321,18 +323,19 @@ def _store(
 
 
 def _sample_weights(job: FitJob, examples: Examples) -> FloatArray:
-    """Weigh examples by how far people agree and by the domain of expertise; mean one.
+    """Weigh examples by how far people agree and by the domain of expertise; real ones: mean one.
 
     benchmarks/consensus.py tells what agreement brings.
     """
     own_N = np.isin(examples.domains_N, job.specialist.domain or examples.domains_N)
     domain_N = np.where(own_N, 1.0, job.training.outside_weight).astype(np.float32)
     weights_N = domain_N * np.maximum(examples.agreement_N, np.float32(MIN_AGREEMENT))
-    scaled_N: FloatArray = weights_N / weights_N.mean()
-    return scaled_N
+    scaled_N: FloatArray = weights_N / weights_N[: len(examples.real)].mean()
+    return scaled_N if examples.synthetic is None else scaled_N * examples.synthetic.weights_N
 
 
 def _folds(job: FitJob, examples: Examples) -> IntArray:
     """Deal examples into folds by id: the same for all specialists, whatever else is labeled."""
     n_folds = min(job.training.folds, len(examples))
-    return (uniform(examples.ids_N, job.seed, "folds") * n_folds).astype(np.int64)
+    ids_N = examples.ids_N if examples.synthetic is None else examples.synthetic.origins_N
+    return (uniform(ids_N, job.seed, "folds") * n_folds).astype(np.int64)

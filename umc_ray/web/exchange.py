@@ -178,7 +178,7 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
     by_id = [question for question in questions if question.payload.text is None]
     domains = site.run.config.domains()
     known = [each for each in by_id if DomainKey(each.task, each.domain) in domains]
-    rows = sample_rows(site.run.storage, site.run.parts_now(), known, "pool") if known else {}
+    rows = sample_rows(site.run.storage, site.run.askable_parts(), known, "pool") if known else {}
     for question in by_id:
         if question.key not in rows:
             raise DataError(

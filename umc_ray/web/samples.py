@@ -82,7 +82,7 @@ class Samples:
         in_round = [q for q in questions if q.campaign == run.config.name]
         samples = self._read_round(round, in_round) if in_round else {}
         others = [q for q in questions if q.key not in samples]  # of API batches, or just imported
-        for key, row in sample_rows(run.storage, run.parts_now(), others, "pool").items():
+        for key, row in sample_rows(run.storage, run.askable_parts(), others, "pool").items():
             samples[key] = Sample(row["text"], row["image"])
         for key, sample in samples.items():
             self._add_to_cache(key, sample)

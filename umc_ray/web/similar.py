@@ -17,6 +17,7 @@ from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.synthetic import VALIDATION
 from umc_ray.methods.clustering import kmeans
 from umc_ray.records import FloatArray
 from umc_ray.selection.labeled import PLACE, labels_so_far, of_task, parts_of, read_embeddings
@@ -69,10 +70,12 @@ class SimilarSamples:
     def neighbors(self, question: Question) -> list[Neighbor]:
         """Return the nearest labeled samples that have one of the two most probable labels.
 
+        Of a synthetic sample, return what it was made from, or else what is near to it and has the
+        label that it was made for.
+
         Empty if the question is from an API batch, has no probabilities, or nothing is labeled.
         """
-        probabilities = question.payload.probabilities
-        top_labels = sorted(probabilities, key=lambda label: -probabilities[label])[:2]
+        top_labels = self._top_labels(question)
         if not top_labels or question.campaign != self._run.config.name:
             return []
         with self._lock:
@@ -80,6 +83,8 @@ class SimilarSamples:
             x_D = None if labeled is None else self._embeddings(question.round).get(question.key)
         if labeled is None or x_D is None:
             return []
+        if exemplars := _exemplars(labeled, question):
+            return exemplars
         order = np.argsort(-(labeled.x_ND @ x_D), kind="stable")
         picked: dict[int, Neighbor] = {}  # a sample may have both labels
         for label in top_labels:
@@ -87,8 +92,18 @@ class SimilarSamples:
             picked |= {i: labeled.neighbors[i] for i in nearest}
         return list(picked.values())
 
+    def _top_labels(self, question: Question) -> list[str]:
+        """Return the labels whose samples are worth a comparison."""
+        if question.payload.made is not None:
+            kind = self._run.kinds[question.task]
+            return list(kind.counts([question.payload.made.label]))
+        probabilities = question.payload.probabilities
+        return sorted(probabilities, key=lambda label: -probabilities[label])[:2]
+
     def _read_embeddings(self, number: int) -> dict[SampleKey, FloatArray]:
         batch, embeddings = self._batch(number), {}
+        if self._run.storage.exists(key := f"{round_folder(number)}/{VALIDATION}"):
+            batch = pa.concat_tables([batch, self._run.storage.read_table(key, batch.column_names)])
         for task in self._run.config.tasks:
             rows = of_task(batch, task)
             x_ND = self._task_embeddings(task, rows)
@@ -136,6 +151,14 @@ class SimilarSamples:
     def _batch(self, number: int) -> pa.Table:
         columns = [*PLACE, "audit"]
         return self._run.storage.read_table(f"{round_folder(number)}/batch.parquet", columns)
+
+
+def _exemplars(labeled: _Labeled, question: Question) -> list[Neighbor]:
+    """Return the labeled samples that a synthetic one was made from, the first few of them."""
+    made = question.payload.made
+    by_id = {each.question.sample_id: each for each in labeled.neighbors} if made else {}
+    found = [by_id[each] for each in (made.exemplars if made else ()) if each in by_id]
+    return found[: 2 * PER_LABEL]
 
 
 def _cluster(

@@ -106,7 +106,8 @@ class Site:
 
     def _card(self, question: Question, sample: Sample) -> Card:
         form = self.kind(question.task).form()
-        hidden = question.hide_prediction or self.config.suggestion == "hidden"
+        is_plain = question.payload.made is None and self.config.suggestion == "hidden"
+        hidden = question.hide_prediction or is_plain
         neighbors = [] if hidden else self.similar.neighbors(question)
         samples = self.samples.get([each.question for each in neighbors])
         similar = list(zip(neighbors, samples, strict=True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from umc_ray.annotation.store import Answer, Payload, Question
+from umc_ray.records import Made
 from umc_ray.tasks.forms import Form
 from umc_ray.web.samples import Sample
 from umc_ray.web.similar import Neighbor
@@ -66,6 +67,18 @@ class Card:
     votes: tuple[Vote, ...] = ()
 
     @property
+    def made(self) -> Made | None:
+        """What a synthetic sample was made by and for."""
+        return self.question.payload.made
+
+    @property
+    def similar_title(self) -> str:
+        """What the similar samples are."""
+        shown = {each.sample_id for each in self.similar}
+        is_exemplar = self.made is not None and not shown.isdisjoint(self.made.exemplars)
+        return "Made from these samples" if is_exemplar else "Similar labeled samples"
+
+    @property
     def why(self) -> str:
         """Why the sample was selected; does not reveal that a sample is an audit sample."""
         return (
@@ -85,7 +98,16 @@ def card(
     suggestion: Suggestion,
     similar: Sequence[tuple[Neighbor, Sample]] = (),
 ) -> Card:
-    """Build the view of a question; a hidden prediction never leaves the server."""
+    """Build the view of a question; a hidden prediction never leaves the server.
+
+    What a synthetic sample was made for is never hidden: people are asked whether it is right.
+    """
+    shown = tuple(
+        SimilarSample(each.label, similar_text(content), each.question.sample_id)
+        for each, content in similar
+    )
+    if (made := question.payload.made) is not None:
+        return Card(question, sample, form, choices(form, {}, made.label), "show", similar=shown)
     if question.hide_prediction or suggestion == "hidden":
         return Card(question, sample, form, plain_choices(form), "hidden")
     payload = question.payload
@@ -101,10 +123,7 @@ def card(
             SpecialistPrediction(name, label, share)
             for name, (label, share) in payload.specialists.items()
         ),
-        tuple(
-            SimilarSample(each.label, similar_text(content), each.question.sample_id)
-            for each, content in similar
-        ),
+        shown,
     )
 
 

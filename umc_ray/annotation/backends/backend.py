@@ -80,7 +80,10 @@ def collect_all(
 def sample_rows(
     storage: Storage, parts: Iterable[Part], questions: Sequence[Question], table: str
 ) -> dict[SampleKey, dict[str, Any]]:
-    """Read the rows of the asked samples, and no others, from a table such as pool or oracle."""
+    """Read the rows of the asked samples, and no others, from a table such as pool or oracle.
+
+    Synthetic samples may have no oracle.
+    """
     missing: dict[DomainKey, dict[int, Question]] = {}
     for question in questions:
         missing.setdefault(DomainKey(question.task, question.domain), {})[question.sample_id] = (
@@ -89,8 +92,15 @@ def sample_rows(
     found = {}
     for part in parts:
         asked = missing.get(part.domain_key)
-        if asked and part.split == "pool":
+        if asked and _has(storage, part, table):
             only = [("sample_id", "in", list(asked))]
             for row in storage.read_table(part.key(table), filters=only).to_pylist():
                 found[asked.pop(row["sample_id"]).key] = row
     return found
+
+
+def _has(storage: Storage, part: Part, table: str) -> bool:
+    """Whether people can be asked about a part, and it has a table: a pool has each."""
+    if part.split == "synthetic":
+        return storage.exists(part.key(table))
+    return part.split == "pool"

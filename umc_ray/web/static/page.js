@@ -151,6 +151,8 @@ function show(node) {
   document.body.classList.toggle("with-image", node?.querySelector(".picture") != null);
   if (!node) return;
   byId("empty").hidden = true;
+  byId("skip-name").textContent = node.dataset.made ? "Reject" : "Skip";
+  byId("skip-title").textContent = node.dataset.made ? "Why reject?" : "Why skip?";
   for (const image of node.querySelectorAll("img")) void image.decode().then(() => sharpen(image), () => {});
   node.classList.toggle("concealed", node.dataset.mode === "after_first_choice");
   node.querySelectorAll("[aria-pressed]").forEach((button) => button.removeAttribute("aria-pressed"));
