@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "near_duplicates",
     "annotation",
     "certificate",
+    "fairness",
     "placement",
     "release",
     "storage",
@@ -140,6 +141,8 @@ def frozen(config: CampaignConfig) -> Values:
                 set_now["columns"] = columns.columns
             if columns.keep:
                 set_now["keep"] = columns.keep
+            if columns.groups:
+                set_now["groups"] = columns.groups
             values[f"tasks.{name}.domains.{domain}"] = mapping | set_now
     return values
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
-from umc_ray.campaign.documents import Audit, RoundMetrics, Training
+from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import audit_metrics, certificate, summary, test_metrics
+from umc_ray.campaign.fairness import compare_audits, measure_fairness
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
     compute_outputs_of_labels,
@@ -19,7 +20,7 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import LEARNED, RESCORED, round_folder
+from umc_ray.campaign.state import FAIRNESS, LEARNED, RESCORED, round_folder
 from umc_ray.cluster.stream import OnRows
 from umc_ray.passes.rescore import HEADS
 from umc_ray.passes.score import FeatureTables, PoolScores
@@ -29,6 +30,7 @@ from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.specialists.training import train_ensembles
+from umc_ray.tasks.group_quality import GroupComparison
 
 
 def learn(run: Run, number: int) -> RoundMetrics:
@@ -61,6 +63,10 @@ def learn(run: Run, number: int) -> RoundMetrics:
         lambda on_rows: score_pool(run, number, training, on_rows),
         rows=sum(part.rows for part in run.parts),
     )
+    if any(domain.groups for domain in run.config.domains().values()):
+        stages.run(
+            f"{folder}/{FAIRNESS}", Fairness, lambda _: measure_fairness(run, number, training)
+        )
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
@@ -78,7 +84,7 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
-    for name in (*LEARNED, RESCORED, "corrections.parquet", "near_duplicates.parquet"):
+    for name in (*LEARNED, RESCORED, FAIRNESS, "corrections.parquet", "near_duplicates.parquet"):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates"):
         storage.delete(f"{folder}/{name}")
@@ -110,6 +116,7 @@ def train(run: Run, number: int) -> Training:
             for name, task in run.config.tasks.items()
             if any(each.fine_tunes for each in task.ensemble().values())
         },
+        groups={key: domain.groups for key, domain in run.config.domains().items()},
     )
     # With overlap, people may have been asked about the round after this one already.
     asked = sum(len(ids) for ids in run.queried(number).values())
@@ -121,6 +128,7 @@ def train(run: Run, number: int) -> Training:
             ensembles.get(name),
             last=asked >= run.config.budget.labels,
             heads_first=run.config.training.rescore == "candidates",
+            reweighing=run.config.fairness.reweighing,
         )
         for name, each in examples.items()
     ]
@@ -131,9 +139,15 @@ def train(run: Run, number: int) -> Training:
     trained = dict(zip(examples, fits, strict=True))
     audits: dict[str, Audit] = {}
     selection_tests: dict[str, SelectionVerdict] = {}
+    audit_groups: dict[str, list[GroupComparison]] = {}
     for name, each in examples.items():
         kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
         audits |= audit_metrics(trained[name], each, name, kind)
+        groups = {
+            key: domain.groups for key, domain in run.config.domains().items() if key.task == name
+        }
+        smallest = run.config.fairness.smallest_group
+        audit_groups |= compare_audits(trained[name], each, kind, groups, smallest)
         selection_tests |= compare_selection(each, each.features[encoder], name, kind)
     rules = run.config.certificate
     return Training(
@@ -142,6 +156,7 @@ def train(run: Run, number: int) -> Training:
         specialists={name: each.specialists for name, each in trained.items()},
         audits=audits,
         selection_tests=selection_tests,
+        audit_groups=audit_groups,
         certificates={
             name: certificate(trained[name], each, run.kinds[name], rules)
             for name, each in examples.items()

@@ -1,4 +1,4 @@
-"""The columns of a table that a domain may name as its samples."""
+"""The columns of a table that a domain may name as its samples, or as groups of them."""
 
 from collections.abc import Sequence
 
@@ -18,4 +18,24 @@ def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> st
             )
         if name in answers:
             return f"columns names {name!r}, the known answer: people and models would see it"
+    return None
+
+
+def groups_problem(
+    groups: Sequence[str],
+    sample: Sequence[str | None],
+    answers: Sequence[str | None],
+    embedding: str | None,
+) -> str | None:
+    """Say what is wrong with the columns of groups, if anything is."""
+    for name in groups:
+        if groups.count(name) > 1:
+            return f"groups names {name!r} twice; name it once"
+        if name in sample or name == embedding:
+            return (
+                f"groups names {name!r}, which is part of the sample: models must not see it; "
+                "remove it from there or from groups"
+            )
+        if name in answers:
+            return f"groups names {name!r}, the known answer: a group is of what is known before it"
     return None

@@ -86,9 +86,12 @@ class Trees:
         """
         features = {name: examples.features[name] for name in job.specialist.encoders}
         data = _Data(
-            np.concatenate(list(features.values()), axis=1), examples.targets, weights_N, folds_N
+            np.concatenate(list(features.values()), axis=1),
+            examples.targets,
+            job.training_weights(examples, weights_N),
+            folds_N,
         )
-        tries = [_cross_validated(method, job, data) for method in _methods(job.kind)]
+        tries = [_cross_validated(method, job, data, weights_N) for method in _methods(job.kind)]
         loss, method, held_out_NC = min(tries, key=lambda each: each[0])
         model = cls(
             dimensions={name: each_ND.shape[1] for name, each_ND in features.items()},
@@ -160,7 +163,9 @@ def _methods(kind: TaskKind) -> tuple[Method, ...]:
     return ("boosting", "randomized") if kind.outputs <= BOOSTED_OUTPUTS else ("randomized",)
 
 
-def _cross_validated(method: Method, job: FitJob, data: _Data) -> tuple[float, Method, FloatArray]:
+def _cross_validated(
+    method: Method, job: FitJob, data: _Data, held_out_weights_N: FloatArray
+) -> tuple[float, Method, FloatArray]:
     """Return the held-out loss of a kind of trees, and its held-out outputs."""
     outputs_NC = np.empty((len(data), job.kind.outputs), np.float32)
     for fold in np.unique(data.folds_N):
@@ -168,7 +173,7 @@ def _cross_validated(method: Method, job: FitJob, data: _Data) -> tuple[float, M
         forest = _grown(method, job, data.only(~held_out_N))
         sums_NC = forest.predict(data.x_ND[held_out_N])
         outputs_NC[held_out_N] = _outputs(method, data.is_exclusive, sums_NC)
-    targets, weights_N = torch.tensor(data.targets), torch.tensor(data.weights_N)
+    targets, weights_N = torch.tensor(data.targets), torch.tensor(held_out_weights_N)
     scaled_MNC = torch.stack([torch.from_numpy(outputs_NC * scale) for scale in SCALES])
     losses_M = job.kind.loss(scaled_MNC, targets) @ weights_N / weights_N.sum()
     return float(losses_M.min()), method, outputs_NC
