@@ -193,10 +193,8 @@ def annotator_bias(
     voted_N = np.isfinite(disagreement_N)
     if not voted_N.any():
         return []
-    values, disagreement_N = (
-        [each[voted_N] for each in attributes.values()],
-        disagreement_N[voted_N],
-    )
+    values = [each[voted_N] for each in attributes.values()]
+    disagreement_N = disagreement_N[voted_N]
     found = []
     for by, places in groupings(list(attributes)).items():
         groups = intersect([values[place] for place in places], smallest)

@@ -120,7 +120,7 @@ def _parts(sums_BGF: Floats) -> tuple[list[Floats], Floats]:
 
 
 def _largest(rates_BGC: Floats) -> Floats:
-    """Return the largest difference between groups of any class; rates that are NaN do not count."""
+    """Return the largest difference between groups of any class; what is NaN does not count."""
     high_BC, low_BC = (fold.reduce(rates_BGC, axis=1) for fold in (np.fmax, np.fmin))
     largest_B: Floats = np.fmax.reduce(high_BC - low_BC, axis=1)
     return largest_B
@@ -151,7 +151,7 @@ def _difference(
     )
 
 
-def _interval(value: float, again_B: npt.ArrayLike) -> tuple[float, float]:
+def _interval(value: float, again_B: Floats) -> tuple[float, float]:
     """Return the basic bootstrap interval of a figure that noise makes larger, 0 to 1.
 
     Resamples have more noise and so are larger still; the interval is moved back by that.
@@ -222,5 +222,5 @@ def calibration_error(certainty_N: Floats, right_N: Bools) -> tuple[float, float
         return float(np.abs(np.bincount(bins_N[rows], gap_N[rows])).sum() / n)
 
     value = error(np.arange(n))
-    again_B = [error(rng.integers(n, size=n)) for _ in range(PERMUTATIONS)]
+    again_B = np.array([error(rng.integers(n, size=n)) for _ in range(PERMUTATIONS)])
     return value, *_interval(value, again_B)
