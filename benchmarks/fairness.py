@@ -231,7 +231,8 @@ def _batch(
         for group, n in enumerate(lacking_G)
         if n
     ]
-    return free[np.concatenate([picks[stays], *more])]
+    rows: IntArray = free[np.concatenate([picks[stays], *more])]
+    return rows
 
 
 def _thresholds(world: World, known: IntArray) -> Measured:

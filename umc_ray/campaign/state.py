@@ -197,10 +197,14 @@ class RunState:
             return None
         return self.storage.read_record(f"{folder}/{name}.json", kind)
 
-    def fairness(self, rounds: int) -> list[Fairness]:
-        """Return what the first rounds found out about groups, oldest first; of those that did."""
-        keys = [f"{folder}/{FAIRNESS}" for folder in round_folders(rounds)]
-        return [self.storage.read_record(key, Fairness) for key in keys if self.storage.exists(key)]
+    def fairness(self, rounds: int) -> dict[int, Fairness]:
+        """Return what the first rounds found out about groups, by round; of those that did."""
+        keys = {n: f"{folder}/{FAIRNESS}" for n, folder in enumerate(round_folders(rounds), 1)}
+        return {
+            number: self.storage.read_record(key, Fairness)
+            for number, key in keys.items()
+            if self.storage.exists(key)
+        }
 
     def round_metrics(self, rounds: int) -> list[RoundMetrics]:
         """Return the metrics of the first rounds, oldest first."""

@@ -12,6 +12,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.console import counted
 from umc_ray.methods.certificates import exact_interval
+from umc_ray.report.fairness import group_lines
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
@@ -57,6 +58,7 @@ def activity_lines(run: Run) -> list[str]:
             f"{wrong} of {checked} given labels that people checked are wrong "
             f"(95 %: {low:.0%} to {high:.0%})"
         )
+    lines += group_lines(run)
     stage = running_stage(run.storage)
     if stage is not None:
         lines.append(_stage_line(stage, time.time()))
