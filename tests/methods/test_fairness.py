@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from umc_ray.methods.calibration import reliability
 from umc_ray.methods.fairness import (
     Outcomes,
     accuracy_gap,
+    calibration_error,
     demographic_parity,
     equalized_odds,
     permute,
@@ -121,3 +123,12 @@ def test_representation_compares_shares_with_those_of_the_pool():
     assert found.floor == pytest.approx(1.96 * np.sqrt(0.21 / 100 * 0.9), abs=0.02)
     assert not representation_gap(np.array([68, 32]), pool_G).is_beyond_chance
     assert representation_gap(np.array([0, 0]), pool_G) is None
+
+
+def test_the_calibration_error_of_a_group_is_that_of_all_bins():
+    rng = np.random.default_rng(0)
+    certainty_N = rng.uniform(0.5, 1, 400)
+    right_N = rng.random(400) < certainty_N - 0.2
+    value, low, high = calibration_error(certainty_N, right_N)
+    assert value == pytest.approx(reliability(certainty_N, right_N).error())
+    assert 0.1 < low < 0.2 < high < 0.3

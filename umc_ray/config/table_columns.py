@@ -21,17 +21,18 @@ def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> st
     return None
 
 
-def groups_problem(
+def beside_problem(
+    keep: Sequence[str],
     groups: Sequence[str],
     sample: Sequence[str | None],
     answers: Sequence[str | None],
-    embedding: str | None,
 ) -> str | None:
-    """Say what is wrong with the columns of groups, if anything is."""
+    """Say what is wrong with the columns to keep and those of groups, if anything is."""
+    for what, names in (("keep", keep), ("groups", groups)):
+        if twice := [name for name in names if names.count(name) > 1]:
+            return f"{what} names {twice[0]!r} twice; name it once"
     for name in groups:
-        if groups.count(name) > 1:
-            return f"groups names {name!r} twice; name it once"
-        if name in sample or name == embedding:
+        if name in sample:
             return (
                 f"groups names {name!r}, which is part of the sample: models must not see it; "
                 "remove it from there or from groups"

@@ -26,7 +26,7 @@ NOT_MEASURED = (
 
 NO_GROUPS = (
     "The campaign names no groups of samples, so it was not measured whether quality differs "
-    "between groups of people."
+    "between groups."
 )
 
 
