@@ -15,7 +15,7 @@ def shuffled(examples, order):
     moved = {
         name: values[order]
         for name, values in vars(examples).items()
-        if name not in ("texts_N", "features", "payloads_N", "synthetic")
+        if name not in ("texts_N", "features", "payloads_N", "synthetic", "groups")
     }
     texts = tuple(examples.texts_N[row] for row in order)
     features = {name: x_ND[order] for name, x_ND in examples.features.items()}

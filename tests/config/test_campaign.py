@@ -196,3 +196,15 @@ def test_every_value_of_a_choice_is_named_in_its_explanation():
 def test_fingerprints_tell_values_apart_and_not_the_order_of_keys():
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
     assert len({fingerprint(each) for each in ({"a": 1}, {"a": 2}, {"a": "1"}, {}, [])}) == 5
+
+
+def test_fairness_needs_groups_and_reweighing_classes(tmp_path):
+    found = problems(tmp_path, changed("fairness.group_floor", 0.1))
+    assert found == ["1: fairness.group_floor needs groups: name columns of a domain, such as "
+                     "groups: [sex]"]  # fmt: skip
+    values = changed("fairness", {"reweighing": 0.5, "group_floor": 0.1})
+    values["tasks"]["topics"]["domains"]["news"]["groups"] = ["sex"]
+    assert load(tmp_path, values).fairness.smallest_group == 30
+    values["tasks"]["topics"]["kind"] = "multi_label"
+    (problem,) = problems(tmp_path, values)
+    assert "reweighing needs classes, but topics is a task of kind multi_label" in problem

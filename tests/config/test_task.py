@@ -260,6 +260,27 @@ def test_a_kept_column_has_a_name_of_its_own(tmp_path, keep, message):
         topics(tmp_path, changed("tasks.topics.domains.news.keep", keep))
 
 
+@pytest.mark.parametrize(
+    ("domain", "message"),
+    [
+        ({"groups": ["sex", "sex"]}, "groups names 'sex' twice; name it once"),
+        ({"groups": ["body"]}, "groups names 'body', which is part of the sample: models must not"),
+        ({"groups": ["y"], "label": "y"}, "groups names 'y', the known answer"),
+        ({"text": None, "columns": ["age", "sex"], "groups": ["sex"]}, "'sex', which is part of"),
+    ],
+)
+def test_groups_are_columns_that_models_do_not_see(tmp_path, domain, message):
+    news = {"source": "news.csv", "text": "body", **domain}
+    with pytest.raises(ConfigError, match=message):
+        topics(tmp_path, changed("tasks.topics.domains.news", news))
+
+
+def test_what_is_stored_beside_samples_are_kept_columns_and_groups(tmp_path):
+    news = {"source": "news.csv", "text": "body", "keep": ["url", "sex"], "groups": ["sex", "race"]}
+    task = topics(tmp_path, changed("tasks.topics.domains.news", news))
+    assert task.domains["news"].beside == ("url", "sex", "race")
+
+
 def given(**changes):
     """The values of a task whose domain comes with embeddings."""
     task = {

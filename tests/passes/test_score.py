@@ -1,5 +1,7 @@
 """Suffixes: S specialists, N samples, C classes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -228,3 +230,16 @@ def test_a_domain_of_which_all_was_asked_has_no_uncertainty(storage, monkeypatch
     )
     found = score_parts(worker, [part]).domains[str(DomainKey("mood", "posts"))]
     assert (found.rows, found.open, found.uncertainty) == (7, 0, 0.0)
+
+
+def test_a_small_group_keeps_candidates_though_none_is_among_the_best_of_all(storage):
+    part = write_part(storage, list(range(7)), X_ND)
+    scored(storage, [part], top=7)
+    ranked = storage.read_table(part.key("rounds/0001/top"))["sample_id"].to_pylist()
+    rare = ranked[-2:]
+    sexes = ["f" if i in rare else "m" for i in range(7)]
+    storage.write_table(part.key("kept"), pa.table({"url": range(7), "sex": sexes}))
+    worker = worker_of(storage, write_ensemble(storage, HEADS), top=2)
+    run_item(replace(worker, by_group={DOMAIN: ("sex",)}), part)
+    top = storage.read_table(part.key("rounds/0001/top"))
+    assert top["sample_id"].to_pylist() == [*ranked[:2], *rare]

@@ -23,6 +23,7 @@ from umc_ray.records import (
 )
 from umc_ray.selection import batch
 from umc_ray.selection.batch import DomainBatchSpec, choose, choose_domain
+from umc_ray.selection.group_floor import GroupFloor
 from umc_ray.selection.labeled import gather
 from umc_ray.selection.random_orders import AUDIT, RANDOM, random_orders_key
 from umc_ray.selection.selection_test import SelectionVerdict
@@ -286,6 +287,57 @@ def test_a_rare_answer_of_earlier_rounds_guides_what_comes(world):
         labeled_answers=np.array([0, 1, 0, 3, 0, UNANSWERED]),  # 3: no label at all
     )
     assert ids(found) == left_N[order][picks].tolist()
+
+
+FLOOR = GroupFloor(("sex",), share=0.5, smallest=2)
+
+
+def write_sexes(world, few):
+    """Have a few samples be of one sex, one of a third, and the others of another."""
+    single = next(i for i in world.ids_N.tolist() if i not in few)
+    for part in world.parts:
+        own = [i for i in world.ids_N.tolist() if world.place[i][0] == part.name]
+        sexes = ["f" if i in few else "x" if i == single else "m" for i in own]
+        world.storage.write_table(part.key("kept"), pa.table({"sex": sexes}))
+
+
+@pytest.mark.parametrize("strategy", ["top", "cluster"])
+def test_a_group_has_its_floor_though_it_is_not_among_the_candidates(world, strategy):
+    values = world.write_scores()
+    ranked = sorted(values, key=lambda i: -values[i])
+    write_sexes(world, ranked[-4:])
+    spec = replace(world.spec(4, scores="rounds/0001"), group_floor=FLOOR)
+    selection = SelectionConfig(strategy=strategy, candidates_per_label=2)
+    found = choose_domain(spec, selection, world.storage)
+    assert len(set(ids(found))) == 4
+    assert set(ids(found)[2:]) <= set(ranked[-4:])
+    if strategy == "top":
+        assert ids(found) == [*ranked[:2], *ranked[-4:-2]]
+    why = found["why"].to_pylist()
+    assert [each.endswith("its group has a least share of the batch") for each in why] == [
+        False, False, True, True
+    ]  # fmt: skip
+
+
+def test_a_group_has_its_floor_in_the_first_batch_and_audits_do_not_count(world):
+    audits = world.order(AUDIT)[:2]
+    few = [*audits, *[i for i in world.order(RANDOM) if i not in audits][-3:]]
+    write_sexes(world, few)
+    spec = replace(world.spec(6, audits=2), group_floor=FLOOR)
+    found = choose_domain(spec, SelectionConfig(), world.storage)
+    assert ids(found)[:2] == audits
+    assert len(set(ids(found)[2:]) & set(few)) >= 2
+
+
+def test_a_group_gets_no_more_than_there_is(world):
+    world.write_scores()
+    write_sexes(world, world.ids_N[:2].tolist())
+    spec = replace(
+        world.spec(8, asked=world.ids_N[:1].tolist(), scores="rounds/0001"), group_floor=FLOOR
+    )
+    found = choose_domain(spec, SelectionConfig(strategy="top"), world.storage)
+    assert len(set(ids(found))) == 8
+    assert world.ids_N[1] in ids(found)
 
 
 def test_a_share_of_nothing_is_an_empty_batch(world):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,24 @@ def test_class_weights_change_the_training_of_a_head(storage):
     alone = heads.fit(*data, training_weights_N=training_N)
     np.testing.assert_allclose(held_out_NC, alone.held_out_NC, atol=1e-5)
     assert report.loss == pytest.approx(alone.loss)
+
+
+def test_reweighing_changes_training_weights_by_domain_and_group():
+    """The domain that names no groups keeps its weights."""
+    texts = ["a", "a", "b", "b", "a", "b", "a"]
+    examples = replace(
+        labeled(texts),
+        domains_N=np.array(["posts"] * 5 + ["news"] * 2),
+        groups={"sex": np.array(["f", "m", "f", "f", "m", "", ""])},
+    )
+    job = FitJob(SpecialistConfig(encoder=ENCODER), KIND, None, "m", None, 0, TrainingConfig())
+    weights_N = np.ones(7, np.float32)
+    np.testing.assert_array_equal(job.training_weights(examples, weights_N), weights_N)
+    found_N = replace(job, reweighing=1.0).training_weights(examples, weights_N)
+    # posts: 3 f and 2 m, 3 a and 2 b; f and a: 1 where 1.8 are expected, f and b: 2, 1.2;
+    # m and a: 2, 1.2. Both are 5 in all
+    expected_N = np.array([1.8, 0.6, 0.6, 0.6, 0.6]) * 5 / 4.2
+    np.testing.assert_allclose(found_N, [*expected_N, 1, 1], rtol=1e-5)
 
 
 def test_a_head_over_several_encoders_reads_them_side_by_side(storage):

@@ -20,6 +20,7 @@ def examples():
         random_N=np.array([True, True, False, True, False]),
         rounds_N=np.array([1, 1, 2, 2, 3]),
         agreement_N=np.linspace(0.5, 1, 5, dtype=np.float32),
+        groups={"sex": np.array(["f", "m", "m", "f", "m"])},
     )
 
 
@@ -33,6 +34,7 @@ def test_some_of_the_examples_are_the_same_rows_of_everything():
         "small": [[2, 3], [6, 7]],
         "large": [[3, 4, 5], [9, 10, 11]],
     }
+    assert share.groups["sex"].tolist() == ["m", "f"]
     for name in ("domains_N", "ids_N", "audit_N", "random_N", "rounds_N", "agreement_N"):
         np.testing.assert_array_equal(getattr(share, name), getattr(whole, name)[1::2])
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
+from umc_ray.methods.fairness import Difference
 from umc_ray.selection.near_duplicates import Check
 from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.specialists.combination import SpecialistReport
 from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.tasks.group_quality import GroupComparison
 from umc_ray.tasks.quality import Estimate, Quality
 
 
@@ -40,7 +42,7 @@ class Audit:
 class Training:
     """training.json: the ensembles by task, and what held-out predictions say of them.
 
-    `audits` and `selection_tests` are by domain, the others by task.
+    `audits`, `selection_tests` and `audit_groups` are by domain, the others by task.
     """
 
     rows: int
@@ -49,6 +51,7 @@ class Training:
     audits: dict[str, Audit]
     selection_tests: dict[str, SelectionVerdict]
     certificates: dict[str, Certificate | None]
+    audit_groups: dict[str, list[GroupComparison]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,64 @@ class BanditUpdate:
     """bandit.json: what the bandit was told about a round."""
 
     rewards: list[Reward]
+
+
+@dataclass(frozen=True)
+class GroupShare:
+    """How many samples of a group are in the pool, and how many of these are labeled."""
+
+    name: str
+    labeled: int
+    pool: int
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How far the groups' shares of the labels differ from those of the pool."""
+
+    by: str
+    groups: list[GroupShare]
+    gap: Difference | None
+
+
+@dataclass(frozen=True)
+class GroupDisagreement:
+    """How often people disagree with the consensus about n audit samples of a group."""
+
+    name: str
+    n: int
+    disagreement: Estimate
+
+
+@dataclass(frozen=True)
+class AnnotatorBias:
+    """Whether people disagree more about some groups than about others."""
+
+    by: str
+    groups: list[GroupDisagreement]
+    gap: Difference | None
+
+
+@dataclass(frozen=True)
+class DomainFairness:
+    """What a round found out about the groups of a domain; intersections come last in each list.
+
+    Quality is measured on audit samples and on test data, never on selected samples.
+    """
+
+    audit: list[GroupComparison]
+    test: list[GroupComparison]
+    representation: list[Representation]
+    annotators: list[AnnotatorBias]
+
+    @property
+    def quality(self) -> GroupComparison | None:
+        """The finest comparison, on test data if there are any; None: nothing is measured yet."""
+        return next((each[-1] for each in (self.test, self.audit) if each), None)
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """fairness.json: what a round found out about groups, by domain."""
+
+    domains: dict[str, DomainFairness]

@@ -8,6 +8,7 @@ from umc_ray.campaign.precision import hash_key, precision_key
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import NETWORKS
+from umc_ray.config.task import DomainConfig
 from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.registry import settings_hash
 from umc_ray.errors import ConfigError, StoreError
@@ -29,6 +30,7 @@ MAY_CHANGE = (
     "refine",
     "annotation",
     "certificate",
+    "fairness",
     "placement",
     "release",
     "storage",
@@ -134,15 +136,17 @@ def frozen(config: CampaignConfig) -> Values:
                 values[precision_key(name, encoder)] = precision_of(each)
             values[hash_key(name, encoder)] = settings_hash(each)
         for domain, columns in task.domains.items():
-            mapping = columns.model_dump(include={"text", "image", "key", "label", "ratings"})
-            how = columns.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
-            set_now = {key: value for key, value in how.items() if value is not None}
-            if columns.columns:
-                set_now["columns"] = columns.columns
-            if columns.keep:
-                set_now["keep"] = columns.keep
-            values[f"tasks.{name}.domains.{domain}"] = mapping | set_now
+            values[f"tasks.{name}.domains.{domain}"] = _read_by(columns)
     return values
+
+
+def _read_by(domain: DomainConfig) -> Values:
+    """Return what decides how a domain's sources are read; newer options only if they are used."""
+    mapping = domain.model_dump(include={"text", "image", "key", "label", "ratings"})
+    how = domain.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
+    set_now = {key: value for key, value in how.items() if value is not None}
+    lists = domain.model_dump(include={"columns", "keep", "groups"})
+    return mapping | set_now | {key: value for key, value in lists.items() if value}
 
 
 def _flat(values: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:

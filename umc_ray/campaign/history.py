@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from umc_ray.campaign.documents import DomainMetrics, RoundMetrics
+from umc_ray.campaign.documents import DomainMetrics, Fairness, RoundMetrics
 from umc_ray.campaign.freeze import check_format
 from umc_ray.campaign.state import RunState, round_folder, round_folders
 from umc_ray.campaign.synthetic import ACCEPTANCE, standings_of
@@ -54,6 +54,11 @@ class History:
     def metrics(self) -> list[RoundMetrics]:
         """The metrics of each round, oldest first."""
         return self.run.round_metrics(self.rounds)
+
+    @cached_property
+    def fairness(self) -> dict[int, Fairness]:
+        """What rounds found out about groups, by round, oldest first."""
+        return self.run.fairness(self.rounds)
 
     @cached_property
     def domains(self) -> dict[DomainKey, DomainMetrics]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
-from umc_ray.campaign.documents import Audit, RoundMetrics, Training
+from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import (
     audit_metrics,
@@ -18,6 +18,7 @@ from umc_ray.campaign.evaluation import (
     test_metrics,
     with_validation,
 )
+from umc_ray.campaign.fairness import compare_audits, measure_fairness
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
     compute_outputs_of_labels,
@@ -25,7 +26,7 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import LEARNED, RESCORED, round_folder
+from umc_ray.campaign.state import FAIRNESS, LEARNED, RESCORED, round_folder
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -42,6 +43,7 @@ from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.specialists.training import train_ensembles
+from umc_ray.tasks.group_quality import GroupComparison
 
 
 def learn(run: Run, number: int) -> RoundMetrics:
@@ -78,6 +80,10 @@ def learn(run: Run, number: int) -> RoundMetrics:
         lambda on_rows: score_pool(run, number, training, on_rows),
         rows=sum(part.rows for part in run.parts),
     )
+    if any(domain.groups for domain in run.config.domains().values()):
+        stages.run(
+            f"{folder}/{FAIRNESS}", Fairness, lambda _: measure_fairness(run, number, training)
+        )
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
@@ -96,7 +102,7 @@ def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
     derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
-    for name in (*LEARNED, RESCORED, *derived):
+    for name in (*LEARNED, RESCORED, FAIRNESS, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates"):
         storage.delete(f"{folder}/{name}")
@@ -131,6 +137,7 @@ def train(run: Run, number: int) -> Training:
         },
         synthetic=standings_of(run, number),
         synthetic_weight=run.config.refine.synthetic_weight,
+        groups={key: domain.groups for key, domain in run.config.domains().items()},
     )
     # With overlap, people may have been asked about the round after this one already.
     asked = run.spent(number)
@@ -142,6 +149,7 @@ def train(run: Run, number: int) -> Training:
             ensembles.get(name),
             last=asked >= run.config.budget.labels,
             heads_first=run.config.training.rescore == "candidates",
+            reweighing=run.config.fairness.reweighing,
         )
         for name, each in examples.items()
     ]
@@ -152,10 +160,16 @@ def train(run: Run, number: int) -> Training:
     trained = dict(zip(examples, fits, strict=True))
     audits: dict[str, Audit] = {}
     selection_tests: dict[str, SelectionVerdict] = {}
+    audit_groups: dict[str, list[GroupComparison]] = {}
     judging = {name: each.real for name, each in examples.items()}
     for name, each in judging.items():
         kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
         audits |= audit_metrics(trained[name], each, name, kind)
+        groups = {
+            key: domain.groups for key, domain in run.config.domains().items() if key.task == name
+        }
+        smallest = run.config.fairness.smallest_group
+        audit_groups |= compare_audits(trained[name], each, kind, groups, smallest)
         selection_tests |= compare_selection(each, each.features[encoder], name, kind)
     rules = run.config.certificate
     return Training(
@@ -164,6 +178,7 @@ def train(run: Run, number: int) -> Training:
         specialists={name: each.specialists for name, each in trained.items()},
         audits=audits,
         selection_tests=selection_tests,
+        audit_groups=audit_groups,
         certificates={
             name: certificate(trained[name], each, run.kinds[name], rules)
             for name, each in judging.items()

@@ -156,6 +156,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             seed=run.config.seed * 100_003 + number,
             rounds=tuple(run.folders(number - 1)),
             selection_test=None if training is None else training.selection_tests.get(str(key)),
+            group_floor=run.group_floor(key),
         )
         for key in run.config.domains()
     ]

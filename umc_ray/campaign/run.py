@@ -15,6 +15,7 @@ from umc_ray.campaign.state import GIVEN, RunState
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.allocator import BudgetAllocator, start_allocator
+from umc_ray.selection.group_floor import GroupFloor
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
 
@@ -65,6 +66,13 @@ class Run(RunState):
         """Have the parts read again when they are next used: the pool may have grown."""
         for name in ("parts", "backend", "features"):
             self.__dict__.pop(name, None)
+
+    def group_floor(self, domain_key: DomainKey) -> GroupFloor | None:
+        """Return the least share of a domain's groups in its batches, if there is one."""
+        rules, names = self.config.fairness, self.config.domains()[domain_key].groups
+        if not rules.group_floor or not names:
+            return None
+        return GroupFloor(tuple(names), rules.group_floor, rules.smallest_group)
 
     def queried(self, rounds: int | None = None) -> dict[DomainKey, IntArray]:
         """Return the ids of all samples of pools that people were asked about, sorted, by domain.

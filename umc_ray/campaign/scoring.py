@@ -61,6 +61,11 @@ def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
         acquisition=run.config.selection.acquisition,
         top=run.config.selection.candidates_per_label * run.config.budget.per_round,
         heads_first=_heads_first(training.ensembles),
+        by_group={
+            key: floor.names
+            for key in run.config.domains()
+            if (floor := run.group_floor(key)) is not None
+        },
     )
 
 
@@ -200,6 +205,9 @@ def _wanted(
             not_in(order_of(orders, RANDOM), taken[key])[:per_round],
             *(of_domain(each, key) for each in asked),
         ]
+        if (floor := run.group_floor(key)) is not None:
+            own = floor.candidates(run.storage, run.pool(key), table, taken[key], per_round)
+            places += own.values()
         wanted |= _rows_by_part(run, key, places)
     return wanted
 

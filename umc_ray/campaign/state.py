@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from umc_ray.campaign.documents import RoundMetrics, Training
+from umc_ray.campaign.documents import Fairness, RoundMetrics, Training
 from umc_ray.campaign.precision import settle_precision
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.diversity.synthetic import synthetic_parts
@@ -28,6 +28,9 @@ LEARNED = ("training.json", "scores.json", "metrics.json")
 
 RESCORED = "rescored.json"
 """In a round's folder, if heads score first: how many samples fine-tuned specialists scored."""
+
+FAIRNESS = "fairness.json"
+"""In a round's folder, if domains name groups: how these fare."""
 
 LABEL_CHANGES = "label_changes.json"
 """By task, the first round whose specialists know its labels as they are now."""
@@ -203,6 +206,15 @@ class RunState:
         if not self.storage.exists(f"{folder}/metrics.json"):
             return None
         return self.storage.read_record(f"{folder}/{name}.json", kind)
+
+    def fairness(self, rounds: int) -> dict[int, Fairness]:
+        """Return what the first rounds found out about groups, by round; of those that did."""
+        keys = {n: f"{folder}/{FAIRNESS}" for n, folder in enumerate(round_folders(rounds), 1)}
+        return {
+            number: self.storage.read_record(key, Fairness)
+            for number, key in keys.items()
+            if self.storage.exists(key)
+        }
 
     def round_metrics(self, rounds: int) -> list[RoundMetrics]:
         """Return the metrics of the first rounds, oldest first."""

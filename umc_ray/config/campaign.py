@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from umc_ray.config.annotation import AnnotationConfig
+from umc_ray.config.fairness import FairnessConfig
 from umc_ray.config.refine import RefineConfig
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
 from umc_ray.config.section import Location, Name, Section
@@ -231,6 +232,7 @@ class CampaignConfig(Section):
     refine: RefineConfig = RefineConfig()
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
+    fairness: FairnessConfig = FairnessConfig()
     certificate: CertificateConfig = CertificateConfig()
     ingest: IngestConfig = IngestConfig()
     placement: PlacementConfig = PlacementConfig()
@@ -261,6 +263,12 @@ class CampaignConfig(Section):
                     f"training.rescore: candidates needs heads that find the candidates, but all "
                     f"specialists of {name} are fine-tuned: add a head, such as head: {{}}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> Self:
+        if problems := list(self.fairness.problems(self.tasks)):
+            raise ValueError("\n".join(problems))
         return self
 
     @model_validator(mode="after")

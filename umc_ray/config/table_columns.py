@@ -1,4 +1,4 @@
-"""The columns of a table that a domain may name as its samples."""
+"""The columns of a table that a domain may name as its samples, or as groups of them."""
 
 from collections.abc import Sequence
 
@@ -18,4 +18,25 @@ def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> st
             )
         if name in answers:
             return f"columns names {name!r}, the known answer: people and models would see it"
+    return None
+
+
+def beside_problem(
+    keep: Sequence[str],
+    groups: Sequence[str],
+    sample: Sequence[str | None],
+    answers: Sequence[str | None],
+) -> str | None:
+    """Say what is wrong with the columns to keep and those of groups, if anything is."""
+    for what, names in (("keep", keep), ("groups", groups)):
+        if twice := [name for name in names if names.count(name) > 1]:
+            return f"{what} names {twice[0]!r} twice; name it once"
+    for name in groups:
+        if name in sample:
+            return (
+                f"groups names {name!r}, which is part of the sample: models must not see it; "
+                "remove it from there or from groups"
+            )
+        if name in answers:
+            return f"groups names {name!r}, the known answer: a group is of what is known before it"
     return None

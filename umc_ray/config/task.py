@@ -16,7 +16,7 @@ from umc_ray.config.specialist import (
     WITH_CLASSES,
     SpecialistConfig,
 )
-from umc_ray.config.table_columns import columns_problem
+from umc_ray.config.table_columns import beside_problem, columns_problem
 from umc_ray.records import RELEASED, Split
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class DomainConfig(Section):
         [],
         description="columns that pass through to the release, such as [url, author]",
     )
+    groups: list[str] = Field(
+        [],
+        description="columns that say to which groups a sample belongs, such as [sex, race]: "
+        "quality is measured for each group and intersection of them; models never see them",
+    )
     encoding: str | None = Field(
         None,
         description="of CSV and JSON lines, such as cp1252 or latin-1; default: UTF-8, or UTF-16 "
@@ -97,13 +102,19 @@ class DomainConfig(Section):
             raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
         if self.columns and self.text is not None:
             raise ValueError("a domain has text or columns, found both; remove one of them")
-        if problem := columns_problem(self.columns, (self.label, self.ratings)):
+        answers = (self.label, self.ratings)
+        if problem := columns_problem(self.columns, answers) or beside_problem(
+            self.keep, self.groups, (*self.sample, self.embedding), answers
+        ):
             raise ValueError(problem)
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
-        if twice := [name for name in self.keep if self.keep.count(name) > 1]:
-            raise ValueError(f"keep names {twice[0]!r} twice; name it once")
         return self
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns that are stored beside samples: those to keep, and groups."""
+        return tuple(dict.fromkeys([*self.keep, *self.groups]))
 
     @property
     def has_text(self) -> bool:

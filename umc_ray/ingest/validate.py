@@ -102,7 +102,8 @@ class Rules:
     delimiter: str | None = None
     label_names: Mapping[str, str] = field(default_factory=dict)
     has_test: bool = False  # its column of labels may be in the test split only
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()  # columns that are stored beside the samples
+    groups: tuple[str, ...] = ()  # those of them that must be there
     embedding: str | None = None
     dimension: int = 0  # of the embeddings
     columns: tuple[str, ...] = ()  # that make a text, in place of one
@@ -131,14 +132,18 @@ class Rules:
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
         columns = [self.text, *self.columns, self.image, self.key, self.embedding]
-        columns += self.keep if self.split != "test" else ()
+        columns += self.groups if self.split == "test" else self.keep
         if self.needs_answers:
             columns += [self.label, self.ratings]
         elif not self.has_test:
             columns.append(self.label)
         return TableFormat(
             columns=tuple(name for name in columns if name is not None),
-            optional=tuple(n for n in (self.label, self.ratings, *self.keep) if n is not None),
+            optional=tuple(
+                name
+                for name in (self.label, self.ratings, *self.keep)
+                if name is not None and name not in self.groups
+            ),
             class_column=None if self.label_names else self.label,
             encoding=self.encoding,
             delimiter=self.delimiter,
@@ -159,13 +164,13 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
-    is_beside = domain.label not in (None, FOLDER) or bool(domain.keep)
+    is_beside = domain.label not in (None, FOLDER) or bool(domain.beside)
     lacks_beside = domain.embedding or (is_beside and not _are_archives(domain))
     if are_images and (domain.key or domain.ratings or lacks_beside):
         raise ConfigError(
-            f"{domain_key}: image files have no columns key, ratings, embedding, label or keep; "
-            "name the image column of a table, or take the name of an image's folder with label: "
-            f"{FOLDER}"
+            f"{domain_key}: image files have no columns key, ratings, embedding, groups, "
+            "label or keep; name the image column of a table, or take the name of an image's "
+            f"folder with label: {FOLDER}"
         )
     if split == "test" and domain.label is None:
         raise ConfigError(
@@ -189,7 +194,8 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         delimiter=domain.delimiter,
         label_names=domain.names_by_id,
         has_test=domain.test is not None,
-        keep=tuple(domain.keep),
+        keep=domain.beside,
+        groups=tuple(domain.groups),
         embedding=domain.embedding,
         dimension=task.dimension or 0,
         columns=tuple(domain.columns) if is_text else (),

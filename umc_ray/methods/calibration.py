@@ -57,15 +57,19 @@ class Reliability:
         return float(np.average(gaps_K, weights=self.count_K)) if self.count_K else 0.0
 
 
+def reliability_bins(confidence_N: Floats, bins: int = 15) -> npt.NDArray[np.int64]:
+    """Return the bin of each confidence, open below and closed above: (0, 1/K], ..., (1-1/K, 1]."""
+    return np.clip(np.ceil(confidence_N * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
 def reliability(
     confidence_N: Floats, right_N: npt.NDArray[np.bool_], bins: int = 15
 ) -> Reliability:
     """Compare how sure a model was of its best class with how often it was right.
 
-    Bins are open below and closed above: (0, 1/K], ..., ((K-1)/K, 1].
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks.
     """
-    bin_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
+    bin_N = reliability_bins(confidence_N, bins)
     count_K = np.bincount(bin_N, minlength=bins)
     used = count_K > 0
     sums = [np.bincount(bin_N, values, minlength=bins) for values in (confidence_N, right_N)]

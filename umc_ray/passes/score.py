@@ -1,7 +1,7 @@
 """The pass that scores a pool with the ensembles of its tasks. Suffix: N samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from umc_ray.cluster.resources import ANY_NODE, Labels
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
+from umc_ray.ingest.groups import read_groups
+from umc_ray.methods.intersections import joined_names
 from umc_ray.methods.scoring import top_m
 from umc_ray.records import CANDIDATES, DomainKey, IntArray, Part, embeddings_array
 from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble, load_heads
@@ -63,7 +65,8 @@ class ScoreWorker:
     """Scores cached features, and keeps the most informative samples that are not excluded.
 
     In the pools of tasks that are `heads_first`, heads score what fine-tuned specialists have no
-    outputs for; candidates are the other samples.
+    outputs for; candidates are the other samples. Domains in `by_group` keep as many candidates of
+    each intersection of these attributes: those of a small group may not be among the best of all.
     """
 
     storage: Storage
@@ -76,6 +79,7 @@ class ScoreWorker:
     top: int
     with_probabilities: bool = False
     heads_first: frozenset[str] = frozenset()
+    by_group: Mapping[DomainKey, tuple[str, ...]] = field(default_factory=dict)
     summary_type: ClassVar[type[ScoreSummary]] = ScoreSummary
 
     def output_key(self, item: Part) -> str:
@@ -136,9 +140,21 @@ class ScoreWorker:
     def _candidates(
         self, item: Part, ids_N: IntArray, values_N: np.ndarray, rows: IntArray
     ) -> pa.Table:
-        rows = rows[top_m(values_N[rows], ids_N[rows], self.top)]
+        rows = np.concatenate(
+            [own[top_m(values_N[own], ids_N[own], self.top)] for own in self._among(item, rows)]
+        )
+        rows = np.unique(rows)
+        rows = rows[top_m(values_N[rows], ids_N[rows], len(rows))]
         columns = [*item.places(rows, ids_N[rows]), pa.array(values_N[rows])]
         return pa.Table.from_arrays(columns, schema=CANDIDATES)
+
+    def _among(self, item: Part, rows: IntArray) -> list[IntArray]:
+        """Return the rows to find the best of: all, and those of each group."""
+        attributes = self.by_group.get(item.domain_key)
+        if attributes is None:
+            return [rows]
+        groups_N = joined_names(list(read_groups(self.storage, item, attributes).values()))[rows]
+        return [rows, *(rows[groups_N == group] for group in np.unique(groups_N))]
 
     def _table(self, kind: TaskKind, ids_N: IntArray, said: Sequence[_Said]) -> pa.Table:
         tables = []
@@ -203,8 +219,8 @@ def probability_fields(kind: TaskKind) -> list[pa.Field]:
 
 def with_probabilities(kind: TaskKind, scores: pa.Table, measures: Measures) -> pa.Table:
     """Add the probability of each label, the mean over the specialists."""
-    for field, probs_N in zip(probability_fields(kind), measures.mean_NC.numpy().T, strict=True):
-        scores = scores.append_column(field, pa.array(np.ascontiguousarray(probs_N)))
+    for column, probs_N in zip(probability_fields(kind), measures.mean_NC.numpy().T, strict=True):
+        scores = scores.append_column(column, pa.array(np.ascontiguousarray(probs_N)))
     return scores
 
 

@@ -116,7 +116,8 @@ class TaskTables:
                 f"{part.domain_key} keeps columns, but its {part.split} was read without them: "
                 "remove keep, or give the domain another name and run again"
             )
-        return storage.read_schema(key)
+        keep, stored = self.task.domains[part.domain_key.domain].keep, storage.read_schema(key)
+        return pa.schema([field for field in stored if field.name in keep])  # no groups
 
     def _table(self, kind: Kind, parts: Iterator[Columns]) -> pa.Table:
         schema = schema_of(self.columns(kind))

@@ -32,6 +32,7 @@ from umc_ray.report.control import (
 )
 from umc_ray.report.coverage import coverage_map, diversity, task_samples
 from umc_ray.report.ensemble import ensemble_lines
+from umc_ray.report.fairness import fairness_sections
 from umc_ray.report.gallery import galleries
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
@@ -66,6 +67,7 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         **_learning(history, control_histories, comparison),
         **_spending(history),
         **_trust(history),
+        "fairness": fairness_sections(history, control_histories),
         **_samples(history),
         "acceptance": history.acceptance,
         "accept_rate": run.config.refine.accept_rate,

@@ -16,6 +16,7 @@ from umc_ray.campaign.synthetic import standings_of
 from umc_ray.console import counted
 from umc_ray.diversity.validation import Standing
 from umc_ray.methods.certificates import exact_interval
+from umc_ray.report.fairness import group_lines
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
@@ -62,6 +63,7 @@ def activity_lines(run: Run) -> list[str]:
             f"(95 %: {low:.0%} to {high:.0%})"
         )
     lines += _synthetic_lines(run)
+    lines += group_lines(run)
     stage = running_stage(run.storage)
     if stage is not None:
         lines.append(_stage_line(stage, time.time()))

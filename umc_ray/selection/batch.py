@@ -5,6 +5,7 @@ Suffixes: N candidates, D embedding dimension, B batch, L labeled samples.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import INFORMED, Candidates, select
 from umc_ray.records import BATCH, CANDIDATES, DomainKey, IntArray, Part, embeddings_array
+from umc_ray.selection.group_floor import GroupFloor, raise_groups
 from umc_ray.selection.labeled import gather, labeled_so_far
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
 from umc_ray.selection.selection_test import SelectionVerdict
@@ -22,6 +24,7 @@ from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
 CHECKED = "its label is known and is being checked"
+FOR_ITS_GROUP = "its group has a least share of the batch"
 
 COLD_CANDIDATES = 1000
 """Random samples that compete for a domain's first batch, at least."""
@@ -45,6 +48,7 @@ class DomainBatchSpec:
     selection_test: SelectionVerdict | None = None  # whether selection paid, by the last round
     propagated: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # audits only
     to_check: pa.Table | None = None  # places of given labels that people check
+    group_floor: GroupFloor | None = None  # of what is selected
 
 
 def choose(
@@ -63,15 +67,17 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
     excluded = np.union1d(spec.queried, spec.propagated)
     taken = np.union1d(excluded, audits["sample_id"].to_numpy())
     checks = _checks(spec)
-    n = max(spec.labels - len(audits) - len(checks), 0)
+    n, raised = max(spec.labels - len(audits) - len(checks), 0), 0
     if _at_random(spec, selection):
         chosen = _as_candidates(spec.domain_key, not_in(order_of(orders, RANDOM), taken)[:n])
     elif spec.scores is None:
-        chosen = _cold_start(spec, selection, storage, not_in(order_of(orders, RANDOM), taken), n)
+        drawn = not_in(order_of(orders, RANDOM), taken)
+        chosen, raised = _cold_start(spec, selection, storage, drawn, n)
     else:
-        chosen = _active(spec, selection, storage, taken, n)
+        chosen, raised = _active(spec, selection, storage, taken, n)
     picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), chosen])
-    return pa.concat_tables([_explained(spec, selection, storage, picks, len(audits)), checks])
+    explained = _explained(spec, selection, storage, picks, len(audits), raised)
+    return pa.concat_tables([explained, checks])
 
 
 def _checks(spec: DomainBatchSpec) -> pa.Table:
@@ -98,19 +104,39 @@ def _at_random(spec: DomainBatchSpec, selection: SelectionConfig) -> str | None:
 
 def _cold_start(
     spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, drawn: pa.Table, n: int
-) -> pa.Table:
-    """Pick typical samples out of a random sample of the domain."""
-    drawn = drawn[: max(COLD_CANDIDATES, selection.candidates_per_label * n)]
-    return _selected(spec, storage, _as_candidates(spec.domain_key, drawn), selection.cold_start, n)
+) -> tuple[pa.Table, int]:
+    """Pick typical samples out of a random sample of the domain.
+
+    Returns:
+        The picks, and how many at the end are there for the floor of their group.
+    """
+    some = _as_candidates(
+        spec.domain_key, drawn[: max(COLD_CANDIDATES, selection.candidates_per_label * n)]
+    )
+    picks, floor = _selected(spec, storage, some, n, selection.cold_start), spec.group_floor
+    if floor is None:
+        return picks, 0
+    offered = floor.split(storage, spec.parts, _as_candidates(spec.domain_key, drawn))
+    fill = partial(_selected, spec, storage, strategy=selection.cold_start)
+    return raise_groups(floor, storage, spec.parts, picks, offered, fill)
 
 
 def _active(
     spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, taken: IntArray, n: int
-) -> pa.Table:
-    """Pick a diverse batch out of the most informative candidates."""
+) -> tuple[pa.Table, int]:
+    """Pick a diverse batch out of the most informative candidates.
+
+    Returns:
+        The picks, and how many at the end are there for the floor of their group.
+    """
     table, m = f"{spec.scores}/top", selection.candidates_per_label * n
     best = most_informative(storage, spec.parts, table, taken, m)
-    return _selected(spec, storage, best, selection.strategy, n)
+    picks, floor = _selected(spec, storage, best, n, selection.strategy), spec.group_floor
+    if floor is None:
+        return picks, 0
+    offered = floor.candidates(storage, spec.parts, table, taken, m)
+    fill = partial(_selected, spec, storage, strategy=selection.strategy)
+    return raise_groups(floor, storage, spec.parts, picks, offered, fill)
 
 
 def most_informative(
@@ -127,7 +153,7 @@ def most_informative(
 
 
 def _selected(
-    spec: DomainBatchSpec, storage: Storage, candidates: pa.Table, strategy: str, n: int
+    spec: DomainBatchSpec, storage: Storage, candidates: pa.Table, n: int, strategy: str
 ) -> pa.Table:
     embeddings = gather(storage, spec.parts, spec.features, candidates, ["embedding"])
     pool = Candidates(
@@ -154,6 +180,7 @@ def _explained(
     storage: Storage,
     picks: pa.Table,
     audits: int,
+    raised: int,
 ) -> pa.Table:
     """Complete picks to rows of the batch: what the ensemble predicts, and why people are asked."""
     n = len(picks)
@@ -166,6 +193,7 @@ def _explained(
         texts, confidence = spec.kind.predicted(rows)
         predicted = list(texts)
         reasons = [_reason(spec, selection, row) for row in rows.to_pylist()]
+    reasons[n - raised :] = [f"{each}; {FOR_ITS_GROUP}" for each in reasons[n - raised :]]
     if at_random := _at_random(spec, selection):
         reasons = [at_random] * n
     extra = [

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.encoders.encoder import Payload
+from umc_ray.ingest.groups import GroupNames, group_names
 from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.methods.selection import Labeled
 from umc_ray.passes.score import FeatureTables
@@ -134,6 +135,27 @@ def _read_payloads(
     return found
 
 
+def _read_groups(
+    storage: Storage,
+    parts: Sequence[Part],
+    named: Mapping[str, Sequence[str]],
+    places: pa.Table,
+) -> dict[str, GroupNames]:
+    """Read the groups of samples of one task's pools, by attribute; "" where a domain has none.
+
+    `named` has the attributes of each domain.
+    """
+    names = dict.fromkeys(name for own in named.values() for name in own)
+    found = {name: np.full(len(places), "", dtype=object) for name in names}
+    for rows, own in _by_domain(parts, places):
+        columns = list(named.get(own[0].domain_key.domain, ()))
+        if columns:
+            kept = gather(storage, own, "kept", places.take(pa.array(rows)), columns)
+            for name, groups_N in group_names(kept).items():
+                found[name][rows] = groups_N
+    return {name: groups_N.astype(np.str_) for name, groups_N in found.items()}
+
+
 def _by_domain(parts: Sequence[Part], places: pa.Table) -> Iterator[tuple[IntArray, list[Part]]]:
     """Return the rows of each domain among the places, and the parts that these may be in."""
     domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
@@ -184,6 +206,7 @@ def examples_by_task(
     payloads: Mapping[str, str] = MappingProxyType({}),
     synthetic: pa.Table | None = None,
     synthetic_weight: float = 1.0,
+    groups: Mapping[DomainKey, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Examples]:
     """Return each task's labeled samples, with their embeddings by each of its encoders.
 
@@ -198,6 +221,7 @@ def examples_by_task(
         payloads: by task, the column of the samples themselves, where specialists read them.
         synthetic: standings of synthetic samples; tasks without real labels leave them out.
         synthetic_weight: what each counts for in training.
+        groups: by domain, the columns that say to which groups its samples belong.
     """
     labels = labels_so_far(storage, rounds)
     prefixes = {
@@ -211,7 +235,8 @@ def examples_by_task(
     }
     found = {}
     for task in sorted(set(labels["task"].to_pylist())):
-        rows, made = of_task(labels, task), None
+        real = rows = of_task(labels, task)
+        made = None
         if synthetic is not None:
             audits = _ids_of(prefixes[AUDIT], task)
             rows, made = _joined(rows, _standing(synthetic, task), audits, synthetic_weight)
@@ -224,7 +249,12 @@ def examples_by_task(
         if task in payloads:
             read = _read_payloads(storage, own, payloads[task], rows)
             examples = replace(examples, payloads_N=tuple(read))
-        found[task] = replace(examples, synthetic=made)
+        named = {key.domain: names for key, names in groups.items() if key.task == task and names}
+        groups_N = {
+            name: np.append(values, np.repeat("", len(rows) - len(real)))  # synthetic: of none
+            for name, values in _read_groups(storage, own, named, real).items()
+        }
+        found[task] = replace(examples, synthetic=made, groups=groups_N)
     return found
 
 

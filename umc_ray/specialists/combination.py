@@ -47,6 +47,7 @@ class EnsembleJob:
     before: EnsembleRef | None  # the ensemble of the round before
     last: bool = False  # no more labels will come
     heads_first: bool = False  # fine-tuned specialists score the candidates of heads only
+    reweighing: float = 0.0  # exponent of the training weights of classes by group
 
     @property
     def by_evidence(self) -> bool:

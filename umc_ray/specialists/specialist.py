@@ -4,7 +4,7 @@ Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -15,7 +15,8 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Payload
-from umc_ray.methods.class_weights import balanced
+from umc_ray.methods.class_weights import balanced, reweighed
+from umc_ray.methods.intersections import joined_names
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Targets, TaskKind
@@ -60,6 +61,7 @@ class Examples:
     agreement_N: FloatArray  # share of the people who gave this label
     payloads_N: tuple[Payload, ...] | None = None  # where a specialist reads the samples themselves
     synthetic: SyntheticRows | None = None  # None: all are real
+    groups: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)  # N names by attribute
 
     def __len__(self) -> int:
         """Return N."""
@@ -89,6 +91,7 @@ class Examples:
             rounds_N=self.rounds_N[rows],
             agreement_N=self.agreement_N[rows],
             payloads_N=None if self.payloads_N is None else self.payloads_N[rows],
+            groups={name: groups_N[rows] for name, groups_N in self.groups.items()},
         )
 
 
@@ -127,6 +130,7 @@ class FitJob:
     encoder: EncoderConfig | None = None  # of which it trains the network
     on_epoch: OnEpoch = ignore_epoch
     resume: Tensors | None = None
+    reweighing: float = 0.0  # exponent of the weights of classes by group
 
     @property
     def name(self) -> str:
@@ -135,9 +139,26 @@ class FitJob:
 
     def training_weights(self, examples: Examples, weights_N: FloatArray) -> FloatArray:
         """Return what examples weigh in the training loss; what is held out keeps its weight."""
+        classes_N = self.kind.strata(examples.texts_N)
+        if self.reweighing and examples.groups:
+            weights_N = self._reweighed(examples, weights_N, classes_N)
         if self.specialist.class_weights == "none":
             return weights_N
-        return balanced(weights_N, self.kind.strata(examples.texts_N))
+        return balanced(weights_N, classes_N)
+
+    def _reweighed(
+        self, examples: Examples, weights_N: FloatArray, classes_N: IntArray
+    ) -> FloatArray:
+        """Weigh classes by group, each domain by itself; one without groups stays as it is."""
+        named_N = joined_names(list(examples.groups.values()))
+        codes_N = np.unique(named_N, return_inverse=True)[1].astype(np.int64)
+        found_N = weights_N.copy()
+        for domain in np.unique(examples.domains_N):
+            own_N = examples.domains_N == domain
+            found_N[own_N] = reweighed(
+                weights_N[own_N], codes_N[own_N], classes_N[own_N], self.reweighing
+            )
+        return found_N
 
 
 @dataclass(frozen=True)

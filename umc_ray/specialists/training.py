@@ -182,6 +182,7 @@ def _fit_jobs(
                 seed=seed,
                 training=training,
                 encoder=encoder if specialist.fine_tunes else None,
+                reweighing=job.reweighing,
             )
         )
     return fits
@@ -260,7 +261,7 @@ def _fingerprint(job: FitJob, examples: Examples) -> str:
     labels = [examples.ids_N.tolist(), examples.texts_N, examples.agreement_N.tolist()]
     if examples.synthetic is not None:
         labels += [examples.synthetic.weights_N.tolist(), examples.synthetic.origins_N.tolist()]
-    return fingerprint([job.specialist.model_dump(), job.seed, labels])
+    return fingerprint([job.specialist.model_dump(), job.seed, job.reweighing, labels])
 
 
 def train_loop(config: dict[str, Any]) -> None:

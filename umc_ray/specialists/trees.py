@@ -86,7 +86,10 @@ class Trees:
         """
         features = {name: examples.features[name] for name in job.specialist.encoders}
         data = _Data(
-            np.concatenate(list(features.values()), axis=1), examples.targets, weights_N, folds_N
+            np.concatenate(list(features.values()), axis=1),
+            examples.targets,
+            job.training_weights(examples, weights_N),
+            folds_N,
         )
         judging_N = examples.judging(weights_N)
         tries = [_cross_validated(method, job, data, judging_N) for method in _methods(job.kind)]
