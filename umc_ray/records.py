@@ -88,6 +88,9 @@ CANDIDATES = pa.schema(
 )
 """rounds/<n>/candidates: the most informative samples of each domain, best first."""
 
+GAP_CANDIDATES = CANDIDATES.append(pa.field("gap", pa.string()))
+"""rounds/<n>/gaps/<part>: the most informative samples of each gap."""
+
 BATCH = pa.schema(
     [
         *CANDIDATES,

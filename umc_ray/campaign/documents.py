@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from umc_ray.annotation.times import AnswerTime
+from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.fairness import Difference
@@ -42,7 +43,8 @@ class Audit:
 class Training:
     """training.json: the ensembles by task, and what held-out predictions say of them.
 
-    `audits`, `selection_tests` and `audit_groups` are by domain, the others by task.
+    `audits`, `selection_tests`, `audit_groups` and `audit_errors` are by domain; the others by
+    task.
     """
 
     rows: int
@@ -52,6 +54,7 @@ class Training:
     selection_tests: dict[str, SelectionVerdict]
     certificates: dict[str, Certificate | None]
     audit_groups: dict[str, list[GroupComparison]] = field(default_factory=dict)
+    audit_errors: dict[str, AuditErrors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.documents import Audit, DomainMetrics, RoundMetrics
 from umc_ray.config.campaign import CertificateConfig
+from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.methods.certificates import Certificate, certify
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import DomainKey, Part
@@ -34,6 +35,19 @@ def audit_metrics(
             utility = Estimate(*mean_interval(utility_N[rows_N]))
             audits[f"{task}/{domain}"] = Audit(int(rows_N.sum()), utility)
     return audits
+
+
+def audit_errors(
+    trained: Trained, examples: Examples, task: str, kind: TaskKind
+) -> dict[str, AuditErrors]:
+    """Return what held-out predictions lack on each audit sample, by domain."""
+    utility_N = kind.utility(trained.predicted_N, examples.texts_N)
+    found = {}
+    for domain in np.unique(examples.domains_N):
+        rows_N = (examples.domains_N == domain) & examples.audit_N
+        errors = (1 - utility_N[rows_N]).tolist()
+        found[f"{task}/{domain}"] = AuditErrors(examples.ids_N[rows_N].tolist(), errors)
+    return found
 
 
 def certificate(

@@ -12,6 +12,7 @@ from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import (
+    audit_errors,
     audit_metrics,
     certificate,
     summary,
@@ -19,6 +20,7 @@ from umc_ray.campaign.evaluation import (
     with_validation,
 )
 from umc_ray.campaign.fairness import compare_audits, measure_fairness
+from umc_ray.campaign.gaps import look_for_gaps, look_into_gaps
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
     compute_outputs_of_labels,
@@ -26,7 +28,7 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import FAIRNESS, LEARNED, RESCORED, round_folder
+from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, round_folder
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -35,6 +37,8 @@ from umc_ray.campaign.synthetic import (
     standings_of,
 )
 from umc_ray.cluster.stream import OnRows
+from umc_ray.diversity.gaps import AuditErrors, Gaps
+from umc_ray.passes.gap_candidates import CANDIDATES_OF_GAPS
 from umc_ray.passes.rescore import HEADS
 from umc_ray.passes.score import FeatureTables, PoolScores
 from umc_ray.selection.labeled import examples_by_task, labels_so_far
@@ -84,6 +88,11 @@ def learn(run: Run, number: int) -> RoundMetrics:
         stages.run(
             f"{folder}/{FAIRNESS}", Fairness, lambda _: measure_fairness(run, number, training)
         )
+
+    # Look for gaps: patterns of the pool with too few labels. Some of the next labels go there.
+    gaps = stages.run(f"{folder}/{GAPS}", Gaps, lambda _: look_for_gaps(run, number, training))
+    if run.config.refine.share and any(each.open for each in gaps.domains.values()):
+        stages.step("gap candidates", lambda on_rows: look_into_gaps(run, number, gaps, on_rows))
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
@@ -102,9 +111,9 @@ def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
     derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
-    for name in (*LEARNED, RESCORED, FAIRNESS, *derived):
+    for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, *derived):
         storage.delete_file(f"{folder}/{name}")
-    for name in ("scores", "top", HEADS, "near_duplicates"):
+    for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS, "clusters"):
         storage.delete(f"{folder}/{name}")
     for task in run.config.tasks:
         storage.delete(f"models/{task}/{number:04d}")
@@ -161,10 +170,12 @@ def train(run: Run, number: int) -> Training:
     audits: dict[str, Audit] = {}
     selection_tests: dict[str, SelectionVerdict] = {}
     audit_groups: dict[str, list[GroupComparison]] = {}
+    errors: dict[str, AuditErrors] = {}
     judging = {name: each.real for name, each in examples.items()}
     for name, each in judging.items():
         kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
         audits |= audit_metrics(trained[name], each, name, kind)
+        errors |= audit_errors(trained[name], each, name, kind)
         groups = {
             key: domain.groups for key, domain in run.config.domains().items() if key.task == name
         }
@@ -179,6 +190,7 @@ def train(run: Run, number: int) -> Training:
         audits=audits,
         selection_tests=selection_tests,
         audit_groups=audit_groups,
+        audit_errors=errors,
         certificates={
             name: certificate(trained[name], each, run.kinds[name], rules)
             for name, each in judging.items()

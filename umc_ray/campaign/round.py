@@ -20,6 +20,7 @@ from umc_ray.campaign.documents import (
     DomainBudget,
     RoundMetrics,
 )
+from umc_ray.campaign.gaps import gap_share
 from umc_ray.campaign.given import labels_to_check
 from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
@@ -157,6 +158,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             rounds=tuple(run.folders(number - 1)),
             selection_test=None if training is None else training.selection_tests.get(str(key)),
             group_floor=run.group_floor(key),
+            gaps=gap_share(run, newest, key),
         )
         for key in run.config.domains()
     ]

@@ -32,6 +32,9 @@ RESCORED = "rescored.json"
 FAIRNESS = "fairness.json"
 """In a round's folder, if domains name groups: how these fare."""
 
+GAPS = "gaps.json"
+"""In a round's folder: the patterns of each domain's pool that have too few labels."""
+
 LABEL_CHANGES = "label_changes.json"
 """By task, the first round whose specialists know its labels as they are now."""
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from umc_ray.campaign.history import History, of_domains
 from umc_ray.methods.diversity import covered, vendi
 from umc_ray.methods.intervals import wilson_interval
-from umc_ray.records import DomainKey, IntArray, Part, embeddings_array
+from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import read_embeddings
+from umc_ray.selection.reference import sample_pool
 
 MAX_SAMPLES = 2000
 """How many pool samples, and how many labeled ones, a map shows at most."""
@@ -143,27 +144,11 @@ def _sample_pool(history: History, domain_keys: Sequence[DomainKey]) -> tuple[In
     """Read ids and embeddings of each domain, in proportion to its size."""
     sizes = [sum(part.rows for part in history.run.pool(domain_key)) for domain_key in domain_keys]
     counts = [max(1, MAX_SAMPLES * size // sum(sizes)) for size in sizes]
-    found = [_sample_domain(history, *pair) for pair in zip(domain_keys, counts, strict=True)]
-    ids, embeddings = zip(*found, strict=True)
-    return np.concatenate(ids), np.concatenate(embeddings)
-
-
-def _sample_domain(history: History, domain_key: DomainKey, count: int) -> tuple[IntArray, Floats]:
-    parts = _evenly_spaced(history.run.pool(domain_key))
-    rng = np.random.default_rng(0)
-    tables = []
-    for part in parts:
-        key = part.key(history.features(domain_key.task))
-        table = history.run.storage.read_table(key, ["sample_id", "embedding"])
-        picks = np.sort(rng.permutation(part.rows)[: -(-count // len(parts))])
-        tables.append(table.take(pa.array(picks)).replace_schema_metadata())
-    table = pa.concat_tables(tables)[:count]
-    found_ND = embeddings_array(table["embedding"]).astype(np.float32)
-    usable_N = np.isfinite(found_ND).all(axis=1)
-    return table["sample_id"].to_numpy()[usable_N], found_ND[usable_N]
-
-
-def _evenly_spaced(parts: Sequence[Part]) -> list[Part]:
-    """Pick at most MAX_PARTS parts, spread evenly."""
-    indices = np.unique(np.linspace(0, len(parts) - 1, MAX_PARTS).round().astype(int))
-    return [parts[i] for i in indices]
+    found = [
+        sample_pool(
+            history.run.storage, history.run.pool(key), history.features(key.task), n, MAX_PARTS
+        )
+        for key, n in zip(domain_keys, counts, strict=True)
+    ]
+    ids = [places["sample_id"].to_numpy() for places, _ in found]
+    return np.concatenate(ids), np.concatenate([each_ND for _, each_ND in found])

@@ -16,6 +16,7 @@ from umc_ray.config.campaign import SelectionConfig
 from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import INFORMED, Candidates, select
 from umc_ray.records import BATCH, CANDIDATES, DomainKey, IntArray, Part, embeddings_array
+from umc_ray.selection.gap_share import GapPicks, GapShare, search_gaps
 from umc_ray.selection.group_floor import GroupFloor, raise_groups
 from umc_ray.selection.labeled import gather, labeled_so_far
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
@@ -25,6 +26,7 @@ from umc_ray.tasks.task import TaskKind
 
 CHECKED = "its label is known and is being checked"
 FOR_ITS_GROUP = "its group has a least share of the batch"
+FOR_A_GAP = "in gap {}, which has few labels"
 
 COLD_CANDIDATES = 1000
 """Random samples that compete for a domain's first batch, at least."""
@@ -49,6 +51,7 @@ class DomainBatchSpec:
     propagated: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # audits only
     to_check: pa.Table | None = None  # places of given labels that people check
     group_floor: GroupFloor | None = None  # of what is selected
+    gaps: GapShare | None = None  # of what is selected once there is a model
 
 
 def choose(
@@ -68,6 +71,8 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
     taken = np.union1d(excluded, audits["sample_id"].to_numpy())
     checks = _checks(spec)
     n, raised = max(spec.labels - len(audits) - len(checks), 0), 0
+    found = _of_gaps(spec, selection, storage, taken, n)
+    taken, n = np.union1d(taken, np.array(list(found.gaps), np.int64)), n - len(found.picks)
     if _at_random(spec, selection):
         chosen = _as_candidates(spec.domain_key, not_in(order_of(orders, RANDOM), taken)[:n])
     elif spec.scores is None:
@@ -75,9 +80,19 @@ def choose_domain(spec: DomainBatchSpec, selection: SelectionConfig, storage: St
         chosen, raised = _cold_start(spec, selection, storage, drawn, n)
     else:
         chosen, raised = _active(spec, selection, storage, taken, n)
-    picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), chosen])
-    explained = _explained(spec, selection, storage, picks, len(audits), raised)
+    picks = pa.concat_tables([_as_candidates(spec.domain_key, audits), found.picks, chosen])
+    explained = _explained(spec, selection, storage, picks, len(audits), raised, found.gaps)
     return pa.concat_tables([explained, checks])
+
+
+def _of_gaps(
+    spec: DomainBatchSpec, selection: SelectionConfig, storage: Storage, taken: IntArray, n: int
+) -> GapPicks:
+    """Pick what lies in gaps; nothing where no gap is open."""
+    if spec.gaps is None:
+        return GapPicks(CANDIDATES.empty_table(), {})
+    fill = partial(_selected, spec, storage, strategy=selection.strategy)
+    return search_gaps(spec.gaps, storage, spec.parts, taken, n, fill)
 
 
 def _checks(spec: DomainBatchSpec) -> pa.Table:
@@ -181,6 +196,7 @@ def _explained(
     picks: pa.Table,
     audits: int,
     raised: int,
+    gaps: Mapping[int, str],
 ) -> pa.Table:
     """Complete picks to rows of the batch: what the ensemble predicts, and why people are asked."""
     n = len(picks)
@@ -194,8 +210,12 @@ def _explained(
         predicted = list(texts)
         reasons = [_reason(spec, selection, row) for row in rows.to_pylist()]
     reasons[n - raised :] = [f"{each}; {FOR_ITS_GROUP}" for each in reasons[n - raised :]]
-    if at_random := _at_random(spec, selection):
-        reasons = [at_random] * n
+    at_random = _at_random(spec, selection)
+    for i, sample_id in enumerate(picks["sample_id"].to_pylist()):
+        if sample_id in gaps:
+            reasons[i] = f"{reasons[i]}; {FOR_A_GAP.format(gaps[sample_id])}"
+        elif at_random:
+            reasons[i] = at_random
     extra = [
         pa.array([i < audits for i in range(n)]),
         pa.array(predicted, pa.string()),

@@ -1,0 +1,103 @@
+"""After each round: which patterns of the pools have too few labels, and where people look next."""
+
+from umc_ray.campaign.documents import Training
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.scoring import not_to_choose
+from umc_ray.campaign.state import GAPS, RunState, round_folder
+from umc_ray.cluster.stream import OnRows
+from umc_ray.diversity.gaps import (
+    DomainGaps,
+    FoundGap,
+    Gaps,
+    GapSpec,
+    find_all,
+    gap_of_cluster,
+    read_centers,
+)
+from umc_ray.passes.gap_candidates import (
+    CANDIDATES_OF_GAPS,
+    GapClusters,
+    GapWorker,
+    find_gap_candidates,
+)
+from umc_ray.records import DomainKey
+from umc_ray.selection.gap_share import GapShare
+from umc_ray.selection.labeled import labels_so_far, of_domain
+
+
+def centers_key(number: int, domain_key: DomainKey) -> str:
+    """Name the table of the clusters of a domain in a round."""
+    return f"{round_folder(number)}/clusters/{domain_key}.parquet"
+
+
+def gaps_after(run: RunState, number: int) -> Gaps:
+    """Return the gaps that were found after a round; none if nobody looked."""
+    key = f"{round_folder(number)}/{GAPS}"
+    return run.storage.read_record(key, Gaps) if run.storage.exists(key) else Gaps({})
+
+
+def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
+    """Find the gaps of all domains that models have scored."""
+    labels = labels_so_far(run.storage, run.folders(number))
+    before = gaps_after(run, number - 1).domains
+    specs = [
+        GapSpec(
+            domain_key=key,
+            kind=run.kinds[key.task],
+            parts=run.pool(key),
+            features=run.selection_features[key.task],
+            scores=f"{round_folder(number)}/scores",
+            labels=of_domain(labels, key),
+            audits=training.audit_errors.get(str(key)),
+            centers=centers_key(number, key),
+            before=_gaps_of(before.get(str(key))),
+            seed=run.config.seed,
+            words_in="text" if run.config.tasks[key.task].payload == "text" else None,
+        )
+        for key in run.config.domains()
+        if key.task in training.ensembles
+    ]
+    return find_all(specs, run.storage)
+
+
+def _gaps_of(found: DomainGaps | None) -> tuple[FoundGap, ...]:
+    return () if found is None else tuple(found.gaps)
+
+
+def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
+    """Find what is most informative in each open gap."""
+    keys = [key for key in run.config.domains() if _open_gaps(gaps, key)]
+    worker = GapWorker(
+        storage=run.storage,
+        round=round_folder(number),
+        domains={
+            key: GapClusters(
+                read_centers(run.storage, centers_key(number, key)),
+                gap_of_cluster(_open_gaps(gaps, key)),
+            )
+            for key in keys
+        },
+        kinds=run.kinds,
+        features=run.selection_features,
+        excluded=not_to_choose(run, number),
+        acquisition=run.config.selection.acquisition,
+        top=run.config.selection.candidates_per_label * run.config.budget.per_round,
+    )
+    parts = [part for key in keys for part in run.pool(key)]
+    return find_gap_candidates(worker, parts, on_rows, run.config.placement.scoring)
+
+
+def _open_gaps(gaps: Gaps, domain_key: DomainKey) -> list[FoundGap]:
+    found = gaps.domains.get(str(domain_key))
+    return [] if found is None else found.open
+
+
+def gap_share(run: Run, number: int, domain_key: DomainKey) -> GapShare | None:
+    """Return what a domain spends on its gaps after a round; None where no gap is open."""
+    is_random = run.config.selection.strategy == "random"
+    found = _open_gaps(gaps_after(run, number), domain_key)
+    if not found or is_random or not run.config.refine.share:
+        return None
+    lacking = {gap.id: gap.expected - gap.labeled for gap in found}
+    table = f"{round_folder(number)}/{CANDIDATES_OF_GAPS}"
+    return GapShare(run.config.refine.share, lacking, table)

@@ -1,0 +1,262 @@
+"""Find the gaps of a domain: patterns of its pool with too few labels, and where models fail.
+
+Suffixes: N samples of the pool, L labeled samples, K clusters.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import ray
+
+from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, error_in_gap, find_gaps
+from umc_ray.methods.gaps import visible_share as share_to_be_seen
+from umc_ray.methods.identity import fingerprint
+from umc_ray.methods.words import distinguishing_words
+from umc_ray.records import DomainKey, FloatArray, IntArray, Part
+from umc_ray.selection.labeled import gather, read_embeddings
+from umc_ray.selection.reference import sample_pool
+from umc_ray.storage import Storage
+from umc_ray.tasks.task import TaskKind
+
+REFERENCE = 5000
+"""Samples of a pool that its labeled ones are compared with."""
+
+MOST_PARTS = 50
+MEMBERS = 40
+EXEMPLARS = 6
+WORDS = 6
+LABELS = 3
+
+CENTERS = pa.schema([("cluster", pa.int32()), ("center", pa.list_(pa.float32()))])
+"""rounds/<n>/clusters/<task>/<domain>: the clusters that gaps consist of."""
+
+
+@dataclass(frozen=True)
+class AuditErrors:
+    """The utility that held-out predictions lack, for each audit sample of a domain."""
+
+    ids: list[int]
+    errors: list[float]
+
+
+@dataclass(frozen=True)
+class FoundGap:
+    """A pattern of a domain's pool with too few labels.
+
+    `error` and `mean_error` are the utility that predictions lack in it and overall. `members` are
+    samples of the pool in it, the most typical first; their id stays the same over rounds.
+    """
+
+    id: str
+    clusters: tuple[int, ...]
+    share: float  # of the pool
+    expected: float  # labels that it would have at that share
+    labeled: int
+    p_value: float
+    audits: int
+    error: float
+    mean_error: float
+    predicted: dict[str, float]  # the labels that the ensemble gives most often, with shares
+    words: list[str]  # that its texts use more often than others
+    members: list[int]
+
+    @property
+    def matters(self) -> bool:
+        """Whether models are worse in it than overall: else its samples are passed over as easy."""
+        return self.error >= self.mean_error
+
+
+@dataclass(frozen=True)
+class DomainGaps:
+    """What was found in a domain, of `reference` samples of its pool.
+
+    Patterns of a smaller share than `visible_share` seldom have enough labels to be missed.
+    """
+
+    reference: int
+    labeled: int
+    visible_share: float
+    gaps: list[FoundGap] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[FoundGap]:
+        """The gaps in which models are worse."""
+        return [gap for gap in self.gaps if gap.matters]
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """gaps.json: the gaps of each domain after a round."""
+
+    domains: dict[str, DomainGaps]
+
+
+@dataclass(frozen=True)
+class GapSpec:
+    """What is needed to find the gaps of one domain."""
+
+    domain_key: DomainKey
+    kind: TaskKind
+    parts: tuple[Part, ...]
+    features: str  # table of the encoder that selection goes by
+    scores: str  # table of the newest ensemble's scores
+    labels: pa.Table  # of the domain
+    audits: AuditErrors | None
+    centers: str  # where the clusters go
+    before: tuple[FoundGap, ...] = ()  # of the round before
+    seed: int = 0
+    words_in: str | None = None  # the column of texts, where the samples are some
+
+
+def find_all(specs: Sequence[GapSpec], storage: Storage) -> Gaps:
+    """Find the gaps of all domains, in parallel."""
+    find_one = ray.remote(find)
+    found = ray.get([find_one.remote(spec, storage) for spec in specs])
+    return Gaps({str(spec.domain_key): each for spec, each in zip(specs, found, strict=True)})
+
+
+def find(spec: GapSpec, storage: Storage) -> DomainGaps:
+    """Find the gaps of one domain, and store the clusters that they consist of."""
+    places, reference_ND = sample_pool(storage, spec.parts, spec.features, REFERENCE, MOST_PARTS)
+    labeled_LD = read_embeddings(storage, spec.parts, spec.features, spec.labels)
+    there_L = np.isfinite(labeled_LD).all(axis=1)  # others are forgotten
+    labels = spec.labels.filter(pa.array(there_L))
+    if len(reference_ND) < 2 or not len(labels):
+        return DomainGaps(len(reference_ND), len(labels), 1.0)
+    tree = build_tree(reference_ND, spec.seed)
+    clusters_L = tree.clusters(labeled_LD[there_L])
+    gaps = find_gaps(tree, clusters_L)
+    if gaps:
+        write_centers(storage, spec.centers, tree)
+    evidence = _Evidence.of(spec, storage, tree, places, reference_ND, labels, clusters_L)
+    found = [evidence.describe(gap) for gap in gaps]
+    return DomainGaps(
+        len(reference_ND), len(labels), share_to_be_seen(len(labels)), keep_ids(found, spec.before)
+    )
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known about the reference and the audit samples of a domain."""
+
+    tree: Tree
+    ids_N: IntArray
+    distance_N: FloatArray  # to the center of the own cluster
+    predicted_N: Sequence[str]
+    expected_N: FloatArray  # error by the ensemble's own probabilities
+    texts_N: Sequence[str] | None
+    audit_clusters_A: IntArray
+    audit_errors_A: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        spec: GapSpec,
+        storage: Storage,
+        tree: Tree,
+        places: pa.Table,
+        reference_ND: FloatArray,
+        labels: pa.Table,
+        clusters_L: IntArray,
+    ) -> "_Evidence":
+        rows = gather(storage, spec.parts, spec.scores, places)
+        predicted_N, certainty_N = spec.kind.predicted(rows)
+        texts_N = None
+        if spec.words_in is not None:
+            column = gather(storage, spec.parts, "pool", places, [spec.words_in])[spec.words_in]
+            texts_N = [each or "" for each in column.to_pylist()]
+        audits = spec.audits or AuditErrors([], [])
+        cluster_of = dict(zip(labels["sample_id"].to_pylist(), clusters_L.tolist(), strict=True))
+        known = [
+            pair for pair in zip(audits.ids, audits.errors, strict=True) if pair[0] in cluster_of
+        ]
+        return cls(
+            tree=tree,
+            ids_N=places["sample_id"].to_numpy(),
+            distance_N=np.linalg.norm(reference_ND - tree.centers_KD[tree.labels_N], axis=1),
+            predicted_N=predicted_N,
+            expected_N=1 - np.asarray(certainty_N, np.float32),
+            texts_N=texts_N,
+            audit_clusters_A=np.array([cluster_of[each] for each, _ in known], np.int64),
+            audit_errors_A=np.array([error for _, error in known], np.float32),
+        )
+
+    def describe(self, gap: Gap) -> FoundGap:
+        """Say what a gap is, and how good models are in it."""
+        inside_N = np.isin(self.tree.labels_N, gap.clusters)
+        inside_A = np.isin(self.audit_clusters_A, gap.clusters)
+        in_gap = self._errors(inside_N, inside_A)
+        everywhere = self._errors(np.ones_like(inside_N), np.ones_like(inside_A))
+        error, mean_error = error_in_gap(in_gap, everywhere)
+        members_M = np.flatnonzero(inside_N)
+        members_M = members_M[np.argsort(self.distance_N[members_M], kind="stable")][:MEMBERS]
+        return FoundGap(
+            id=fingerprint([int(self.ids_N[members_M[0]])])[:6],
+            clusters=gap.clusters,
+            share=gap.share,
+            expected=gap.expected,
+            labeled=gap.labeled,
+            p_value=gap.p_value,
+            audits=in_gap.n,
+            error=error,
+            mean_error=mean_error,
+            predicted=self._predicted(inside_N),
+            words=self._words(inside_N),
+            members=self.ids_N[members_M].tolist(),
+        )
+
+    def _errors(self, inside_N: npt.NDArray[np.bool_], inside_A: npt.NDArray[np.bool_]) -> Errors:
+        return Errors(
+            n=int(inside_A.sum()),
+            wrong=float(self.audit_errors_A[inside_A].sum()),
+            expected=float(np.nanmean(self.expected_N[inside_N])),
+        )
+
+    def _predicted(self, inside_N: npt.NDArray[np.bool_]) -> dict[str, float]:
+        counts = Counter(self.predicted_N[row] for row in np.flatnonzero(inside_N).tolist())
+        total = counts.total()
+        return {label: n / total for label, n in counts.most_common(LABELS)}
+
+    def _words(self, inside_N: npt.NDArray[np.bool_]) -> list[str]:
+        if self.texts_N is None:
+            return []
+        groups = [
+            [self.texts_N[row] for row in np.flatnonzero(x).tolist()] for x in (inside_N, ~inside_N)
+        ]
+        return distinguishing_words(groups, WORDS)[0]
+
+
+def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[FoundGap]:
+    """Give gaps the ids of those of the round before that they share most members with."""
+    known, named = {gap.id: set(gap.members) for gap in before}, []
+    for gap in found:
+        members = set(gap.members)
+        shared = {each: len(members & others) for each, others in known.items()}
+        best = max(shared, key=lambda each: shared[each], default=None)
+        if best is not None and 2 * shared[best] >= min(len(members), len(known[best])):
+            gap = replace(gap, id=best)
+            del known[best]
+        named.append(gap)
+    return named
+
+
+def write_centers(storage: Storage, key: str, tree: Tree) -> None:
+    """Store the centers of a domain's clusters."""
+    clusters = pa.array(np.arange(len(tree.centers_KD), dtype=np.int32))
+    centers = pa.array(list(tree.centers_KD), pa.list_(pa.float32()))
+    storage.write_table(key, pa.Table.from_arrays([clusters, centers], schema=CENTERS))
+
+
+def read_centers(storage: Storage, key: str) -> FloatArray:
+    """Read them back: K x D."""
+    rows = storage.read_table(key)["center"].to_pylist()
+    return np.array(rows, np.float32)
+
+
+def gap_of_cluster(gaps: Sequence[FoundGap]) -> Mapping[int, str]:
+    """Return the id of the gap that each cluster belongs to, of those that belong to one."""
+    return {cluster: gap.id for gap in gaps for cluster in gap.clusters}
