@@ -63,6 +63,7 @@ class FoundGap:
     predicted: dict[str, float]  # the labels that the ensemble gives most often, with shares
     words: list[str]  # that its texts use more often than others
     members: list[int]
+    places: list[tuple[str, int]] = field(default_factory=list)  # part and row of the first members
 
     @property
     def matters(self) -> bool:
@@ -145,6 +146,7 @@ class _Evidence:
 
     tree: Tree
     ids_N: IntArray
+    places_N: Sequence[tuple[str, int]]
     distance_N: FloatArray  # to the center of the own cluster
     predicted_N: Sequence[str]
     expected_N: FloatArray  # error by the ensemble's own probabilities
@@ -177,6 +179,7 @@ class _Evidence:
         return cls(
             tree=tree,
             ids_N=places["sample_id"].to_numpy(),
+            places_N=list(zip(places["part"].to_pylist(), places["row"].to_pylist(), strict=True)),
             distance_N=np.linalg.norm(reference_ND - tree.centers_KD[tree.labels_N], axis=1),
             predicted_N=predicted_N,
             expected_N=1 - np.asarray(certainty_N, np.float32),
@@ -207,6 +210,7 @@ class _Evidence:
             predicted=self._predicted(inside_N),
             words=self._words(inside_N),
             members=self.ids_N[members_M].tolist(),
+            places=[self.places_N[row] for row in members_M[:EXEMPLARS].tolist()],
         )
 
     def _errors(self, inside_N: npt.NDArray[np.bool_], inside_A: npt.NDArray[np.bool_]) -> Errors:

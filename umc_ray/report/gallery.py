@@ -90,7 +90,7 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     return Sample(
         domain=row["domain"],
         key=row["key"],
-        text=None if text is None else _truncate(text),
+        text=None if text is None else short_text(text),
         image=None if image is None else thumbnail(image),
         audit=row["audit"],
         why=row["why"],
@@ -102,7 +102,8 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     )
 
 
-def _truncate(text: str) -> str:
+def short_text(text: str) -> str:
+    """Return a text on one line, cut where it is too long."""
     text = " ".join(text.split())
     return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
 

@@ -34,6 +34,7 @@ from umc_ray.report.coverage import coverage_map, diversity, task_samples
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import fairness_sections
 from umc_ray.report.gallery import galleries
+from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
@@ -248,6 +249,7 @@ def _samples(history: History) -> dict[str, Any]:
         ],
         "diversity": [each for each in found if each is not None],
         "galleries": galleries(history),
+        "gaps": gap_section(history),
     }
 
 

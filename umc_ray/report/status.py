@@ -17,6 +17,7 @@ from umc_ray.console import counted
 from umc_ray.diversity.validation import Standing
 from umc_ray.methods.certificates import exact_interval
 from umc_ray.report.fairness import group_lines
+from umc_ray.report.gaps import gap_lines
 
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 
@@ -64,6 +65,7 @@ def activity_lines(run: Run) -> list[str]:
         )
     lines += _synthetic_lines(run)
     lines += group_lines(run)
+    lines += gap_lines(run)
     stage = running_stage(run.storage)
     if stage is not None:
         lines.append(_stage_line(stage, time.time()))

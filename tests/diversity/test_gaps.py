@@ -1,0 +1,193 @@
+"""A pool of four patterns, of which one has no labels. Suffixes: N samples, D dimension."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from umc_ray.diversity.gaps import (
+    AuditErrors,
+    FoundGap,
+    GapSpec,
+    find,
+    gap_of_cluster,
+    keep_ids,
+    read_centers,
+)
+from umc_ray.methods.identity import sample_ids
+from umc_ray.passes.gap_candidates import GapClusters, GapWorker
+from umc_ray.passes.score import score_schema
+from umc_ray.records import LABELS, POOL, DomainKey, Part, embeddings_column
+from umc_ray.selection.gap_share import GapShare, candidates_of, search_gaps
+from umc_ray.storage import Storage
+from umc_ray.tasks.classification import Classification
+
+KEY, FEATURES, ROUND = DomainKey("topic", "news"), "features/topic/f", "rounds/0001"
+KIND = Classification(("a", "b"))
+WORDS = ("apple", "brick", "cloud", "drums")
+MISSING, EACH, ROWS = 3, 150, 200
+
+
+class World:
+    """Three parts whose rows are samples of the four patterns in turn."""
+
+    def __init__(self, folder, sure_of_missing=0.55):
+        self.storage = Storage(str(folder))
+        n = len(WORDS) * EACH
+        self.patterns_N = np.arange(n) % len(WORDS)
+        self.ids_N = sample_ids(KEY.task, KEY.domain, "pool", [str(i) for i in range(n)])
+        rng = np.random.default_rng(0)
+        x_ND = 10 * np.eye(len(WORDS), 6)[self.patterns_N] + rng.normal(size=(n, 6))
+        self.sure_N = np.where(self.patterns_N == MISSING, sure_of_missing, 0.95)
+        self.parts = tuple(Part("pool", KEY, f"{start:05d}", ROWS) for start in range(0, n, ROWS))
+        for part, rows in self.pieces():
+            self.write(part, rows, x_ND[rows].astype(np.float16))
+
+    def pieces(self):
+        return [(part, slice(int(part.name), int(part.name) + ROWS)) for part in self.parts]
+
+    def write(self, part, rows, x_ND):
+        ids = self.ids_N[rows]
+        texts = [f"{WORDS[each]} and others" for each in self.patterns_N[rows]]
+        pool = [
+            {"sample_id": i, "key": str(i), "source": "s", "text": text, "aliases": []}
+            for i, text in zip(ids.tolist(), texts, strict=True)
+        ]
+        self.storage.write_table(part.key("pool"), pa.Table.from_pylist(pool, schema=POOL))
+        features = {"sample_id": ids, "embedding": embeddings_column(x_ND)}
+        self.storage.write_table(part.key(FEATURES), pa.table(features))
+        scores = [
+            {**dict.fromkeys(KIND.measures_about, 0.0), "sample_id": i, "margin": 2 * sure - 1}
+            | {"label_1": 0, "prob_1": sure, "label_2": 1, "prob_2": 1 - sure}
+            for i, sure in zip(ids.tolist(), self.sure_N[rows].tolist(), strict=True)
+        ]
+        table = pa.Table.from_pylist(scores, schema=score_schema(KIND))
+        self.storage.write_table(part.key(f"{ROUND}/scores"), table)
+
+    def labels(self, per_pattern):
+        rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
+        return pa.Table.from_pylist(
+            [self.place(row) | {"label": "a", "votes": 1} for row in np.concatenate(rows).tolist()],
+            schema=LABELS,
+        )
+
+    def place(self, row):
+        part = f"{row // ROWS * ROWS:05d}"
+        place = {"task": KEY.task, "domain": KEY.domain, "part": part, "row": row % ROWS}
+        return place | {"sample_id": int(self.ids_N[row])}
+
+    def spec(self, per_pattern=(40, 40, 40, 0), **changes):
+        spec = GapSpec(
+            domain_key=KEY,
+            kind=KIND,
+            parts=self.parts,
+            features=FEATURES,
+            scores=f"{ROUND}/scores",
+            labels=self.labels(per_pattern),
+            audits=None,
+            centers=f"{ROUND}/clusters/{KEY}.parquet",
+            words_in="text",
+        )
+        return replace(spec, **changes)
+
+    def patterns_of(self, ids):
+        known = dict(zip(self.ids_N.tolist(), self.patterns_N.tolist(), strict=True))
+        return {known[each] for each in ids}
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def test_a_pattern_without_labels_is_found_and_described(world):
+    found = find(world.spec(), world.storage)
+    (gap,) = found.open
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert (gap.labeled, gap.share, gap.expected) == (0, pytest.approx(0.25), pytest.approx(30))
+    assert gap.words == [WORDS[MISSING]]
+    assert gap.predicted == {"a": 1.0}
+    assert gap.error == pytest.approx(0.45, abs=0.01)
+    assert found.reference == len(world.ids_N)
+    assert found.visible_share == pytest.approx(30 / 120)
+
+
+def test_a_pattern_that_was_passed_over_because_it_is_easy_does_not_matter(tmp_path):
+    world = World(tmp_path, sure_of_missing=0.99)
+    found = find(world.spec(), world.storage)
+    assert len(found.gaps) == 1
+    assert found.open == []
+
+
+def test_audit_samples_show_that_models_are_wrong_where_they_are_sure(tmp_path):
+    world = World(tmp_path, sure_of_missing=0.99)
+    labels = world.labels((40, 40, 40, 3))
+    ids = labels["sample_id"].to_pylist()
+    audits = AuditErrors(ids[:-3:4] + ids[-3:], [0.0] * 30 + [1.0] * 3)
+    found = find(world.spec(labels=labels, audits=audits), world.storage)
+    (gap,) = found.open
+    assert gap.audits == 3
+    assert gap.error > gap.mean_error
+
+
+def test_labels_everywhere_leave_no_gap(world):
+    assert find(world.spec((30, 30, 30, 30)), world.storage).gaps == []
+    assert find(world.spec((0, 0, 0, 0)), world.storage).gaps == []
+
+
+def test_a_gap_keeps_its_id_while_it_is_there(world):
+    (first,) = find(world.spec(), world.storage).gaps
+    grown = find(world.spec((60, 60, 60, 4), before=(replace(first, id="known"),)), world.storage)
+    assert [each.id for each in grown.gaps] == ["known"]
+    other = replace(first, id="other", members=[-1, -2])
+    assert [each.id for each in keep_ids([first], [other])] == [first.id]
+
+
+def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
+    (gap,) = find(world.spec(), world.storage).gaps
+    world.sure_N[np.flatnonzero(world.patterns_N == MISSING)[70:75]] = 0.5
+    for part, rows in world.pieces():
+        scores = world.storage.read_table(part.key(f"{ROUND}/scores"))
+        margin = pa.array((2 * world.sure_N[rows] - 1).astype(np.float32))
+        place = scores.schema.get_field_index("margin")
+        world.storage.write_table(
+            part.key(f"{ROUND}/scores"), scores.set_column(place, "margin", margin)
+        )
+    spec = world.spec()
+    taken = world.ids_N[np.flatnonzero(world.patterns_N == MISSING)[70:72]]
+    worker = GapWorker(
+        storage=world.storage,
+        round=ROUND,
+        domains={
+            KEY: GapClusters(read_centers(world.storage, spec.centers), gap_of_cluster([gap]))
+        },
+        kinds={KEY.task: KIND},
+        features={KEY.task: FEATURES},
+        excluded={KEY: np.sort(taken)},
+        acquisition="margin",
+        top=10,
+    )
+    for part in world.parts:
+        table, summary = worker.process(part)
+        world.storage.write_table(worker.output_key(part), table)
+        assert summary.rows == ROWS
+    table = f"{ROUND}/gaps"
+    best = candidates_of(world.storage, world.parts, table, gap.id, taken[:0], 5)
+    assert world.patterns_of(best["sample_id"].to_pylist()) == {MISSING}
+    unsure = set(world.ids_N[np.flatnonzero(world.patterns_N == MISSING)[72:75]].tolist())
+    assert set(best["sample_id"].to_pylist()[:3]) == unsure
+
+    rule = GapShare(share=0.3, lacking={gap.id: 4.0, "gone": 2.0}, table=table)
+    found = search_gaps(
+        rule, world.storage, world.parts, taken, 20, lambda table, n: table.slice(0, n)
+    )
+    assert len(found.picks) == 4  # what it lacks, less than the share of 6
+    assert set(found.gaps.values()) == {gap.id}
+
+
+def test_clusters_belong_to_the_gaps_that_they_make_up():
+    def gap(name, clusters):
+        return FoundGap(name, clusters, 0.1, 30, 0, 0.01, 0, 0.5, 0.1, {}, [], [])
+
+    assert gap_of_cluster([gap("x", (1, 4)), gap("y", (2,))]) == {1: "x", 4: "x", 2: "y"}
