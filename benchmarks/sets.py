@@ -281,7 +281,8 @@ def sentence_encoder() -> EncoderConfig:
     return EncoderConfig(kind="transformers", path=str(folder), max_tokens=64)
 
 
-def _pictures(rows: Sequence[Labeled]) -> LabeledSet:
+def pictures(rows: Sequence[Labeled]) -> LabeledSet:
+    """Encode images by histograms of their gradients."""
     return _encoded(rows, EncoderConfig(kind="gradients"))
 
 
@@ -351,10 +352,10 @@ def _vote(ratings: Sequence[int], rng: np.random.Generator) -> int:
 
 
 SETS: dict[str, Callable[[], LabeledSet]] = {
-    "digits/scans": lambda: _pictures(drawings("scans")),
-    "digits/strokes": lambda: _pictures(drawings("strokes")),
-    "shapes/animals": lambda: _pictures(silhouettes()),
-    "garments/fashion": lambda: _pictures(garments()),
+    "digits/scans": lambda: pictures(drawings("scans")),
+    "digits/strokes": lambda: pictures(drawings("strokes")),
+    "shapes/animals": lambda: pictures(silhouettes()),
+    "garments/fashion": lambda: pictures(garments()),
     "land/satellite": lambda: _table(numbers("satimage")),
     "letters/fonts": lambda: _table(numbers("letter")),
     "topics/newsgroups": lambda: _encoded(documents("20newsgroups-train"), word_encoder()),
