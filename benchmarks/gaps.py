@@ -17,7 +17,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from PIL import Image
@@ -79,10 +79,10 @@ def _turn(row: Labeled) -> Labeled:
 
 
 SETTINGS: dict[str, tuple[Callable[[], LabeledSet], bool]] = {
-    **{f"class of {name}": ((lambda name=name: load(name)), False) for name in CLASSES},
-    "domain of sentiment/four": (lambda: load("sentiment/four"), True),
-    "turned digits/scans": (lambda: turned("scans"), True),
-    "turned digits/strokes": (lambda: turned("strokes"), True),
+    **{f"class of {name}": (partial(load, name), False) for name in CLASSES},
+    "domain of sentiment/four": (partial(load, "sentiment/four"), True),
+    "turned digits/scans": (partial(turned, "scans"), True),
+    "turned digits/strokes": (partial(turned, "strokes"), True),
 }
 
 
