@@ -8,15 +8,13 @@ import pytest
 
 from umc_ray.diversity.gaps import (
     AuditErrors,
-    FoundGap,
     GapSpec,
     find,
-    gap_of_cluster,
     keep_ids,
     read_centers,
 )
 from umc_ray.methods.identity import sample_ids
-from umc_ray.passes.gap_candidates import GapClusters, GapWorker
+from umc_ray.passes.gap_candidates import GapsOfDomain, GapWorker
 from umc_ray.passes.score import score_schema
 from umc_ray.records import LABELS, POOL, DomainKey, Part, embeddings_column
 from umc_ray.selection.gap_share import GapShare, candidates_of, search_gaps
@@ -160,7 +158,11 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
         storage=world.storage,
         round=ROUND,
         domains={
-            KEY: GapClusters(read_centers(world.storage, spec.centers), gap_of_cluster([gap]))
+            KEY: GapsOfDomain(
+                read_centers(world.storage, spec.centers),
+                dict.fromkeys(gap.clusters, gap.id),
+                {"b": "label b"},
+            )
         },
         kinds={KEY.task: KIND},
         features={KEY.task: FEATURES},
@@ -184,10 +186,3 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
     )
     assert len(found.picks) == 4  # what it lacks, less than the share of 6
     assert set(found.gaps.values()) == {gap.id}
-
-
-def test_clusters_belong_to_the_gaps_that_they_make_up():
-    def gap(name, clusters):
-        return FoundGap(name, clusters, 0.1, 30, 0, 0.01, 0, 0.5, 0.1, {}, [], [])
-
-    assert gap_of_cluster([gap("x", (1, 4)), gap("y", (2,))]) == {1: "x", 4: "x", 2: "y"}

@@ -45,9 +45,10 @@ def test_a_gap_is_found_searched_and_shown(ray_cluster, tmp_path):
         assert gaps
         assert sum(gap.labeled for gap in gaps.values()) <= KNOWN_BAD
         batch = run.storage.read_table("rounds/0001/batch.parquet").to_pylist()
-        asked = [row for row in batch if "in gap" in row["why"]]
+        asked = [row for row in batch if "; for " in row["why"]]
         assert len(asked) == (20 - 2) // 2  # half of what is not an audit
-        assert all(any(f"in gap {name}" in row["why"] for name in gaps) for row in asked)
+        names = ["label bad", *(f"gap {name}" for name in gaps)]
+        assert all(any(f"; for {name}," in row["why"] for name in names) for row in asked)
         pool = [run.storage.read_table(part.key("pool")) for part in run.pools]
         text_of = {row["sample_id"]: row["text"] for each in pool for row in each.to_pylist()}
         labels = [truth[text_of[row["sample_id"]]] for row in asked]

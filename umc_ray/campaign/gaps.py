@@ -11,12 +11,11 @@ from umc_ray.diversity.gaps import (
     Gaps,
     GapSpec,
     find_all,
-    gap_of_cluster,
     read_centers,
 )
 from umc_ray.passes.gap_candidates import (
     CANDIDATES_OF_GAPS,
-    GapClusters,
+    GapsOfDomain,
     GapWorker,
     find_gap_candidates,
 )
@@ -66,17 +65,11 @@ def _gaps_of(found: DomainGaps | None) -> tuple[FoundGap, ...]:
 
 def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
     """Find what is most informative in each open gap."""
-    keys = [key for key in run.config.domains() if _open_gaps(gaps, key)]
+    keys = [key for key in run.config.domains() if _lacking(gaps, key)]
     worker = GapWorker(
         storage=run.storage,
         round=round_folder(number),
-        domains={
-            key: GapClusters(
-                read_centers(run.storage, centers_key(number, key)),
-                gap_of_cluster(_open_gaps(gaps, key)),
-            )
-            for key in keys
-        },
+        domains={key: _of_domain(run, number, key, gaps.domains[str(key)]) for key in keys},
         kinds=run.kinds,
         features=run.selection_features,
         excluded=not_to_choose(run, number),
@@ -87,17 +80,40 @@ def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
     return find_gap_candidates(worker, parts, on_rows, run.config.placement.scoring)
 
 
-def _open_gaps(gaps: Gaps, domain_key: DomainKey) -> list[FoundGap]:
+def _of_domain(run: Run, number: int, domain_key: DomainKey, found: DomainGaps) -> GapsOfDomain:
+    centers = read_centers(run.storage, centers_key(number, domain_key)) if found.open else None
+    clusters = {cluster: gap.id for gap in found.open for cluster in gap.clusters}
+    return GapsOfDomain(
+        centers_KD=centers,
+        patterns={cluster: pattern_name(name) for cluster, name in clusters.items()},
+        classes={label: class_name(label) for label in found.rare},
+    )
+
+
+def pattern_name(gap_id: str) -> str:
+    """Name a pattern, for people."""
+    return f"gap {gap_id}"
+
+
+def class_name(label: str) -> str:
+    """Name a rare class, for people."""
+    return f"label {label}"
+
+
+def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
+    """Return how many labels a domain's patterns and classes lack, by name."""
     found = gaps.domains.get(str(domain_key))
-    return [] if found is None else found.open
+    if found is None:
+        return {}
+    patterns = {pattern_name(gap.id): gap.expected - gap.labeled for gap in found.open}
+    return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 
 def gap_share(run: Run, number: int, domain_key: DomainKey) -> GapShare | None:
     """Return what a domain spends on its gaps after a round; None where no gap is open."""
     is_random = run.config.selection.strategy == "random"
-    found = _open_gaps(gaps_after(run, number), domain_key)
-    if not found or is_random or not run.config.refine.share:
+    lacking = _lacking(gaps_after(run, number), domain_key)
+    if not lacking or is_random or not run.config.refine.share:
         return None
-    lacking = {gap.id: gap.expected - gap.labeled for gap in found}
     table = f"{round_folder(number)}/{CANDIDATES_OF_GAPS}"
     return GapShare(run.config.refine.share, lacking, table)

@@ -91,7 +91,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
 
     # Look for gaps: patterns of the pool with too few labels. Some of the next labels go there.
     gaps = stages.run(f"{folder}/{GAPS}", Gaps, lambda _: look_for_gaps(run, number, training))
-    if run.config.refine.share and any(each.open for each in gaps.domains.values()):
+    if run.config.refine.share and any(each.lacks for each in gaps.domains.values()):
         stages.step("gap candidates", lambda on_rows: look_into_gaps(run, number, gaps, on_rows))
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)

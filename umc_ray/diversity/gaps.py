@@ -4,7 +4,7 @@ Suffixes: N samples of the pool, L labeled samples, K clusters.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import ray
 from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, error_in_gap, find_gaps
 from umc_ray.methods.gaps import visible_share as share_to_be_seen
 from umc_ray.methods.identity import fingerprint
+from umc_ray.methods.rarity import lacking
 from umc_ray.methods.words import distinguishing_words
 from umc_ray.records import DomainKey, FloatArray, IntArray, Part
 from umc_ray.selection.labeled import gather, read_embeddings
@@ -75,18 +76,25 @@ class FoundGap:
 class DomainGaps:
     """What was found in a domain, of `reference` samples of its pool.
 
-    Patterns of a smaller share than `visible_share` seldom have enough labels to be missed.
+    Patterns of a smaller share than `visible_share` seldom have enough labels to be missed. `rare`
+    says how many samples classes lack that have fewer than half of the mean over all classes.
     """
 
     reference: int
     labeled: int
     visible_share: float
     gaps: list[FoundGap] = field(default_factory=list)
+    rare: dict[str, float] = field(default_factory=dict)
 
     @property
     def open(self) -> list[FoundGap]:
         """The gaps in which models are worse."""
         return [gap for gap in self.gaps if gap.matters]
+
+    @property
+    def lacks(self) -> bool:
+        """Whether there is something to look for."""
+        return bool(self.open or self.rare)
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,8 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
     labels = spec.labels.filter(pa.array(there_L))
     if len(reference_ND) < 2 or not len(labels):
         return DomainGaps(len(reference_ND), len(labels), 1.0)
+    known = spec.kind.counts(labels["label"].to_pylist())
+    rare = lacking({label: known.get(label, 0) for label in spec.kind.labels})
     tree = build_tree(reference_ND, spec.seed)
     clusters_L = tree.clusters(labeled_LD[there_L])
     gaps = find_gaps(tree, clusters_L)
@@ -136,7 +146,11 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
     evidence = _Evidence.of(spec, storage, tree, places, reference_ND, labels, clusters_L)
     found = [evidence.describe(gap) for gap in gaps]
     return DomainGaps(
-        len(reference_ND), len(labels), share_to_be_seen(len(labels)), keep_ids(found, spec.before)
+        reference=len(reference_ND),
+        labeled=len(labels),
+        visible_share=share_to_be_seen(len(labels)),
+        gaps=keep_ids(found, spec.before),
+        rare=rare,
     )
 
 
@@ -259,8 +273,3 @@ def read_centers(storage: Storage, key: str) -> FloatArray:
     """Read them back: K x D."""
     rows = storage.read_table(key)["center"].to_pylist()
     return np.array(rows, np.float32)
-
-
-def gap_of_cluster(gaps: Sequence[FoundGap]) -> Mapping[int, str]:
-    """Return the id of the gap that each cluster belongs to, of those that belong to one."""
-    return {cluster: gap.id for gap in gaps for cluster in gap.clusters}

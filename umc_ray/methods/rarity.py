@@ -3,7 +3,7 @@
 Suffixes: N candidates, D embedding dimension, L labeled samples, C rare classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,15 @@ def rare_classes(answers_L: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     rare[0] = counts.min() < counts.max()
     rarest_first: npt.NDArray[np.int64] = classes[order][rare].astype(np.int64)
     return rarest_first
+
+
+def lacking(counts: Mapping[str, int]) -> dict[str, float]:
+    """Return how many labels each rare class lacks until it is none any more, if any are rare.
+
+    `counts` has all classes, also those without labels.
+    """
+    enough = RARE_SHARE * sum(counts.values()) / max(1, len(counts))
+    return {label: enough - n for label, n in counts.items() if n < enough}
 
 
 def nearest_to_rare(x_ND: Floats, labeled_LD: Floats, answers_L: npt.NDArray[np.int64]) -> Rows:

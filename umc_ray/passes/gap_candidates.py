@@ -1,6 +1,6 @@
-"""The pass that finds the most informative samples in the gaps of each domain.
+"""The pass that finds the most informative samples of what each domain lacks.
 
-The candidates that scoring keeps are the best of the whole pool: few of them may lie in a gap.
+The candidates that scoring keeps are the best of the whole pool: few of them may be of that kind.
 
 Suffixes: N samples, K clusters, D embedding dimension.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -22,30 +23,33 @@ from umc_ray.records import GAP_CANDIDATES, DomainKey, FloatArray, IntArray, Par
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import Measures, TaskKind
 
+Mask = npt.NDArray[np.bool_]
+
 CANDIDATES_OF_GAPS = "gaps"
-"""rounds/<n>/gaps/<part>: the most informative samples of each gap in a part."""
+"""rounds/<n>/gaps/<part>: the most informative samples of a part, of each."""
 
 
 @dataclass(frozen=True)
-class GapClusters:
-    """The clusters of a domain's pool, and the gap that some of them belong to."""
+class GapsOfDomain:
+    """What a domain lacks, by name: patterns of its pool, as clusters of it, and classes."""
 
-    centers_KD: FloatArray
-    gaps: Mapping[int, str]
+    centers_KD: FloatArray | None  # None: there are no patterns
+    patterns: Mapping[int, str]  # the name of the one that a cluster belongs to
+    classes: Mapping[str, str]  # the name of each rare class
 
 
 @dataclass(frozen=True)
 class GapWorker:
-    """Keeps the most informative open samples of each gap."""
+    """Keeps the most informative open samples of each pattern and class that is lacking."""
 
     storage: Storage
     round: str  # folder of the scores to go by
-    domains: Mapping[DomainKey, GapClusters]
+    domains: Mapping[DomainKey, GapsOfDomain]
     kinds: Mapping[str, TaskKind]
     features: Mapping[str, str]  # by task, the table that selection goes by
     excluded: Mapping[DomainKey, IntArray]
     acquisition: str
-    top: int  # of each gap
+    top: int  # of each
     summary_type: ClassVar[type[Summary]] = Summary
 
     def output_key(self, item: Part) -> str:
@@ -53,29 +57,41 @@ class GapWorker:
         return item.key(f"{self.round}/{CANDIDATES_OF_GAPS}")
 
     def process(self, item: Part) -> tuple[pa.Table, Summary]:
-        """Find the samples of a part that lie in a gap, and keep the best."""
-        found, task = self.domains[item.domain_key], item.domain_key.task
-        ids_N, features = read_features(self.storage, item, {"": self.features[task]})
-        x_ND = features[""].astype(np.float32)
-        open_N = np.isfinite(x_ND).all(axis=1) & ~np.isin(ids_N, self.excluded[item.domain_key])
-        rows = np.flatnonzero(open_N)
-        clusters, _ = assign(torch.from_numpy(x_ND[rows]), torch.from_numpy(found.centers_KD))
-        gaps = np.array([found.gaps.get(each, "") for each in clusters.tolist()], dtype=np.str_)
-        values_N = self._acquisition(item, self.kinds[task])
+        """Find the samples of a part that may be what its domain lacks, and keep the best."""
+        lacks, kind = self.domains[item.domain_key], self.kinds[item.domain_key.task]
+        scores = self.storage.read_table(item.key(f"{self.round}/scores"))
+        ids_N: IntArray = scores["sample_id"].to_numpy()
+        values_N = self._acquisition(scores, kind)
+        open_N = np.isfinite(values_N) & ~np.isin(ids_N, self.excluded[item.domain_key])
+        inside = {
+            name: kind.may_have(scores, label) & open_N for label, name in lacks.classes.items()
+        }
+        inside |= self._in_patterns(item, lacks, open_N)
         tables = [GAP_CANDIDATES.empty_table()]
-        for gap in sorted({*gaps.tolist()} - {""}):
-            own = rows[gaps == gap]
+        for name, inside_N in inside.items():
+            own = np.flatnonzero(inside_N)
             own = own[top_m(values_N[own], ids_N[own], self.top)]
             columns = [*item.places(own, ids_N[own]), pa.array(values_N[own])]
-            named = pa.repeat(gap, len(own))
+            named = pa.repeat(name, len(own))
             tables.append(pa.Table.from_arrays([*columns, named], schema=GAP_CANDIDATES))
         return pa.concat_tables(tables), Summary(len(ids_N))
 
-    def _acquisition(self, item: Part, kind: TaskKind) -> FloatArray:
+    def _in_patterns(self, item: Part, lacks: GapsOfDomain, open_N: Mask) -> dict[str, Mask]:
+        """Return which open samples lie in each pattern."""
+        if lacks.centers_KD is None:
+            return {}
+        _, features = read_features(self.storage, item, {"": self.features[item.domain_key.task]})
+        rows = np.flatnonzero(open_N)
+        x_ND = features[""][rows].astype(np.float32)
+        clusters, _ = assign(torch.from_numpy(x_ND), torch.from_numpy(lacks.centers_KD))
+        found_N = np.full(len(open_N), "", dtype=object)
+        found_N[rows] = [lacks.patterns.get(each, "") for each in clusters.tolist()]
+        return {name: found_N == name for name in sorted({*lacks.patterns.values()})}
+
+    def _acquisition(self, scores: pa.Table, kind: TaskKind) -> FloatArray:
         """Return how informative the newest ensemble found each sample, by its stored scores."""
-        rows = self.storage.read_table(item.key(f"{self.round}/scores"))
-        columns = {name: torch.tensor(rows[name].to_numpy()) for name in kind.measures_about}
-        certainty_N = torch.tensor(kind.predicted(rows)[1], dtype=torch.float32)
+        columns = {name: torch.tensor(scores[name].to_numpy()) for name in kind.measures_about}
+        certainty_N = torch.tensor(kind.predicted(scores)[1], dtype=torch.float32)
         measures = Measures(certainty_N[:, None], columns, certainty_N, certainty_N)
         values_N: FloatArray = kind.acquisition(measures, self.acquisition).numpy()
         return values_N

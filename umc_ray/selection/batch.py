@@ -26,7 +26,7 @@ from umc_ray.tasks.task import TaskKind
 
 CHECKED = "its label is known and is being checked"
 FOR_ITS_GROUP = "its group has a least share of the batch"
-FOR_A_GAP = "in gap {}, which has few labels"
+FOR_A_GAP = "for {}, which has few labels"
 
 COLD_CANDIDATES = 1000
 """Random samples that compete for a domain's first batch, at least."""

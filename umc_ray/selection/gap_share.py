@@ -1,4 +1,4 @@
-"""Give the gaps of a domain their share of a batch, whatever is most informative overall."""
+"""Spend a share of a batch on what a domain lacks, whatever is most informative overall."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Fill = Callable[[pa.Table, int], pa.Table]
 
 @dataclass(frozen=True)
 class GapShare:
-    """What part of a batch is spent on gaps, and how many labels each of them lacks."""
+    """What part of a batch is spent on gaps and rare classes, and how many labels each lacks."""
 
     share: float
-    lacking: Mapping[str, float]  # by the gap's id
+    lacking: Mapping[str, float]  # by name
     table: str  # of the candidates
 
 
@@ -56,7 +56,8 @@ def search_gaps(
     picks, gaps = [CANDIDATES.empty_table()], dict[int, str]()
     for name, count in zip(names, counts, strict=True):
         if count:
-            chosen = fill(most[name], count)
+            is_picked = np.isin(most[name]["sample_id"].to_numpy(), list(gaps))
+            chosen = fill(most[name].filter(pa.array(~is_picked)), count)
             picks.append(chosen)
             gaps |= dict.fromkeys(chosen["sample_id"].to_pylist(), name)
     return GapPicks(pa.concat_tables(picks), gaps)

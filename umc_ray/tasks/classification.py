@@ -196,6 +196,13 @@ class Classification:
         names = [self.labels[i] for i in rows["label_1"].to_pylist()]
         return names, rows["prob_1"].to_pylist()
 
+    def may_have(self, scores: pa.Table, label: str) -> npt.NDArray[np.bool_]:
+        """Return where a class is one of the two most likely ones."""
+        number = self.labels.index(label)
+        first_N: npt.NDArray[np.bool_] = scores["label_1"].to_numpy() == number
+        second_N: npt.NDArray[np.bool_] = scores["label_2"].to_numpy() == number
+        return first_N | second_N
+
     def named(self, scores: pa.Table) -> pa.Table:
         """Return scores with the names of labels."""
         return with_names(scores, ("label_1", "label_2"), self.labels)

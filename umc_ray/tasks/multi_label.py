@@ -257,6 +257,13 @@ class MultiLabel:
         """Read the predicted labels and the probability that exactly they are right."""
         return self._texts(self._picked(rows)), rows["certainty"].to_pylist()
 
+    def may_have(self, scores: pa.Table, label: str) -> npt.NDArray[np.bool_]:
+        """Return where a label is predicted, or is the one nearest to that."""
+        number = self.labels.index(label)
+        predicted_N = np.array([number in each for each in scores["predicted"].to_pylist()], bool)
+        nearest_N: npt.NDArray[np.bool_] = scores["nearest"].to_numpy() == number
+        return predicted_N | nearest_N
+
     def named(self, scores: pa.Table) -> pa.Table:
         """Return scores with the names of labels."""
         return with_names(scores, ("predicted", "nearest"), self.labels)

@@ -214,6 +214,13 @@ class TaskKind(Protocol):
         """Read the answers and their probabilities back from stored prediction columns."""
         ...
 
+    def may_have(self, scores: pa.Table, label: str) -> npt.NDArray[np.bool_]:
+        """Return which samples may have one of the `labels`, by their stored scores.
+
+        These are the samples of which the ensemble says so, and those where it says so next.
+        """
+        ...
+
     def named(self, scores: pa.Table) -> pa.Table:
         """Return stored scores with names in place of the numbers of labels."""
         ...
