@@ -4,6 +4,7 @@ from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import GAPS, RunState, round_folder
+from umc_ray.campaign.synthetic import VALIDATION
 from umc_ray.cluster.stream import OnRows
 from umc_ray.diversity.gaps import (
     DomainGaps,
@@ -109,11 +110,18 @@ def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 
-def gap_share(run: Run, number: int, domain_key: DomainKey) -> GapShare | None:
-    """Return what a domain spends on its gaps after a round; None where no gap is open."""
+def share_of_search(run: Run, number: int, labels: int) -> float:
+    """Return the share of a round's labels that may go to gaps, beside what people validate."""
+    key = f"{round_folder(number)}/{VALIDATION}"
+    validated = len(run.storage.read_table(key)) if run.storage.exists(key) else 0
+    return max(0.0, run.config.refine.share * (labels + validated) - validated) / max(1, labels)
+
+
+def gap_share(run: Run, number: int, domain_key: DomainKey, share: float) -> GapShare | None:
+    """Return what a domain spends on what it lacks after a round; None where that is nothing."""
     is_random = run.config.selection.strategy == "random"
     lacking = _lacking(gaps_after(run, number), domain_key)
-    if not lacking or is_random or not run.config.refine.share:
+    if not lacking or is_random or not share:
         return None
     table = f"{round_folder(number)}/{CANDIDATES_OF_GAPS}"
-    return GapShare(run.config.refine.share, lacking, table)
+    return GapShare(share, lacking, table)

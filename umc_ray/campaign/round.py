@@ -20,7 +20,7 @@ from umc_ray.campaign.documents import (
     DomainBudget,
     RoundMetrics,
 )
-from umc_ray.campaign.gaps import gap_share
+from umc_ray.campaign.gaps import gap_share, share_of_search
 from umc_ray.campaign.given import labels_to_check
 from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
@@ -141,6 +141,8 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
     newest, training, scores = run.newest(number), run.training(number), run.scores(number)
     queried, excluded = run.excluded(), not_to_choose(run, newest)
     to_check = labels_to_check(run)
+    labels = sum(each.labels for each in allocation.domains.values())
+    share = share_of_search(run, number, labels)
     specs = [
         DomainBatchSpec(
             domain_key=key,
@@ -158,7 +160,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             rounds=tuple(run.folders(number - 1)),
             selection_test=None if training is None else training.selection_tests.get(str(key)),
             group_floor=run.group_floor(key),
-            gaps=gap_share(run, newest, key),
+            gaps=gap_share(run, newest, key, share),
         )
         for key in run.config.domains()
     ]

@@ -13,8 +13,9 @@ class RefineConfig(Section):
         0.0,
         ge=0,
         le=1,
-        description="largest share of a round's labels that is spent on filling gaps; 0: gaps are "
-        "reported only",
+        description="largest share of a round's labels that is spent on what the labels lack: "
+        "patterns of the pool, rare classes, and the validation of synthetic samples; 0: the report "
+        "names what is lacking",
     )
     accept_rate: float = Field(
         0.9,
