@@ -94,13 +94,14 @@ def write_variant(campaign: Path, variant: Variant, seed: int) -> Path:
 
 
 def _at_random(values: dict[str, Any]) -> dict[str, Any]:
-    """Draw batches at random, split the budget evenly, and spend all of it."""
+    """Draw batches at random, split the budget evenly, and spend all of it on the pool."""
     changed = {
         **values,
         "selection": {**values.get("selection", {}), "strategy": "random"},
         "allocation": {**values.get("allocation", {}), "policy": "uniform"},
     }
-    changed.pop("stop", None)
+    for name in ("stop", "refine"):
+        changed.pop(name, None)
     return changed
 
 
