@@ -1,9 +1,12 @@
+import csv
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tests.web.test_synthetic import make
+from tests.web.test_synthetic import TEXTS, make
 from tests.web.worlds import TEXT, answer, ids, write_world
+from umc_ray.annotation.backends.sheet import SheetBackend
 from umc_ray.annotation.review import decide
 from umc_ray.campaign.label_changes import _rename_known
 from umc_ray.campaign.run import Run
@@ -97,6 +100,23 @@ def test_an_answer_that_changes_counts_from_the_next_training_on(run, asked):
     assert not standings_changed(run, 2)
     say(run, asked[0], None)
     assert standings_changed(run, 2)
+
+
+def test_a_sheet_says_what_is_synthetic_and_skip_rejects_it(run, asked):
+    sheet = SheetBackend(run.store, "tiny", run.storage, run.askable_parts(), run.kinds)
+    sheet.collect(2)
+    path = Path(run.storage.path("rounds/0002/sheet.csv"))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+    assert [row["sample"] for row in rows] == list(TEXTS)
+    assert [row["suggestion"] for row in rows] == ["good", "good", "bad"]
+    for row, label in zip(rows, ("good", "bad", "skip"), strict=True):
+        row["label"] = label
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    sheet.collect(2)
+    assert [each[0] for each in found(run)] == ["accepted", "fixed", "rejected"]
 
 
 def test_what_was_made_from_a_forgotten_sample_goes_with_it(run, asked):

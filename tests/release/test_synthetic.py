@@ -60,10 +60,21 @@ def test_what_stands_is_released_with_all_that_made_it(run, folder):
     (fixed,) = (row for row in rows if row["standing"] == "fixed")
     number = fixed["seed"]
     expected = {
-        "label": "bad", "made_for": "good", "text": f"made {number}", "domain": "shop",
-        "key": f"writer/{number}", "generator": ATTACK, "version": "v1", "gap": "few | good",
-        "exemplars": [0, 3], "exemplar_splits": ["train"], "prompt": f"write {number}",
-        "round": 2, "votes": 1, "copy_ratio": 0.5, "model_agreement": 0.25,
+        "label": "bad",
+        "made_for": "good",
+        "text": f"made {number}",
+        "domain": "shop",
+        "key": f"writer/{number}",
+        "generator": ATTACK,
+        "version": "v1",
+        "gap": "few | good",
+        "exemplars": [0, 3],
+        "exemplar_splits": ["train"],
+        "prompt": f"write {number}",
+        "round": 2,
+        "votes": 1,
+        "copy_ratio": 0.5,
+        "model_agreement": 0.25,
     }
     assert {name: fixed[name] for name in expected} == expected
 
