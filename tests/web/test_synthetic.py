@@ -1,5 +1,7 @@
 """Synthetic samples on the page: a person accepts, fixes and rejects them, and training sees it."""
 
+import csv
+import json
 from contextlib import closing
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from tests.web.conftest import World
 from tests.web.test_browser import annotating, serving
-from tests.web.worlds import PICTURES, TEXT, TOPICS, ids, scans
+from tests.web.worlds import PICTURES, TEXT, TOPICS, answer, ids, scans
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.campaign.synthetic import VALIDATION, standings_now, standings_of
 from umc_ray.diversity.generators.generator import Generated
@@ -98,6 +100,23 @@ def test_a_person_accepts_fixes_and_rejects_synthetic_samples(tmp_path, chromium
             ("accepted", "zero"),
         ]
         assert standings_of(world.run, 2).num_rows == 0  # no round has learned it yet
+
+
+def test_exported_labels_name_what_made_a_synthetic_sample(tmp_path):
+    world = world_with_synthetic(tmp_path, TEXT)
+    with closing(world.store):
+        admin = world.client("admin")
+        lines = admin.get("/api/labels?format=jsonl").text.splitlines()
+        made = [each for each in map(json.loads, lines) if "synthetic" in each]
+        assert [(each["text"], each["synthetic"]) for each in made] == [
+            (text, "writer") for text in TEXTS
+        ]
+        first = world.store.question(("tiny", "mood", int(made[0]["sample_id"])))
+        world.store.record(
+            [first.answered("ann", "good"), answer(ids(TEXT, 2)[0], "ann", "bad")], "ab"
+        )
+        rows = csv.DictReader(admin.get("/api/labels?format=csv").text.splitlines())
+        assert {row["label"]: row["synthetic"] for row in rows} == {"good": "writer", "bad": ""}
 
 
 @pytest.mark.browser
