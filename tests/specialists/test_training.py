@@ -156,6 +156,26 @@ def test_synthetic_samples_weigh_less_and_are_held_out_with_what_they_were_made_
     assert len(data.real) == 8
 
 
+def test_near_copies_of_held_out_samples_do_not_make_models_look_better_than_they_are():
+    """Labels are drawn at random: whoever predicts them has seen them."""
+    data, rng = samples(60, d=60), np.random.default_rng(4)
+    x_ND = rng.normal(size=(60, 60)).astype(np.float32)
+    data = replace(data, features={PIXELS: x_ND}, targets=rng.integers(3, size=60))
+    made = with_synthetic(data, weight=1.0)
+    copies_ND = x_ND + 0.1 * rng.normal(size=x_ND.shape).astype(np.float32)
+    x_ND, targets = np.append(x_ND, copies_ND, axis=0), np.tile(data.targets, 2)
+    job = FitJob(SpecialistConfig(), KIND, Storage("none"), "f", None, 0, TrainingConfig())
+
+    def held_out_accuracy(folds_N):
+        first = heads.start("linear", 1, 60, 3, 64, 0)
+        weights_N = np.ones(120, np.float32)
+        fit = heads.fit(x_ND, targets, weights_N, folds_N, first, KIND.loss)
+        return (fit.held_out_NC[:60].argmax(1) == data.targets).mean()
+
+    assert held_out_accuracy(_folds(job, made)) < 0.5
+    assert held_out_accuracy(_folds(job, replace(made, synthetic=None))) > 0.6
+
+
 def test_synthetic_samples_teach_but_nothing_is_judged_by_them(stored):
     storage, _ = stored
     taught = train(storage, folder="models/mood/0009", data=with_synthetic(samples()))
