@@ -10,11 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.serving.conftest import free_port
-from tests.tiny import DOMAINS, campaign, results, write_campaign
+from tests.tiny import DOMAINS, campaign, results, write_campaign, write_jsonl
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.store import Answer
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.synthetic import standings_of
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.web.app import create_app
@@ -25,6 +26,13 @@ pytestmark = pytest.mark.ray
 
 PASSWORD = "correct horse"
 VALUES = {"annotation": {"backend": "web"}, "budget": {"labels": 40, "per_round": 20}}
+NONSENSE = "word1 word1 word1"
+MADE = [("good", "great fine"), ("good", NONSENSE), ("bad", "fine good"), ("bad", "sad poor")]
+"""Synthetic samples: label and text. A person rejects the second and fixes the third."""
+REFINE = {
+    "share": 0.2,
+    "generators": {"writer": {"kind": "files", "path": "made.jsonl", "domain": "mood/posts"}},
+}
 
 
 def label_all(client, n=50):
@@ -32,6 +40,7 @@ def label_all(client, n=50):
     acknowledged = []
     for held in client.get(f"/api/questions?n={min(n, 50)}").json():
         label = "good" if re.search("good|great|fine", held["text"]) else "bad"
+        label = None if NONSENSE in held["text"] else label
         key = f"key-{held['sample']['sample_id']}".replace("-", "_")
         body = {"client_key": key, "samples": [held["sample"]], "label": label, "seconds": 2.0}
         if client.post("/api/answers", json=body).status_code == 200:
@@ -55,7 +64,8 @@ def at(process, port, key):
 def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
     tmp_path, umc, umc_here, monkeypatch
 ):
-    path = write_campaign(tmp_path, campaign(tmp_path, **VALUES))
+    path = write_campaign(tmp_path, campaign(tmp_path, **VALUES, refine=REFINE))
+    write_jsonl(tmp_path / "made.jsonl", [{"text": text, "label": label} for label, text in MADE])
     code, manifest = umc_here("run", path)
     assert (code, "round 1: 0 of 20 answered; people answer on the page" in manifest) == (3, True)
     code, manifest = umc_here("annotate", path)
@@ -80,6 +90,7 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
         assert len(label_all(page)) == 13
         code, manifest = umc_here("run", path)
         assert (code, "round 2: 0 of 20 answered" in manifest) == (3, True)
+        assert_only_what_people_accepted_or_fixed_trains(run)
         html = page.get("/items?n=20").text
         assert "Predictions by specialist" in html
         assert "rank in domain" in html
@@ -87,6 +98,22 @@ def test_rounds_wait_for_people_and_a_killed_server_loses_nothing(
         assert umc_here("run", path)[0] == 0
         assert umc_here("release", path)[0] == 0
         assert {each.seconds for each in run.store.answers("tiny")} == {2.0}
+
+
+def assert_only_what_people_accepted_or_fixed_trains(run):
+    """After round 1, in which people validated all synthetic samples among 20 questions."""
+    table = standings_of(run, 1).sort_by("row")
+    assert table["standing"].to_pylist() == ["accepted", "rejected", "fixed", "accepted"]
+    assert table["label"].to_pylist() == ["good", None, "good", "bad"]
+    training, metrics = run.training(2), run.metrics(2)
+    assert training.rows == 16 + 3
+    assert {each.rows for each in training.specialists["mood"].values()} == {16}
+    assert (metrics.labels, metrics.validated, metrics.cost) == (16, 4, 20.0)
+    asked = [each for each in run.store.questions("tiny") if each.payload.made]
+    assert [each.round for each in asked] == [1] * 4
+    assert sum(len(ids) for ids in run.queried(1).values()) == 16
+    pools = {part.name for part in run.pools}
+    assert not pools & {part.name for part in run.synthetic}
 
 
 def answer(run, count):

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.labelstudio.fake import KEY, FakeStudio
-from umc_ray.annotation.store import Question
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.campaign.campaign import publish
 from umc_ray.campaign.publish import read_published
+from umc_ray.diversity.generators.generator import Generated
+from umc_ray.diversity.synthetic import Checked, Origin, write_part
 from umc_ray.labelstudio import bridge
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form
+from umc_ray.records import DomainKey, Made
 
 pytestmark = pytest.mark.ray  # the campaign fixture needs Ray
 
@@ -83,6 +86,23 @@ def test_pushed_questions_are_ordered_by_uncertainty(run, fake, studio):
     margins = [unsure[int(umc_id.split("/")[2])] for umc_id in order(fake, version)]
     assert len(margins) == 30
     assert margins == pytest.approx(sorted(margins), abs=1e-3)
+
+
+def test_the_prediction_for_a_synthetic_sample_is_the_label_that_it_was_made_for(run, fake, studio):
+    sample = Generated("a good word", "bad", exemplars=(), prompt="", seed=0)
+    domain_key = DomainKey("mood", "posts")
+    part = write_part(
+        *(run.storage, domain_key, "a", Origin("writer", "v1"), [Checked("writer/1", sample)], [])
+    )
+    (sample_id,) = run.storage.read_table(part.key("pool"))["sample_id"].to_pylist()
+    payload = Payload(predicted="bad", made=Made("writer", "bad"))
+    why = "synthetic, made by writer"
+    run.store.submit([Question("tiny", 2, "mood", "posts", sample_id, why=why, payload=payload)])
+    assert bridge.push(run, studio) == 31
+    (item,) = (i for i in fake.items if i["data"]["umc_id"] == f"tiny/mood/{sample_id}")
+    assert (item["data"]["text"], item["data"]["umc_why"]) == ("a good word", why)
+    (prediction,) = item["predictions"]
+    assert prediction["result"][0]["value"] == {"choices": ["bad"]}
 
 
 def test_audit_samples_show_neither_reason_nor_prediction(run, fake, studio):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.pools import write_features, write_part
 from umc_ray.methods.rarity import UNANSWERED
-from umc_ray.records import BATCH, LABELS, RANDOM_ORDERS, DomainKey
+from umc_ray.records import BATCH, LABELS, RANDOM_ORDERS, STANDINGS, DomainKey
 from umc_ray.selection.labeled import (
     examples_by_task,
     gather,
@@ -128,6 +128,57 @@ def test_examples_have_the_embeddings_of_each_encoder_of_their_task(world):
     mood = world.examples(ROUNDS, features=features)["mood"]
     assert mood.features["words"].tolist() == [[9, 5], [7, 4], [3, 5], [5, 5]]
     assert mood.features["large"].tolist() == [[-9, 2, 3], [-7, 2, 3], [-3, 2, 3], [-5, 2, 3]]
+
+
+def made(sample_id, label, exemplars, row):
+    return {
+        "task": "mood",
+        "domain": "posts",
+        "part": "synthetic-a",
+        "row": row,
+        "sample_id": sample_id,
+        "label": label,
+        "round": 2,
+        "agreement": 1.0,
+        "made_for": "good",
+        "exemplars": exemplars,
+    }
+
+
+def test_synthetic_samples_follow_the_real_ones_and_are_held_out_with_their_exemplar(world):
+    ids = [50, 51, 52, 53, 54]
+    part = write_part(world.storage, ids, name="synthetic-a", domain_key=POSTS, split="synthetic")
+    write_features(world.storage, part, ids, [embedding(POSTS, i) for i in ids], WORDS)
+    rows = [
+        made(50, "good", [5], 0),  # made from a labeled sample
+        made(51, None, [5], 1),  # rejected
+        made(52, "bad", [5, 7], 2),  # made from two samples that were selected
+        made(53, "bad", [5, 3], 3),  # and one of which is an audit sample
+        made(54, "bad", [9, 3], 4),  # made from two audit samples
+    ]
+    found = examples_by_task(
+        world.storage,
+        ROUNDS,
+        ASKED,
+        10,
+        [*world.parts, part],
+        FEATURES,
+        KINDS,
+        {"mood": "text"},
+        synthetic=pa.Table.from_pylist(rows, STANDINGS),
+        synthetic_weight=0.5,
+    )
+    mood = found["mood"]
+    assert mood.ids_N.tolist() == [9, 7, 3, 5, 50, 52, 53]
+    assert mood.texts_N[4:] == ("good", "bad", "bad")
+    assert mood.features["words"][4:].tolist() == [[50, 5], [52, 5], [53, 5]]
+    assert mood.payloads_N[4:] == ("text 50", "text 52", "text 53")
+    assert not mood.audit_N[4:].any()
+    assert not mood.random_N[4:].any()
+    assert mood.synthetic.origins_N.tolist() == [9, 7, 3, 5, 5, 52, 3]
+    assert mood.synthetic.weights_N.tolist() == [1, 1, 1, 1, 0.5, 0.5, 0.5]
+    assert mood.real.ids_N.tolist() == world.examples(ROUNDS)["mood"].ids_N.tolist()
+    assert found["shapes"].real.ids_N.tolist() == [4]
 
 
 def test_examples_of_several_labels_have_a_target_per_label(world):

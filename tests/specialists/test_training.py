@@ -16,8 +16,9 @@ from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import load_ensemble
-from umc_ray.specialists.specialist import Examples, FitJob
+from umc_ray.specialists.specialist import Examples, FitJob, SyntheticRows
 from umc_ray.specialists.training import (
+    _folds,
     _sample_weights,
     check_training_resources,
     train_ensembles,
@@ -118,6 +119,79 @@ def test_labels_weigh_by_agreement_and_domain_and_alike_where_people_are_one():
     assert weigh(None, data) == [1.0] * 4
     assert weigh(None, disputed) == pytest.approx(np.array([1, 0.6, 0.5, 1]) / 0.775)
     assert weigh("near", disputed) == pytest.approx(np.array([1, 0.6, 0.25, 0.5]) / 0.5875)
+
+
+def with_synthetic(data, weight=0.5):
+    """The data, and copies of all samples with the next label: made from the ones they copy."""
+    n = len(data)
+    wrong = (data.targets + 1) % 3
+    part = SyntheticRows(
+        real=n,
+        weights_N=np.repeat(np.array([1, weight], np.float32), n),
+        origins_N=np.tile(data.ids_N, 2),
+    )
+    doubled = {
+        name: np.tile(getattr(data, name), 2)
+        for name in ("domains_N", "audit_N", "random_N", "rounds_N", "agreement_N")
+    }
+    return replace(
+        data,
+        **doubled,
+        texts_N=(*data.texts_N, *(KIND.labels[i] for i in wrong)),
+        targets=np.append(data.targets, wrong),
+        features={name: np.tile(x_ND, (2, 1)) for name, x_ND in data.features.items()},
+        ids_N=np.append(data.ids_N, data.ids_N + 10_000),
+        synthetic=part,
+    )
+
+
+def test_synthetic_samples_weigh_less_and_are_held_out_with_what_they_were_made_from():
+    data = with_synthetic(samples(8))
+    job = FitJob(SpecialistConfig(), KIND, Storage("none"), "f", None, 0, TrainingConfig())
+    weights_N = _sample_weights(job, data)
+    assert weights_N.tolist() == [1.0] * 8 + [0.5] * 8
+    assert data.judging(weights_N).tolist() == [1.0] * 8 + [0.0] * 8
+    folds_N = _folds(job, data)
+    assert folds_N[8:].tolist() == folds_N[:8].tolist()
+    assert len(data.real) == 8
+
+
+def test_near_copies_of_held_out_samples_do_not_make_models_look_better_than_they_are():
+    """Labels are drawn at random: whoever predicts them has seen them."""
+    data, rng = samples(60, d=60), np.random.default_rng(4)
+    x_ND = rng.normal(size=(60, 60)).astype(np.float32)
+    data = replace(data, features={PIXELS: x_ND}, targets=rng.integers(3, size=60))
+    made = with_synthetic(data, weight=1.0)
+    copies_ND = x_ND + 0.1 * rng.normal(size=x_ND.shape).astype(np.float32)
+    x_ND, targets = np.append(x_ND, copies_ND, axis=0), np.tile(data.targets, 2)
+    job = FitJob(SpecialistConfig(), KIND, Storage("none"), "f", None, 0, TrainingConfig())
+
+    def held_out_accuracy(folds_N):
+        first = heads.start("linear", 1, 60, 3, 64, 0)
+        weights_N = np.ones(120, np.float32)
+        fit = heads.fit(x_ND, targets, weights_N, folds_N, first, KIND.loss)
+        return (fit.held_out_NC[:60].argmax(1) == data.targets).mean()
+
+    assert held_out_accuracy(_folds(job, made)) < 0.5
+    assert held_out_accuracy(_folds(job, replace(made, synthetic=None))) > 0.6
+
+
+def test_synthetic_samples_teach_but_nothing_is_judged_by_them(stored):
+    storage, _ = stored
+    taught = train(storage, folder="models/mood/0009", data=with_synthetic(samples()))
+    assert len(taught.predicted_N) == len(taught.certainty_N) == 60
+    assert {each.rows for each in taught.specialists.values()} == {60}
+    before, after = (
+        weights(storage, f"models/mood/{number}", "general")["weight"]
+        for number in ("0001", "0009")
+    )
+    assert not torch.allclose(before, after)
+    data = samples()
+    logits_NC = held_out(storage, "models/mood/0009", "general").numpy()
+    assert len(logits_NC) == 120
+    expected = fit_temperature(logits_NC[:60], data.targets, np.where(data.audit_N, 1.0, 10 / 48))
+    found = taught.specialists["general"].calibration["temperature"]
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_temperatures_are_fitted_on_held_out_logits_mostly_of_audits(stored):

@@ -94,14 +94,14 @@ def write_variant(campaign: Path, variant: Variant, seed: int) -> Path:
 
 
 def _at_random(values: dict[str, Any]) -> dict[str, Any]:
-    """Draw batches at random, split the budget evenly, and spend all of it; refine nothing."""
+    """Draw batches at random, split the budget evenly, and spend all of it on the pool."""
     changed = {
         **values,
         "selection": {**values.get("selection", {}), "strategy": "random"},
         "allocation": {**values.get("allocation", {}), "policy": "uniform"},
     }
-    for section in ("stop", "refine"):
-        changed.pop(section, None)
+    for name in ("stop", "refine"):
+        changed.pop(name, None)
     return changed
 
 

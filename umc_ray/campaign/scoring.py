@@ -95,11 +95,11 @@ def score_new_parts(run: Run) -> None:
 
 
 def compute_tuned_outputs(run: Run, number: int, training: Training) -> None:
-    """Compute the outputs of fine-tuned specialists, if there are any, for pools and tests."""
+    """Compute the outputs of fine-tuned specialists, if there are any, for all samples."""
     tuned = {task: ref for task, ref in training.ensembles.items() if ref.tuned}
     if not tuned:
         return
-    parts = [part for part in run.parts if part.domain_key.task in tuned]
+    parts = [part for part in (*run.parts, *run.synthetic) if part.domain_key.task in tuned]
     encodings = tuned_encodings(tuned, run.config.tasks, parts, run.storage)
     first = _heads_first(training.ensembles)
     whole = {key: each for key, each in encodings.items() if key[0] not in first}
@@ -123,7 +123,7 @@ def _rescore(run: Run, number: int, training: Training, encodings: Encodings) ->
     """Have fine-tuned specialists score what heads find informative, and say how much that was."""
     labels = run.config.placement.scoring
     tasks = sorted({task for task, _ in encodings})
-    parts = [part for part in run.parts if part.domain_key.task in tasks]
+    parts = [part for part in (*run.parts, *run.synthetic) if part.domain_key.task in tasks]
     pools = [part for part in parts if part.split == "pool"]
     top = run.config.selection.rescored_per_label * run.config.budget.per_round
     heads = replace(_score_worker(run, number, training), top=top)

@@ -14,8 +14,8 @@ class RefineConfig(Section):
         ge=0,
         le=1,
         description="largest share of a round's labels that is spent on what the labels lack: "
-        "patterns of the pool, rare classes, and the validation of synthetic samples; 0: the report "
-        "names what is lacking",
+        "patterns of the pool, rare classes, and the validation of synthetic samples; 0: it is "
+        "only reported",
     )
     accept_rate: float = Field(
         0.9,

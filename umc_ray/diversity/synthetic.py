@@ -11,6 +11,7 @@ pools sees them: random orders, audits, scores, coverage and certificates are of
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -119,8 +120,13 @@ def synthetic_parts(storage: Storage, domain_keys: Sequence[DomainKey]) -> tuple
         Part("synthetic", key, path.rsplit("/", 1)[-1].removesuffix(".parquet"), rows)
         for key in domain_keys
         for path in sorted(storage.keys(f"{TABLE}/{key}"))
-        if path.endswith(".parquet") and (rows := storage.count_rows(path))
+        if path.endswith(".parquet") and (rows := _count(storage, path))
     )
+
+
+@lru_cache(maxsize=10_000)  # a part never changes, and its number of rows is asked for often
+def _count(storage: Storage, path: str) -> int:
+    return storage.count_rows(path)
 
 
 def table_key(part: Part) -> str:

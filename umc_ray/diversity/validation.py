@@ -189,8 +189,9 @@ def choose_validation(
 ) -> pa.Table:
     """Choose n synthetic samples for people to validate, in the columns of BATCH.
 
-    Half of them are drawn at random, as many of each kind that is not admitted yet: they tell the
-    acceptance rate. The other half are those on whose label the ensemble is least decided.
+    Half of them are drawn at random, as many of each kind: they tell the acceptance rate, also that
+    of kinds that are admitted, so that what was admitted by chance does not stay. The other half
+    are those on whose label the ensemble is least decided.
 
     Args:
         table: the standings.
@@ -205,8 +206,7 @@ def choose_validation(
     numbers_N = uniform(np.array([row["sample_id"] for row in rows], np.int64), seed, PURPOSE)
     kinds = sorted({_kind_of(row) for row in rows})
     groups_N = np.array([kinds.index(_kind_of(row)) for row in rows], np.int64)
-    undecided_N = np.flatnonzero([row["standing"] == "open" for row in rows])
-    drawn = undecided_N[spread(groups_N[undecided_N], numbers_N[undecided_N], (n + 1) // 2)]
+    drawn = spread(groups_N, numbers_N, (n + 1) // 2)
     rest = np.setdiff1d(np.arange(len(rows)), drawn)
     more = most_ambiguous(probability_N[open_N][rest], numbers_N[rest], n - len(drawn))
     picked = [rows[i] for i in [*drawn, *rest[more]]]
@@ -217,7 +217,7 @@ def _batch_row(row: Row) -> dict[str, Any]:
     places = {name: row[name] for name in BATCH.names[:5]}
     why = (
         f"synthetic, made by {row['generator']} for {row['made_for']}: accept, fix the label or "
-        "reject"
+        "reject (skip)"
     )
     rest = {"acquisition": 0.0, "audit": False, "confidence": None}
     return {**places, **rest, "predicted": row["made_for"], "why": why}

@@ -293,13 +293,15 @@ def _standing(synthetic: pa.Table, task: str) -> pa.Table:
 
 def _joined(
     real: pa.Table, synthetic: pa.Table, audits: IntArray, weight: float
-) -> tuple[pa.Table, SyntheticRows]:
+) -> tuple[pa.Table, SyntheticRows | None]:
     """Return labels of real samples and, after them, of synthetic ones, and how these take part.
 
     What was made from several audit samples is left out: no fold could hold it out with all.
     """
     few = [np.isin(each, audits).sum() < 2 for each in synthetic["exemplars"].to_pylist()]
     synthetic = synthetic.filter(pa.array(few, pa.bool_()))
+    if not len(synthetic):
+        return real, None
     weights_N = np.repeat(np.array([1, weight], np.float32), [len(real), len(synthetic)])
     origins_N = np.append(real["sample_id"].to_numpy(), _origins(synthetic, audits))
     rows = pa.concat_tables([real, synthetic.select(LABELS.names)])

@@ -115,7 +115,17 @@ def _votes_of_jsonl(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 -
     ]
 
 
-CSV = ("task", "domain", "sample_id", "sample", "label", "annotator", "reason", "seconds")
+CSV = (
+    "task",
+    "domain",
+    "sample_id",
+    "sample",
+    "label",
+    "annotator",
+    "reason",
+    "seconds",
+    "synthetic",
+)
 
 
 def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
@@ -130,6 +140,7 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
             answer.annotator,
             answer.reason or "",
             "" if answer.seconds is None else str(answer.seconds),
+            _maker(row),
         ]
         for row in rows
         for answer in row.answers
@@ -260,12 +271,18 @@ def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401
 def _identity(row: LabeledQuestion) -> Content:
     """Return what identifies a sample; its id as text, as other tools read numbers as floats."""
     question = row.question
-    return {
+    identity: Content = {
         "task": question.task,
         "domain": question.domain,
         "sample_id": str(question.sample_id),
         "round": question.round,
     }
+    return identity | ({"synthetic": _maker(row)} if _maker(row) else {})
+
+
+def _maker(row: LabeledQuestion) -> str:
+    """Return what made a synthetic sample; nothing for a real one."""
+    return "" if row.question.payload.made is None else row.question.payload.made.generator
 
 
 def _vote(answer: Answer) -> Content:

@@ -77,6 +77,7 @@ def people_summary(
     answers = store.answers(queue)
     gold = store.gold_answers(queue)
     questions = {question.key: question for question in store.questions(queue)}
+    real = [each for each in answers if not _is_synthetic(questions.get(each.key))]
     truth = {key: decision.label for key, decision in decisions(store, queue).items()}
     by_sample: dict[SampleKey, list[Answer]] = defaultdict(list)
     for answer in answers:
@@ -85,13 +86,17 @@ def people_summary(
     return PeopleSummary(
         annotators=[_stats(name, answers, by_sample, gold, kinds, store.clock()) for name in names],
         anchoring=[
-            _anchoring(shown, answers, gold, questions, truth, kinds) for shown in (True, False)
+            _anchoring(shown, real, gold, questions, truth, kinds) for shown in (True, False)
         ],
         alphas={
             task: _alpha([each for each in answers if each.task == task], kind)
             for task, kind in kinds.items()
         },
     )
+
+
+def _is_synthetic(question: Question | None) -> bool:
+    return question is not None and question.payload.made is not None
 
 
 def _stats(

@@ -210,7 +210,8 @@ function record(node, samples, label, reason, seconds, seen) {
     const bulk = node.dataset.bulk ?? null;
     void send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
   }
-  answered.push({ node, label: nameOfLabel(label), samples: samples.length, seconds });
+  const name = label === null && node.dataset.made ? "rejected" : nameOfLabel(label);
+  answered.push({ node, label: name, samples: samples.length, seconds });
   if (answered.length > HISTORY) answered.shift();
   addWork(samples.length, seconds);
 }
