@@ -82,6 +82,9 @@ def test_samples_of_no_group_are_left_out_and_one_group_has_no_difference():
     with_some = outcomes(np.r_[groups_N, [-1] * 50], np.r_[truth_N, [0] * 50],
                          np.r_[predicted_N, [1] * 50], 2)  # fmt: skip
     assert equalized_odds(with_some) == equalized_odds(outcomes(groups_N, truth_N, predicted_N, 2))
+    few = outcomes(np.repeat([0, 1, -1], [60, 12, 128]), truth_N, predicted_N, 2)
+    assert equalized_odds(few) is None  # what is left out adds to no group
+    assert equalized_odds(outcomes(np.full(200, -1), truth_N, predicted_N, 2)) is None
     alone = outcomes(np.zeros_like(groups_N), truth_N, predicted_N, 2)
     assert equalized_odds(alone) is None
     assert demographic_parity(alone) is None

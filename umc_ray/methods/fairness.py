@@ -86,18 +86,20 @@ def equalized_odds(outcomes: Outcomes, least: int = LEAST_CASES) -> Difference |
     A rate of fewer than `least` samples is not compared; None: no rate is left to compare. For the
     noise floor, groups are permuted among the samples of each class.
     """
+    known_N = outcomes.groups_N >= 0
+    if not known_N.any():
+        return None
+    groups_N, strata_N = outcomes.groups_N[known_N], outcomes.strata_N[known_N]
     truth_NC, predicted_NC = (
-        each.astype(np.float64) for each in (outcomes.truth_NC, outcomes.predicted_NC)
+        each[known_N].astype(np.float64) for each in (outcomes.truth_NC, outcomes.predicted_NC)
     )
     hits_NC, ones_N1 = truth_NC * predicted_NC, np.ones((len(truth_NC), 1))
     rows_NF = np.concatenate([truth_NC, predicted_NC, hits_NC, ones_N1], axis=1)
-    (cases_GC, _, _), sizes_G = _parts(_sums(rows_NF, outcomes.groups_N)[None])
+    (cases_GC, _, _), sizes_G = _parts(_sums(rows_NF, groups_N)[None])
     enough = [each[0] >= max(least, 1) for each in (cases_GC, sizes_G - cases_GC)]
     if not any((each.sum(axis=0) >= 2).any() for each in enough):
         return None
-    return _difference(
-        rows_NF, outcomes.groups_N, outcomes.strata_N, lambda sums: _odds_gap(sums, *enough)
-    )
+    return _difference(rows_NF, groups_N, strata_N, lambda sums: _odds_gap(sums, *enough))
 
 
 def _mean_gap(sums_BGF: Floats) -> Floats:
