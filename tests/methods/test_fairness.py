@@ -110,7 +110,8 @@ def test_intervals_hold_the_true_difference():
 
 def test_permuted_groups_stay_in_their_stratum():
     groups_N, strata_N = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 0])
-    permuted_N = permute(groups_N, strata_N, np.random.default_rng(0))
+    strata = [np.flatnonzero(strata_N == stratum) for stratum in (0, 1)]
+    permuted_N = permute(groups_N, strata, np.random.default_rng(0))
     for stratum in (0, 1):
         rows = strata_N == stratum
         assert sorted(permuted_N[rows]) == sorted(groups_N[rows])

@@ -13,7 +13,7 @@ classes: equal to fairlearn's demographic_parity_difference and equalized_odds_d
 Suffixes: N samples, G groups, C classes, B replicates, F numbers that are summed for each sample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,7 +142,8 @@ def _difference(
     rng = np.random.default_rng(0)
     value = float(statistic(_sums(rows_NF, groups_N)[None])[0])
     low, high = _interval(value, statistic(_resampled(rows_NF, groups_N, rng)))
-    permuted = [_sums(rows_NF, permute(groups_N, strata_N, rng)) for _ in range(PERMUTATIONS)]
+    strata = [np.flatnonzero(strata_N == stratum) for stratum in np.unique(strata_N)]
+    permuted = [_sums(rows_NF, permute(groups_N, strata, rng)) for _ in range(PERMUTATIONS)]
     floor_B = statistic(np.stack(permuted))
     return Difference(
         value=value,
@@ -181,11 +182,11 @@ def _resampled(rows_NF: Floats, groups_N: Ints, rng: np.random.Generator) -> Flo
     return np.stack(sums, axis=1)
 
 
-def permute(groups_N: Ints, strata_N: Ints, rng: np.random.Generator) -> Ints:
-    """Deal the groups of each stratum's samples out among them anew."""
-    permuted_N = np.empty_like(groups_N)
-    shuffled_N = np.lexsort((rng.random(len(groups_N)), strata_N))
-    permuted_N[np.argsort(strata_N, kind="stable")] = groups_N[shuffled_N]
+def permute(groups_N: Ints, strata: Sequence[Ints], rng: np.random.Generator) -> Ints:
+    """Deal the groups of each stratum's samples, whose rows are given, out among them anew."""
+    permuted_N = groups_N.copy()
+    for rows in strata:
+        permuted_N[rows] = rng.permutation(groups_N[rows])
     return permuted_N
 
 
