@@ -2,13 +2,15 @@
 
     python -m benchmarks.fairness [--quick] [--check] [--repeats 6]
 
-Adult and COMPAS, with sex x race as groups, none of which a model sees. Campaigns on arrays with
-the functions of the product, not whole campaigns: its encoder of tables, its linear head with
-cross-validated penalty, its default strategy on margins, its reweighing and its group floors. All
-begin with the same 100 random labels and go on in batches of 100 and, from 600 labels on, of 200.
-Pools of 10,000 (COMPAS: all but the test set), drawn by seed; all arms of a seed share pool, test
-set and first batch. A floor is 5 % of a batch for each of six groups. Nothing was tuned: floor and
-exponents were chosen before the first run.
+Adult and COMPAS, with sex x race as groups. In adult_seen, models see both, as where a user asks
+for it; in the other sets, they see neither. Campaigns on arrays with the functions of the product,
+not whole campaigns: its encoder of tables, its linear head with cross-validated penalty, its
+default strategy on margins, its reweighing and its group floors. All begin with the same 100 random
+labels and go on in batches of 100 and, from 600 labels on, of 200. Pools of 10,000 (COMPAS: 4,000),
+drawn by seed; all other rows are the test set. All arms of a seed share pool, test set and first
+batch. A floor is 5 % of a batch for each of six groups. Floor and exponents were chosen before the
+first run and not tuned. The sets were changed after the first seed: on Adult's usual test set,
+chance alone made an EOD of 13 points, more than that of models that see neither sex nor race.
 
 EOD is the equalized-odds difference on the test set, the largest between any two of the six groups.
 Floor: what it would be if groups did not matter. Peers are random selection and fairlearn's
@@ -31,6 +33,7 @@ from benchmarks.strategies import PER_LABEL, informativeness
 from benchmarks.thresholds import group_thresholds
 from umc_ray.config.campaign import SelectionConfig, TrainingConfig
 from umc_ray.config.specialist import SpecialistConfig
+from umc_ray.demo.fetch import cache_dir
 from umc_ray.methods.fairness import Outcomes, equalized_odds
 from umc_ray.methods.group_floor import give_way, least_picks
 from umc_ray.methods.identity import uniform
@@ -43,8 +46,13 @@ from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 
-SETS: Mapping[str, Callable[[], GroupedSet]] = {"adult": adult, "compas": compas}
-POOL, FOLDS, SMALLEST = 10_000, 5, 30
+REVISION = 2  # increase it when code that affects a campaign changes
+SETS: Mapping[str, Callable[[], GroupedSet]] = {
+    "adult_seen": lambda: adult(seen=True),
+    "adult": lambda: adult(seen=False),
+    "compas": compas,
+}
+FOLDS, SMALLEST = 5, 30
 FIRST, SIZES = 100, (600, 2000)
 FLOOR = 0.05
 FEATURES = "table"
@@ -101,7 +109,7 @@ class World:
     @classmethod
     def of(cls, data: GroupedSet, seed: int) -> "World":
         """Draw a pool and encode."""
-        pool, tests = data.split(seed, POOL)
+        pool, tests = data.split(seed)
         kind = Classification(tuple(sorted(set(data.labels))))
         groups = intersect(list(data.attributes.values()), 1)
         targets_N = kind.strata(data.labels)
@@ -156,7 +164,7 @@ def run(options: Options) -> Report:
     found = {}
     for name in ["compas"] if options.quick else SETS:
         data = SETS[name]()
-        runs = [_play_all(World.of(data, seed), sizes, seed) for seed in range(options.repeats)]
+        runs = [_cached(name, data, sizes, seed) for seed in range(options.repeats)]
         for size in sizes:
             arms = {arm: [each[arm][size] for each in runs] for arm in runs[0]}
             found[name, size] = arms
@@ -166,6 +174,28 @@ def run(options: Options) -> Report:
         _store(FOLDER / "results", found)
     workload = {"sets": list(SETS), "labels": list(sizes), "seeds": options.repeats}
     return Report(workload, figures, failures, tables)
+
+
+def _cached(
+    name: str, data: GroupedSet, sizes: tuple[int, ...], seed: int
+) -> dict[str, dict[int, Measured]]:
+    """Play all arms of a seed, once: an interrupted run resumes."""
+    folder = cache_dir() / "benchmarks" / "fairness"
+    path = folder / f"{REVISION}-{name}-{sizes[-1]}-{seed}.json"
+    if not path.exists():
+        found = _play_all(World.of(data, seed), sizes, seed)
+        document = {
+            arm: {size: vars(each) for size, each in by.items()} for arm, by in found.items()
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(document))
+        partial.replace(path)
+    stored = json.loads(path.read_text())
+    return {
+        arm: {int(size): Measured(**each) for size, each in by.items()}
+        for arm, by in stored.items()
+    }
 
 
 def _play_all(world: World, sizes: tuple[int, ...], seed: int) -> dict[str, dict[int, Measured]]:

@@ -1,10 +1,8 @@
 """Tables of people with the groups that they belong to, for benchmarks/fairness.py.
 
-Adult: who earns more than 50,000 dollars (US census of 1994; the usual test set is the test set).
-COMPAS: who was charged again within two years (Broward County, ProPublica's filters). Both are much
-used and much criticized: labels are what was recorded, which is not what happened.
-
-The columns sex and race are not part of a sample, as in the product.
+Adult: who earns more than 50,000 dollars (US census of 1994). COMPAS: who was charged again within
+two years (Broward County, ProPublica's filters). Both are much used and much criticized: labels are
+what was recorded, which is not what happened.
 """
 
 import csv
@@ -30,7 +28,7 @@ COMPAS = (
     *("age", "c_charge_degree", "priors_count"),
     *("juv_fel_count", "juv_misd_count", "juv_other_count"),
 )
-COMPAS_TESTS = 2000
+ATTRIBUTES = ("sex", "race")
 
 Row = Mapping[str, str]
 
@@ -43,7 +41,7 @@ class GroupedSet:
     rows: Sequence[Row]
     labels: Sequence[str]
     attributes: Mapping[str, npt.NDArray[np.str_]]
-    tests: int  # the last rows are the test set; 0: it is drawn by seed
+    pool: int  # samples of the pool; all others are the test set
 
     def features(self, pool: npt.NDArray[np.int64]) -> FloatArray:
         """Encode all rows as the product does, by what it learns from the pool."""
@@ -51,49 +49,48 @@ class GroupedSet:
         encoder = Table.learned([texts[row] for row in pool])
         return encoder.encode([encoder.prepare(text) for text in texts]).astype(np.float32)
 
-    def split(self, seed: int, most: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def split(self, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the rows of a pool, drawn by seed, and of its test set."""
-        n, rng = len(self.rows), np.random.default_rng(seed)
-        if self.tests:
-            return rng.permutation(n - self.tests)[:most], np.arange(n - self.tests, n)
-        order = rng.permutation(n)
-        return order[COMPAS_TESTS:][:most], order[:COMPAS_TESTS]
+        order = np.random.default_rng(seed).permutation(len(self.rows))
+        return order[: self.pool], order[self.pool :]
 
 
-def adult() -> GroupedSet:
-    """Read Adult; races other than white and black are one group."""
-    raw = _read("adult/adult.data"), _read("adult/adult.test")
-    train, test = ([line.split(", ") for line in each.splitlines() if "," in line] for each in raw)
-    rows = [dict(zip(ADULT, values, strict=True)) for values in (*train, *test)]
+def adult(seen: bool) -> GroupedSet:
+    """Read Adult; races other than white and black are one group.
+
+    Sex and race are among the columns of a sample only if models are to see them.
+    """
+    raw = _read("adult/adult.data") + _read("adult/adult.test")
+    lines = [line.split(", ") for line in raw.splitlines() if ", " in line]
+    rows = [dict(zip(ADULT, values, strict=True)) for values in lines]
+    hidden = ("income",) if seen else (*ATTRIBUTES, "income")
     return GroupedSet(
-        columns=tuple(name for name in ADULT if name not in ("race", "sex", "income")),
+        columns=tuple(name for name in ADULT if name not in hidden),
         rows=rows,
         labels=[row["income"].rstrip(".") for row in rows],
-        attributes={
-            "sex": np.array([row["sex"] for row in rows]),
-            "race": _races([row["race"] for row in rows], ("White", "Black")),
-        },
-        tests=len(test),
+        attributes=_attributes(rows, ("White", "Black")),
+        pool=10_000,
     )
 
 
 def compas() -> GroupedSet:
-    """Read COMPAS; races other than African-American and Caucasian are one group."""
-    rows = [
-        row
-        for row in csv.DictReader(io.StringIO(_read("compas/compas-scores-two-years.csv")))
-        if _is_usual(row)
-    ]
+    """Read COMPAS; races other than African-American and Caucasian are one group, none is seen."""
+    content = io.StringIO(_read("compas/compas-scores-two-years.csv"))
+    rows = [row for row in csv.DictReader(content) if _is_usual(row)]
     return GroupedSet(
         columns=COMPAS,
         rows=rows,
         labels=[row["two_year_recid"] for row in rows],
-        attributes={
-            "sex": np.array([row["sex"] for row in rows]),
-            "race": _races([row["race"] for row in rows], ("African-American", "Caucasian")),
-        },
-        tests=0,
+        attributes=_attributes(rows, ("African-American", "Caucasian")),
+        pool=4_000,
     )
+
+
+def _attributes(rows: Sequence[Row], races: Sequence[str]) -> dict[str, npt.NDArray[np.str_]]:
+    return {
+        "sex": np.array([row["sex"] for row in rows]),
+        "race": np.array([row["race"] if row["race"] in races else "other" for row in rows]),
+    }
 
 
 def _is_usual(row: Row) -> bool:
@@ -102,10 +99,6 @@ def _is_usual(row: Row) -> bool:
     is_near = days != "" and -30 <= float(days) <= 30
     is_known = row["is_recid"] != "-1" and row["score_text"] not in ("", "N/A")
     return is_near and is_known and row["c_charge_degree"] != "O"
-
-
-def _races(names: Sequence[str], named: Sequence[str]) -> npt.NDArray[np.str_]:
-    return np.array([name if name in named else "other races" for name in names])
 
 
 def _read(member: str) -> str:

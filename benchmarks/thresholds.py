@@ -39,15 +39,14 @@ def group_thresholds(
 ) -> npt.NDArray[np.int64]:
     """Predict M samples by thresholds of groups that equalize odds on N samples.
 
-    Groups with one class among the N, for which fairlearn fails, count as one.
+    Groups with one class among the N, for which fairlearn fails, count as the largest one.
     """
     from fairlearn.postprocessing import ThresholdOptimizer  # optional peer
 
     groups = int(max(groups_N.max(), test_groups_M.max())) + 1
     both_G = [len(np.unique(targets_N[groups_N == group])) == 2 for group in range(groups)]
-    code_G = np.where(both_G, np.arange(groups), groups)
-    if len(np.unique(targets_N[code_G[groups_N] == groups])) == 1:
-        code_G[code_G == groups] = 0  # with a class still missing, they count as the first group
+    largest = np.bincount(groups_N, minlength=groups).argmax()
+    code_G = np.where(both_G, np.arange(groups), largest)
     optimizer = ThresholdOptimizer(
         estimator=Given(), constraints="equalized_odds", prefit=True, predict_method="predict_proba"
     )

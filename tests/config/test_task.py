@@ -264,15 +264,25 @@ def test_a_kept_column_has_a_name_of_its_own(tmp_path, keep, message):
     ("domain", "message"),
     [
         ({"groups": ["sex", "sex"]}, "groups names 'sex' twice; name it once"),
-        ({"groups": ["body"]}, "groups names 'body', which is part of the sample: models must not"),
+        ({"groups": ["body"]}, "groups of domain news names 'body', which is part of the sample"),
         ({"groups": ["y"], "label": "y"}, "groups names 'y', the known answer"),
-        ({"text": None, "columns": ["age", "sex"], "groups": ["sex"]}, "'sex', which is part of"),
+        (
+            {"text": None, "columns": ["age", "sex"], "groups": ["sex"]},
+            "'sex', .* so models see it",
+        ),
     ],
 )
 def test_groups_are_columns_that_models_do_not_see(tmp_path, domain, message):
     news = {"source": "news.csv", "text": "body", **domain}
     with pytest.raises(ConfigError, match=message):
         topics(tmp_path, changed("tasks.topics.domains.news", news))
+
+
+def test_models_see_groups_where_a_campaign_allows_it(tmp_path):
+    news = {"source": "news.csv", "columns": ["age", "sex"], "groups": ["sex"]}
+    values = changed("tasks.topics.domains.news", news)
+    values["fairness"] = {"models_see_groups": True}
+    assert topics(tmp_path, values).domains["news"].groups == ["sex"]
 
 
 def test_what_is_stored_beside_samples_are_kept_columns_and_groups(tmp_path):

@@ -1,5 +1,7 @@
 """A campaign on the rows of a table: it is run, released, scored and served.
 
+One group is a fifth of the pool, and has a floor.
+
 Suffixes: N samples.
 """
 
@@ -18,6 +20,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.encoders.table import Table
 from umc_ray.records import DomainKey, embeddings_array
 from umc_ray.release.export import write_release
+from umc_ray.report.fairness import group_lines
 from umc_ray.report.report import write_report
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
@@ -47,6 +50,7 @@ def rows(n, seed):
                 "age": "" if gain and i % 29 == 5 else age,
                 "work": "?" if i % 31 == 7 else work,
                 "gain": gain,
+                "sex": "f" if i % 5 == 0 else "m",
                 "label": "good" if good else "bad",
             }
         )
@@ -63,7 +67,7 @@ def write(path, found):
 @pytest.fixture(scope="module")
 def campaign(ray_cluster, made_once):
     def fill(folder):
-        bad = {"id": "empty", "age": "", "work": "", "gain": "", "label": "bad"}
+        bad = {"id": "empty", "age": "", "work": "", "gain": "", "sex": "f", "label": "bad"}
         write(folder / "pool.csv", [*rows(400, 1), bad])
         write(folder / "test.csv", rows(200, 2))
         values = {
@@ -82,12 +86,14 @@ def campaign(ray_cluster, made_once):
                             "key": "id",
                             "label": "label",
                             "keep": ["gain"],
+                            "groups": ["sex"],
                         }
                     },
                 }
             },
             "budget": {"labels": 160, "per_round": 80},
             "annotation": {"backend": "replay"},
+            "fairness": {"reweighing": 0.5, "group_floor": 0.4, "smallest_group": 10},
             "ingest": {"rows_per_part": 150},
         }
         run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
@@ -143,7 +149,32 @@ def test_what_was_learned_of_the_pool_encodes_everything(run):
 def test_the_report_reads_the_embeddings_of_the_rows(run):
     html = Path(write_report(run)).read_text(encoding="utf-8")
     assert "Coverage" in html
+    assert "Share of labels and of pool by sex differ" in html
     assert History.of(run).features("loans") == run.selection_features["loans"]
+
+
+def test_each_round_measures_groups_and_selects_the_floor_of_each(run):
+    sexes = {
+        i: sex
+        for part in run.pools
+        for i, sex in zip(
+            run.storage.read_table(part.key("pool"))["sample_id"].to_pylist(),
+            run.storage.read_table(part.key("kept"))["sex"].to_pylist(),
+            strict=True,
+        )
+    }
+    for number, fairness in run.fairness(2).items():
+        found = fairness.domains["loans/bank"]
+        assert [(each.name, each.n) for each in found.test[0].groups] == [("f", 40), ("m", 160)]
+        assert found.audit[0].n >= 8 * number
+        (shares,) = found.representation
+        assert [(each.name, each.pool) for each in shares.groups] == [("f", 80), ("m", 320)]
+        batch = run.storage.read_table(f"rounds/{number:04d}/batch.parquet").to_pylist()
+        selected = [sexes[row["sample_id"]] for row in batch if not row["audit"]]
+        assert selected.count("f") >= int(0.4 * len(selected))
+    assert list(run.fairness(2)) == [1, 2]
+    (line,) = group_lines(run)
+    assert line.startswith("groups of loans/bank: equalized odds differ by ")
 
 
 def test_a_second_start_changes_nothing(run, campaign):
@@ -155,6 +186,10 @@ def test_a_second_start_changes_nothing(run, campaign):
 def test_the_release_has_rows_as_texts_and_columns_that_are_kept(run):
     release = Storage(write_release(run, "tables"))
     tables = [release.read_table(key) for key in release.keys("") if key.endswith(".parquet")]
+    assert not [table for table in tables if "sex" in table.column_names]
+    card = release.read_bytes("README.md").decode()
+    assert "## Ethics" in card
+    assert "Warning, loans/bank: share of labels and of pool by sex differ by" in card
     found = [row for table in tables for row in table.to_pylist() if row.get("text")]
     assert len(found) >= 160
     assert all(row["text"].startswith("age:") for row in found)

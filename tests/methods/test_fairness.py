@@ -82,6 +82,9 @@ def test_samples_of_no_group_are_left_out_and_one_group_has_no_difference():
     with_some = outcomes(np.r_[groups_N, [-1] * 50], np.r_[truth_N, [0] * 50],
                          np.r_[predicted_N, [1] * 50], 2)  # fmt: skip
     assert equalized_odds(with_some) == equalized_odds(outcomes(groups_N, truth_N, predicted_N, 2))
+    few = outcomes(np.repeat([0, 1, -1], [60, 12, 128]), truth_N, predicted_N, 2)
+    assert equalized_odds(few) is None  # what is left out adds to no group
+    assert equalized_odds(outcomes(np.full(200, -1), truth_N, predicted_N, 2)) is None
     alone = outcomes(np.zeros_like(groups_N), truth_N, predicted_N, 2)
     assert equalized_odds(alone) is None
     assert demographic_parity(alone) is None
@@ -107,7 +110,8 @@ def test_intervals_hold_the_true_difference():
 
 def test_permuted_groups_stay_in_their_stratum():
     groups_N, strata_N = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 1, 0])
-    permuted_N = permute(groups_N, strata_N, np.random.default_rng(0))
+    strata = [np.flatnonzero(strata_N == stratum) for stratum in (0, 1)]
+    permuted_N = permute(groups_N, strata, np.random.default_rng(0))
     for stratum in (0, 1):
         rows = strata_N == stratum
         assert sorted(permuted_N[rows]) == sorted(groups_N[rows])

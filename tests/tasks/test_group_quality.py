@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from umc_ray.tasks import group_quality
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.group_quality import Predicted
 from umc_ray.tasks.multi_label import MultiLabel
@@ -47,3 +48,12 @@ def test_too_few_samples_are_not_compared():
     (found,) = predicted(kind, TRUTH, TRUTH).compare({"sex": SEX}, 61)
     assert (found.groups[0].name, found.merged) == ("other", 120)
     assert found.utility_gap is found.equalized_odds is found.demographic_parity is None
+
+
+def test_of_many_samples_some_are_drawn(monkeypatch):
+    kind = Classification(("bad", "good"))
+    monkeypatch.setattr(group_quality, "MOST_SAMPLES", 90)
+    texts = ["good" if s == "m" else t for t, s in zip(TRUTH, SEX, strict=True)]
+    (found,) = predicted(kind, texts, TRUTH).compare({"sex": SEX}, 15)
+    assert (found.n, sum(each.n for each in found.groups)) == (90, 90)
+    assert {each.name: each.utility.value == 1 for each in found.groups} == {"f": True, "m": False}

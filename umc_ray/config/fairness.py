@@ -12,6 +12,11 @@ from umc_ray.config.task import TaskConfig
 class FairnessConfig(Section):
     """What is measured and done for the groups that domains name."""
 
+    models_see_groups: bool = Field(
+        False,
+        description="allow that columns of groups are part of the samples too; by default this is "
+        "an error",
+    )
     smallest_group: int = Field(
         30,
         gt=0,
@@ -46,8 +51,20 @@ class FairnessConfig(Section):
                 f"fairness.{asked[0]} needs groups: name columns of a domain, such as groups: [sex]"
             )
         for name, task in grouped.items():
+            yield from self._seen(task)
             if self.reweighing and task.kind not in WITH_CLASSES:
                 yield (
                     f"fairness.reweighing needs classes, but {name} is a task of kind {task.kind}; "
                     f"only {' and '.join(WITH_CLASSES)} has them"
                 )
+
+    def _seen(self, task: TaskConfig) -> Iterator[str]:
+        """Name the columns of groups that are part of the samples, unless that is allowed."""
+        for name, domain in task.domains.items():
+            for column in () if self.models_see_groups else domain.groups:
+                if column in (*domain.sample, domain.embedding):
+                    yield (
+                        f"groups of domain {name} names {column!r}, which is part of the sample, "
+                        "so models see it: remove it from there, or allow it with "
+                        "fairness.models_see_groups: true"
+                    )

@@ -22,21 +22,13 @@ def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> st
 
 
 def beside_problem(
-    keep: Sequence[str],
-    groups: Sequence[str],
-    sample: Sequence[str | None],
-    answers: Sequence[str | None],
+    keep: Sequence[str], groups: Sequence[str], answers: Sequence[str | None]
 ) -> str | None:
     """Say what is wrong with the columns to keep and those of groups, if anything is."""
     for what, names in (("keep", keep), ("groups", groups)):
         if twice := [name for name in names if names.count(name) > 1]:
             return f"{what} names {twice[0]!r} twice; name it once"
     for name in groups:
-        if name in sample:
-            return (
-                f"groups names {name!r}, which is part of the sample: models must not see it; "
-                "remove it from there or from groups"
-            )
         if name in answers:
             return f"groups names {name!r}, the known answer: a group is of what is known before it"
     return None

@@ -73,7 +73,7 @@ class DomainConfig(Section):
     groups: list[str] = Field(
         [],
         description="columns that say to which groups a sample belongs, such as [sex, race]: "
-        "quality is measured for each group and intersection of them; models never see them",
+        "quality is measured for each group and intersection of them; models do not see them",
     )
     encoding: str | None = Field(
         None,
@@ -104,7 +104,7 @@ class DomainConfig(Section):
             raise ValueError("a domain has text or columns, found both; remove one of them")
         answers = (self.label, self.ratings)
         if problem := columns_problem(self.columns, answers) or beside_problem(
-            self.keep, self.groups, (*self.sample, self.embedding), answers
+            self.keep, self.groups, answers
         ):
             raise ValueError(problem)
         if self.label_names and self.label is None:

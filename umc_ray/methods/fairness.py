@@ -13,7 +13,7 @@ classes: equal to fairlearn's demographic_parity_difference and equalized_odds_d
 Suffixes: N samples, G groups, C classes, B replicates, F numbers that are summed for each sample.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,18 +86,20 @@ def equalized_odds(outcomes: Outcomes, least: int = LEAST_CASES) -> Difference |
     A rate of fewer than `least` samples is not compared; None: no rate is left to compare. For the
     noise floor, groups are permuted among the samples of each class.
     """
+    known_N = outcomes.groups_N >= 0
+    if not known_N.any():
+        return None
+    groups_N, strata_N = outcomes.groups_N[known_N], outcomes.strata_N[known_N]
     truth_NC, predicted_NC = (
-        each.astype(np.float64) for each in (outcomes.truth_NC, outcomes.predicted_NC)
+        each[known_N].astype(np.float64) for each in (outcomes.truth_NC, outcomes.predicted_NC)
     )
     hits_NC, ones_N1 = truth_NC * predicted_NC, np.ones((len(truth_NC), 1))
     rows_NF = np.concatenate([truth_NC, predicted_NC, hits_NC, ones_N1], axis=1)
-    (cases_GC, _, _), sizes_G = _parts(_sums(rows_NF, outcomes.groups_N)[None])
+    (cases_GC, _, _), sizes_G = _parts(_sums(rows_NF, groups_N)[None])
     enough = [each[0] >= max(least, 1) for each in (cases_GC, sizes_G - cases_GC)]
     if not any((each.sum(axis=0) >= 2).any() for each in enough):
         return None
-    return _difference(
-        rows_NF, outcomes.groups_N, outcomes.strata_N, lambda sums: _odds_gap(sums, *enough)
-    )
+    return _difference(rows_NF, groups_N, strata_N, lambda sums: _odds_gap(sums, *enough))
 
 
 def _mean_gap(sums_BGF: Floats) -> Floats:
@@ -140,7 +142,8 @@ def _difference(
     rng = np.random.default_rng(0)
     value = float(statistic(_sums(rows_NF, groups_N)[None])[0])
     low, high = _interval(value, statistic(_resampled(rows_NF, groups_N, rng)))
-    permuted = [_sums(rows_NF, permute(groups_N, strata_N, rng)) for _ in range(PERMUTATIONS)]
+    strata = [np.flatnonzero(strata_N == stratum) for stratum in np.unique(strata_N)]
+    permuted = [_sums(rows_NF, permute(groups_N, strata, rng)) for _ in range(PERMUTATIONS)]
     floor_B = statistic(np.stack(permuted))
     return Difference(
         value=value,
@@ -179,11 +182,11 @@ def _resampled(rows_NF: Floats, groups_N: Ints, rng: np.random.Generator) -> Flo
     return np.stack(sums, axis=1)
 
 
-def permute(groups_N: Ints, strata_N: Ints, rng: np.random.Generator) -> Ints:
-    """Deal the groups of each stratum's samples out among them anew."""
-    permuted_N = np.empty_like(groups_N)
-    shuffled_N = np.lexsort((rng.random(len(groups_N)), strata_N))
-    permuted_N[np.argsort(strata_N, kind="stable")] = groups_N[shuffled_N]
+def permute(groups_N: Ints, strata: Sequence[Ints], rng: np.random.Generator) -> Ints:
+    """Deal the groups of each stratum's samples, whose rows are given, out among them anew."""
+    permuted_N = groups_N.copy()
+    for rows in strata:
+        permuted_N[rows] = rng.permutation(groups_N[rows])
     return permuted_N
 
 

@@ -20,7 +20,7 @@ CLASSES = (
 )
 
 NOT_MEASURED = (
-    "Not measured: attributes that are not named above; whether like people are treated alike; "
+    "Not measured: attributes that are not named above; whether similar samples are treated alike; "
     "whether the recorded labels are themselves biased, which all of these figures take for true."
 )
 

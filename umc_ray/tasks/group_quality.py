@@ -27,6 +27,10 @@ Attributes = Mapping[str, npt.NDArray[np.str_]]
 """By attribute, such as sex, the group of each of N samples."""
 
 
+MOST_SAMPLES = 20_000
+"""That are compared: resampling takes seconds for more, and their noise is small."""
+
+
 @dataclass(frozen=True)
 class GroupQuality:
     """What predictions are worth for a group of n samples."""
@@ -66,11 +70,25 @@ class Predicted:
 
     def compare(self, attributes: Attributes, smallest: int) -> list[GroupComparison]:
         """Compare the groups by each attribute, and the intersections."""
-        values = list(attributes.values())
+        some, values = self._drawn(list(attributes.values()))
         return [
-            self._compare(by, intersect([values[place] for place in places], smallest))
+            some._compare(by, intersect([values[place] for place in places], smallest))
             for by, places in groupings(list(attributes)).items()
         ]
+
+    def _drawn(
+        self, values: list[npt.NDArray[np.str_]]
+    ) -> tuple["Predicted", list[npt.NDArray[np.str_]]]:
+        """Draw the samples that are compared, if there are many."""
+        n = len(self.targets_N)
+        if n <= MOST_SAMPLES:
+            return self, values
+        rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_SAMPLES])
+        predicted_N, targets_N = (
+            [texts[row] for row in rows] for texts in (self.predicted_N, self.targets_N)
+        )
+        some = Predicted(self.kind, predicted_N, targets_N, self.certainty_N[rows])
+        return some, [each[rows] for each in values]
 
     def _compare(self, by: str, groups: Groups) -> GroupComparison:
         utility_N = self.kind.utility(self.predicted_N, self.targets_N)
