@@ -19,7 +19,7 @@ TransformName = Literal[
     "invert",
 ]
 
-GENERATIVE = ("language_model", "diffusion")
+GENERATIVE: tuple[str, ...] = ("language_model", "diffusion")
 
 OPTIONS = {
     "path": ("files", *GENERATIVE),
@@ -71,14 +71,14 @@ class FiltersConfig(Section):
         description="least probability that the ensemble gives the label that a sample was made "
         "for; low, since an ensemble knows little about what is missing",
     )
-    blocked: list[str] = Field(
-        [],
+    blocked: tuple[str, ...] = Field(
+        (),
         description="regular expressions, regardless of case; texts that match one are refused",
     )
 
     @field_validator("blocked")
     @classmethod
-    def _are_expressions(cls, patterns: list[str]) -> list[str]:
+    def _are_expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             try:
                 re.compile(pattern)
@@ -100,8 +100,8 @@ class GeneratorConfig(Section):
         None,
         description="of the files, or of the model's folder (files, language_model, diffusion)",
     )
-    transforms: list[TransformName] = Field(
-        ["turn", "flip", "shift", "scale", "brightness", "contrast", "blur", "noise", "invert"],
+    transforms: tuple[TransformName, ...] = Field(
+        ("turn", "flip", "shift", "scale", "brightness", "contrast", "blur", "noise", "invert"),
         min_length=1,
         description="those that keep the label of an image: a flip changes letters, a turn "
         "makes 6 of 9 (transforms)",

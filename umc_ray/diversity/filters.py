@@ -108,7 +108,7 @@ def judge(
     filters = config.filters
     copy_ratio_N = MemorizationGuard.fit(real.x_SND).copy_ratio(synthetic.x_SND)
     distance_N, farthest = distance_to_reals(synthetic.x_SND[0], real.x_SND[0])
-    hooks = (BlockedWords(tuple(filters.blocked)), *checks)
+    hooks = (BlockedWords(filters.blocked), *checks)
     unsafe = [_first_reason(hooks, each.payload) for each in generated]
     copied_N = (copy_ratio_N < 1) & (filters.copies and config.kind not in MAKES_COPIES)
     refusals: list[tuple[str, NDArray[np.bool_]]] = [
