@@ -97,7 +97,8 @@ def compute(config: GeneratorConfig, labels: Labels) -> Compute:
     """Return where a generator runs: actors keep a model, what needs none runs in tasks."""
     if config.kind not in GENERATIVE or config.url is not None:
         return Compute(labels=labels)
-    fitting = max(1, available_slots(config.num_gpus, labels))
+    learns = config.kind == "diffusion" and config.path is None  # and need not learn twice
+    fitting = 1 if learns else max(1, available_slots(config.num_gpus, labels))
     return Compute(actors=fitting, num_gpus=config.num_gpus, labels=labels)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
@@ -40,7 +40,7 @@ class TrainedDiffusion:
 
     def __init__(self, config: GeneratorConfig) -> None:
         self.config, self.device = config, "cuda" if config.num_gpus else "cpu"
-        self._learned: tuple[str, Any] | None = None
+        self._learned: tuple[str, nn.Module] | None = None
 
     def generate(self, request: Request) -> Sequence[Generated]:
         """Draw images of the label; the network learns anew when it is given other exemplars."""
@@ -56,22 +56,20 @@ class TrainedDiffusion:
             for each in drawn_NHW3
         ]
 
-    def _learn(self, request: Request) -> Any:  # noqa: ANN401 - a network of diffusers
+    def _learn(self, request: Request) -> nn.Module:
         name = fingerprint([[each.sample_id, each.label] for each in request.exemplars])
         if self._learned is None or self._learned[0] != name:
             self._learned = (name, self._train(request))
         return self._learned[1]
 
-    def _train(self, request: Request) -> Any:  # noqa: ANN401 - a network of diffusers
+    def _train(self, request: Request) -> nn.Module:
         """Learn to tell the noise in images; returns the network with averaged weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             net = _network(self.config.image_px, len(request.labels) + 1).to(self.device)
         images_N3HW = _pixels(request.exemplars, self.config.image_px)
         codes_N = torch.tensor([request.labels.index(each.label) for each in request.exemplars])
-        average = torch.optim.swa_utils.AveragedModel(
-            net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGED)
-        )
+        average = torch.optim.swa_utils.AveragedModel(net, avg_fn=_running_mean)
         optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE)
         draws = torch.Generator().manual_seed(0)
         for _ in range(self.config.training_steps):
@@ -83,14 +81,15 @@ class TrainedDiffusion:
             loss.backward()
             optimizer.step()
             average.update_parameters(net)
-        return average.module.eval()
+        learned: nn.Module = average.module
+        return learned.eval()
 
     def _loss(
         self,
-        net: Any,
+        net: nn.Module,
         images_B3HW: Tensor,
         codes_B: Tensor,
-        draws: torch.Generator,  # noqa: ANN401
+        draws: torch.Generator,
     ) -> Tensor:
         noise_B3HW = torch.randn(images_B3HW.shape, generator=draws)
         levels_B = torch.randint(NOISE_LEVELS, (len(images_B3HW),), generator=draws)
@@ -99,7 +98,9 @@ class TrainedDiffusion:
         return torch.nn.functional.mse_loss(_noise(net, *inputs), noise_B3HW.to(self.device))
 
     @torch.inference_mode()
-    def _draw(self, net: Any, request: Request, noise: torch.Generator) -> npt.NDArray[np.uint8]:  # noqa: ANN401
+    def _draw(
+        self, net: nn.Module, request: Request, noise: torch.Generator
+    ) -> npt.NDArray[np.uint8]:
         """Take the noise off, step by step; returns N x H x W x 3."""
         side, scheduler = self.config.image_px, _scheduler()
         scheduler.set_timesteps(self.config.denoising_steps)
@@ -174,8 +175,14 @@ def _diffusers() -> Any:  # noqa: ANN401 - a module
     return diffusers
 
 
-def _network(side: int, n_codes: int) -> Any:  # noqa: ANN401 - a network of diffusers
-    return _diffusers().UNet2DModel(
+def _running_mean(mean: Tensor, new: Tensor, steps: int | Tensor) -> Tensor:
+    """Forget the first steps soon: their weights are almost random."""
+    kept = min(AVERAGED, (1 + float(steps)) / (10 + float(steps)))
+    return kept * mean + (1 - kept) * new
+
+
+def _network(side: int, n_codes: int) -> nn.Module:
+    net: nn.Module = _diffusers().UNet2DModel(
         sample_size=side,
         in_channels=3,
         out_channels=3,
@@ -186,13 +193,14 @@ def _network(side: int, n_codes: int) -> Any:  # noqa: ANN401 - a network of dif
         norm_num_groups=8,
         num_class_embeds=n_codes,
     )
+    return net
 
 
 def _scheduler() -> Any:  # noqa: ANN401 - a scheduler of diffusers
     return _diffusers().DDIMScheduler(NOISE_LEVELS, beta_schedule="squaredcos_cap_v2")
 
 
-def _noise(net: Any, noisy_N3HW: Tensor, levels_N: Tensor, codes_N: Tensor) -> Tensor:  # noqa: ANN401
+def _noise(net: nn.Module, noisy_N3HW: Tensor, levels_N: Tensor, codes_N: Tensor) -> Tensor:
     predicted_N3HW: Tensor = net(noisy_N3HW, levels_N, class_labels=codes_N).sample
     return predicted_N3HW
 

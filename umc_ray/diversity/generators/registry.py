@@ -10,6 +10,7 @@ import numpy as np
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.generator import GENERATIVE, SPEED, GeneratorConfig
+from umc_ray.diversity.generators.diffusion import diffusion
 from umc_ray.diversity.generators.generator import Embed, Generator, Payload
 from umc_ray.diversity.generators.language_model import language_model
 from umc_ray.diversity.generators.transforms import Transforms
@@ -23,6 +24,7 @@ GENERATORS: Mapping[str, Callable[[GeneratorConfig, Embed], Generator]] = Mappin
     {
         "transforms": Transforms,
         "language_model": lambda config, _: language_model(config),
+        "diffusion": lambda config, _: diffusion(config),
     }
 )
 """By the name that a campaign file gives them."""
