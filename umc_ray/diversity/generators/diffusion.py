@@ -78,7 +78,7 @@ class TrainedDiffusion:
             codes_B[torch.rand(BATCH, generator=draws) < UNLABELED] = len(request.labels)
             loss = self._loss(net, images_N3HW[rows_B], codes_B, draws)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             average.update_parameters(net)
         learned: nn.Module = average.module
@@ -126,17 +126,20 @@ class Pipeline:
     def __init__(self, config: GeneratorConfig) -> None:
         diffusers = _diffusers()
         self.config, self.device = config, "cuda" if config.num_gpus else "cpu"
-        if not Path(config.path or "").is_dir():
-            raise ConfigError(f"generator path {config.path} is not a folder")
+        folder = Path(config.path or "")
+        if not folder.is_dir():
+            raise ConfigError(f"generator path {folder} is not a folder")
+        if code := next(folder.rglob("*.py"), None):
+            raise ConfigError(f"generator path {folder} holds {code.name}: code is not loaded")
         try:
             self.pipeline: Any = diffusers.AutoPipelineForImage2Image.from_pretrained(
-                config.path,
+                folder,
                 local_files_only=True,
                 use_safetensors=True,
                 torch_dtype=torch.bfloat16 if config.num_gpus else torch.float32,
             ).to(self.device)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"generator diffusion: {config.path}: {first_line(error)}") from error
+            raise ConfigError(f"generator diffusion: {folder}: {first_line(error)}") from error
         self.pipeline.set_progress_bar_config(disable=True)
 
     def generate(self, request: Request) -> Sequence[Generated]:

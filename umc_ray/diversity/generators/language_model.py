@@ -56,7 +56,7 @@ class LocalModel:
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
-            self.model: Any = AutoModelForCausalLM.from_pretrained(
+            self.model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 use_safetensors=True,
                 dtype="bfloat16" if config.num_gpus else "float32",
@@ -64,7 +64,8 @@ class LocalModel:
             )
         except (OSError, ValueError) as error:
             raise ConfigError(f"generator language_model: {folder}: {first_line(error)}") from error
-        self.model.eval().to(self.device)
+        self.model.eval()  # type: ignore[no-untyped-call]
+        self.model.to(self.device)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
