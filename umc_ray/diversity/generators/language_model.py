@@ -42,30 +42,9 @@ class LocalModel:
     """A causal language model of transformers, from safetensors."""
 
     def __init__(self, config: GeneratorConfig) -> None:
-        # Seconds to import, and only this generator needs them.
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        self.config = config
-        self.device = "cuda" if config.num_gpus else "cpu"
-        folder = Path(config.path or "")
-        if not any(folder.glob("*.safetensors")):
-            raise ConfigError(
-                f"generator language_model: no *.safetensors in folder {folder}; "
-                "weights in other formats are not read, since some of them run code"
-            )
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **local)
-            self.model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                use_safetensors=True,
-                dtype="bfloat16" if config.num_gpus else "float32",
-                **local,
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"generator language_model: {folder}: {first_line(error)}") from error
-        self.model.eval()  # type: ignore[no-untyped-call]
-        self.model.to(self.device)
+        self.config, self.device = config, "cuda" if config.num_gpus else "cpu"
+        self.tokenizer, model = _load(Path(config.path or ""), self.device)
+        self.model = model.eval().to(self.device)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
 
@@ -107,6 +86,35 @@ class LocalModel:
         return str(
             self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         )
+
+
+def _load(folder: Path, device: str) -> tuple[Any, Any]:
+    """Return the tokenizer and the model of a folder.
+
+    Raises:
+        ConfigError: they are not there, or not as safetensors.
+    """
+    # Seconds to import, and only this generator needs them.
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not any(folder.glob("*.safetensors")):
+        raise ConfigError(
+            f"generator language_model: no *.safetensors in folder {folder}; "
+            "weights in other formats are not read, since some of them run code"
+        )
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        return (
+            AutoTokenizer.from_pretrained(folder, padding_side="left", **local),
+            AutoModelForCausalLM.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype="bfloat16" if device == "cuda" else "float32",
+                **local,
+            ),
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"generator language_model: {folder}: {first_line(error)}") from error
 
 
 class _Message(pydantic.BaseModel):
