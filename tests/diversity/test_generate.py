@@ -1,6 +1,9 @@
 """Generation in shards: nothing is lost or made twice when it breaks off."""
 
+import io
+
 import pytest
+from PIL import Image
 
 from umc_ray.cluster.stream import run_item
 from umc_ray.config.encoder import EncoderConfig
@@ -8,7 +11,8 @@ from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity import generate as module
 from umc_ray.diversity.generate import GenerateWorker, generate, plan, read
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
-from umc_ray.diversity.generators.registry import version_of
+from umc_ray.diversity.generators.registry import embed_with, version_of
+from umc_ray.diversity.generators.transforms import Transforms
 from umc_ray.errors import ConfigError, StageError
 from umc_ray.storage import Storage
 
@@ -117,6 +121,29 @@ def test_the_version_changes_with_the_settings_and_with_the_weights(tmp_path):
     assert version(**local) != version(**{**local, "path": str(copied)})
     with pytest.raises(ConfigError, match="not a folder"):
         version(**{**local, "path": str(tmp_path / "absent")})
+
+
+@pytest.mark.ray
+def test_a_cluster_makes_what_one_process_makes_and_only_once(ray_cluster, tmp_path):
+    def png(*box):
+        image = Image.new("RGB", (12, 12), "white")
+        image.paste("black", box)
+        sink = io.BytesIO()
+        image.save(sink, "PNG")
+        return sink.getvalue()
+
+    config = GeneratorConfig(kind="transforms", transforms=["turn"])
+    upright = tuple(Exemplar(i, png(2, i, 9, i + 1), "bar") for i in range(2, 10))
+    turned = tuple(png(i, 2, i + 1, 9) for i in range(2, 10))
+    asked = Request("g", "bar", ("bar",), upright, 6, 1, turned)
+    storage, counted = Storage(str(tmp_path)), []
+    encoder = EncoderConfig(kind="gradients")
+    made, same = generate("turner", config, encoder, [asked, asked], storage, counted.append)
+    (shard,) = plan("turner", version_of(config, encoder), asked)
+    assert made == same == Transforms(config, embed_with(encoder)).generate(shard.request)
+    assert {each.prompt for each in made} <= {"turn 90 degrees", "turn 270 degrees"}
+    assert generate("turner", config, encoder, [asked], storage, counted.append) == [made]
+    assert counted == [6]
 
 
 def test_images_and_texts_are_read_as_they_were_made(storage, monkeypatch):

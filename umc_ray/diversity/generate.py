@@ -87,7 +87,7 @@ def generate(
         StageError: the generator failed.
     """
     shards = [plan(name, version_of(config, encoder), request) for request in requests]
-    flat = [shard for some in shards for shard in some]
+    flat = list({shard.key: shard for some in shards for shard in some}.values())
     if flat:
         stream(GenerateWorker(storage, config, encoder), flat, compute(config, labels), on_rows)
     return [[each for shard in some for each in read(storage, shard)] for some in shards]
