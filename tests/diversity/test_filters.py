@@ -95,7 +95,7 @@ def test_the_surface_of_texts_and_images_tells_copies_from_others():
         Image.linear_gradient("L").point(lambda value: value * shade).save(sink, "PNG")
         return sink.getvalue()
 
-    assert surface([png(1), png(0.5)]).shape == (2, 32 * 32)
+    assert surface([png(1), png(0.5)]).shape == (2, 8 * 8)
 
 
 def test_the_agreement_is_the_probability_of_the_own_label():
