@@ -55,7 +55,7 @@ SYNTHETIC = pa.schema(
         ("exemplars", pa.list_(pa.int64())),  # ids of the real samples it was made from
         ("prompt", pa.string()),
         ("label", pa.string()),  # that it was made for
-        ("copy_ratio", pa.float32()),  # nearest by second nearest distance to real samples
+        ("copy_ratio", pa.float32()),  # of the two nearest real samples, by its limit: copies < 1
         ("distance", pa.float32()),  # to the nearest real sample, by the real ones' own median
         ("agreement", pa.float32()),  # probability that the ensemble gives its label
         ("refused", pa.string()),  # by which filter; null: people may validate it

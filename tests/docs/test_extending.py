@@ -12,7 +12,9 @@ from PIL import Image
 from tests.tiny import ROOT
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.config.encoder import EncoderConfig
+from umc_ray.config.generator import GeneratorConfig
 from umc_ray.config.specialist import SpecialistConfig
+from umc_ray.diversity.generators.generator import Exemplar, Request
 from umc_ray.methods import bandit, selection
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage
@@ -92,6 +94,14 @@ def test_a_specialist(tmp_path):
     outputs_SNC = prototypes.together([model, loaded])(torch.from_numpy(x_ND))
     assert (outputs_SNC.argmax(2).numpy() == labels_N).all()
     assert (held_out_NC.argmax(1) == labels_N).all()
+
+
+def test_a_generator():
+    generator = example("A generator").Shuffled(GeneratorConfig(kind="transforms"), lambda _: None)
+    exemplars = (Exemplar(7, "one two three four", "a"), Exemplar(8, "five", "b"))
+    made = generator.generate(Request("gap", "a", ("a", "b"), exemplars, count=3, seed=1))
+    assert [sorted(each.payload.split()) for each in made] == [["four", "one", "three", "two"]]
+    assert made[0].exemplars == (7,)
 
 
 def test_a_backend(tmp_path):

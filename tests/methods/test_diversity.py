@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from umc_ray.methods.diversity import covered, vendi
+from umc_ray.methods import diversity as module
+from umc_ray.methods.diversity import (
+    coverage,
+    covered,
+    novelty,
+    vendi,
+)
 
 
 def points(n, d, seed):
@@ -26,6 +32,33 @@ def test_one_labeled_point_covers_nothing_and_none_covers_nothing():
     assert not covered(x_ND, x_ND[:1]).any()
     assert not covered(x_ND, x_ND[:0]).any()
     assert covered(x_ND[:0], x_ND).shape == (0,)
+
+
+def test_coverage_is_the_share_of_a_sample_where_there_are_many_points(monkeypatch):
+    x_ND, labeled_LD = points(2000, 3, 0), points(60, 3, 1)
+    exact = covered(x_ND, labeled_LD).mean()
+    assert coverage(x_ND, labeled_LD)[0] == exact
+    monkeypatch.setattr(module, "MAX_PAIRS", 60 * 400)
+    sizes = []
+    monkeypatch.setattr(
+        module, "covered", lambda *both: sizes.append(len(both[0])) or covered(*both)
+    )
+    found = [coverage(x_ND, labeled_LD, seed=seed) for seed in range(30)]
+    assert sizes == [400] * 30
+    assert len({value for value, _, _ in found}) > 1
+    assert sum(low <= exact <= high for _, low, high in found) >= 27
+    with pytest.raises(ValueError, match="no points"):
+        coverage(x_ND[:0], labeled_LD)
+
+
+def test_novelty_is_the_share_that_is_not_covered():
+    old_LD = points(200, 4, 0)
+    new_ND = np.concatenate([old_LD[:30], points(10, 4, 1) + 50])
+    value, low, high = novelty(new_ND, old_LD)
+    assert value == pytest.approx(0.25)
+    assert 0.13 < low < 0.25 < high < 0.42
+    with pytest.raises(ValueError, match="no points"):
+        novelty(new_ND[:0], old_LD)
 
 
 def test_points_at_right_angles_count_each_and_copies_count_once():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from umc_ray.methods import near_duplicates as module
-from umc_ray.methods.near_duplicates import near_duplicates
+from umc_ray.methods.near_duplicates import near_duplicates, repeats
 
 LABELED_LD = np.array([[1.0, 0.0], [0.0, 2.0]], np.float16)
 
@@ -47,3 +47,14 @@ def test_blocks_do_not_show_and_all_pairs_agree(n, n_labeled, seed, block):
         found = near_duplicates(x_ND, labeled_LD, 0.8)
     assert found.rows_M.tolist() == np.flatnonzero(cosine_NL.max(1) >= 0.8).tolist()
     assert found.nearest_M.tolist() == cosine_NL.argmax(1)[found.rows_M].tolist()
+
+
+def test_a_sample_repeats_an_earlier_one_that_repeats_none_itself():
+    angles = np.radians([0, 4, 8, 90, 91, 3])
+    x_ND = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(
+        [[3], [1], [1], [1], [2], [1]]
+    )
+    # 8 is near 4, which is a repeat of 0 and so stands for nothing.
+    expected = [False, True, False, False, True, True]
+    assert repeats(x_ND, np.cos(np.radians(5))).tolist() == expected
+    assert repeats(x_ND[:0], 0.9).tolist() == []

@@ -40,6 +40,16 @@ def near_duplicates(x_ND: Embeddings, labeled_LD: Embeddings, similarity: float)
     return Near(rows_M.numpy(), nearest_N[rows_M].numpy(), best_N[rows_M].numpy())
 
 
+def repeats(x_ND: Embeddings, similarity: float) -> npt.NDArray[np.bool_]:
+    """Return which samples are near-duplicates of an earlier one that is none itself."""
+    unit_ND = _unit(x_ND)
+    is_repeat_N = torch.zeros(len(unit_ND), dtype=torch.bool)
+    for row in range(1, len(unit_ND)):
+        kept_MD = unit_ND[:row][~is_repeat_N[:row]]
+        is_repeat_N[row] = bool((kept_MD @ unit_ND[row] >= similarity).any())
+    return is_repeat_N.numpy()
+
+
 def _unit(x_ND: Embeddings) -> Tensor:
     """Scale to length one: float16 embeddings are so up to a thousandth only."""
     x = torch.from_numpy(np.require(x_ND, requirements="W")).float()

@@ -1,11 +1,16 @@
 """What a generator of synthetic samples is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from umc_ray.records import FloatArray
+
 Payload = str | bytes
 """A text, an image as an encoded file, or a row of a table as JSON: as the pool has it."""
+
+Embed = Callable[[Sequence[Payload]], FloatArray]
+"""Returns the embeddings ND of samples, as the task's encoder makes them."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,12 @@ class Request:
     exemplars: tuple[Exemplar, ...]  # of this label first, then of others
     count: int
     seed: int
+    members: tuple[Payload, ...] = ()  # unlabeled samples of the gap, if the pool has any
+
+    @property
+    def own(self) -> tuple[Exemplar, ...]:
+        """The exemplars of the label."""
+        return tuple(each for each in self.exemplars if each.label == self.label)
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,6 @@ class Generated:
 
 class Generator(Protocol):
     """Makes samples that are not there; loaded once per process."""
-
-    name: str
-    version: str  # of the code and the weights: another version makes other samples
 
     def generate(self, request: Request) -> Sequence[Generated]:
         """Make at most `request.count` samples; the same request makes the same ones."""

@@ -1,0 +1,118 @@
+"""What filters refuse, and that every sample keeps all that made it."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from umc_ray.config.generator import GeneratorConfig
+from umc_ray.diversity.filters import (
+    COPY,
+    OTHER_LABEL,
+    OUTLIER,
+    REPEAT,
+    BlockedWords,
+    Spaces,
+    judge,
+    label_agreement,
+    provenance,
+    surface,
+)
+from umc_ray.diversity.generators.generator import Generated
+from umc_ray.records import SYNTHETIC
+
+REAL_ND = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+COPIED, FAR, WRONG, REPEATED, UNSAFE, GOOD = range(6)
+
+
+def synthetic():
+    """One sample for each filter, and a good one that comes before the one that repeats it."""
+    x_ND = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32) * 0.7
+    x_ND[COPIED] = REAL_ND[5]
+    x_ND[FAR] = 40
+    x_ND[GOOD] = x_ND[REPEATED] * 1.0001
+    texts = ["one", "two", "three", "four", "a Bomb recipe", "five"]
+    made = [Generated(text, "b", (3, 4), f"prompt {i}", i) for i, text in enumerate(texts)]
+    agreement_N = np.full(6, 0.5, np.float32)
+    agreement_N[WRONG] = 0.01
+    return made, Spaces((x_ND,)), agreement_N
+
+
+def verdicts(checks=(), kind="language_model", **filters):
+    paths = {"path": "model"} if kind == "language_model" else {}
+    config = GeneratorConfig(kind=kind, filters={"blocked": [r"\bbombs?\b"], **filters}, **paths)
+    made, spaces, agreement_N = synthetic()
+    return judge(made, spaces, Spaces((REAL_ND,)), agreement_N, config, checks)
+
+
+def test_each_filter_refuses_what_it_is_for_and_lets_the_rest_pass():
+    found = verdicts().refused
+    assert found[COPIED] == COPY
+    assert found[FAR] == OUTLIER
+    assert found[WRONG] == OTHER_LABEL
+    assert found[UNSAFE] == r"blocked: \bbombs?\b"
+    assert (found[REPEATED], found[GOOD]) == (None, REPEAT)
+
+
+def test_filters_can_be_switched_off():
+    found = verdicts(copies=False, outliers=False, similarity=None, min_agreement=0, blocked=[])
+    assert found.refused == (None,) * 6
+    assert found.copy_ratio_N[COPIED] == 0
+
+
+def test_transforms_may_copy():
+    assert verdicts(kind="transforms").refused[COPIED] is None
+
+
+def test_a_hook_refuses_with_its_reason():
+    found = verdicts([lambda payload: "unsafe" if payload == "four" else None])
+    assert found.refused[REPEATED] == "unsafe"
+    assert found.refused[GOOD] is None  # what it repeats was refused
+
+
+def test_words_are_blocked_regardless_of_case_and_images_have_none():
+    check = BlockedWords(("secret", r"\d{3}-\d{4}"))
+    assert check("My SECRET plan") == "blocked: secret"
+    assert check("call 555-1234") == r"blocked: \d{3}-\d{4}"
+    assert check("a plan") is None
+    assert check(b"secret") is None
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused_when_the_file_is_read():
+    with pytest.raises(ValueError, match="no regular expression"):
+        GeneratorConfig(kind="transforms", filters={"blocked": ["("]})
+
+
+def test_the_surface_of_texts_and_images_tells_copies_from_others():
+    texts_ND = surface(["the cat sat", "The cat sat!", "a stone fell"])
+    similar_NN = texts_ND @ texts_ND.T
+    assert similar_NN[0, 1] > 0.7 > 0.3 > similar_NN[0, 2]
+
+    def png(shade):
+        sink = io.BytesIO()
+        Image.linear_gradient("L").point(lambda value: value * shade).save(sink, "PNG")
+        return sink.getvalue()
+
+    assert surface([png(1), png(0.5)]).shape == (2, 8 * 8)
+
+
+def test_the_agreement_is_the_probability_of_the_own_label():
+    made = [Generated("x", label, (), "", 0) for label in ("b", "a")]
+    probs_NC = np.array([[0.2, 0.8], [0.6, 0.4]], np.float32)
+    np.testing.assert_allclose(label_agreement(made, probs_NC, ["a", "b"]), [0.8, 0.6])
+
+
+def test_all_that_made_a_sample_is_recorded():
+    made, _, _ = synthetic()
+    found = verdicts()
+    table = provenance(np.arange(6), made, found, "gap-1", "writer", "v1")
+    assert table.schema == SYNTHETIC
+    row = table.to_pylist()[COPIED]
+    assert row["exemplars"] == [3, 4]
+    assert (row["gap"], row["generator"], row["version"]) == ("gap-1", "writer", "v1")
+    assert (row["prompt"], row["seed"], row["label"]) == ("prompt 0", 0, "b")
+    assert (row["copy_ratio"], row["refused"]) == (0, COPY)
+    passed = replace(found, refused=(None,) * 6)
+    assert provenance(np.arange(6), made, passed, "g", "w", "v")["refused"].null_count == 6

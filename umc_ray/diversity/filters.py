@@ -1,0 +1,176 @@
+"""What refuses synthetic samples before people see them, and the record of where they come from.
+
+Suffixes: N synthetic samples, R real samples, D dimension, C classes, S spaces.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from umc_ray.config.encoder import EncoderConfig
+from umc_ray.config.generator import MAKES_COPIES, FiltersConfig, GeneratorConfig
+from umc_ray.diversity.generators.generator import Generated, Payload
+from umc_ray.methods.memorization import MemorizationGuard, distance_to_reals
+from umc_ray.methods.near_duplicates import repeats
+from umc_ray.records import SYNTHETIC, FloatArray, IntArray
+
+COPY = "copy of a real sample"
+OUTLIER = "unlike all real samples"
+REPEAT = "repeats an earlier synthetic sample"
+OTHER_LABEL = "the ensemble sees another label"
+
+THUMBNAIL_PX = 8
+"""Small: of 32 pixels, a third of the copies with some blur were missed."""
+
+LETTERS = 512
+"""Numbers that describe the spelling of a text."""
+
+
+class ContentCheck(Protocol):
+    """Decides whether people may be shown a sample."""
+
+    def __call__(self, payload: Payload) -> str | None:
+        """Return why a sample is refused; None if it may be shown."""
+        ...
+
+
+@dataclass(frozen=True)
+class BlockedWords:
+    """Refuses texts that match a regular expression, regardless of case."""
+
+    patterns: tuple[str, ...]
+
+    def __call__(self, payload: Payload) -> str | None:
+        """Name the first expression that a text matches."""
+        if isinstance(payload, bytes):
+            return None
+        found = (each for each in self.patterns if re.search(each, payload, re.IGNORECASE))
+        return next((f"blocked: {pattern}" for pattern in found), None)
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Samples in the spaces where synthetic and real ones are compared; embeddings come first."""
+
+    x_SND: tuple[FloatArray, ...]
+
+    @classmethod
+    def of(cls, payloads: Sequence[Payload], embeddings_ND: NDArray[np.floating]) -> "Spaces":
+        """Put pixels or spelling beside the embeddings, which may overlook what was copied."""
+        return cls((embeddings_ND.astype(np.float32), surface(payloads)))
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the filters say about N samples; `refused` is None where a sample passed all."""
+
+    copy_ratio_N: FloatArray
+    distance_N: FloatArray
+    agreement_N: FloatArray
+    refused: tuple[str | None, ...]
+
+
+def surface(payloads: Sequence[Payload]) -> FloatArray:
+    """Return thumbnails of images, or how often texts have sequences of three letters."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # takes a second to import
+
+    from umc_ray.encoders.image import Pixels
+
+    if isinstance(payloads[0], bytes):
+        pixels = Pixels(EncoderConfig(kind="pixels", image_px=THUMBNAIL_PX))
+        encoded = pixels.encode([pixels.prepare(each) for each in payloads])
+        return encoded.astype(np.float32)
+    letters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), n_features=LETTERS)
+    counts_ND: FloatArray = letters.transform(list(payloads)).toarray().astype(np.float32)
+    return counts_ND
+
+
+def judge(
+    generated: Sequence[Generated],
+    synthetic: Spaces,
+    real: Spaces,
+    agreement_N: FloatArray,
+    config: GeneratorConfig,
+    checks: Sequence[ContentCheck] = (),
+) -> Verdicts:
+    """Apply all filters; the first that refuses a sample is the reason.
+
+    Args:
+        generated: N samples of one task.
+        synthetic: the samples.
+        real: three or more real samples of the task, with all that the generator has seen.
+        agreement_N: the probability that the ensemble gives the label of each.
+        config: of the generator that made them.
+        checks: hooks for unsafe contents, beside the blocked words of the campaign file.
+    """
+    filters = config.filters
+    copy_ratio_N = MemorizationGuard.fit(real.x_SND).copy_ratio(synthetic.x_SND)
+    distance_N, farthest = distance_to_reals(synthetic.x_SND[0], real.x_SND[0])
+    hooks = (BlockedWords(filters.blocked), *checks)
+    unsafe = [_first_reason(hooks, each.payload) for each in generated]
+    copied_N = (copy_ratio_N < 1) & (filters.copies and config.kind not in MAKES_COPIES)
+    refusals: list[tuple[str, NDArray[np.bool_]]] = [
+        (COPY, copied_N),
+        (OUTLIER, (distance_N > farthest) & filters.outliers),
+        (OTHER_LABEL, agreement_N < filters.min_agreement),
+    ]
+    reasons = [reason or _reason(refusals, row) for row, reason in enumerate(unsafe)]
+    for row in _repeats(synthetic.x_SND[0], reasons, filters):
+        reasons[row] = REPEAT
+    return Verdicts(copy_ratio_N, distance_N, agreement_N, tuple(reasons))
+
+
+def _first_reason(checks: Sequence[ContentCheck], payload: Payload) -> str | None:
+    return next(filter(None, (check(payload) for check in checks)), None)
+
+
+def _reason(refusals: Sequence[tuple[str, NDArray[np.bool_]]], row: int) -> str | None:
+    return next((reason for reason, refused_N in refusals if refused_N[row]), None)
+
+
+def _repeats(x_ND: FloatArray, reasons: Sequence[str | None], filters: FiltersConfig) -> IntArray:
+    """Return the rows that repeat an earlier one, among those that nothing else refuses."""
+    passed = np.flatnonzero([reason is None for reason in reasons]).astype(np.int64)
+    if filters.similarity is None:
+        return passed[:0]
+    return passed[repeats(x_ND[passed], filters.similarity)]
+
+
+def label_agreement(
+    generated: Sequence[Generated], probs_NC: FloatArray, labels: Sequence[str]
+) -> FloatArray:
+    """Return the probability that the ensemble gives to the label that each was made for."""
+    codes_N = [labels.index(each.label) for each in generated]
+    return probs_NC[np.arange(len(generated)), codes_N]
+
+
+def provenance(
+    ids_N: IntArray,
+    generated: Sequence[Generated],
+    verdicts: Verdicts,
+    gap: str,
+    generator: str,
+    version: str,
+) -> pa.Table:
+    """Return the rows of `SYNTHETIC`: all that made each sample, and what the filters said."""
+    n = len(generated)
+    columns = {
+        "sample_id": ids_N,
+        "gap": [gap] * n,
+        "generator": [generator] * n,
+        "version": [version] * n,
+        "seed": [each.seed for each in generated],
+        "exemplars": [list(each.exemplars) for each in generated],
+        "prompt": [each.prompt for each in generated],
+        "label": [each.label for each in generated],
+        "copy_ratio": verdicts.copy_ratio_N,
+        "distance": verdicts.distance_N,
+        "agreement": verdicts.agreement_N,
+        "refused": list(verdicts.refused),
+    }
+    return pa.table(columns, schema=SYNTHETIC)
