@@ -101,6 +101,12 @@ def class_name(label: str) -> str:
     return f"label {label}"
 
 
+def lack_names(found: DomainGaps) -> dict[str, str]:
+    """Name what a domain lacks, by the id of a gap and by the label of a rare class."""
+    patterns = {gap.id: pattern_name(gap.id) for gap in found.open}
+    return patterns | {label: class_name(label) for label in found.rare}
+
+
 def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     """Return how many labels a domain's patterns and classes lack, by name."""
     found = gaps.domains.get(str(domain_key))

@@ -21,6 +21,7 @@ from umc_ray.campaign.documents import (
     RoundMetrics,
 )
 from umc_ray.campaign.gaps import gap_share, share_of_search
+from umc_ray.campaign.generation import make_synthetic
 from umc_ray.campaign.given import labels_to_check
 from umc_ray.campaign.learning import learn
 from umc_ray.campaign.run import Run
@@ -67,6 +68,7 @@ def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
     budget = min(run.config.budget.per_round, run.config.budget.labels - run.spent())
+    make_synthetic(run, number)
     validation = open_validation(run, number, budget)
     allocation = run.stages.run(
         f"{folder}/allocation.json",

@@ -28,6 +28,11 @@ class RefineConfig(Section):
     synthetic_weight: float = Field(
         0.5, gt=0, le=1, description="what a synthetic sample counts for in training; a real one: 1"
     )
+    samples_per_round: int = Field(
+        48,
+        gt=0,
+        description="samples that each generator makes for a domain before a round, at most",
+    )
     generators: dict[Name, GeneratorConfig] = Field(
         {}, description="what makes synthetic samples for gaps, by name; people validate them"
     )
