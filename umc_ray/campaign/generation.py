@@ -52,7 +52,7 @@ def make_synthetic(run: Run, number: int) -> None:
     }
     folder = round_folder(number)
     begun = run.storage.exists(f"{folder}/allocation.json")
-    if makers and not begun and run.newest(number) >= 0:
+    if makers and not begun:
         run.stages.run(f"{folder}/{MADE}", MadeForRound, lambda _: _make(run, number, makers))
         encode_synthetic(run)
 

@@ -28,7 +28,6 @@ REFERENCE = 5000
 
 MOST_PARTS = 50
 MEMBERS = 40
-EXEMPLARS = 6
 WORDS = 6
 LABELS = 3
 
@@ -64,7 +63,7 @@ class FoundGap:
     predicted: dict[str, float]  # the labels that the ensemble gives most often, with shares
     words: list[str]  # that its texts use more often than others
     members: list[int]
-    places: list[tuple[str, int]] = field(default_factory=list)  # part and row of the first members
+    places: list[tuple[str, int]] = field(default_factory=list)  # part and row of each member
 
     @property
     def matters(self) -> bool:
@@ -224,7 +223,7 @@ class _Evidence:
             predicted=self._predicted(inside_N),
             words=self._words(inside_N),
             members=self.ids_N[members_M].tolist(),
-            places=[self.places_N[row] for row in members_M[:EXEMPLARS].tolist()],
+            places=[self.places_N[row] for row in members_M.tolist()],
         )
 
     def _errors(self, inside_N: npt.NDArray[np.bool_], inside_A: npt.NDArray[np.bool_]) -> Errors:

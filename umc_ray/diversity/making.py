@@ -65,10 +65,8 @@ def lacks_of(
     """
     lacks = [Lack(names[label], n, (label,)) for label, n in found.rare.items()]
     for gap in found.open:
-        numbers = [int(row) for _, row in gap.places]
-        places = pa.table(
-            {"part": [p for p, _ in gap.places], "row": pa.array(numbers, pa.int32())}
-        )
+        named, rows = zip(*gap.places, strict=True)
+        places = pa.table({"part": pa.array(named), "row": pa.array(rows, pa.int32())})
         payloads = gather(storage, parts, "pool", places, [column])[column].to_pylist()
         members = tuple(each for each in payloads if each is not None)  # others are forgotten
         lacks.append(Lack(names[gap.id], gap.expected - gap.labeled, tuple(kind.labels), members))

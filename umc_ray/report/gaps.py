@@ -15,6 +15,10 @@ from umc_ray.report.gallery import short_text, thumbnail
 from umc_ray.selection.labeled import gather
 
 
+EXAMPLES = 6
+"""Samples of a gap that the report shows."""
+
+
 @dataclass(frozen=True)
 class Example:
     """A typical sample of a gap; `text` is untrusted, `image` is a data URI."""
@@ -76,7 +80,7 @@ def describe(gap: FoundGap) -> str:
 def _examples(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
-    parts, rows = zip(*gap.places, strict=True)
+    parts, rows = zip(*gap.places[:EXAMPLES], strict=True)
     places = pa.table({"part": pa.array(parts), "row": pa.array(rows, pa.int32())})
     pool = history.run.pool(domain_key)
     payloads = gather(history.run.storage, pool, "pool", places, [column])[column].to_pylist()
