@@ -21,7 +21,7 @@ from umc_ray.methods.allocation import allocate
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import FloatArray, Part
 from umc_ray.selection.labeled import gather
-from umc_ray.specialists.ensemble import EnsembleRef, load_heads
+from umc_ray.specialists.ensemble import EnsembleRef, load_ensemble, load_heads
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
 
@@ -154,7 +154,8 @@ def _agreement(
     unknown_N = np.full(len(spec.generated), np.nan, np.float32)
     if ref is None or not ref.heads:
         return unknown_N
-    heads = load_heads(storage, ref, spec.kind)
+    load = load_heads if ref.tuned else load_ensemble
+    heads = load(storage, ref, spec.kind)
     if not set(heads.reads) <= embeddings.keys():
         return unknown_N
     probs_NC = heads.measures(embeddings).mean_NC.numpy()

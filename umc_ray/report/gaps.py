@@ -14,7 +14,6 @@ from umc_ray.records import DomainKey
 from umc_ray.report.gallery import short_text, thumbnail
 from umc_ray.selection.labeled import gather
 
-
 EXAMPLES = 6
 """Samples of a gap that the report shows."""
 
