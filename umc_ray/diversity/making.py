@@ -135,7 +135,8 @@ def checked(spec: FilterSpec, storage: Storage) -> list[Checked]:
     names = [_key(spec.request, row, each) for row, each in enumerate(made)]
     if len(spec.request.exemplars) < FEWEST_REAL:
         return [Checked(name, each) for name, each in zip(names, made, strict=True)]
-    real = [each.payload for each in spec.request.exemplars]
+    # Without samples of the gap itself, what fills it would be unlike all real ones.
+    real = [*(each.payload for each in spec.request.exemplars), *spec.request.members]
     verdicts = judge(
         made,
         Spaces.of(payloads, embeddings[first]),
