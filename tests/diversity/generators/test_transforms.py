@@ -12,6 +12,7 @@ from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generators.generator import Exemplar, Request
 from umc_ray.diversity.generators.transforms import CHANGES, Transforms, background
 from umc_ray.encoders.image import Gradients
+from umc_ray.errors import ConfigError
 from umc_ray.ingest.pixels import decode_rgb
 
 ENCODER = Gradients(EncoderConfig(kind="gradients"))
@@ -121,3 +122,9 @@ def test_a_shift_moves_to_where_it_says_and_fills_with_the_background():
         down, right = np.argwhere(np.asarray(change(image, 0))[:, :, 0] < 100)[0]
         found[how] = (int(right) - 10, int(down) - 10)
     assert found == {"left": (-3, 0), "right": (3, 0), "up": (0, -3), "down": (0, 3)}
+
+
+def test_texts_cannot_be_transformed():
+    asked = Request("g", "a", ("a",), (Exemplar(1, "a text", "a"),), 1, 0, ("another",))
+    with pytest.raises(ConfigError, match="the task has texts"):
+        Transforms(GeneratorConfig(kind="transforms"), lambda _: np.zeros((1, 2))).generate(asked)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from umc_ray.config.generator import GeneratorConfig, TransformName
-from umc_ray.diversity.generators.generator import Embed, Exemplar, Generated, Request
+from umc_ray.diversity.generators.generator import Embed, Exemplar, Generated, Request, as_image
 from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.methods.energy_distance import energy_distance
 from umc_ray.methods.identity import uniform
@@ -75,8 +75,7 @@ class Transforms:
 
 def apply(change: Change, exemplar: Exemplar, seed: int) -> bytes:
     """Change an image file; PNG, in the one normal form of images."""
-    assert isinstance(exemplar.payload, bytes)  # transforms are for images
-    changed = change(decode_rgb(exemplar.payload), seed + exemplar.sample_id)
+    changed = change(decode_rgb(as_image(exemplar.payload)), seed + exemplar.sample_id)
     sink = io.BytesIO()
     changed.save(sink, "PNG")
     return sink.getvalue()
