@@ -77,6 +77,23 @@ def test_the_transform_is_taken_that_the_gap_looks_like(digits, embed, wanted):
         np.testing.assert_array_equal(decode_rgb(each.payload), expected)
 
 
+def test_all_labels_of_a_style_are_matched_once(digits):
+    calls = []
+
+    def counted(payloads):
+        calls.append(len(payloads))
+        return edges(payloads)
+
+    config = GeneratorConfig(kind="transforms", transforms=["flip"])
+    generator = Transforms(config, counted)
+    flip = CHANGES["flip"]["down"]
+    first, second = (generator.generate(request(digits, flip, label=each)) for each in "41")
+    assert {each.prompt for each in (*first, *second)} == {"flip down"}
+    assert len(calls) == 4  # the members, the exemplars, and both flips
+    assert generator.generate(request(digits, lambda image, _: image)) == []
+    assert len(calls) == 8
+
+
 def test_no_transform_is_taken_if_the_gap_looks_like_the_exemplars(digits):
     config = GeneratorConfig(kind="transforms", transforms=["turn", "flip"])
     generator = Transforms(config, edges)

@@ -22,7 +22,7 @@ from umc_ray.errors import ConfigError
 from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.methods.identity import fingerprint
 
-INSTALL = "pip install 'umc_ray[diffusion]'"
+INSTALL = "pip install --editable '.[diffusion]'"
 CHANNELS = (32, 64, 64)
 NOISE_LEVELS = 1000
 BATCH = 64
