@@ -49,7 +49,9 @@ def test_blocks_do_not_show_and_all_pairs_agree(n, n_labeled, seed, block):
     assert found.nearest_M.tolist() == cosine_NL.argmax(1)[found.rows_M].tolist()
 
 
-def test_a_sample_repeats_an_earlier_one_that_repeats_none_itself():
+@pytest.mark.parametrize("block", [2**22, 6])
+def test_a_sample_repeats_an_earlier_one_that_repeats_none_itself(monkeypatch, block):
+    monkeypatch.setattr(module, "_BLOCK", block)
     angles = np.radians([0, 4, 8, 90, 91, 3])
     x_ND = np.stack([np.cos(angles), np.sin(angles)], axis=1) * np.array(
         [[3], [1], [1], [1], [2], [1]]

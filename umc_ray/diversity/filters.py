@@ -103,7 +103,8 @@ def judge(
     Args:
         generated: N samples of one task.
         synthetic: the samples.
-        real: three or more real samples of the task, with all that the generator has seen.
+        real: three or more real samples of the task: all that the generator has seen, and samples
+            of the gap, or what fills it would be unlike all real ones.
         agreement_N: the probability that the ensemble gives the label of each.
         config: of the generator that made them.
         checks: hooks for unsafe contents, beside the blocked words of the campaign file.

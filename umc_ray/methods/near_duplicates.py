@@ -43,11 +43,13 @@ def near_duplicates(x_ND: Embeddings, labeled_LD: Embeddings, similarity: float)
 def repeats(x_ND: Embeddings, similarity: float) -> npt.NDArray[np.bool_]:
     """Return which samples are near-duplicates of an earlier one that is none itself."""
     unit_ND = _unit(x_ND)
-    is_repeat_N = torch.zeros(len(unit_ND), dtype=torch.bool)
-    for row in range(1, len(unit_ND)):
-        kept_MD = unit_ND[:row][~is_repeat_N[:row]]
-        is_repeat_N[row] = bool((kept_MD @ unit_ND[row] >= similarity).any())
-    return is_repeat_N.numpy()
+    is_repeat_N = np.zeros(len(unit_ND), np.bool_)
+    step = max(1, _BLOCK // max(1, len(unit_ND)))
+    for start in range(0, len(unit_ND), step):
+        near_BN = (unit_ND[start : start + step] @ unit_ND.T >= similarity).numpy()
+        for row, near_N in enumerate(near_BN, start):
+            is_repeat_N[row] = (near_N[:row] & ~is_repeat_N[:row]).any()
+    return is_repeat_N
 
 
 def _unit(x_ND: Embeddings) -> Tensor:

@@ -65,6 +65,7 @@ def shades(made):
 def test_a_network_learns_how_the_images_of_each_label_look(monkeypatch):
     monkeypatch.setattr(module, "_network", lambda side, n_codes: SmallNetwork(n_codes))
     monkeypatch.setattr(module, "LEARNING_RATE", 1e-2)
+    monkeypatch.setattr(module, "BATCH", 16)
     generator = TrainedDiffusion(config(training_steps=300, denoising_steps=10))
     dark, light = (generator.generate(request(label)) for label in LABELS)
     assert max(shades(dark)) + 60 < min(shades(light))

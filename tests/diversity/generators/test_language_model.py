@@ -65,10 +65,12 @@ def test_a_local_model_makes_the_same_texts_for_the_same_seed(local):
 
 
 def test_a_model_with_a_chat_template_is_asked_as_it_has_learned(local, monkeypatch):
-    assert local._as_chat("Write.") == "Write.\n-"
+    prompt = prompts.Prompt("Write.", EXEMPLARS[:1], ("a text",))
+    assert local._as_text(prompt) == "Write.\n- a text\n-"
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
     monkeypatch.setattr(local.tokenizer, "chat_template", template)
-    assert local._as_chat("Write.") == "<user>Write.<assistant>"
+    told = "<user>Write.<assistant>a text<user>Another one, about something else.<assistant>"
+    assert local._as_text(prompt) == told
 
 
 def test_weights_that_could_run_code_are_refused(tmp_path):
@@ -91,7 +93,8 @@ def test_prompts_show_exemplars_of_the_label_and_each_shows_others():
     assert len({frozenset(ids) for ids in shown}) > 1
     for prompt in found:
         assert 'reviews of films of the kind "good"' in prompt.text
-        assert all(f"- {each.payload}\n" in prompt.text for each in prompt.exemplars)
+        assert prompt.answered == tuple(each.payload for each in prompt.exemplars)
+        assert prompt.text.endswith("\n- ".join(("", *prompt.answered)))
 
 
 def test_a_paraphrase_is_of_one_exemplar():
@@ -99,11 +102,19 @@ def test_a_paraphrase_is_of_one_exemplar():
         (exemplar,) = prompt.exemplars
         assert exemplar.payload in prompt.text
         assert "in other words" in prompt.text
+        assert prompt.chat == [{"role": "user", "content": prompt.text}]
 
 
 def test_without_exemplars_of_the_label_nothing_is_asked():
     config = GeneratorConfig(kind="language_model", path="somewhere")
     assert prompts.prompts(request(exemplars=EXEMPLARS[8:]), config, 0) == []
+
+
+def test_images_cannot_be_put_into_other_words():
+    image = (Exemplar(1, b"png", "good"),)
+    config = GeneratorConfig(kind="language_model", path="somewhere")
+    with pytest.raises(ConfigError, match="the task has images"):
+        prompts.prompts(request(exemplars=image), config, 0)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +135,7 @@ def test_the_sample_is_the_first_line_of_an_answer(answer, text):
 
 
 def test_answers_that_are_empty_or_repeat_an_exemplar_are_dropped():
-    questions = [prompts.Prompt("p", EXEMPLARS[:2])] * 3
+    questions = [prompts.Prompt("p", EXEMPLARS[:2], ())] * 3
     made = prompts.kept(request(), questions, ["", "- good  word1", "a new one"])
     assert [(each.payload, each.exemplars) for each in made] == [("a new one", (0, 1))]
 
@@ -178,7 +189,8 @@ def test_an_endpoint_is_asked_with_the_key_and_again_when_it_is_busy(studio, mon
     body = min(studio.bodies, key=lambda body: body["seed"])
     assert body["model"] == "small"
     assert body["max_tokens"] == 64
-    assert body["messages"] == [{"role": "user", "content": made[0].prompt}]
+    assert [each["role"] for each in body["messages"]] == ["user", *["assistant", "user"] * 5]
+    assert made[0].prompt.startswith(body["messages"][0]["content"])
 
 
 def test_an_endpoint_that_stays_busy_is_an_error_that_says_so(studio):

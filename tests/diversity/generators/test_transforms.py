@@ -12,6 +12,7 @@ from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generators.generator import Exemplar, Request
 from umc_ray.diversity.generators.transforms import CHANGES, Transforms, background
 from umc_ray.encoders.image import Gradients
+from umc_ray.errors import ConfigError
 from umc_ray.ingest.pixels import decode_rgb
 
 ENCODER = Gradients(EncoderConfig(kind="gradients"))
@@ -76,6 +77,23 @@ def test_the_transform_is_taken_that_the_gap_looks_like(digits, embed, wanted):
         np.testing.assert_array_equal(decode_rgb(each.payload), expected)
 
 
+def test_all_labels_of_a_style_are_matched_once(digits):
+    calls = []
+
+    def counted(payloads):
+        calls.append(len(payloads))
+        return edges(payloads)
+
+    config = GeneratorConfig(kind="transforms", transforms=["flip"])
+    generator = Transforms(config, counted)
+    flip = CHANGES["flip"]["down"]
+    first, second = (generator.generate(request(digits, flip, label=each)) for each in "41")
+    assert {each.prompt for each in (*first, *second)} == {"flip down"}
+    assert len(calls) == 4  # the members, the exemplars, and both flips
+    assert generator.generate(request(digits, lambda image, _: image)) == []
+    assert len(calls) == 8
+
+
 def test_no_transform_is_taken_if_the_gap_looks_like_the_exemplars(digits):
     config = GeneratorConfig(kind="transforms", transforms=["turn", "flip"])
     generator = Transforms(config, edges)
@@ -121,3 +139,9 @@ def test_a_shift_moves_to_where_it_says_and_fills_with_the_background():
         down, right = np.argwhere(np.asarray(change(image, 0))[:, :, 0] < 100)[0]
         found[how] = (int(right) - 10, int(down) - 10)
     assert found == {"left": (-3, 0), "right": (3, 0), "up": (0, -3), "down": (0, 3)}
+
+
+def test_texts_cannot_be_transformed():
+    asked = Request("g", "a", ("a",), (Exemplar(1, "a text", "a"),), 1, 0, ("another",))
+    with pytest.raises(ConfigError, match="the task has texts"):
+        Transforms(GeneratorConfig(kind="transforms"), lambda _: np.zeros((1, 2))).generate(asked)

@@ -5,6 +5,7 @@ Suffixes: N images, B images of a batch, H and W pixels.
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from umc_ray.config.generator import GeneratorConfig
-from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
+from umc_ray.diversity.generators.generator import Exemplar, Generated, Request, as_image
 from umc_ray.encoders.weights import first_line
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.methods.identity import fingerprint
 
-INSTALL = "pip install 'umc_ray[diffusion]'"
+INSTALL = "pip install --editable '.[diffusion]'"
 CHANNELS = (32, 64, 64)
 NOISE_LEVELS = 1000
 BATCH = 64
@@ -199,6 +200,7 @@ def _network(side: int, n_codes: int) -> nn.Module:
     return net
 
 
+@lru_cache(maxsize=1)
 def _scheduler() -> Any:  # noqa: ANN401 - a scheduler of diffusers
     return _diffusers().DDIMScheduler(NOISE_LEVELS, beta_schedule="squaredcos_cap_v2")
 
@@ -209,8 +211,7 @@ def _noise(net: nn.Module, noisy_N3HW: Tensor, levels_N: Tensor, codes_N: Tensor
 
 
 def _square(exemplar: Exemplar, side: int) -> Image.Image:
-    assert isinstance(exemplar.payload, bytes)  # diffusion is for images
-    return decode_rgb(exemplar.payload).resize((side, side), Image.Resampling.BILINEAR)
+    return decode_rgb(as_image(exemplar.payload)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _pixels(exemplars: Sequence[Exemplar], side: int) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from umc_ray.errors import ConfigError
 from umc_ray.records import FloatArray
 
 Payload = str | bytes
@@ -49,6 +50,28 @@ class Generated:
     exemplars: tuple[int, ...]  # ids of the samples that it was made from
     prompt: str
     seed: int
+
+
+def as_image(payload: Payload) -> bytes:
+    """Return the file of an image.
+
+    Raises:
+        ConfigError: the task has texts.
+    """
+    if isinstance(payload, bytes):
+        return payload
+    raise ConfigError("this generator makes images, but the task has texts: try language_model")
+
+
+def as_text(payload: Payload) -> str:
+    """Return a text.
+
+    Raises:
+        ConfigError: the task has images.
+    """
+    if isinstance(payload, str):
+        return payload
+    raise ConfigError("this generator makes texts, but the task has images: try transforms")
 
 
 class Generator(Protocol):

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generators.generator import Generated, Request
-from umc_ray.diversity.generators.prompts import kept, prompts
+from umc_ray.diversity.generators.prompts import Prompt, kept, prompts
 from umc_ray.encoders.weights import first_line
 from umc_ray.errors import ConfigError, StageError
 
@@ -56,12 +56,12 @@ class LocalModel:
         with torch.random.fork_rng(devices=devices), torch.inference_mode():
             torch.manual_seed(request.seed)
             for start in range(0, len(asked), BATCH):
-                answers += self._complete([each.text for each in asked[start : start + BATCH]])
+                answers += self._complete(asked[start : start + BATCH])
         return kept(request, asked, answers)
 
-    def _complete(self, texts_N: list[str]) -> list[str]:
+    def _complete(self, asked_N: Sequence[Prompt]) -> list[str]:
         inputs = self.tokenizer(
-            [self._as_chat(text) for text in texts_N],
+            [self._as_text(each) for each in asked_N],
             return_tensors="pt",
             padding=True,
             add_special_tokens=self.tokenizer.chat_template is None,
@@ -78,13 +78,14 @@ class LocalModel:
         answers: list[str] = self.tokenizer.batch_decode(new_NT, skip_special_tokens=True)
         return answers
 
-    def _as_chat(self, text: str) -> str:
-        """Put a prompt as the model has learned to be asked; one that has not begins a list."""
+    def _as_text(self, prompt: Prompt) -> str:
+        """Put a prompt as the model has learned to be asked, or else as a list to go on with."""
         if self.tokenizer.chat_template is None:
-            return f"{text}\n-"
-        chat = [{"role": "user", "content": text}]
+            return f"{prompt.text}\n-"
         return str(
-            self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+            self.tokenizer.apply_chat_template(
+                prompt.chat, tokenize=False, add_generation_prompt=True
+            )
         )
 
 
@@ -147,7 +148,7 @@ class Endpoint:
         """
         asked = prompts(request, self.config, request.seed)
         with self._connected() as http, ThreadPoolExecutor(max_workers=CONNECTIONS) as pool:
-            bodies = [self._body(each.text, request.seed + i) for i, each in enumerate(asked)]
+            bodies = [self._body(each, request.seed + i) for i, each in enumerate(asked)]
             answers = list(pool.map(lambda body: self._answer(http, body), bodies))
         return kept(request, asked, answers)
 
@@ -159,10 +160,10 @@ class Endpoint:
             timeout=self.config.timeout_s,
         )
 
-    def _body(self, text: str, seed: int) -> dict[str, object]:
+    def _body(self, prompt: Prompt, seed: int) -> dict[str, object]:
         return {
             "model": self.config.model,
-            "messages": [{"role": "user", "content": text}],
+            "messages": prompt.chat,
             "temperature": self.config.temperature,
             "top_p": TOP_P,
             "max_tokens": self.config.max_tokens,

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from umc_ray.config.generator import GeneratorConfig
-from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
+from umc_ray.diversity.generators.generator import Exemplar, Generated, Request, as_text
 
 SHOWN = 5
 """Exemplars in a prompt; each prompt has others, or the texts would be all alike."""
@@ -14,16 +15,36 @@ SHOWN = 5
 MAX_LETTERS = 600
 """Of an exemplar in a prompt."""
 
+AGAIN = "Another one, about something else."
+
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _QUOTES = ('""', "''", "“”", "``")
 
 
+@dataclass(frozen=True)
 class Prompt:
-    """One question to a language model, and the exemplars that it shows."""
+    """What is asked, and what the model is made to believe that it has answered before.
 
-    def __init__(self, text: str, exemplars: Sequence[Exemplar]) -> None:
-        self.text = text
-        self.exemplars = tuple(exemplars)
+    A small model follows answers of its own better than a description of what is wanted.
+    """
+
+    instruction: str
+    exemplars: tuple[Exemplar, ...]
+    answered: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The whole as one text: what is recorded, and what a model without chat continues."""
+        return "\n".join((self.instruction, *(f"- {each}" for each in self.answered)))
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The whole as a conversation, as chat models and endpoints take it."""
+        messages = [{"role": "user", "content": self.instruction}]
+        for answer in self.answered:
+            messages.append({"role": "assistant", "content": answer})
+            messages.append({"role": "user", "content": AGAIN})
+        return messages
 
 
 def prompts(request: Request, config: GeneratorConfig, seed: int) -> list[Prompt]:
@@ -32,34 +53,28 @@ def prompts(request: Request, config: GeneratorConfig, seed: int) -> list[Prompt
     own = request.own
     if not own:
         return []
-    wanted = 1 if config.paraphrase else min(SHOWN, len(own))
-    asked = []
-    for _ in range(request.count):
-        shown = [own[row] for row in rng.choice(len(own), wanted, replace=False)]
-        write = _paraphrase if config.paraphrase else _another
-        asked.append(Prompt(write(request.label, shown, config.instruction), shown))
-    return asked
+    shown = 1 if config.paraphrase else min(SHOWN, len(own))
+    write = _paraphrase if config.paraphrase else _another
+    draws = (rng.choice(len(own), shown, replace=False) for _ in range(request.count))
+    return [
+        write(request.label, tuple(own[row] for row in rows), config.instruction) for rows in draws
+    ]
 
 
-def _another(label: str, shown: Sequence[Exemplar], instruction: str) -> str:
-    listed = "\n".join(f"- {_short(each)}" for each in shown)
-    return (
-        f'These are {instruction or "texts"} of the kind "{label}":\n{listed}\n'
-        "Write one more of the same kind, about something else. Answer with it alone, in one line."
-    )
+def _another(label: str, shown: tuple[Exemplar, ...], instruction: str) -> Prompt:
+    wanted = f'Write {instruction or "texts"} of the kind "{label}"'
+    answered = tuple(_short(each) for each in shown)
+    return Prompt(f"{wanted}. Answer with one alone, in one line.", shown, answered)
 
 
-def _paraphrase(label: str, shown: Sequence[Exemplar], instruction: str) -> str:
+def _paraphrase(label: str, shown: tuple[Exemplar, ...], instruction: str) -> Prompt:
     kind = f'{instruction or "a text"} of the kind "{label}"'
-    return (
-        f"Say this in other words; it stays {kind}:\n- {_short(shown[0])}\n"
-        "Answer with the new text alone, in one line."
-    )
+    wanted = f"Say this in other words, so that it stays {kind}"
+    return Prompt(f"{wanted}. Answer with it alone, in one line.\n{_short(shown[0])}", shown)
 
 
 def _short(exemplar: Exemplar) -> str:
-    assert isinstance(exemplar.payload, str)  # language models read texts
-    return " ".join(exemplar.payload.split())[:MAX_LETTERS]
+    return " ".join(as_text(exemplar.payload).split())[:MAX_LETTERS]
 
 
 def clean(answer: str) -> str:

@@ -11,7 +11,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from umc_ray.config.generator import GeneratorConfig, TransformName
-from umc_ray.diversity.generators.generator import Embed, Exemplar, Generated, Request
+from umc_ray.diversity.generators.generator import (
+    Embed,
+    Exemplar,
+    Generated,
+    Payload,
+    Request,
+    as_image,
+)
 from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.methods.energy_distance import energy_distance
 from umc_ray.methods.identity import uniform
@@ -30,6 +37,7 @@ class Transforms:
 
     def __init__(self, config: GeneratorConfig, embed: Embed) -> None:
         self.embed = embed
+        self._matched: tuple[tuple[tuple[int, ...], tuple[Payload, ...]], str | None] | None = None
         self.changes = {
             f"{name} {how}": change
             for name in config.transforms
@@ -60,9 +68,15 @@ class Transforms:
         """
         if not request.members or not request.own:
             return None
-        # A style of all labels is matched best with exemplars of all labels.
-        exemplars = _drawn(request.exemplars, MATCHED, 0)
-        members_MD = self.embed(request.members[:MATCHED])
+        # A style of all labels is matched best with exemplars of all labels; and once for all.
+        exemplars, members = _drawn(request.exemplars, MATCHED, 0), request.members[:MATCHED]
+        asked = (tuple(each.sample_id for each in exemplars), members)
+        if self._matched is None or self._matched[0] != asked:
+            self._matched = asked, self._nearest(exemplars, members)
+        return self._matched[1]
+
+    def _nearest(self, exemplars: Sequence[Exemplar], members: Sequence[Payload]) -> str | None:
+        members_MD = self.embed(members)
         plain_ND = self.embed([each.payload for each in exemplars])
         best, least = None, energy_distance(plain_ND, members_MD)
         for name, change in self.changes.items():
@@ -75,8 +89,7 @@ class Transforms:
 
 def apply(change: Change, exemplar: Exemplar, seed: int) -> bytes:
     """Change an image file; PNG, in the one normal form of images."""
-    assert isinstance(exemplar.payload, bytes)  # transforms are for images
-    changed = change(decode_rgb(exemplar.payload), seed + exemplar.sample_id)
+    changed = change(decode_rgb(as_image(exemplar.payload)), seed + exemplar.sample_id)
     sink = io.BytesIO()
     changed.save(sink, "PNG")
     return sink.getvalue()
