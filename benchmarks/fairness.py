@@ -3,7 +3,7 @@
     python -m benchmarks.fairness [--quick] [--check] [--repeats 6]
 
 Adult and COMPAS, with sex x race as groups. In adult_seen, models see both, as where a user asks
-for it; in the other sets, they see neither. Campaigns on arrays with the functions of the product, not
+for it; in the others, they see neither. Campaigns on arrays with the functions of the product, not
 whole campaigns: its encoder of tables, its linear head with cross-validated penalty, its default
 strategy on margins, its reweighing and its group floors. All begin with the same 100 random labels
 and go on in batches of 100 and, from 600 labels on, of 200. Pools of 10,000 (COMPAS: 4,000), drawn
