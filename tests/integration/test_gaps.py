@@ -1,4 +1,4 @@
-"""Most given labels are of one kind of text: the other is found, and people are asked about it."""
+"""Most given labels are of one kind of text: the other is found, looked for, and written."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,9 +7,12 @@ import pytest
 
 from tests import tiny
 from tests.integration.test_given_labels import answer
+from tests.tiny import BAD, PLAIN
+from tests.writer import Writer, serving
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.synthetic import standings_of
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.report.report import write_report
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.ray
 KNOWN_BAD = 3
 
 
-def campaign(folder):
+def campaign(folder, url):
     values = tiny.campaign(folder, budget={"labels": 20, "per_round": 20})
     rows = tiny.texts(300, seed=3)
     truth = {row["text"]: row["label"] for row in rows}
@@ -31,33 +34,61 @@ def campaign(folder):
     tiny.write_csv(folder / "posts.csv", given)
     del values["tasks"]["mood"]["domains"]["reviews"]
     values |= {"annotation": {"backend": "sheet"}, "refine": {"share": 0.5}}
+    values["refine"] |= {
+        "samples_per_round": 6,
+        "generators": {"writer": {"kind": "language_model", "url": url, "model": "tiny"}},
+    }
     return tiny.write_campaign(folder, values), truth
 
 
-def test_a_gap_is_found_searched_and_shown(ray_cluster, tmp_path):
-    path, truth = campaign(tmp_path)
-    run = Run(load_campaign(path))
-    with closing(run.store):
-        with pytest.raises(AwaitingAnnotations):
+def words(seed):
+    """A text of the kind that is missing."""
+    return f"{BAD[seed % 3]} {BAD[seed % 2]} {PLAIN[seed % 40]} {PLAIN[seed % 37]}"
+
+
+def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
+    writer = Writer(words)
+    with serving(writer.app) as url:
+        path, truth = campaign(tmp_path, url)
+        run = Run(load_campaign(path))
+        with closing(run.store):
+            with pytest.raises(AwaitingAnnotations):
+                run_campaign(run)
+            check_search(run, truth)
+            made = [text for part in run.synthetic for text in texts_of(run, part).values()]
+            assert 1 <= len(made) <= 6
+            assert len(writer.bodies) == 6
+            answer(run, 1, {**truth, **dict.fromkeys(made, "bad")})
             run_campaign(run)
-        found = gaps_after(run, 0).domains["mood/posts"]
-        gaps = {gap.id: gap for gap in found.open}
-        assert gaps
-        assert sum(gap.labeled for gap in gaps.values()) <= KNOWN_BAD
-        batch = run.storage.read_table("rounds/0001/batch.parquet").to_pylist()
-        asked = [row for row in batch if "; for " in row["why"]]
-        assert len(asked) == (20 - 2) // 2  # half of what is not an audit
-        names = ["label bad", *(f"gap {name}" for name in gaps)]
-        assert all(any(f"; for {name}," in row["why"] for name in names) for row in asked)
-        pool = [run.storage.read_table(part.key("pool")) for part in run.pools]
-        text_of = {row["sample_id"]: row["text"] for each in pool for row in each.to_pylist()}
-        labels = [truth[text_of[row["sample_id"]]] for row in asked]
-        assert labels.count("bad") >= 8
-        answer(run, 1, truth)
-        run_campaign(run)
-        report = Path(write_report(run)).read_text()
-        assert 'id="gaps"' in report
-        still_open = gaps_after(run, 1).domains["mood/posts"].open
-        assert any(line.startswith("mood/posts: ") for line in activity_lines(run)) == bool(
-            still_open
-        )
+            assert len(writer.bodies) == 6  # nothing is made twice
+            standing = standings_of(run, 1)["standing"].to_pylist()
+            assert standing.count("accepted") == len(validated(run)) >= 1
+            report = Path(write_report(run)).read_text()
+            assert 'id="gaps"' in report
+            assert 'id="synthetic"' in report
+
+
+def check_search(run, truth):
+    """Half of the questions are about what is lacking: of the pool, and made."""
+    found = gaps_after(run, 0).domains["mood/posts"]
+    gaps = {gap.id: gap for gap in found.open}
+    assert gaps
+    assert sum(gap.labeled for gap in gaps.values()) <= KNOWN_BAD
+    assert any(line.startswith("mood/posts: ") for line in activity_lines(run))
+    batch = run.storage.read_table("rounds/0001/batch.parquet").to_pylist()
+    asked = [row for row in batch if "; for " in row["why"]]
+    assert 3 <= len(asked) <= 10 - len(validated(run))
+    names = ["label bad", *(f"gap {name}" for name in gaps)]
+    assert all(any(f"; for {name}," in row["why"] for name in names) for row in asked)
+    text_of = {i: text for part in run.pools for i, text in texts_of(run, part).items()}
+    labels = [truth[text_of[row["sample_id"]]] for row in asked]
+    assert labels.count("bad") >= len(asked) - 1
+
+
+def validated(run):
+    return run.storage.read_table("rounds/0001/validation.parquet").to_pylist()
+
+
+def texts_of(run, part):
+    rows = run.storage.read_table(part.key("pool")).to_pylist()
+    return {row["sample_id"]: row["text"] for row in rows}

@@ -45,7 +45,8 @@ class GapSection:
     passed_over: int
     closed: int  # gaps of earlier rounds that are none any more
     domains: dict[str, DomainGaps]
-    share: float  # of a round's labels that may be spent on them
+    rare: dict[str, list[str]]  # classes with few labels, by domain
+    share: float  # of a round's labels that may be spent on what is lacking
 
 
 def gap_section(history: History) -> GapSection | None:
@@ -66,12 +67,20 @@ def gap_section(history: History) -> GapSection | None:
         for gap in found.open
     ]
     passed_over = sum(len(each.gaps) - len(each.open) for each in last.values())
-    return GapSection(rows, passed_over, len(opened) - len(rows), last, run.config.refine.share)
+    return GapSection(
+        open=rows,
+        passed_over=passed_over,
+        closed=len(opened) - len(rows),
+        domains=last,
+        rare={name: list(found.rare) for name, found in last.items() if found.rare},
+        share=run.config.refine.share,
+    )
 
 
 def describe(gap: FoundGap) -> str:
     """Say in words what lies in a gap."""
-    labels = ", ".join(f"{label} ({share:.0%})" for label, share in gap.predicted.items())
+    shares = sorted(gap.predicted.items(), key=lambda pair: -pair[1])
+    labels = ", ".join(f"{label} ({share:.0%})" for label, share in shares)
     words = f"; words: {', '.join(gap.words)}" if gap.words else ""
     return f"predicted as {labels}{words}"
 

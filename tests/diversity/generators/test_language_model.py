@@ -1,17 +1,15 @@
 """Texts by a tiny model with random weights, and by a real endpoint on this machine."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 import torch
 import transformers as hf
-import uvicorn
-from fastapi import FastAPI, Request, Response
 from tenacity import wait_none
 from tokenizers import Tokenizer
 
 from tests.tiny import write_encoder
+from tests.writer import Writer, serving
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generators import generator, language_model, prompts
 from umc_ray.diversity.generators.generator import Exemplar
@@ -140,70 +138,42 @@ def test_answers_that_are_empty_or_repeat_an_exemplar_are_dropped():
     assert [(each.payload, each.exemplars) for each in made] == [("a new one", (0, 1))]
 
 
-class Studio:
-    """Answers as OpenAI's protocol says, after so many errors."""
-
-    def __init__(self):
-        self.errors, self.bodies, self.keys = [], [], []
-        self.app = FastAPI()
-        self.app.post("/v1/chat/completions")(self.complete)
-
-    async def complete(self, request: Request):
-        self.keys.append(request.headers.get("authorization"))
-        if self.errors:
-            return Response("no such model", self.errors.pop(0))
-        body = await request.json()
-        self.bodies.append(body)
-        text = f"- text {body['seed']}"
-        return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
-
-
 @pytest.fixture
-def studio(monkeypatch) -> Iterator[Studio]:
+def writer(monkeypatch) -> Iterator[Writer]:
     monkeypatch.setattr(language_model, "WAIT", wait_none())
-    studio = Studio()
-    server = uvicorn.Server(uvicorn.Config(studio.app, port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    studio.config = GeneratorConfig(
-        kind="language_model",
-        url=f"http://127.0.0.1:{port}/v1/",
-        model="small",
-        key_variable="TEST_KEY",
-    )
-    yield studio
-    server.should_exit = True
-    thread.join()
+    writer = Writer()
+    with serving(writer.app) as url:
+        writer.config = GeneratorConfig(
+            kind="language_model", url=url, model="small", key_variable="TEST_KEY"
+        )
+        yield writer
 
 
-def test_an_endpoint_is_asked_with_the_key_and_again_when_it_is_busy(studio, monkeypatch):
+def test_an_endpoint_is_asked_with_the_key_and_again_when_it_is_busy(writer, monkeypatch):
     monkeypatch.setenv("TEST_KEY", "secret")
-    studio.errors = [503, 429]
-    made = language_model.language_model(studio.config).generate(request())
+    writer.errors = [503, 429]
+    made = language_model.language_model(writer.config).generate(request())
     assert [each.payload for each in made] == ["text 5", "text 6", "text 7"]
-    assert set(studio.keys) == {"Bearer secret"}
-    assert len(studio.keys) == 5
-    body = min(studio.bodies, key=lambda body: body["seed"])
+    assert set(writer.keys) == {"Bearer secret"}
+    assert len(writer.keys) == 5
+    body = min(writer.bodies, key=lambda body: body["seed"])
     assert body["model"] == "small"
     assert body["max_tokens"] == 64
     assert [each["role"] for each in body["messages"]] == ["user", *["assistant", "user"] * 5]
     assert made[0].prompt.startswith(body["messages"][0]["content"])
 
 
-def test_an_endpoint_that_stays_busy_is_an_error_that_says_so(studio):
-    studio.errors = [500] * 9
+def test_an_endpoint_that_stays_busy_is_an_error_that_says_so(writer):
+    writer.errors = [500] * 9
     with pytest.raises(StageError, match="gave no text in 5 attempts: status 500"):
-        language_model.language_model(studio.config).generate(request(count=1))
-    assert studio.keys == [None] * 5
+        language_model.language_model(writer.config).generate(request(count=1))
+    assert writer.keys == [None] * 5
 
 
-def test_an_endpoint_that_refuses_is_not_asked_again(studio, monkeypatch):
+def test_an_endpoint_that_refuses_is_not_asked_again(writer, monkeypatch):
     monkeypatch.setenv("TEST_KEY", "secret")
-    studio.errors = [404]
+    writer.errors = [404]
     with pytest.raises(ConfigError, match="status 404: no such model; see url") as caught:
-        language_model.language_model(studio.config).generate(request(count=1))
-    assert len(studio.keys) == 1
+        language_model.language_model(writer.config).generate(request(count=1))
+    assert len(writer.keys) == 1
     assert "secret" not in str(caught.value)
