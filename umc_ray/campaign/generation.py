@@ -25,6 +25,7 @@ from umc_ray.diversity.synthetic import Origin, write_part
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import DomainKey
+from umc_ray.selection.batch import not_in
 from umc_ray.selection.labeled import gather, labels_so_far, of_domain
 
 MADE = "made.json"
@@ -104,8 +105,15 @@ def is_hopeless(group: Acceptance) -> bool:
 
 
 def _exemplars(run: Run, number: int, key: DomainKey) -> list[Exemplar]:
-    """Return a domain's labeled samples in a random order."""
+    """Return a domain's labeled samples in a random order, without audits.
+
+    A model that has learned from copies of an audit sample would be judged by it.
+    """
+    training = run.training(number)
+    audits = None if training is None else training.audit_errors.get(str(key))
     labels = of_domain(labels_so_far(run.storage, run.folders(number - 1)), key)
+    if audits is not None:
+        labels = not_in(labels, np.array(audits.ids, np.int64))
     ids = labels["sample_id"].to_numpy()
     labels = labels.take(pa.array(np.argsort(uniform(ids, run.config.seed, "exemplars"))))
     if not len(labels):
