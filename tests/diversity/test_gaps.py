@@ -180,9 +180,10 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
     unsure = set(world.ids_N[np.flatnonzero(world.patterns_N == MISSING)[72:75]].tolist())
     assert set(best["sample_id"].to_pylist()[:3]) == unsure
 
+    new = Part("pool", KEY, "99999", ROWS)  # joined the pool after its scores were made
     rule = GapShare(share=0.3, lacking={gap.id: 4.0, "gone": 2.0}, table=table)
     found = search_gaps(
-        rule, world.storage, world.parts, taken, 20, lambda table, n: table.slice(0, n)
+        rule, world.storage, (*world.parts, new), taken, 20, 50, lambda table, n: table.slice(0, n)
     )
     assert len(found.picks) == 4  # what it lacks, less than the share of 6
     assert set(found.gaps.values()) == {gap.id}

@@ -92,7 +92,8 @@ def _of_gaps(
     if spec.gaps is None:
         return GapPicks(CANDIDATES.empty_table(), {})
     fill = partial(_selected, spec, storage, strategy=selection.strategy)
-    return search_gaps(spec.gaps, storage, spec.parts, taken, n, fill)
+    per_label = selection.candidates_per_label
+    return search_gaps(spec.gaps, storage, spec.parts, taken, n, per_label, fill)
 
 
 def _checks(spec: DomainBatchSpec) -> pa.Table:

@@ -33,7 +33,13 @@ class GapPicks:
 
 
 def search_gaps(
-    rule: GapShare, storage: Storage, parts: Sequence[Part], taken: IntArray, n: int, fill: Fill
+    rule: GapShare,
+    storage: Storage,
+    parts: Sequence[Part],
+    taken: IntArray,
+    n: int,
+    per_label: int,
+    fill: Fill,
 ) -> GapPicks:
     """Pick samples of gaps for their share of a batch of n, split by what each gap lacks.
 
@@ -43,13 +49,14 @@ def search_gaps(
         parts: of the domain's pool.
         taken: ids of samples that are not to be picked.
         n: size of the batch.
+        per_label: candidates that compete for each label.
         fill: chooses among the candidates of one gap.
     """
     names = sorted(rule.lacking)
     budget = int(rule.share * n)
-    most = {
-        name: candidates_of(storage, parts, rule.table, name, taken, 50 * budget) for name in names
-    }
+    there = [part for part in parts if storage.exists(part.key(rule.table))]  # others are new
+    m = per_label * budget
+    most = {name: candidates_of(storage, there, rule.table, name, taken, m) for name in names}
     remaining = [min(len(most[name]), int(np.ceil(rule.lacking[name]))) for name in names]
     shares = [rule.lacking[name] for name in names]
     counts = allocate(shares, budget, floor=0.0, remaining_A=remaining).tolist()
