@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     arguments = parser.parse_args()
+    if arguments.rows < 2 * ROWS_PER_PART:
+        parser.error(f"--rows must be {2 * ROWS_PER_PART} or more: a speed takes two parts")
     storage, parts = Storage(arguments.storage), parts_of(arguments.rows, ROWS_PER_PART)
     try:
         connect()

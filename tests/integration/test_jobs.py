@@ -112,7 +112,7 @@ def test_jobs_fail_when_they_must(cluster, tmp_path):
 
 
 def test_jobs_bench(cluster, tmp_path):
-    manifest = ["--storage", tmp_path, "--rows", 100_000, "--workers", 2]
+    manifest = ["--storage", tmp_path, "--rows", 200_000, "--workers", 2]
     measured = submit(cluster, "python", "-m", "jobs.bench", *manifest)
     assert measured.returncode == 0, measured.stdout + measured.stderr
     assert list(Storage(str(tmp_path)).read_json("scaling.json")["rows_per_s"]) == ["2"]
