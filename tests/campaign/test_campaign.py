@@ -4,11 +4,12 @@ import pytest
 
 from tests.tiny import campaign, write_campaign, write_encoder
 from umc_ray.annotation.store import Question
+from umc_ray.campaign.criteria import Criteria
 from umc_ray.campaign.documents import BanditUpdate, RoundMetrics
 from umc_ray.campaign.freeze import FORMAT, check_format, freeze
 from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.stop_rules import stop_reason
+from umc_ray.campaign.stop_rules import rules_hold, stop_reason
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError, StoreError
 
@@ -86,6 +87,27 @@ def test_a_round_that_was_asked_but_not_finished_is_not_spent_yet(begin):
 def test_stop_rules(begin, rules, curve, reason):
     run = begin(stop=rules)
     assert stop_reason(run, after(run, curve)) == reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "reached", "holds"),
+    [
+        ({"coverage": 0.9}, Criteria(coverage=0.9), True),
+        ({"coverage": 0.9}, Criteria(coverage=0.89), False),
+        ({"coverage": 0.9}, Criteria(), False),
+        ({"worst_recall": 0.7}, Criteria(worst_recall=0.7), True),
+        ({"worst_recall": 0.7}, Criteria(coverage=1.0), False),
+        ({"equalized_odds": 0.1}, Criteria(equalized_odds=0.1), True),
+        ({"equalized_odds": 0.1}, Criteria(equalized_odds=0.2), False),
+        ({"equalized_odds": 0.1}, Criteria(), False),
+        ({"coverage": 0.5, "worst_recall": 0.7, "when": "all"}, Criteria(0.6, 0.6), False),
+        ({"coverage": 0.5, "worst_recall": 0.7, "when": "all"}, Criteria(0.6, 0.8), True),
+    ],
+)
+def test_criteria_hold_by_the_bounds_of_intervals(begin, rules, reached, holds):
+    run = begin(stop=rules)
+    metrics = run.round_metrics(after(run, [0.5]))
+    assert (rules_hold(run.config.stop, metrics, reached) is not None) == holds
 
 
 def test_rounds_are_finished_in_sequence(begin):

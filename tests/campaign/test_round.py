@@ -5,7 +5,9 @@ import pytest
 
 from tests import tiny
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.criteria import criteria_after
 from umc_ray.campaign.documents import RoundMetrics, Training
+from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.publish import load_published, read_published
 from umc_ray.passes.score import read_features
 
@@ -134,3 +136,15 @@ def test_a_run_that_is_started_again_computes_nothing(run):
     assert run_campaign(again).new_rounds == 0
     more = run.storage.read_bytes("events.jsonl")[len(events) :].decode().splitlines()
     assert [line for line in more if "rounds/" in line] == []
+
+
+def test_criteria_are_those_of_the_worst_domain(run):
+    last = run.finished_rounds
+    metrics = run.round_metrics(last)[-1]
+    found = criteria_after(run, last, metrics)
+    gaps = gaps_after(run, last).domains
+    assert gaps.keys() == metrics.domains.keys()
+    assert found.coverage == min(each.coverage.low for each in gaps.values())
+    figures = metrics.domains["mood/reviews"].test.figures
+    assert found.worst_recall <= min(figures[f"recall of {x}"].low for x in ("bad", "good"))
+    assert found.equalized_odds is None  # no domain names groups

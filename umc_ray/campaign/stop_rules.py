@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from umc_ray.campaign.criteria import Criteria, criteria_after
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import StopConfig
@@ -14,10 +15,11 @@ def stop_reason(run: Run, rounds: int) -> str | None:
     spent = sum(each.round <= rounds for each in run.store.questions(run.config.name))
     if spent >= run.config.budget.labels:
         return f"the budget of {run.config.budget.labels} labels is spent"
-    return rules_hold(run.config.stop, run.round_metrics(rounds))
+    metrics = run.round_metrics(rounds)
+    return rules_hold(run.config.stop, metrics, criteria_after(run, rounds, metrics[-1]))
 
 
-def rules_hold(rules: StopConfig, metrics: Sequence[RoundMetrics]) -> str | None:
+def rules_hold(rules: StopConfig, metrics: Sequence[RoundMetrics], reached: Criteria) -> str | None:
     """Return which stop rules hold after rounds with these metrics, if they end the campaign."""
     curve = [each.audit_utility or 0.0 for each in metrics]
     holds: dict[str, bool] = {}
@@ -28,6 +30,23 @@ def rules_hold(rules: StopConfig, metrics: Sequence[RoundMetrics]) -> str | None
     if rules.plateau is not None:
         stale = len(metrics) - 1 - curve.index(max(curve))
         holds[f"no better audit accuracy in {rules.plateau} rounds"] = stale >= rules.plateau
+    holds |= _criteria_hold(rules, reached)
     if not holds or not (any if rules.when == "any" else all)(holds.values()):
         return None
     return "; ".join(reason for reason, held in holds.items() if held)
+
+
+def _criteria_hold(rules: StopConfig, reached: Criteria) -> dict[str, bool]:
+    """Return which criteria hold; one that nothing measures does not."""
+    holds: dict[str, bool] = {}
+    if rules.coverage is not None:
+        covers = reached.coverage is not None and reached.coverage >= rules.coverage
+        holds[f"the labeled samples cover {rules.coverage:.0%} of each pool"] = covers
+    if rules.worst_recall is not None:
+        recalls = reached.worst_recall is not None and reached.worst_recall >= rules.worst_recall
+        holds[f"the recall of each class reached {rules.worst_recall}"] = recalls
+    if rules.equalized_odds is not None:
+        odds = reached.equalized_odds
+        is_fair = odds is not None and odds <= rules.equalized_odds
+        holds[f"groups differ by at most {rules.equalized_odds} in equalized odds"] = is_fair
+    return holds

@@ -214,6 +214,25 @@ class StopConfig(Section):
     plateau: int | None = Field(
         None, gt=0, description="stop after this many rounds without a better macro utility"
     )
+    coverage: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="stop when the labeled samples of each domain surely (95 %) cover this share "
+        "of its pool, in embeddings",
+    )
+    worst_recall: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="stop when each class surely has this recall on the test data",
+    )
+    equalized_odds: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="stop when groups surely differ by no more in equalized odds",
+    )
 
 
 class CampaignConfig(Section):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import ray
 
+from umc_ray.methods.diversity import coverage
 from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, error_in_gap, find_gaps
 from umc_ray.methods.gaps import visible_share as share_to_be_seen
 from umc_ray.methods.identity import fingerprint
@@ -21,6 +22,7 @@ from umc_ray.records import DomainKey, FloatArray, IntArray, Part
 from umc_ray.selection.labeled import gather, read_embeddings
 from umc_ray.selection.reference import sample_pool
 from umc_ray.storage import Storage
+from umc_ray.tasks.quality import Estimate
 from umc_ray.tasks.task import TaskKind
 
 REFERENCE = 5000
@@ -82,6 +84,7 @@ class DomainGaps:
     reference: int
     labeled: int
     visible_share: float
+    coverage: Estimate | None = None  # share of the unlabeled ones that labeled ones cover
     gaps: list[FoundGap] = field(default_factory=list)
     rare: dict[str, float] = field(default_factory=dict)
 
@@ -148,6 +151,7 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         reference=len(reference_ND),
         labeled=len(labels),
         visible_share=share_to_be_seen(len(labels)),
+        coverage=_coverage(places, reference_ND, labels, labeled_LD[there_L]),
         gaps=keep_ids(found, spec.before),
         rare=rare,
     )
@@ -245,6 +249,15 @@ class _Evidence:
             [self.texts_N[row] for row in np.flatnonzero(x).tolist()] for x in (inside_N, ~inside_N)
         ]
         return distinguishing_words(groups, WORDS)[0]
+
+
+def _coverage(
+    places: pa.Table, reference_ND: FloatArray, labels: pa.Table, labeled_LD: FloatArray
+) -> Estimate | None:
+    """Return how much of what is not labeled the labeled samples cover."""
+    ids_L = labels["sample_id"].to_numpy()
+    open_ND = reference_ND[~np.isin(places["sample_id"].to_numpy(), ids_L)]
+    return Estimate(*coverage(open_ND, labeled_LD)) if len(open_ND) else None
 
 
 def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[FoundGap]:
