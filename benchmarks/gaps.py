@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.probe import scaled
 from benchmarks.sets import Labeled, LabeledSet, drawings, load, pictures
-from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, error_in_gap, find_gaps
+from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, cluster, error_in_gap, find_gaps
 from umc_ray.records import IntArray
 
 POOL, LEFT, TURNED = 5000, 0.03, 0.2
@@ -132,7 +132,7 @@ def _play(setting: str, seed: int, how: str, size: int) -> tuple[Found, Found]:
     """Return what the product finds in one run, and what it would without looking at errors."""
     pool = _plant(setting, seed)
     labeled_L = (_random if how == "random" else _by_margin)(pool, size, seed)
-    tree = build_tree(pool.x_ND, seed=0)
+    tree = build_tree(pool.x_ND, cluster(pool.x_ND, seed=0))
     gaps = find_gaps(tree, tree.labels_N[labeled_L])
     kept = _mattering(pool, tree, gaps, labeled_L, seed)
     expected = float(pool.planted_N.mean() * size)

@@ -84,7 +84,6 @@ class World:
             scores=f"{ROUND}/scores",
             labels=self.labels(per_pattern),
             audits=None,
-            centers=f"{ROUND}/clusters/{KEY}.parquet",
             words_in="text",
         )
         return replace(spec, **changes)
@@ -138,12 +137,14 @@ def test_a_gap_keeps_its_id_while_it_is_there(world):
     (first,) = find(world.spec(), world.storage).gaps
     grown = find(world.spec((60, 60, 60, 4), before=(replace(first, id="known"),)), world.storage)
     assert [each.id for each in grown.gaps] == ["known"]
+    assert len(world.storage.keys("clusters")) == 1  # they are made once
     other = replace(first, id="other", members=[-1, -2])
     assert [each.id for each in keep_ids([first], [other])] == [first.id]
 
 
 def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
-    (gap,) = find(world.spec(), world.storage).gaps
+    found = find(world.spec(), world.storage)
+    (gap,) = found.gaps
     world.sure_N[np.flatnonzero(world.patterns_N == MISSING)[70:75]] = 0.5
     for part, rows in world.pieces():
         scores = world.storage.read_table(part.key(f"{ROUND}/scores"))
@@ -152,14 +153,13 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
         world.storage.write_table(
             part.key(f"{ROUND}/scores"), scores.set_column(place, "margin", margin)
         )
-    spec = world.spec()
     taken = world.ids_N[np.flatnonzero(world.patterns_N == MISSING)[70:72]]
     worker = GapWorker(
         storage=world.storage,
         round=ROUND,
         domains={
             KEY: GapsOfDomain(
-                read_centers(world.storage, spec.centers),
+                read_centers(world.storage, found.centers),
                 dict.fromkeys(gap.clusters, gap.id),
                 {"b": "label b"},
             )
@@ -182,8 +182,8 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
 
     new = Part("pool", KEY, "99999", ROWS)  # joined the pool after its scores were made
     rule = GapShare(share=0.3, lacking={gap.id: 4.0, "gone": 2.0}, table=table)
-    found = search_gaps(
+    picked = search_gaps(
         rule, world.storage, (*world.parts, new), taken, 20, 50, lambda table, n: table.slice(0, n)
     )
-    assert len(found.picks) == 4  # what it lacks, less than the share of 6
-    assert set(found.gaps.values()) == {gap.id}
+    assert len(picked.picks) == 4  # what it lacks, less than the share of 6
+    assert set(picked.gaps.values()) == {gap.id}

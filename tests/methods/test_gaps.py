@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from umc_ray.methods.gaps import (
     Errors,
     build_tree,
+    cluster,
     error_in_gap,
     fewer_than_expected,
     find_gaps,
@@ -22,7 +23,8 @@ def pool():
     rng = np.random.default_rng(0)
     centers = 20 * np.eye(PATTERNS, 8)
     x = np.repeat(centers, EACH, axis=0) + rng.normal(size=(PATTERNS * EACH, 8))
-    return build_tree(x.astype(np.float32), seed=0), np.repeat(np.arange(PATTERNS), EACH)
+    x = x.astype(np.float32)
+    return build_tree(x, cluster(x, seed=0)), np.repeat(np.arange(PATTERNS), EACH)
 
 
 def labeled(pool, counts):

@@ -25,11 +25,6 @@ from umc_ray.selection.gap_share import GapShare
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
 
-def centers_key(number: int, domain_key: DomainKey) -> str:
-    """Name the table of the clusters of a domain in a round."""
-    return f"{round_folder(number)}/clusters/{domain_key}.parquet"
-
-
 def gaps_after(run: RunState, number: int) -> Gaps:
     """Return the gaps that were found after a round; none if nobody looked."""
     key = f"{round_folder(number)}/{GAPS}"
@@ -49,7 +44,6 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
             scores=f"{round_folder(number)}/scores",
             labels=of_domain(labels, key),
             audits=training.audit_errors.get(str(key)),
-            centers=centers_key(number, key),
             before=_gaps_of(before.get(str(key))),
             seed=run.config.seed,
             words_in="text" if run.config.tasks[key.task].payload == "text" else None,
@@ -70,7 +64,7 @@ def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
     worker = GapWorker(
         storage=run.storage,
         round=round_folder(number),
-        domains={key: _of_domain(run, number, key, gaps.domains[str(key)]) for key in keys},
+        domains={key: _of_domain(run, gaps.domains[str(key)]) for key in keys},
         kinds=run.kinds,
         features=run.selection_features,
         excluded=not_to_choose(run, number),
@@ -81,8 +75,8 @@ def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
     return find_gap_candidates(worker, parts, on_rows, run.config.placement.scoring)
 
 
-def _of_domain(run: Run, number: int, domain_key: DomainKey, found: DomainGaps) -> GapsOfDomain:
-    centers = read_centers(run.storage, centers_key(number, domain_key)) if found.open else None
+def _of_domain(run: Run, found: DomainGaps) -> GapsOfDomain:
+    centers = read_centers(run.storage, found.centers) if found.open else None
     clusters = {cluster: gap.id for gap in found.open for cluster in gap.clusters}
     return GapsOfDomain(
         centers_KD=centers,

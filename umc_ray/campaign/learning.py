@@ -113,7 +113,7 @@ def forget_learning(run: Run, number: int) -> None:
     derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
     for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, *derived):
         storage.delete_file(f"{folder}/{name}")
-    for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS, "clusters"):
+    for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS):
         storage.delete(f"{folder}/{name}")
     for task in run.config.tasks:
         storage.delete(f"models/{task}/{number:04d}")

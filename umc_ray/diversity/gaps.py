@@ -13,7 +13,7 @@ import pyarrow as pa
 import ray
 
 from umc_ray.methods.diversity import coverage
-from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, error_in_gap, find_gaps
+from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, cluster, error_in_gap, find_gaps
 from umc_ray.methods.gaps import visible_share as share_to_be_seen
 from umc_ray.methods.identity import fingerprint
 from umc_ray.methods.rarity import lacking
@@ -34,7 +34,7 @@ WORDS = 6
 LABELS = 3
 
 CENTERS = pa.schema([("cluster", pa.int32()), ("center", pa.list_(pa.float32()))])
-"""rounds/<n>/clusters/<task>/<domain>: the clusters that gaps consist of."""
+"""clusters/<hash>: the clusters of a sample of a domain's pool, of which gaps consist."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class DomainGaps:
     labeled: int
     visible_share: float
     coverage: Estimate | None = None  # share of the unlabeled ones that labeled ones cover
+    centers: str = ""  # the table of the clusters
     gaps: list[FoundGap] = field(default_factory=list)
     rare: dict[str, float] = field(default_factory=dict)
 
@@ -117,7 +118,6 @@ class GapSpec:
     scores: str  # table of the newest ensemble's scores
     labels: pa.Table  # of the domain
     audits: AuditErrors | None
-    centers: str  # where the clusters go
     before: tuple[FoundGap, ...] = ()  # of the round before
     seed: int = 0
     words_in: str | None = None  # the column of texts, where the samples are some
@@ -131,7 +131,7 @@ def find_all(specs: Sequence[GapSpec], storage: Storage) -> Gaps:
 
 
 def find(spec: GapSpec, storage: Storage) -> DomainGaps:
-    """Find the gaps of one domain, and store the clusters that they consist of."""
+    """Find the gaps of one domain; the clusters that they consist of are made once."""
     places, reference_ND = sample_pool(storage, spec.parts, spec.features, REFERENCE, MOST_PARTS)
     labeled_LD = read_embeddings(storage, spec.parts, spec.features, spec.labels)
     there_L = np.isfinite(labeled_LD).all(axis=1)  # others are forgotten
@@ -140,11 +140,12 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         return DomainGaps(len(reference_ND), len(labels), 1.0)
     known = spec.kind.counts(labels["label"].to_pylist())
     rare = lacking({label: known.get(label, 0) for label in spec.kind.labels})
-    tree = build_tree(reference_ND, spec.seed)
+    key = _centers_key(spec, places)
+    if not storage.exists(key):
+        write_centers(storage, key, cluster(reference_ND, spec.seed))
+    tree = build_tree(reference_ND, read_centers(storage, key))
     clusters_L = tree.clusters(labeled_LD[there_L])
     gaps = find_gaps(tree, clusters_L)
-    if gaps:
-        write_centers(storage, spec.centers, tree)
     evidence = _Evidence.of(spec, storage, tree, places, reference_ND, labels, clusters_L)
     found = [evidence.describe(gap) for gap in gaps]
     return DomainGaps(
@@ -152,6 +153,7 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         labeled=len(labels),
         visible_share=share_to_be_seen(len(labels)),
         coverage=_coverage(places, reference_ND, labels, labeled_LD[there_L]),
+        centers=key,
         gaps=keep_ids(found, spec.before),
         rare=rare,
     )
@@ -274,10 +276,16 @@ def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[Foun
     return named
 
 
-def write_centers(storage: Storage, key: str, tree: Tree) -> None:
+def _centers_key(spec: GapSpec, places: pa.Table) -> str:
+    """Name the clusters of a domain; they are others once its pool has grown."""
+    ids = places["sample_id"].to_pylist()
+    return f"clusters/{fingerprint([spec.features, spec.seed, ids])}.parquet"
+
+
+def write_centers(storage: Storage, key: str, centers_KD: FloatArray) -> None:
     """Store the centers of a domain's clusters."""
-    clusters = pa.array(np.arange(len(tree.centers_KD), dtype=np.int32))
-    centers = pa.array(list(tree.centers_KD), pa.list_(pa.float32()))
+    clusters = pa.array(np.arange(len(centers_KD), dtype=np.int32))
+    centers = pa.array(list(centers_KD), pa.list_(pa.float32()))
     storage.write_table(key, pa.Table.from_arrays([clusters, centers], schema=CENTERS))
 
 

@@ -42,11 +42,7 @@ class Tree:
 
     def clusters(self, x_ND: Floats) -> IntArray:
         """Return the cluster of each sample."""
-        if not len(x_ND):
-            return np.zeros(0, np.int64)
-        labels_N, _ = assign(torch.from_numpy(x_ND), torch.from_numpy(self.centers_KD))
-        found: IntArray = labels_N.numpy().astype(np.int64)
-        return found
+        return nearest(x_ND, self.centers_KD)
 
     def count(self, clusters_N: IntArray) -> IntArray:
         """Return how many samples there are in each node, given their clusters."""
@@ -69,20 +65,33 @@ class Gap:
     p_value: float
 
 
-def build_tree(reference_ND: Floats, seed: int) -> Tree:
-    """Cluster the reference and join the clusters, two at a time, into a tree without its root.
+def cluster(reference_ND: Floats, seed: int) -> Floats:
+    """Return the centers KD of clusters of the reference."""
+    k = max(2, min(CLUSTERS, len(reference_ND) // ROWS_PER_CLUSTER))
+    return kmeans(torch.from_numpy(reference_ND), k, seed=seed).centers_KD
+
+
+def build_tree(reference_ND: Floats, centers_KD: Floats) -> Tree:
+    """Join the clusters of the reference, two at a time, into a tree without its root.
 
     Source: Ward 1963, Hierarchical grouping to optimize an objective function.
     """
     from scipy.cluster.hierarchy import ward  # takes a moment to import
 
-    k = max(2, min(CLUSTERS, len(reference_ND) // ROWS_PER_CLUSTER))
-    found = kmeans(torch.from_numpy(reference_ND), k, seed=seed)
-    nodes = list(np.eye(len(found.centers_KD), dtype=bool))
-    joins = ward(found.centers_KD.astype(np.float64)) if len(nodes) > 1 else []
+    nodes = list(np.eye(len(centers_KD), dtype=bool))
+    joins = ward(centers_KD.astype(np.float64)) if len(nodes) > 1 else []
     for left, right, *_ in joins[:-1]:
         nodes.append(nodes[int(left)] | nodes[int(right)])
-    return Tree(found.centers_KD, found.labels_N, np.array(nodes))
+    return Tree(centers_KD, nearest(reference_ND, centers_KD), np.array(nodes))
+
+
+def nearest(x_ND: Floats, centers_KD: Floats) -> IntArray:
+    """Return the cluster of each sample."""
+    if not len(x_ND):
+        return np.zeros(0, np.int64)
+    labels_N, _ = assign(torch.from_numpy(x_ND), torch.from_numpy(centers_KD))
+    found: IntArray = labels_N.numpy().astype(np.int64)
+    return found
 
 
 def find_gaps(tree: Tree, labeled_L: IntArray) -> list[Gap]:
