@@ -47,7 +47,7 @@ SPEED = {"filters", "key_variable", "timeout_s", "num_gpus", "path"}
 """Options that do not change the samples; a path stands for the files there."""
 
 MAKES_COPIES = ("transforms",)
-"""Kinds whose samples are meant to be like a real one: the guard against copies is off."""
+"""Kinds whose samples are real ones, changed: only repeats and blocked words are refused."""
 
 
 class FiltersConfig(Section):
@@ -55,8 +55,7 @@ class FiltersConfig(Section):
 
     copies: bool = Field(
         True,
-        description="refuse what is a copy of a real sample; always off for transforms, whose "
-        "samples are copies by design",
+        description="refuse what is a copy of a real sample",
     )
     outliers: bool = Field(
         True, description="refuse what is farther from all real samples than they are from another"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from umc_ray.config.encoder import EncoderConfig
@@ -17,7 +16,7 @@ from umc_ray.config.generator import MAKES_COPIES, FiltersConfig, GeneratorConfi
 from umc_ray.diversity.generators.generator import Generated, Payload
 from umc_ray.methods.memorization import MemorizationGuard, distance_to_reals
 from umc_ray.methods.near_duplicates import repeats
-from umc_ray.records import SYNTHETIC, FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray
 
 COPY = "copy of a real sample"
 OUTLIER = "unlike all real samples"
@@ -114,12 +113,13 @@ def judge(
     distance_N, farthest = distance_to_reals(synthetic.x_SND[0], real.x_SND[0])
     hooks = (BlockedWords(filters.blocked), *checks)
     unsafe = [_first_reason(hooks, each.payload) for each in generated]
-    copied_N = (copy_ratio_N < 1) & (filters.copies and config.kind not in MAKES_COPIES)
     refusals: list[tuple[str, NDArray[np.bool_]]] = [
-        (COPY, copied_N),
+        (COPY, (copy_ratio_N < 1) & filters.copies),
         (OUTLIER, (distance_N > farthest) & filters.outliers),
         (OTHER_LABEL, agreement_N < filters.min_agreement),
     ]
+    if config.kind in MAKES_COPIES:  # of samples whose label is known, as the gap looks
+        refusals = []
     reasons = [reason or _reason(refusals, row) for row, reason in enumerate(unsafe)]
     for row in _repeats(synthetic.x_SND[0], reasons, filters):
         reasons[row] = REPEAT
@@ -148,30 +148,3 @@ def label_agreement(
     """Return the probability that the ensemble gives to the label that each was made for."""
     codes_N = [labels.index(each.label) for each in generated]
     return probs_NC[np.arange(len(generated)), codes_N]
-
-
-def provenance(
-    ids_N: IntArray,
-    generated: Sequence[Generated],
-    verdicts: Verdicts,
-    gap: str,
-    generator: str,
-    version: str,
-) -> pa.Table:
-    """Return the rows of `SYNTHETIC`: all that made each sample, and what the filters said."""
-    n = len(generated)
-    columns = {
-        "sample_id": ids_N,
-        "gap": [gap] * n,
-        "generator": [generator] * n,
-        "version": [version] * n,
-        "seed": [each.seed for each in generated],
-        "exemplars": [list(each.exemplars) for each in generated],
-        "prompt": [each.prompt for each in generated],
-        "label": [each.label for each in generated],
-        "copy_ratio": verdicts.copy_ratio_N,
-        "distance": verdicts.distance_N,
-        "agreement": verdicts.agreement_N,
-        "refused": list(verdicts.refused),
-    }
-    return pa.table(columns, schema=SYNTHETIC)
