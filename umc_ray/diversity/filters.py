@@ -1,4 +1,4 @@
-"""What refuses synthetic samples before people see them, and the record of where they come from.
+"""What refuses synthetic samples before people see them.
 
 Suffixes: N synthetic samples, R real samples, D dimension, C classes, S spaces.
 """
