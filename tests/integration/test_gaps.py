@@ -10,17 +10,21 @@ from tests.integration.test_given_labels import answer
 from tests.tiny import BAD, PLAIN
 from tests.writer import Writer, serving
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.forget import forget
 from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.synthetic import standings_of
 from umc_ray.config.loading import load_campaign
+from umc_ray.diversity.synthetic import read_origins
 from umc_ray.errors import AwaitingAnnotations
+from umc_ray.records import DomainKey
 from umc_ray.report.report import write_report
 from umc_ray.report.status import activity_lines
 
 pytestmark = pytest.mark.ray
 
 KNOWN_BAD = 3
+POSTS = DomainKey("mood", "posts")
 
 
 def campaign(folder, url):
@@ -66,6 +70,22 @@ def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
             report = Path(write_report(run)).read_text()
             assert 'id="gaps"' in report
             assert 'id="synthetic"' in report
+            check_forget(run)
+
+
+def check_forget(run):
+    """What a sample has said is gone from what was made of it, and so are these samples."""
+    made = read_origins(run.storage, run.synthetic).to_pylist()
+    exemplar = made[0]["exemplars"][0]
+    pools = [texts_of(run, part) for part in run.pools]
+    (said,) = (texts[exemplar] for texts in pools if exemplar in texts)
+    assert said in made[0]["prompt"]
+    forget(run, POSTS, [f"s{exemplar}"])
+    after = read_origins(run.storage, run.synthetic).to_pylist()
+    assert not any(said in (row["prompt"] or "") for row in after)
+    written = {i: text for part in run.synthetic for i, text in texts_of(run, part).items()}
+    gone = {row["sample_id"] for row in made if exemplar in row["exemplars"]}
+    assert {i for i, text in written.items() if text is None} == gone
 
 
 def check_search(run, truth):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import ids_of_samples
 from umc_ray.campaign.writer import sole_writer
+from umc_ray.diversity.synthetic import synthetic_parts, table_key
 from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import EncodeSummary
@@ -33,7 +34,24 @@ def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]
         run.store.withdraw([(run.config.name, domain_key.task, each) for each in ids])
         for part in load_manifest(run.storage, domain_key, "pool").parts:
             _forget_in_part(run, part, ids)
+        _forget_what_was_made(run, domain_key, ids)
     return ids
+
+
+def _forget_what_was_made(run: Run, domain_key: DomainKey, ids: Sequence[int]) -> None:
+    """Delete synthetic samples that were made from forgotten ones, and prompts that quote these."""
+    storage = run.storage
+    for key in storage.keys("generated"):
+        made_from = storage.read_table(key, ["exemplars"])["exemplars"].to_pylist()
+        if not {*ids}.isdisjoint(each for exemplars in made_from for each in exemplars):
+            storage.delete_file(key)
+    for part in synthetic_parts(storage, [domain_key]):
+        rows = storage.read_table(table_key(part), ["sample_id", "exemplars"]).to_pylist()
+        is_gone = np.array([not {*ids}.isdisjoint(row["exemplars"]) for row in rows], np.bool_)
+        if is_gone.any():
+            _blank(storage, table_key(part), ("prompt",), is_gone)
+            gone = [row["sample_id"] for row, is_one in zip(rows, is_gone, strict=True) if is_one]
+            _forget_in_part(run, part, gone)
 
 
 def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:

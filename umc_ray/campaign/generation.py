@@ -111,7 +111,7 @@ def _exemplars(run: Run, number: int, key: DomainKey) -> list[Exemplar]:
     """
     training = run.training(number)
     audits = None if training is None else training.audit_errors.get(str(key))
-    labels = of_domain(labels_so_far(run.storage, run.folders(number - 1)), key)
+    labels = of_domain(labels_so_far(run.storage, run.folders(run.newest(number))), key)
     if audits is not None:
         labels = not_in(labels, np.array(audits.ids, np.int64))
     ids = labels["sample_id"].to_numpy()

@@ -192,7 +192,8 @@ def _content(payload: Payload) -> bytes:
 def _payloads(storage: Storage, part: Part) -> list[Payload]:
     table = storage.read_table(part.key("pool"), ["text", "image"])
     pairs = zip(table["text"].to_pylist(), table["image"].to_pylist(), strict=True)
-    return [text if image is None else image for text, image in pairs]
+    found = [text if image is None else image for text, image in pairs]
+    return [each for each in found if each is not None]  # others are forgotten
 
 
 def _pool_table(domain_key: DomainKey, origin: Origin, samples: Sequence[Checked]) -> pa.Table:

@@ -54,7 +54,7 @@ class World:
 def test_a_table_is_read_as_its_domain_is_and_bad_rows_go_to_the_quarantine(tmp_path):
     world = World(tmp_path, TEXTS, {"path": "made.csv", "label": "for", "answer": "said"})
     (tmp_path / "made.csv").write_text(
-        "text,for,said\nfine,good,good\npoor,GOOD,bad\n,bad,bad\nx,odd,bad\nsad,bad,\n"
+        "text,for,said\nfine,good,good\npoor,GOOD,bad\n,bad,bad\nx,odd,bad\nsad,bad,\ny,bad,odd\n"
     )
     assert world.read() == 3
     rows = world.rows()
@@ -69,7 +69,16 @@ def test_a_table_is_read_as_its_domain_is_and_bad_rows_go_to_the_quarantine(tmp_
     oracle = world.storage.read_table(part.key("oracle"))["label"].to_pylist()
     assert oracle == ["good", "bad", None]
     (quarantine,) = world.storage.keys("quarantine/synthetic/mood/posts")
-    assert len(world.storage.read_table(quarantine)) == 2
+    bad = world.storage.read_table(quarantine)["reason"].to_pylist()
+    assert len(bad) == 3
+    assert any(reason.startswith("unknown answer: said: label 'odd'") for reason in bad)
+
+
+def test_files_need_no_groups_and_without_answers_nothing_is_taken_for_one(tmp_path):
+    domain = {**TEXTS["domains"]["posts"], "groups": ["sex"], "keep": ["page"]}
+    world = World(tmp_path, {**TEXTS, "domains": {"posts": domain}}, {"path": "made.csv"})
+    (tmp_path / "made.csv").write_text("text,label,page\nfine,good,7\n")
+    assert world.read() == 1
 
 
 def test_a_file_that_has_grown_adds_its_new_rows_and_nothing_twice(tmp_path):

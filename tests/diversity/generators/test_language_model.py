@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import torch
 import transformers as hf
@@ -168,6 +169,19 @@ def test_an_endpoint_that_stays_busy_is_an_error_that_says_so(writer):
     with pytest.raises(StageError, match="gave no text in 5 attempts: status 500"):
         language_model.language_model(writer.config).generate(request(count=1))
     assert writer.keys == [None] * 5
+
+
+def test_an_answer_without_end_is_given_up(writer, monkeypatch):
+    monkeypatch.setattr(language_model, "MAX_ANSWER", 100)
+    writer.text = "long {}".format("x" * 100).format
+    with pytest.raises(ConfigError, match="an answer of more than 100 bytes"):
+        language_model.language_model(writer.config).generate(request(count=1))
+    clock = iter([0.0, *[99.0] * 9])
+    monkeypatch.setattr(language_model, "MAX_ANSWER", 10_000)
+    monkeypatch.setattr(language_model, "monotonic", lambda: next(clock))
+    answer = language_model.language_model(writer.config)
+    with answer._connected() as http, pytest.raises(httpx.ReadTimeout, match="whole answer in 60"):
+        answer._post(http, {"seed": 1})
 
 
 def test_an_endpoint_that_refuses_is_not_asked_again(writer, monkeypatch):

@@ -17,7 +17,7 @@ from umc_ray.config.task import DomainConfig
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import TABLE, Checked, Origin, write_part
 from umc_ray.errors import ConfigError, DataError
-from umc_ray.ingest.sources import SourceFile, common_folder, list_files
+from umc_ray.ingest.sources import BadRow, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader, WorkItem, each_checked, split_work, write_quarantine
 from umc_ray.ingest.validate import FOLDER, Rejected, Row, Rules, check, rules_of
 from umc_ray.methods.identity import fingerprint
@@ -113,8 +113,17 @@ class _Files:
         found = reader.find(work, Counter())
         rules = self.rules
         checked = list(each_checked(rules, lambda row: check(rules, row), found))
-        rows = [each for each in checked if isinstance(each, Row)]
-        return rows, [each for each in checked if isinstance(each, Rejected)]
+        bad = [each for each in checked if isinstance(each, Rejected)]
+        rows = []
+        for each in (each for each in checked if isinstance(each, Row)):
+            try:
+                self._answer(each)
+            except DataError as error:
+                reason = BadRow("unknown answer", f"{self.generator.answer}: {error}")
+                bad.append(Rejected(each.source, each.row, reason))
+            else:
+                rows.append(each)
+        return rows, bad
 
     def _check(self, usable: int, bad: Sequence[Rejected], folder: str) -> None:
         """Say which rows cannot be used.
@@ -139,7 +148,7 @@ class _Files:
 
     def _answer(self, row: Row) -> str | None:
         """Return what a replayed person says; None: that no label fits."""
-        if not row.kept or row.kept[0] in (None, ""):
+        if self.generator.answer is None or row.kept[0] in (None, ""):
             return None
         return self.rules.kind.parse(row.kept[0])
 
@@ -156,6 +165,7 @@ def _as_domain(
         "ratings": None,
         "key": None,
         "test": None,
+        "groups": [],  # of real samples; models learn nothing of them
         "keep": [] if generator.answer is None else [generator.answer],
     }
     return domain.model_copy(update=changes)

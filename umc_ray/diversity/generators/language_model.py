@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -33,6 +34,9 @@ ATTEMPTS = 5
 WAIT = wait_random_exponential(max=20)  # seconds
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 """Statuses after which a request is worth another try."""
+
+MAX_ANSWER = 1 << 20
+"""Bytes of an answer of an endpoint."""
 
 MAX_ERROR = 200
 """Letters of what an endpoint says about an error."""
@@ -186,7 +190,7 @@ class Endpoint:
             ) from error
 
     def _ask(self, http: httpx.Client, body: Mapping[str, object]) -> str:
-        response = http.post("/chat/completions", json=body)
+        response = self._post(http, body)
         if response.status_code in BUSY:
             raise _Busy(f"status {response.status_code}")
         if not response.is_success:
@@ -201,6 +205,21 @@ class Endpoint:
                 f"{self.config.url} does not speak OpenAI's protocol: {error.errors()[0]['msg']}"
             ) from error
         return completion.choices[0].message.content or ""
+
+    def _post(self, http: httpx.Client, body: Mapping[str, object]) -> httpx.Response:
+        """Post a question; httpx's own timeout is that of each read, not of the whole answer."""
+        until, content = monotonic() + self.config.timeout_s, b""
+        with http.stream("POST", "/chat/completions", json=body) as response:
+            for chunk in response.iter_bytes():
+                content += chunk
+                if monotonic() > until:
+                    raise httpx.ReadTimeout(f"no whole answer in {self.config.timeout_s:g} s")
+                if len(content) > MAX_ANSWER:
+                    raise ConfigError(
+                        f"{self.config.url}: an answer of more than {MAX_ANSWER:,} bytes; "
+                        "see max_tokens of the generator"
+                    )
+        return httpx.Response(response.status_code, content=content)
 
 
 def language_model(config: GeneratorConfig) -> LocalModel | Endpoint:
