@@ -1,8 +1,9 @@
 # Each target is one command that does all its set-up: Python 3.11+, no root, packages from PyPI.
 VENV := .venv
 BIN := $(VENV)/bin
-# Most of what is installed is never imported: Python compiles the rest when it first is.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+# pip would compile on one core only. Some files of packages are not meant to compile.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 PYTEST := $(BIN)/pytest --numprocesses=auto --durations=10 -rfEs
 APART := ray or slow or browser or network or postgres or labelstudio
@@ -39,10 +40,12 @@ pytest-all: venv-dev
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) --editable .
+	$(COMPILE)
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) --editable '.[dev]'
+	$(COMPILE)
 	touch $@
 
 # Debian keeps ensurepip in a package of its own: where it is missing, pip comes from PyPI.
