@@ -2,8 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
-# pip would compile on one core only. Some files of packages are not meant to compile.
-COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+# pip would compile on one core only, and tests too. Some files are not meant to compile.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 
 PYTEST := $(BIN)/pytest --numprocesses=auto --durations=10 -rfEs
 APART := ray or slow or browser or network or postgres or labelstudio

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.cluster import LocalCluster
+from jobs import bench
 from tests.tiny import ROOT, campaign, results, texts, write_campaign, write_csv
 from umc_ray.storage import Storage
 
@@ -111,8 +112,9 @@ def test_jobs_fail_when_they_must(cluster, tmp_path):
     assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout
 
 
-def test_jobs_bench(cluster, tmp_path):
-    manifest = ["--storage", tmp_path, "--rows", 200_000, "--workers", 2]
-    measured = submit(cluster, "python", "-m", "jobs.bench", *manifest)
-    assert measured.returncode == 0, measured.stdout + measured.stderr
+def test_jobs_bench(ray_cluster, tmp_path, monkeypatch, capsys):
+    options = ["--storage", str(tmp_path), "--rows", "200000", "--workers", "2"]
+    monkeypatch.setattr(sys, "argv", ["bench", *options])
+    bench.main()
+    assert "of linear" in capsys.readouterr().out
     assert list(Storage(str(tmp_path)).read_json("scaling.json")["rows_per_s"]) == ["2"]
