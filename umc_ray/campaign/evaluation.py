@@ -1,9 +1,11 @@
 """How good the specialists are: on the audit set, on held-out tests, by domain.
 
 Quality is never estimated from samples that were chosen for being hard.
+
+Suffixes: N examples, A audit samples of a domain.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from umc_ray.config.campaign import CertificateConfig
 from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.methods.certificates import Certificate, certify
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.records import DomainKey, Part
+from umc_ray.records import DomainKey, FloatArray, IntArray, Part
 from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.specialists.combination import Trained
 from umc_ray.specialists.specialist import Examples
@@ -27,27 +29,31 @@ def audit_metrics(
     trained: Trained, examples: Examples, task: str, kind: TaskKind
 ) -> dict[str, Audit]:
     """Measure each domain's mean utility on its audit samples by held-out predictions."""
-    utility_N = kind.utility(trained.predicted_N, examples.texts_N)
-    audits = {}
-    for domain in np.unique(examples.domains_N):
-        rows_N = (examples.domains_N == domain) & examples.audit_N
-        if rows_N.any():
-            utility = Estimate(*mean_interval(utility_N[rows_N]))
-            audits[f"{task}/{domain}"] = Audit(int(rows_N.sum()), utility)
-    return audits
+    return {
+        name: Audit(len(utility_A), Estimate(*mean_interval(utility_A)))
+        for name, _, utility_A in _audited(trained, examples, task, kind)
+    }
 
 
 def audit_errors(
     trained: Trained, examples: Examples, task: str, kind: TaskKind
 ) -> dict[str, AuditErrors]:
     """Return what held-out predictions lack on each audit sample, by domain."""
+    return {
+        name: AuditErrors(ids_A.tolist(), (1 - utility_A).tolist())
+        for name, ids_A, utility_A in _audited(trained, examples, task, kind)
+    }
+
+
+def _audited(
+    trained: Trained, examples: Examples, task: str, kind: TaskKind
+) -> Iterator[tuple[str, IntArray, FloatArray]]:
+    """Return the ids and utilities of each domain's audit samples, if it has some."""
     utility_N = kind.utility(trained.predicted_N, examples.texts_N)
-    found = {}
     for domain in np.unique(examples.domains_N):
         rows_N = (examples.domains_N == domain) & examples.audit_N
-        errors = (1 - utility_N[rows_N]).tolist()
-        found[f"{task}/{domain}"] = AuditErrors(examples.ids_N[rows_N].tolist(), errors)
-    return found
+        if rows_N.any():
+            yield f"{task}/{domain}", examples.ids_N[rows_N], utility_N[rows_N]
 
 
 def certificate(

@@ -106,7 +106,7 @@ def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     found = gaps.domains.get(str(domain_key))
     if found is None:
         return {}
-    patterns = {pattern_name(gap.id): gap.expected - gap.labeled for gap in found.open}
+    patterns = {pattern_name(gap.id): gap.missing for gap in found.open}
     return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 

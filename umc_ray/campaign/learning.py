@@ -3,6 +3,7 @@
 Round 0 is this half alone: it makes use of the labels that the sources came with.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -46,6 +47,7 @@ from umc_ray.selection.near_duplicates import check, propagate_labels
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
 from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.specialist import Examples
 from umc_ray.specialists.training import train_ensembles
 from umc_ray.tasks.group_quality import GroupComparison
 
@@ -131,23 +133,7 @@ def train(run: Run, number: int) -> Training:
     ensembles = run.ensembles_before(number)
     compute_outputs_of_labels(run, number, ensembles)
     compute_outputs_of_synthetic(run, ensembles)
-    examples = examples_by_task(
-        run.storage,
-        run.folders(number),
-        run.excluded(number),
-        run.order_size,
-        (*run.pools, *run.synthetic),
-        {name: _with_outputs(run, name, ensembles.get(name)) for name in run.config.tasks},
-        run.kinds,
-        payloads={
-            name: task.payload
-            for name, task in run.config.tasks.items()
-            if any(each.fine_tunes for each in task.ensemble().values())
-        },
-        synthetic=standings_of(run, number),
-        synthetic_weight=run.config.refine.synthetic_weight,
-        groups={key: domain.groups for key, domain in run.config.domains().items()},
-    )
+    examples = _examples(run, number, ensembles)
     # With overlap, people may have been asked about the round after this one already.
     asked = run.spent(number)
     jobs = [
@@ -195,6 +181,27 @@ def train(run: Run, number: int) -> Training:
             name: certificate(trained[name], each, run.kinds[name], rules)
             for name, each in judging.items()
         },
+    )
+
+
+def _examples(run: Run, number: int, ensembles: Mapping[str, EnsembleRef]) -> dict[str, Examples]:
+    """Return each task's labeled samples after a round, with the synthetic ones that stand."""
+    return examples_by_task(
+        run.storage,
+        run.folders(number),
+        run.excluded(number),
+        run.order_size,
+        (*run.pools, *run.synthetic),
+        {name: _with_outputs(run, name, ensembles.get(name)) for name in run.config.tasks},
+        run.kinds,
+        payloads={
+            name: task.payload
+            for name, task in run.config.tasks.items()
+            if any(each.fine_tunes for each in task.ensemble().values())
+        },
+        synthetic=standings_of(run, number),
+        synthetic_weight=run.config.refine.synthetic_weight,
+        groups={key: domain.groups for key, domain in run.config.domains().items()},
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from umc_ray.config.section import Location, Section
+from umc_ray.config.section import Location, Section, check_options
 
 TransformName = Literal[
     "turn",
@@ -173,13 +173,7 @@ class GeneratorConfig(Section):
 
     @model_validator(mode="after")
     def _has_what_its_kind_knows(self) -> Self:
-        for name, kinds in OPTIONS.items():
-            default = type(self).model_fields[name].default
-            if self.kind not in kinds and getattr(self, name) != default:
-                raise ValueError(
-                    f"a generator of kind {self.kind} has no {name}: it is an option of "
-                    f"{', '.join(kinds)}"
-                )
+        check_options(self, "generator", self.kind, OPTIONS)
         return self
 
     @model_validator(mode="after")

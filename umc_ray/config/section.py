@@ -1,5 +1,6 @@
 """What every section of a campaign file has in common."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import pydantic
@@ -33,3 +34,19 @@ class Section(pydantic.BaseModel):
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def check_options(
+    section: Section, noun: str, kind: str, options: Mapping[str, Sequence[str]]
+) -> None:
+    """Make sure that only options that its kind knows differ from their defaults.
+
+    Raises:
+        ValueError: another one does.
+    """
+    for name, kinds in options.items():
+        default = type(section).model_fields[name].default
+        if kind not in kinds and getattr(section, name) != default:
+            raise ValueError(
+                f"a {noun} of kind {kind} has no {name}: it is an option of {', '.join(kinds)}"
+            )

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from umc_ray.config.section import Section
+from umc_ray.config.section import Section, check_options
 
 LEARNED_BY_TREES = ("classification", "multi_label")
 """Kinds of tasks that a specialist of kind trees can learn."""
@@ -91,13 +91,7 @@ class SpecialistConfig(Section):
 
     @model_validator(mode="after")
     def _has_what_its_kind_knows(self) -> Self:
-        for name, kinds in OPTIONS.items():
-            default = type(self).model_fields[name].default
-            if self.kind not in kinds and getattr(self, name) != default:
-                raise ValueError(
-                    f"a specialist of kind {self.kind} has no {name}: it is an option of "
-                    f"{', '.join(kinds)}"
-                )
+        check_options(self, "specialist", self.kind, OPTIONS)
         return self
 
     @property

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import ray
 
+from umc_ray.diversity.generators.generator import Payload
 from umc_ray.methods.diversity import coverage
 from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, cluster, error_in_gap, find_gaps
 from umc_ray.methods.gaps import visible_share as share_to_be_seen
@@ -66,6 +67,11 @@ class FoundGap:
     words: list[str]  # that its texts use more often than others
     members: list[int]
     places: list[tuple[str, int]] = field(default_factory=list)  # part and row of each member
+
+    @property
+    def missing(self) -> float:
+        """How many labels it lacks."""
+        return self.expected - self.labeled
 
     @property
     def matters(self) -> bool:
@@ -260,6 +266,16 @@ def _coverage(
     ids_L = labels["sample_id"].to_numpy()
     open_ND = reference_ND[~np.isin(places["sample_id"].to_numpy(), ids_L)]
     return Estimate(*coverage(open_ND, labeled_LD)) if len(open_ND) else None
+
+
+def read_members(
+    storage: Storage, parts: Sequence[Part], column: str, gap: FoundGap, most: int = MEMBERS
+) -> list[Payload]:
+    """Read the first members of a gap, but for those that are forgotten."""
+    named, rows = zip(*gap.places[:most], strict=True)
+    places = pa.table({"part": pa.array(named), "row": pa.array(rows, pa.int32())})
+    payloads = gather(storage, parts, "pool", places, [column])[column].to_pylist()
+    return [each for each in payloads if each is not None]
 
 
 def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[FoundGap]:

@@ -7,20 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import ray
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.filters import Spaces, Verdicts, judge, label_agreement
-from umc_ray.diversity.gaps import DomainGaps
+from umc_ray.diversity.gaps import DomainGaps, read_members
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Payload, Request
 from umc_ray.diversity.generators.registry import embed_with
 from umc_ray.diversity.synthetic import Checked
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import FloatArray, Part
-from umc_ray.selection.labeled import gather
 from umc_ray.specialists.ensemble import EnsembleRef, load_ensemble, load_heads
 from umc_ray.storage import Storage
 from umc_ray.tasks.task import TaskKind
@@ -65,11 +63,8 @@ def lacks_of(
     """
     lacks = [Lack(names[label], n, (label,)) for label, n in found.rare.items()]
     for gap in found.open:
-        named, rows = zip(*gap.places, strict=True)
-        places = pa.table({"part": pa.array(named), "row": pa.array(rows, pa.int32())})
-        payloads = gather(storage, parts, "pool", places, [column])[column].to_pylist()
-        members = tuple(each for each in payloads if each is not None)  # others are forgotten
-        lacks.append(Lack(names[gap.id], gap.expected - gap.labeled, tuple(kind.labels), members))
+        members = tuple(read_members(storage, parts, column, gap))
+        lacks.append(Lack(names[gap.id], gap.missing, tuple(kind.labels), members))
     return lacks
 
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.campaign.history import History, of_domains
-from umc_ray.methods.diversity import covered, vendi
-from umc_ray.methods.intervals import wilson_interval
+from umc_ray.methods.diversity import coverage, covered, vendi
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.reference import sample_pool
@@ -116,13 +115,11 @@ def diversity(task: str, samples: TaskSamples) -> Diversity | None:
         return None
     rng = np.random.default_rng(0)
     labeled_ND = labeled_ND[rng.permutation(len(labeled_ND))[:n]]
-    covered_N = covered(open_ND, labeled_ND)
-    interval = wilson_interval(int(covered_N.sum()), len(covered_N))
     orders = [rng.permutation(len(pool_ND)) for _ in range(DRAWS)]
     return Diversity(
         task,
         n,
-        labeled=Reach((float(covered_N.mean()), *interval), vendi(labeled_ND)),
+        labeled=Reach(coverage(open_ND, labeled_ND), vendi(labeled_ND)),
         random=Reach(
             _mean_and_range([covered(pool_ND[o[n:]], pool_ND[o[:n]]).mean() for o in orders]),
             _mean_and_range([vendi(pool_ND[order[:n]])[0] for order in orders]),

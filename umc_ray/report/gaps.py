@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.console import counted
-from umc_ray.diversity.gaps import DomainGaps, FoundGap
+from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
 from umc_ray.records import DomainKey
 from umc_ray.report.gallery import short_text, thumbnail
-from umc_ray.selection.labeled import gather
 
 EXAMPLES = 6
 """Samples of a gap that the report shows."""
@@ -88,11 +85,9 @@ def describe(gap: FoundGap) -> str:
 def _examples(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
-    parts, rows = zip(*gap.places[:EXAMPLES], strict=True)
-    places = pa.table({"part": pa.array(parts), "row": pa.array(rows, pa.int32())})
-    pool = history.run.pool(domain_key)
-    payloads = gather(history.run.storage, pool, "pool", places, [column])[column].to_pylist()
-    return tuple(_example(each) for each in payloads if each is not None)  # null: forgotten
+    run = history.run
+    members = read_members(run.storage, run.pool(domain_key), column, gap, EXAMPLES)
+    return tuple(_example(each) for each in members)
 
 
 def _example(payload: str | bytes) -> Example:
