@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
 
 from umc_ray.errors import DataError
 
@@ -28,6 +27,7 @@ def fit_temperature(logits_NC: Floats, labels_N: Ints, weights_N: Floats | None 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks (the prior is ours).
     """
     from scipy.optimize import minimize_scalar  # half a second that most processes are spared
+    from scipy.special import log_softmax
 
     logits_NC = np.asarray(logits_NC, np.float64)
     _check_labels(logits_NC, labels_N)

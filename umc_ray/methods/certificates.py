@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
 
 from umc_ray.errors import DataError
 
@@ -61,9 +60,7 @@ def upper_bound(errors: int, n: int, risk: float) -> float:
 
     Source: Clopper & Pearson 1934, as above; one-sided.
     """
-    if errors == n:
-        return 1.0
-    return float(beta.ppf(1 - risk, errors + 1, n - errors))
+    return 1.0 if errors == n else _beta_quantile(1 - risk, errors + 1, n - errors)
 
 
 def exact_interval(errors: int, n: int, risk: float = 0.05) -> tuple[float, float]:
@@ -73,5 +70,11 @@ def exact_interval(errors: int, n: int, risk: float = 0.05) -> tuple[float, floa
 
     Source: Clopper & Pearson 1934, as above; two-sided.
     """
-    low = float(beta.ppf(risk / 2, errors, n - errors + 1)) if errors else 0.0
+    low = _beta_quantile(risk / 2, errors, n - errors + 1) if errors else 0.0
     return low, upper_bound(errors, n, risk / 2)
+
+
+def _beta_quantile(level: float, a: int, b: int) -> float:
+    from scipy.special import betaincinv  # a moment that most processes are spared
+
+    return float(betaincinv(a, b, level))

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
 
 from umc_ray.methods.heads import Loss, fit_alike
 
@@ -122,7 +121,9 @@ def judge(selected_U: FloatArray, random_U: FloatArray) -> SelectionTest:
     Source: McNemar 1947, Note on the sampling error of the difference between correlated
     proportions; exact and one-sided.
     """
+    from scipy.special import bdtrc  # a moment that most processes are spared
+
     only_random = int((random_U > selected_U).sum())
     differ = int((random_U != selected_U).sum())
-    p = float(binom.sf(only_random - 1, differ, 0.5))
+    p = float(bdtrc(only_random - 1, differ, 0.5))
     return SelectionTest(len(random_U), float(selected_U.sum()), float(random_U.sum()), p)

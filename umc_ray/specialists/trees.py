@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.numpy import load, save
-from scipy.special import expit, log_softmax
 from torch import Tensor
 
 from umc_ray.config.specialist import SpecialistConfig
@@ -231,6 +230,8 @@ def _boosting(data: _Data, targets_N: Targets, seed: int) -> Any:  # noqa: ANN40
 
 def _outputs(method: Method, is_exclusive: bool, sums_NC: FloatArray) -> FloatArray:
     """Turn the sums of trees into outputs as a head has them: logits, up to a constant."""
+    from scipy.special import expit, log_softmax  # a moment that most processes are spared
+
     probs_NC = np.clip(sums_NC, 0.0, 1.0)
     if method == "boosting":
         probs_NC = np.exp(log_softmax(sums_NC, axis=1)) if is_exclusive else expit(sums_NC)
