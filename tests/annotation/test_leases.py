@@ -164,6 +164,34 @@ def test_an_answer_of_a_closed_round_cannot_be_undone(store, managers):
     assert ids(store.answers("camp")) == [0]
 
 
+def test_an_answer_beyond_the_votes_is_kept_and_does_not_count(store, managers, clock):
+    ask(store, 1)
+    ann, bob, _ = managers
+    ann.claim(1)
+    clock.now += LEASE_S + 1
+    bob.claim(1)
+    store.record([answer(0, "bob")], ["b"], asked_only=True)
+    for _ in range(2):
+        store.record([answer(0, "ann", "bad")], ["a"], asked_only=True)
+    assert [(each.annotator, each.label) for each in store.answers("camp")] == [("bob", "good")]
+    (extra,) = store.events("extra", "camp")
+    assert (extra.annotator, extra.label, extra.late) == ("ann", "bad", True)
+    assert store.progress("camp") == (1, 1)
+    assert ids(ann.undo("u")) == [0]  # not an answer before it
+    with pytest.raises(StoreError, match="cyd was not asked about sample 0"):
+        store.record([answer(0, "cyd")], ["c"], asked_only=True)
+
+
+def test_of_two_answers_at_once_the_first_takes_the_vote(store, managers, clock):
+    ask(store, 1)
+    for manager in managers[:2]:
+        manager.claim(1)
+        clock.now += LEASE_S + 1
+    store.record([answer(0, "ann"), answer(0, "bob")], ["a", "b"], asked_only=True)
+    assert [each.annotator for each in store.answers("camp")] == ["ann"]
+    assert [each.annotator for each in store.events("extra", "camp")] == ["bob"]
+
+
 def test_undo_does_not_touch_answers_of_others(store, managers):
     ask(store, 1)
     store.record([answer(0, "ann")], ["a"])

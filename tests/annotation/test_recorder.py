@@ -3,11 +3,12 @@ from threading import Event
 
 import pytest
 
+from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import StoreError
 
-PEOPLE = 6
+PEOPLE = ("ann", "bob", "cyd", "dan", "eve", "fay")
 ASKED = 20
 
 
@@ -21,11 +22,11 @@ class BlockedStore:
     def __init__(self, store, error=None):
         self.store, self.error, self.groups = store, error, []
 
-    def record(self, answers, client_keys):
+    def record(self, answers, client_keys, asked_only):
         self.groups.append(len(answers))
         if self.error:
             raise self.error
-        return self.store.record(answers, client_keys)
+        return self.store.record(answers, client_keys, asked_only)
 
 
 def record_at_once(recorder, answers):
@@ -39,7 +40,9 @@ def record_at_once(recorder, answers):
 
 @pytest.fixture
 def asked(store):
-    store.submit([Question("camp", 1, "tone", "mail", i, PEOPLE) for i in range(ASKED)])
+    store.submit([Question("camp", 1, "tone", "mail", i, len(PEOPLE)) for i in range(ASKED)])
+    for name in PEOPLE:
+        LeaseManager(store, "camp", name).claim(ASKED)
     return store
 
 
@@ -90,6 +93,6 @@ def test_concurrent_requests_lose_no_answer(asked):
         for i in range(ASKED):
             recorder.record([answer(i, name)], [f"{name}{i}"]).result()
 
-    with ThreadPoolExecutor(PEOPLE) as people:
-        list(people.map(work, [f"p{i}" for i in range(PEOPLE)]))
+    with ThreadPoolExecutor(len(PEOPLE)) as people:
+        list(people.map(work, PEOPLE))
     assert asked.progress("camp", 1) == (ASKED, ASKED)

@@ -7,6 +7,7 @@ from sqlalchemy import insert
 from starlette.testclient import TestClient
 
 from tests.web.worlds import PASSWORD, PICTURES, TEXT, ask, write_world
+from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.schema import ACCOUNTS
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
@@ -33,6 +34,10 @@ class World:
         for role in ("annotator", "reviewer", "admin"):
             add_account(self.store, role)
             self.tokens[role] = self.site.accounts.create_key(role, "token")
+
+    def give(self, role, count):
+        """Lease the next questions to the account of a role."""
+        return LeaseManager(self.store, "tiny", role).claim(count)
 
     def client(self, role=None):
         """Return an API client with a role's token, or an anonymous one."""

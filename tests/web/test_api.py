@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer
+from umc_ray.web.accounts import Person
 
 KEY = "0123456789abcdef"
 
@@ -29,6 +31,7 @@ def client(world):
 
 def test_an_acknowledged_answer_is_stored_once_despite_retries(world, client):
     fields = {"seconds": 1.5, "seen": True, "guideline": "v1", "reason": None}
+    world.give("annotator", 1)
     for _ in range(3):
         assert label(client, 0, **fields).json() == {"saved": 1}
     (kept,) = world.store.answers("tiny")
@@ -37,6 +40,8 @@ def test_an_acknowledged_answer_is_stored_once_despite_retries(world, client):
 
 
 def test_a_client_key_is_unique_per_action_and_person(world, client):
+    world.give("annotator", 1)
+    world.give("admin", 2)
     assert label(client, 0, key=KEY).status_code == 200
     assert label(client, 0, "bad", key=KEY).status_code == 409
     assert label(world.client("admin"), 1, key=KEY).status_code == 200
@@ -85,6 +90,7 @@ def test_a_client_can_lease_answer_and_undo(world, client):
 
 
 def test_a_group_is_answered_and_undone_as_a_whole(world, client):
+    world.give("annotator", 12)
     group = [sample(i) for i in (2, 3, 5)]
     body = {"client_key": KEY, "samples": group, "label": "bad", "bulk": "2-mood-0"}
     for _ in range(2):
@@ -94,7 +100,45 @@ def test_a_group_is_answered_and_undone_as_a_whole(world, client):
     assert sorted(each["sample_id"] for each in undone) == [each["sample_id"] for each in group]
 
 
+def test_only_who_was_given_a_question_can_answer_it(world, client):
+    world.give("annotator", 1)
+    refused = label(world.client("reviewer"), 0)
+    assert refused.status_code == 409
+    assert "reviewer was not asked about sample" in refused.json()["detail"]
+    assert world.store.answers("tiny") == []
+    assert label(client, 0).json() == {"saved": 1}
+    assert label(client, 0, "bad", key=KEY).json() == {"saved": 1}  # a change needs no lease
+    assert [each.label for each in world.store.answers("tiny")] == ["bad"]
+
+
+def test_undo_takes_back_the_answer_that_is_named(world, client):
+    world.give("annotator", 3)
+    label(client, 0)
+    label(client, 1)
+    undo = {"client_key": "undo-00000001", "answer": "key-00000000"}
+    for _ in range(2):
+        assert client.post("/api/undo", json=undo).json() == {"samples": [sample(0)]}
+    assert [each.sample_id for each in world.store.answers("tiny")] == [ids(TEXT, 2)[1]]
+
+
+def test_what_other_windows_show_is_held_but_not_shown_again(world, client):
+    def shown(path):
+        html = client.get(path).text
+        return re.findall(r'<article class="item" data-task="(\w+)".*?data-sample="(\d+)"', html)
+
+    first = shown("/items?n=2")
+    names = " ".join(f"{task}/{sample_id}" for task, sample_id in first)
+    other = shown(f"/items?n=2&elsewhere={names}")
+    assert len(first) == len(set(other) - set(first)) == 2
+    gone = [sample(0), sample(0, PICTURES)]
+    assert first == [(each["task"], each["sample_id"]) for each in gone]
+    assert client.post("/api/release", json={"samples": gone}).status_code == 204
+    assert len(world.site.leases(Person("annotator", "annotator"), "tiny").held()) == 2
+    assert label(client, 0).json() == {"saved": 1}  # it was on its way
+
+
 def test_an_answer_of_a_closed_round_cannot_be_undone(world, client):
+    world.give("annotator", 1)
     label(client, 0)
     world.store.close_round("tiny", 2)
     refused = client.post("/api/undo", json={"client_key": "undo-00000001"})

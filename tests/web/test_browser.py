@@ -79,7 +79,7 @@ class Annotator:
     def saved(self):
         """Wait until the outbox is empty."""
         self.page.wait_for_function(
-            "() => Object.keys(localStorage).every((key) => localStorage.getItem(key) === '[]')"
+            "() => !Object.keys(localStorage).some((key) => key.includes('/outbox/'))"
         )
 
     def next_after(self, item):

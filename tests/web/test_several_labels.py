@@ -53,6 +53,7 @@ def labels_of(world):
 )
 def test_an_answer_is_a_list_of_labels_or_the_text_of_one(world, label, kept):
     body = {"client_key": KEY, "samples": [sample(0)], "label": label}
+    world.give("annotator", 1)
     for _ in range(2):
         saved = world.client("annotator").post("/api/answers", json=body)
         assert saved.json() == {"saved": 1}

@@ -24,11 +24,18 @@ from sqlalchemy import (
 )
 
 from umc_ray.annotation.events import SampleKey, append_events, find_questions
-from umc_ray.annotation.schema import EVENTS, LEASES, OPEN, QUESTIONS, effective
+from umc_ray.annotation.schema import (
+    EVENTS,
+    LEASES,
+    OPEN,
+    QUESTIONS,
+    effective,
+    events_with_questions,
+    standing,
+)
 from umc_ray.annotation.store import (
     AnnotationStore,
     Question,
-    events_with_questions,
     question_of,
 )
 from umc_ray.errors import StoreError
@@ -88,15 +95,24 @@ class LeaseManager:
             renewal = update(LEASES).where(self._is_live(now))
             return connection.execute(renewal.values(expires_at=now + self._lease_s)).rowcount
 
-    def release(self) -> None:
-        """Release all leases."""
+    def release(self, keys: Sequence[SampleKey] | None = None) -> None:
+        """Release the leases of samples, or all of them: others can have the questions at once.
+
+        What was held stays known: an answer that is still on its way is accepted.
+        """
+        now = self._store.clock()
         with self._store.writing() as connection:
-            connection.execute(delete(LEASES).where(self._is_live(self._store.clock())))
+            released = [self._is_live(now)]
+            if keys is not None:
+                found = find_questions(connection, keys).values()
+                released.append(LEASES.c.question_id.in_([row["id"] for row in found]))
+            connection.execute(update(LEASES).where(*released).values(expires_at=now))
 
-    def undo(self, client_key: str) -> list[Question]:
-        """Undo the last effective answer, or its whole group; lease the questions again.
+    def undo(self, client_key: str, answer_key: str | None = None) -> list[Question]:
+        """Undo the last answer, or its whole group; lease the questions again.
 
-        A repeated client key undoes nothing more and returns the same questions.
+        A repeated client key undoes nothing more and returns the same questions. With the client
+        key of a request, exactly its answers are undone.
 
         Raises:
             StoreError: the round is closed, so the answer has been used.
@@ -106,7 +122,7 @@ class LeaseManager:
             undone = self._undone_by(connection, client_key)
             if undone:
                 return [question_of(row) for row in undone]
-            last = self._last_answers(connection)
+            last = self._last_answers(connection, answer_key)
             if any(row["closed"] for row in last):
                 raise StoreError(
                     f"the answer of {self._annotator} to sample {last[0]['sample_id']} of task "
@@ -122,13 +138,16 @@ class LeaseManager:
         return questions.where(self._is_live(now)).order_by(LEASES.c.claimed_at, *_ORDER)
 
     def _select_answers(self) -> Select[Any]:
-        """Select this annotator's effective answers, newest first."""
+        """Select this annotator's answers, newest first."""
         own = EVENTS.c.annotator == self._annotator, QUESTIONS.c.campaign == self._campaign
-        return events_with_questions().where(*own, effective()).order_by(EVENTS.c.id.desc())
+        return events_with_questions().where(*own, standing()).order_by(EVENTS.c.id.desc())
 
-    def _last_answers(self, connection: Connection) -> Sequence[RowMapping]:
-        """Return the last answer, or all answers of its group."""
+    def _last_answers(self, connection: Connection, answer_key: str | None) -> Sequence[RowMapping]:
+        """Return the last answer or all answers of its group, or those of a request."""
         query = self._select_answers()
+        if answer_key is not None:
+            of_request = EVENTS.c.client_key.startswith(f"{answer_key}/", autoescape=True)
+            return connection.execute(query.where(of_request)).mappings().all()
         last = connection.execute(query.limit(1)).mappings().all()
         if last and last[0]["bulk"] is not None:
             same_group = EVENTS.c.bulk == last[0]["bulk"]

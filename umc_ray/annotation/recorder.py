@@ -32,8 +32,8 @@ class Recorder:
     def record(self, answers: Sequence[Answer], client_keys: Sequence[str]) -> Future[None]:
         """Store answers, each client key once; the future completes when they are on disk.
 
-        The future raises what `AnnotationStore.record` raises for these answers; other requests
-        are not affected.
+        The future raises what `AnnotationStore.record` raises for these answers; other
+        requests are not affected.
         """
         request = _Request(answers, client_keys)
         with self._lock:
@@ -56,6 +56,7 @@ class Recorder:
             self._store.record(
                 [answer for request in requests for answer in request.answers],
                 [key for request in requests for key in request.client_keys],
+                asked_only=True,
             )
         except Exception as error:  # every caller must see the error
             if isinstance(error, StoreError) and len(requests) > 1:

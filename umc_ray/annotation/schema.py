@@ -25,6 +25,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     Table,
     Text,
     UniqueConstraint,
@@ -86,7 +87,7 @@ EVENTS = Table(
     METADATA,
     Column("id", ROW_ID, primary_key=True),
     Column("question_id", ROW_ID, ForeignKey("questions.id"), nullable=False),
-    Column("kind", Text, nullable=False),  # answer, undo, flag, note, review
+    Column("kind", Text, nullable=False),  # answer, extra, undo, flag, note, review
     Column("annotator", Text, nullable=False),
     Column("client_key", Text, nullable=False),
     Column("label", Text),
@@ -136,14 +137,31 @@ Index("keys_account", KEYS.c.account)
 @cache  # building the expression takes as long as running the query
 def effective() -> ColumnElement[bool]:
     """Return the condition for answers that count: neither undone nor replaced by their author."""
+    return and_(EVENTS.c.kind == "answer", ~_superseded_by("answer", "undo"))
+
+
+@cache
+def standing() -> ColumnElement[bool]:
+    """Return the condition for answers that stand: those that count, and extra ones."""
+    own = EVENTS.c.kind.in_(("answer", "extra"))
+    return and_(own, ~_superseded_by("answer", "extra", "undo"))
+
+
+def _superseded_by(*kinds: str) -> ColumnElement[bool]:
+    """Return the condition for events after which their author did something else."""
     later = EVENTS.alias("later")
-    superseded = exists().where(
+    return exists().where(
         later.c.question_id == EVENTS.c.question_id,
         later.c.annotator == EVENTS.c.annotator,
         later.c.id > EVENTS.c.id,
-        later.c.kind.in_(("answer", "undo")),
+        later.c.kind.in_(kinds),
     )
-    return and_(EVENTS.c.kind == "answer", ~superseded)
+
+
+def events_with_questions() -> Select[Any]:
+    """Select events joined with their questions; the column `id` is the question's."""
+    event_columns = [column for column in EVENTS.c if column.name != "id"]
+    return select(QUESTIONS, *event_columns).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
 
 
 def open_database(url: str) -> Engine:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
 
 from umc_ray.annotation.events import SampleKey, append_events, chunks, find_questions
 from umc_ray.annotation.schema import (
@@ -19,6 +19,7 @@ from umc_ray.annotation.schema import (
     OPEN,
     QUESTIONS,
     effective,
+    events_with_questions,
     lock_campaign,
     open_database,
 )
@@ -48,6 +49,7 @@ class Payload:
 
 
 _PAYLOAD = TypeAdapter(Payload)
+_AS_GIVEN = ("annotator", "label", "reason", "seconds", "guideline", "seen", "bulk")
 
 
 @dataclass(frozen=True)
@@ -177,24 +179,25 @@ class AnnotationStore:
                 connection.execute(insert(QUESTIONS), new)
         return len(new)
 
-    def record(self, answers: Sequence[Answer], client_keys: Sequence[str]) -> int:
+    def record(
+        self, answers: Sequence[Answer], client_keys: Sequence[str], asked_only: bool = False
+    ) -> int:
         """Store answers durably, each client key once; return how many are new.
 
+        With `asked_only`, people must have been given the questions, and answers beyond the votes
+        of a question are kept as extra ones, which do not count.
+
         Raises:
-            StoreError: an answer has no question, or its client key was used for another event;
-                no answer is stored.
+            StoreError: one has no question, or a client key of another event; none is stored.
         """
-        return self.record_as("answer", answers, client_keys)
+        with self.writing() as connection:
+            rows = self._events(connection, "answer", answers, client_keys)
+            return append_events(connection, rows, asked_only)
 
     def record_as(self, kind: str, answers: Sequence[Answer], client_keys: Sequence[str]) -> int:
         """Store events of another kind, such as review, in the same way."""
         with self.writing() as connection:
-            questions = find_questions(connection, [answer.key for answer in answers], lock=True)
-            rows = [
-                self._event(kind, answer, client_key, questions.get(answer.key))
-                for answer, client_key in zip(answers, client_keys, strict=True)
-            ]
-            return append_events(connection, rows)
+            return append_events(connection, self._events(connection, kind, answers, client_keys))
 
     def question(self, key: SampleKey) -> Question | None:
         """Return the question about a sample, gold or not; None if there is none."""
@@ -295,6 +298,15 @@ class AnnotationStore:
             )
             return [answer_of(row) for row in rows.mappings()]
 
+    def _events(
+        self, connection: Connection, kind: str, answers: Sequence[Answer], keys: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        questions = find_questions(connection, [answer.key for answer in answers], lock=True)
+        return [
+            self._event(kind, answer, key, questions.get(answer.key))
+            for answer, key in zip(answers, keys, strict=True)
+        ]
+
     def _event(
         self, kind: str, answer: Answer, client_key: str, question: RowMapping | None
     ) -> dict[str, Any]:
@@ -306,16 +318,10 @@ class AnnotationStore:
             )
         submitted_at = self.clock() if answer.submitted_at is None else answer.submitted_at
         return {
+            **{name: getattr(answer, name) for name in _AS_GIVEN},
             "question_id": question["id"],
             "kind": kind,
-            "annotator": answer.annotator,
             "client_key": client_key,
-            "label": answer.label,
-            "reason": answer.reason,
-            "seconds": answer.seconds,
-            "guideline": answer.guideline,
-            "seen": answer.seen,
-            "bulk": answer.bulk,
             "held_s": None,
             "late": question["closed"],
             "submitted_at": submitted_at,
@@ -337,12 +343,6 @@ def question_of(row: RowMapping) -> Question:
 def answer_of(row: RowMapping) -> Answer:
     """Convert a row of `events_with_questions` to an answer."""
     return Answer(**{each.name: row[each.name] for each in fields(Answer)})
-
-
-def events_with_questions() -> Select[Any]:
-    """Select events joined with their questions; the column `id` is the question's."""
-    event_columns = [column for column in EVENTS.c if column.name != "id"]
-    return select(QUESTIONS, *event_columns).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
 
 
 def _in_round(campaign: str, round: int | None) -> list[Any]:

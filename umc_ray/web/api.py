@@ -17,6 +17,7 @@ from umc_ray.web.messages import (
     Progress,
     QuestionOut,
     QuestionRef,
+    ReleaseIn,
     RemarkIn,
     Saved,
     UndoIn,
@@ -75,7 +76,8 @@ async def answers(body: AnswersIn, site: CurrentSite, queue: Queue, person: Anno
 @router.post("/undo")
 def undo(body: UndoIn, site: CurrentSite, queue: Queue, person: Annotator) -> Undone:
     """Undo the last answer."""
-    undone = site.leases(person, queue).undo(client_key(person, body.client_key))
+    answer = None if body.answer is None else client_key(person, body.answer)
+    undone = site.leases(person, queue).undo(client_key(person, body.client_key), answer)
     return Undone(samples=[question_ref(each) for each in undone])
 
 
@@ -93,9 +95,12 @@ def heartbeat(site: CurrentSite, queue: Queue, person: Annotator) -> None:
 
 
 @router.post("/release", status_code=204)
-def release(site: CurrentSite, queue: Queue, person: Annotator) -> None:
-    """Release the leases of the questions on the screen."""
-    site.leases(person, queue).release()
+def release(
+    site: CurrentSite, queue: Queue, person: Annotator, body: ReleaseIn | None = None
+) -> None:
+    """Release the leases of some questions; without a body, all of the account's."""
+    keys = None if body is None else [(queue, each.task, each.id) for each in body.samples]
+    site.leases(person, queue).release(keys)
 
 
 @router.post("/decisions", status_code=204)

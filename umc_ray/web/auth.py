@@ -16,6 +16,9 @@ from umc_ray.web.accounts import Accounts, KeyKind, Person, Role
 
 COOKIE = "umc_session"
 CSRF_HEADER = "x-csrf-token"
+OLD_SESSION = {"X-Session": "old"}
+"""Header by which a page knows that it must be loaded again."""
+
 MAX_FIELDS = 50
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -97,7 +100,7 @@ async def _check_csrf(request: Request, session: str) -> None:
     if sent is None and _is_form(request):
         sent = (await form(request)).get("csrf")
     if not hmac.compare_digest((sent or "").encode(), csrf_token(session).encode()):
-        raise HTTPException(403, "this page belongs to an old session: reload it")
+        raise HTTPException(403, "this page belongs to an old session: reload it", OLD_SESSION)
 
 
 def _is_form(request: Request) -> bool:

@@ -105,9 +105,16 @@ class DecisionIn(Message):
 
 
 class UndoIn(Message):
-    """Undo the last answer, or the whole group that was answered last."""
+    """Undo the last answer, or the whole group that was answered last, or a request's answers."""
 
     client_key: ClientKey
+    answer: ClientKey | None = Field(None, description="client key of the request to undo")
+
+
+class ReleaseIn(Message):
+    """Questions that are no longer on the screen."""
+
+    samples: Annotated[list[QuestionRef], Field(max_length=1000)]
 
 
 class Undone(Message):

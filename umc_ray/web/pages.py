@@ -1,6 +1,6 @@
 """HTML pages, and the fragments that page.js fetches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import jinja2
@@ -13,7 +13,7 @@ from umc_ray.web.accounts import Person
 from umc_ray.web.auth import COOKIE, Annotator, Reviewer, csrf_token
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
-from umc_ray.web.site import CurrentSite, Queue, Site
+from umc_ray.web.site import CurrentSite, Queue, Site, page_name
 from umc_ray.web.view_models import plain_choices, review_card
 
 PAGES = (
@@ -31,6 +31,9 @@ ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+Names = Annotated[str, Query(max_length=100_000)]
+"""Names with spaces between them."""
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -83,9 +86,10 @@ def items(
     queue: Queue,
     person: Annotator,
     n: Annotated[int, Query(ge=1, le=50)] = 12,
+    elsewhere: Names = "",
 ) -> Response:
-    """Lease questions and return them as HTML."""
-    cards = site.cards(site.claim(person, queue, n))
+    """Lease questions and return them as HTML, without those that other windows show."""
+    cards = site.cards(site.claim(person, queue, n, set(elsewhere.split())))
     return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
@@ -104,10 +108,14 @@ def next_group(
     site: CurrentSite,
     queue: Queue,
     person: Annotator,
-    after: Annotated[str, Query(max_length=100_000)] = "",
+    after: Names = "",
+    elsewhere: Names = "",
 ) -> Response:
-    """Lease the tightest group that is not in `after` and return it as HTML."""
-    group, questions = _claim_group(site, queue, person, after.split())
+    """Lease the tightest group that is not in `after` and return it as HTML.
+
+    Samples that the person's other windows show are left out.
+    """
+    group, questions = _claim_group(site, queue, person, after.split(), set(elsewhere.split()))
     cards = site.cards(questions)
     form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
@@ -172,11 +180,11 @@ def _question(site: Site, queue: str, task: str, sample_id: str) -> Question:
 
 
 def _claim_group(
-    site: Site, queue: str, person: Person, after: Sequence[str]
+    site: Site, queue: str, person: Person, after: Sequence[str], elsewhere: Collection[str]
 ) -> tuple[Group | None, list[Question]]:
     """Lease the next group of the open round that still has at least two open questions."""
     questions = site.store.open_questions(queue) if queue == site.name else []
-    open_keys = {question.key for question in questions}
+    open_keys = {question.key for question in questions if page_name(question) not in elsewhere}
     for group in site.similar.groups(questions[0].round) if questions else []:
         keys = [key for key in group.keys if key in open_keys]
         if group.name not in after and len(keys) >= MIN_GROUP:

@@ -1,6 +1,6 @@
 """State that all routes share: the campaign, its store, accounts and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -52,10 +52,15 @@ class Site:
             self.store, queue, person.name, self.config.lease_s, self.config.gold_every
         )
 
-    def claim(self, person: Person, queue: str, count: int) -> list[Question]:
-        """Return the questions that a person holds, and claim more up to `count`."""
+    def claim(
+        self, person: Person, queue: str, count: int, elsewhere: Collection[str] = ()
+    ) -> list[Question]:
+        """Return the questions that a person holds, and claim more up to `count`.
+
+        What the person's other windows show, as task/sample id, is held but not returned.
+        """
         leases = self.leases(person, queue)
-        held = leases.held()
+        held = [each for each in leases.held() if page_name(each) not in elsewhere]
         return held if len(held) >= count else held + leases.claim(count - len(held))
 
     def progress(self, queue: str) -> tuple[int, int]:
@@ -112,6 +117,11 @@ class Site:
         samples = self.samples.get([each.question for each in neighbors])
         similar = list(zip(neighbors, samples, strict=True))
         return card(question, sample, form, self.config.suggestion, similar)
+
+
+def page_name(question: Question) -> str:
+    """Return what the page calls a question of a queue."""
+    return f"{question.task}/{question.sample_id}"
 
 
 async def current_site(request: Request) -> Site:  # async: a thread per request would be slower

@@ -1,6 +1,8 @@
 // @ts-check
 // Labeling by keyboard: one key labels an item and shows the next one, which is prefetched. Answers
-// go into an outbox in localStorage, so reloads lose nothing; the server ignores repeated requests.
+// leave through an outbox that reloads and other windows do not disturb.
+
+import { newKey, oneWindow, Outbox } from "./outbox.js";
 
 const { kind, root, batch, csrf, person, campaign, guideline } = document.body.dataset;
 const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
@@ -12,7 +14,7 @@ const FEEDS = { label: "items", group: "groups/next", review: "review/items" };
 
 const stage = byId("stage");
 const waiting = /** @type {HTMLElement[]} */ ([]);
-const answered = /** @type {{node: HTMLElement, label: string, samples: number, seconds: number}[]} */ ([]);
+const answered = /** @type {{node: HTMLElement, key: string, label: string, samples: number, seconds: number}[]} */ ([]);
 const fetched = new Set(); // names of all items fetched so far, so that none is shown twice
 let current = /** @type {HTMLElement | null} */ (null);
 let fetching = false;
@@ -38,25 +40,17 @@ function showStatus(text, problem = false) {
   status.classList.toggle("problem", problem);
 }
 
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
-}
-
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // ---- outbox -------------------------------------------------------------------------------------
 
-const OUTBOX = `umc_ray/${campaign}/${batch}/${person}`;
-const outbox = /** @type {{path: string, body: object}[]} */ (JSON.parse(localStorage.getItem(OUTBOX) ?? "[]"));
-let draining = /** @type {Promise<any> | null} */ (null);
-
-/** @param {string} path @param {object} body */
-function send(path, body) {
-  outbox.push({ path, body: { client_key: newKey(), ...body } });
-  localStorage.setItem(OUTBOX, JSON.stringify(outbox));
-  return drain();
-}
+const PLACE = `umc_ray/${campaign}/${batch}`;
+const NAME = `${PLACE}/${person}`; // what windows of one person share
+/** Wait, but not longer than until there is a network again. @param {number} ms */
+const pause = (ms) => Promise.race([sleep(ms), new Promise((resolve) => addEventListener("online", resolve, { once: true }))]);
+const outbox = new Outbox(NAME, localStorage, post, pause, showUnsent);
+let leaving = false; // on purpose, so nobody need be asked
 
 /** @param {string} path @param {object} [body] */
 function post(path, body) {
@@ -68,37 +62,48 @@ function post(path, body) {
   });
 }
 
-/** Send the outbox in order until it is empty; returns the content of the last response. */
-function drain() {
-  draining ??= sendAll().finally(() => (draining = null));
-  return draining;
+/** Keep a request until the server has it; returns its client key. @param {string} path @param {object} body */
+function send(path, body) {
+  const key = outbox.add(path, body);
+  void drain();
+  return key;
 }
 
-async function sendAll() {
-  let last = null;
-  for (let wait = 500; outbox.length; ) {
-    const response = await post(outbox[0].path, outbox[0].body).catch(() => null);
-    if (response?.status === 401) return logIn();
-    if (!response || response.status >= 500) {
-      showStatus(`Not saved yet: ${outbox.length}. Retrying.`, true);
-      await sleep(wait);
-      wait = Math.min(2 * wait, 15_000);
-      continue;
-    }
-    const content = response.status === 204 ? null : await response.json().catch(() => null);
-    if (!response.ok) showStatus(content?.detail ?? `The server rejected it (${response.status}).`, true);
-    else if (byId("status").textContent?.startsWith("Not saved")) showStatus("Everything is saved.");
-    last = response.ok ? content : null;
-    outbox.shift();
-    localStorage.setItem(OUTBOX, JSON.stringify(outbox));
+async function drain() {
+  const outcome = await outbox.drain();
+  if (outcome === "login") logIn();
+  if (outcome === "reload" && !leaving) {
+    leaving = true;
+    location.reload(); // somebody logged in meanwhile; what is in the outbox stays there
   }
-  return last;
+}
+
+function showUnsent() {
+  const [unsent, rejected] = [outbox.waiting().length, outbox.rejected()];
+  const offline = unsent > 0 && !outbox.isOnline;
+  if (offline) showStatus(`${counted(unsent, "answer")} not sent yet. Trying again.`, true);
+  else if (!unsent && byId("status").textContent?.includes("not sent yet")) showStatus("Everything is saved.");
+  byId("rejected").hidden = !rejected.length;
+  byId("reasons").textContent = `${counted(rejected.length, "answer")} not accepted. ${rejected[0]?.reason ?? ""}`;
+}
+
+/** @param {number} n @param {string} noun */
+const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+
+/** Say that answers of others wait in this browser. */
+function showOthers() {
+  const others = new Set();
+  for (const key of Object.keys(localStorage)) {
+    const [name] = key.startsWith(`${PLACE}/`) ? key.slice(PLACE.length + 1).split("/outbox/") : [];
+    if (key.includes("/outbox/") && name !== person) others.add(name);
+  }
+  if (others.size) showStatus(`Answers of ${[...others].join(", ")} wait in this browser until the next login.`);
 }
 
 /** Go to the login page; the outbox is kept until the person returns. */
 function logIn() {
+  leaving = true;
   location.assign(`${root}/login?next=${encodeURIComponent(location.pathname + location.search)}`);
-  return null;
 }
 
 // ---- fetching and showing items -----------------------------------------------------------------
@@ -123,18 +128,50 @@ async function refill() {
   if (fetching || waiting.length >= AHEAD) return;
   fetching = true;
   try {
-    const extra = kind === "group" ? { after: [...fetched].join(" ") } : { n: String(2 * AHEAD) };
-    const nodes = (await fetchItems(FEEDS[/** @type {keyof FEEDS} */ (kind)], extra)).filter((node) => !fetched.has(nameOf(node)));
-    for (const node of nodes) {
-      fetched.add(nameOf(node));
-      waiting.push(node);
-    }
+    await oneWindow(`${NAME}/items`, fetchMore); // so that no other window fetches the same ones
+    showEmpty(true);
     if (!current && waiting.length) next();
   } catch {
-    showStatus("The server does not respond. Retrying.", true);
+    showEmpty(false);
   }
   fetching = false;
-  byId("empty").hidden = current !== null;
+}
+
+async function fetchMore() {
+  const extra = { elsewhere: [...shownElsewhere()].join(" ") };
+  const more = kind === "group" ? { after: [...fetched].join(" ") } : { n: String(2 * AHEAD) };
+  const nodes = await fetchItems(FEEDS[/** @type {keyof FEEDS} */ (kind)], { ...extra, ...more });
+  for (const node of nodes.filter((each) => !fetched.has(nameOf(each)))) {
+    fetched.add(nameOf(node));
+    waiting.push(node);
+  }
+  announce();
+}
+
+/** Say that there is nothing to label, or that nobody can tell. @param {boolean} isConnected */
+function showEmpty(isConnected) {
+  byId("empty").hidden = current !== null || !isConnected;
+  byId("offline").hidden = current !== null || isConnected;
+}
+
+const WINDOW = `${NAME}/window/${newKey()}`;
+const FORGOTTEN_MS = 180_000; // a window that has not been heard of for so long was closed
+
+/** Tell other windows what this one shows or will show. */
+function announce() {
+  const samples = [...waiting, ...(current ? [current] : [])].flatMap((node) => allSamplesOf(node).map(nameOfSample));
+  localStorage.setItem(WINDOW, JSON.stringify({ at: Date.now(), samples }));
+}
+
+/** Names of samples that other windows show, or whose answers are on their way. */
+function shownElsewhere() {
+  const names = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? []).map(nameOfSample)));
+  for (const key of Object.keys(localStorage).filter((each) => each.startsWith(`${NAME}/window/`) && each !== WINDOW)) {
+    const { at, samples } = JSON.parse(localStorage.getItem(key) ?? '{"at": 0, "samples": []}');
+    if (Date.now() - at < FORGOTTEN_MS) samples.forEach((/** @type {string} */ each) => names.add(each));
+    else localStorage.removeItem(key);
+  }
+  return names;
 }
 
 function next() {
@@ -146,11 +183,12 @@ function next() {
 function show(node) {
   current = node;
   activeMs = 0;
+  announce();
   stage.className = "";
   stage.replaceChildren(...(node ? [node] : []));
   document.body.classList.toggle("with-image", node?.querySelector(".picture") != null);
   if (!node) return;
-  byId("empty").hidden = true;
+  showEmpty(true);
   byId("skip-name").textContent = node.dataset.made ? "Reject" : "Skip";
   byId("skip-title").textContent = node.dataset.made ? "Why reject?" : "Why skip?";
   for (const image of node.querySelectorAll("img")) void image.decode().then(() => sharpen(image), () => {});
@@ -176,11 +214,17 @@ function questionRef(node) {
   return { task, domain, sample_id: sample, round }; // ids exceed the precision of JS numbers
 }
 
-/** @param {HTMLElement} node */
-function samplesOf(node) {
-  const boxes = /** @type {HTMLElement[]} */ ([...node.querySelectorAll(".grid input:checked")]);
-  return node.dataset.bulk ? boxes.map((box) => questionRef({ ...box, dataset: { task: node.dataset.task, ...box.dataset } })) : [questionRef(node)];
+/** @param {{task?: string, sample_id?: string}} sample */
+const nameOfSample = ({ task, sample_id }) => `${task}/${sample_id}`;
+
+/** @param {HTMLElement} node @param {string} [boxes] which samples of a group */
+function samplesOf(node, boxes = ".grid input:checked") {
+  if (!node.dataset.bulk) return [questionRef(node)];
+  return /** @type {HTMLElement[]} */ ([...node.querySelectorAll(boxes)]).map(questionRef);
 }
+
+/** @param {HTMLElement} node */
+const allSamplesOf = (node) => samplesOf(node, ".grid input");
 
 /** What an answer is called on the page. @param {Label} label */
 const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().join(", ") || "no label");
@@ -204,14 +248,13 @@ function answer(label, reason = null) {
  * @param {string | null} reason @param {number} seconds @param {boolean} seen
  */
 function record(node, samples, label, reason, seconds, seen) {
-  if (kind === "review") {
-    void send("decisions", { sample: samples[0], label });
-  } else {
-    const bulk = node.dataset.bulk ?? null;
-    void send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
-  }
+  const bulk = node.dataset.bulk ?? null;
+  const key =
+    kind === "review"
+      ? send("decisions", { sample: samples[0], label })
+      : send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
   const name = label === null && node.dataset.made ? "rejected" : nameOfLabel(label);
-  answered.push({ node, label: name, samples: samples.length, seconds });
+  answered.push({ node, key, label: name, samples: samples.length, seconds });
   if (answered.length > HISTORY) answered.shift();
   addWork(samples.length, seconds);
 }
@@ -255,12 +298,14 @@ async function undo() {
     show(last.node);
     addWork(-last.samples, -last.seconds);
     showStatus(`Undone: ${last.label}`);
-    await send("undo", {});
+    send("undo", { answer: last.key });
     return;
   }
   await drain();
-  const undone = await send("undo", {});
-  if (!undone?.samples?.length) return showStatus("Nothing to undo.");
+  const response = await post("undo", { client_key: newKey() }).catch(() => null);
+  const undone = await response?.json().catch(() => null);
+  if (!response?.ok) return showStatus(undone?.detail ?? "No connection: nothing is undone.", true);
+  if (!undone.samples.length) return showStatus("Nothing to undo.");
   if (kind === "group") return location.reload();
   const { task, sample_id } = undone.samples[0];
   const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${sample_id}`);
@@ -298,7 +343,7 @@ async function remark(id) {
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
   text.value = "";
   if ((await openDialog(id)) && node && text.value.trim()) {
-    void send("remarks", { sample: questionRef(node), kind: id, text: text.value.trim() });
+    send("remarks", { sample: questionRef(node), kind: id, text: text.value.trim() });
     showStatus(id === "flag" ? "Flagged." : "Note saved.");
   }
 }
@@ -348,6 +393,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
   confirm: confirmLabels,
+  dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
   s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", c: "contrast", g: "guidelines", "?": "help",
@@ -364,6 +410,10 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
+  if (event.repeat) {
+    if (move(event) || !isScroll(event)) event.preventDefault();
+    return; // a held key is one answer
+  }
   const choices = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".choice") ?? [])]);
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   const choice = choices[labelIndex(event)];
@@ -373,6 +423,9 @@ function onKey(event) {
   else if (!move(event)) return;
   event.preventDefault();
 }
+
+/** @param {KeyboardEvent} event */
+const isScroll = (event) => /^(Arrow|Page|Home|End|Tab)/.test(event.key);
 
 /** Confirm the checked labels, or take over the suggestion where there is one label. */
 function accept() {
@@ -404,6 +457,7 @@ document.addEventListener("click", (event) => {
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("keydown", (event) => {
     const typing = /** @type {HTMLElement} */ (event.target).matches("textarea");
+    if (event.repeat && !typing && !isScroll(event)) return event.preventDefault();
     const selector = typing ? (event.ctrlKey && event.key === "Enter" ? '[value="save"]' : null) : `[data-key="${CSS.escape(event.key)}"]`;
     const button = selector && /** @type {HTMLElement | null} */ (dialog.querySelector(selector));
     if (button) {
@@ -430,7 +484,21 @@ function tick() {
 setInterval(tick, 1000);
 setInterval(() => current && void post("heartbeat").catch(() => {}), 60_000);
 setInterval(() => current || void refill(), 5_000);
-addEventListener("beforeunload", (event) => outbox.length && event.preventDefault());
+setInterval(announce, 30_000);
+addEventListener("beforeunload", (event) => !leaving && outbox.waiting().length && event.preventDefault());
+addEventListener("pagehide", giveBack);
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-void drain().then(refill);
+/** Let others have what this window will not answer. */
+function giveBack() {
+  const kept = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? []).map(nameOfSample)));
+  const open = [...waiting, ...(current ? [current] : [])].flatMap(allSamplesOf);
+  const samples = open.filter((each) => !kept.has(nameOfSample(each)));
+  localStorage.removeItem(WINDOW);
+  if (samples.length && kind !== "review") void post("release", { samples }).catch(() => {});
+}
+
+showUnsent();
+showOthers();
+void drain();
+void refill();
