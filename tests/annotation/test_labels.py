@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from umc_ray.annotation.labels import label_table, places_of
+from umc_ray.annotation.labels import label_table, places_of, tied
 from umc_ray.annotation.store import Answer
 from umc_ray.records import BATCH, LABELS, DomainKey
 from umc_ray.tasks.classification import Classification
@@ -57,9 +57,14 @@ def row(task, domain, sample_id, **values):
     return {**place, "round": 2, **values}
 
 
-def test_a_tie_goes_to_the_class_that_comes_first():
-    found = table(answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad"))
-    assert (found["label"].to_pylist(), found["agreement"].to_pylist()) == (["bad"], [0.5])
+def test_a_tie_does_not_count_as_certain_and_is_known():
+    given = [answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad")]
+    found = table(*given)
+    assert found["agreement"].to_pylist() == [0.5]
+    assert found["label"].to_pylist()[0] in ("bad", "good")
+    skip = answer("mood/news", 7, "cem", None)
+    assert tied([*given, skip, answer("mood/news", 8, "ann", "good")]) == {("mood", 7)}
+    assert tied([*given, answer("mood/news", 7, "dan", "bad")]) == set()
 
 
 def test_what_all_skipped_has_no_label():

@@ -57,6 +57,16 @@ def label_table(
     return pa.Table.from_arrays(arrays, schema=LABELS)
 
 
+def tied(answers: Sequence[Answer]) -> set[tuple[str, int]]:
+    """Return the task and id of samples on which no answer was given more often than all others."""
+    votes: dict[tuple[str, int], Counter[str]] = {}
+    for answer in answers:
+        if answer.label is not None:
+            votes.setdefault((answer.task, answer.sample_id), Counter())[answer.label] += 1
+    best = {key: [n for _, n in counts.most_common(2)] for key, counts in votes.items()}
+    return {key for key, counts in best.items() if len(counts) > 1 and counts[0] == counts[1]}
+
+
 def places_of(batch: pa.Table) -> Places:
     """Return where the samples of a batch are."""
     names = ("task", "sample_id", "part", "row")

@@ -3,12 +3,13 @@
 Suffixes: M votes, N items, C classes, A annotators.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from umc_ray.errors import DataError
+from umc_ray.methods.identity import uniform
 
 Ints = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -45,7 +46,7 @@ class Crowd:
 
 
 def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> Consensus:
-    """Give each item the class with most votes; a tie goes to the smaller class number.
+    """Give each item the class with most votes; of tied ones its number draws one.
 
     One person has one vote per item: the last one given, in the order of the arrays.
 
@@ -55,7 +56,8 @@ def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> 
     item_M, _, label_M = _counting_votes(item_M, annotator_M, label_M, n_classes)
     item_N, row_M = np.unique(item_M, return_inverse=True)
     counts_NC = _counts(row_M, label_M, (len(item_N), n_classes))
-    return _consensus(item_N, counts_NC / counts_NC.sum(1, keepdims=True))
+    shares_NC = counts_NC / counts_NC.sum(1, keepdims=True)
+    return replace(_consensus(item_N, shares_NC), label_N=_drawn(item_N, shares_NC))
 
 
 def one_rate(
@@ -239,6 +241,14 @@ def _rate(counts_NC: Floats) -> float:
 
 def _consensus(item_N: Ints, soft_NC: Floats) -> Consensus:
     return Consensus(item_N.astype(np.int64), soft_NC.argmax(1), soft_NC.max(1), soft_NC)
+
+
+def _drawn(item_N: Ints, shares_NC: Floats) -> npt.NDArray[np.int64]:
+    """Return the class with the largest share; equal ones are as likely, whatever their order."""
+    is_best_NC = shares_NC == shares_NC.max(1, keepdims=True)
+    place_N = np.floor(uniform(item_N.astype(np.int64), 0, "tie") * is_best_NC.sum(1))
+    label_N: npt.NDArray[np.int64] = np.argmax(is_best_NC.cumsum(1) > place_N[:, None], axis=1)
+    return label_N
 
 
 def _confusion(votes_ACC: Floats) -> Floats:

@@ -227,7 +227,7 @@ class Classification:
         )
 
     def consensus(self, votes: Votes) -> dict[int, str]:
-        """Return the class with most votes; a tie goes to the one that comes first."""
+        """Return the class with most votes; a tie is drawn by the number of the sample."""
         numbers = self.encode(votes.text_V)
         found = majority(votes.sample_V, votes.person_V, numbers, len(self.labels))
         labels = [self.labels[i] for i in found.label_N.tolist()]

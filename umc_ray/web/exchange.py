@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.changes import changed_answers
 from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.labels import tied
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
@@ -90,6 +91,7 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     answers = site.store.answers(queue)
     labels = _consensus(site, answers)
     labels |= {key: decision.label for key, decision in decision_by_key.items()}
+    ties, extra = tied(answers), site.store.events("extra", queue)
     answers_by_key: dict[SampleKey, list[Answer]] = {question.key: [] for question in questions}
     for answer in answers:
         answers_by_key[answer.key].append(answer)
@@ -102,6 +104,8 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
             form=site.kind(question.task).form(),
             label=labels.get(question.key),
             reviewed=question.key in decision_by_key,
+            tied=question.key[1:] in ties and question.key not in decision_by_key,
+            extra=tuple(each for each in extra if each.key == question.key),
         )
         for question, sample in zip(questions, site.samples.get(questions), strict=True)
     ]

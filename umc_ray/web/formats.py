@@ -31,7 +31,8 @@ MISTAKES = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 class LabeledQuestion:
     """A question with its answers; either `text` or `image`, a path, is None.
 
-    `label` is the reviewer's if it is `reviewed`, else what most people answered.
+    `label` is the reviewer's if it is `reviewed`, else what most people answered; if it is `tied`,
+    chance decided. `extra` are answers that came when there were enough, and do not count.
     """
 
     question: Question
@@ -41,6 +42,8 @@ class LabeledQuestion:
     form: Form
     label: str | None
     reviewed: bool
+    tied: bool
+    extra: tuple[Answer, ...] = ()
 
 
 def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
@@ -101,7 +104,9 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
             "image": row.image,
             "label": row.label,
             "reviewed": row.reviewed,
+            "tied": row.tied,
             "votes": [_vote(answer) for answer in row.answers],
+            **({"extra": [_vote(answer) for answer in row.extra]} if row.extra else {}),
         }
         for row in rows
     )
