@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from umc_ray.annotation.review import decide, decisions, review_queue
@@ -23,6 +25,17 @@ def test_the_review_queue_has_complete_questions_by_ascending_agreement(voted):
     cases = [(case.question.sample_id, case.agreement) for case in review_queue(voted, "camp")]
     assert cases == [(2, pytest.approx(1 / 3)), (1, pytest.approx(2 / 3))]
     assert [c.question.sample_id for c in review_queue(voted, "camp", below=0.5)] == [2]
+
+
+def test_a_flagged_question_comes_up_for_review_with_what_people_said(voted):
+    for kind in ("flag", "note"):
+        said = replace(answer(0, "p1", None), reason=f"a {kind}")
+        voted.record_as(kind, [said], [kind])
+    case = review_queue(voted, "camp")[-1]
+    assert (case.question.sample_id, case.agreement) == (0, 1)
+    assert [each.reason for each in (*case.flags, *case.notes)] == ["a flag", "a note"]
+    decide(voted, answer(0, "rev", "good"), "r")
+    assert [case.question.sample_id for case in review_queue(voted, "camp")] == [2, 1]
 
 
 def test_a_decision_removes_the_question_from_the_queue_but_keeps_its_answers(voted):

@@ -2,12 +2,13 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
-from umc_ray.annotation.review import decisions
+from umc_ray.annotation.review import decide, decisions
 from umc_ray.annotation.store import Answer
 from umc_ray.web.accounts import Person
 
@@ -246,6 +247,18 @@ def test_exported_labels_can_be_imported_unchanged(world, format, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
+def test_every_export_has_remarks_reasons_and_who_reviewed(world, format):
+    first = answer(ids(TEXT, 2)[0], "ann", None, reason="no label fits")
+    world.store.record([first], ["a"])
+    for kind in ("flag", "note"):
+        world.store.record_as(kind, [replace(first, reason=f"{kind} of ann")], [kind])
+    decide(world.store, replace(first, annotator="rev", label="good"), "d")
+    content = world.client("reviewer").get(f"/api/labels?format={format}").text
+    for said in ("no label fits", "flag of ann", "note of ann", "rev"):
+        assert said in content
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "label_studio", "prodigy"])
 @pytest.mark.parametrize("content", [b"\xff", b"{}", b"[1]", b'{"votes": 1}', b"[[[", b"null"])
 def test_files_in_another_format_are_rejected(still_world, format, content):
     response = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
@@ -269,7 +282,8 @@ def test_the_csv_export_has_texts_and_labels_as_they_came_in(world):
 
 
 def test_the_label_studio_export_has_its_task_format(world):
-    world.store.record([answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5)], ["a"])
+    given = answer(ids(TEXT, 2)[0], "ann", "good", seconds=2.5, submitted_at=0.5)
+    world.store.record([given], ["a"])
     tasks = world.client("reviewer").get("/api/labels?format=label_studio").json()
     (task,) = [task for task in tasks if task["annotations"]]
     choice = {"from_name": "label", "to_name": "text", "type": "choices"}
@@ -279,6 +293,8 @@ def test_the_label_studio_export_has_its_task_format(world):
             "result": [{**choice, "value": {"choices": ["good"]}}],
             "was_cancelled": False,
             "lead_time": 2.5,
+            "created_at": "1970-01-01T00:00:00.500000+00:00",
+            "reason": None,
             "completed_by": {"email": "ann"},
         }
     ]

@@ -12,7 +12,7 @@ from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.changes import changed_answers
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.labels import tied
-from umc_ray.annotation.review import decisions
+from umc_ray.annotation.review import by_sample, decisions
 from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
@@ -91,21 +91,23 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     answers = site.store.answers(queue)
     labels = _consensus(site, answers)
     labels |= {key: decision.label for key, decision in decision_by_key.items()}
-    ties, extra = tied(answers), site.store.events("extra", queue)
-    answers_by_key: dict[SampleKey, list[Answer]] = {question.key: [] for question in questions}
-    for answer in answers:
-        answers_by_key[answer.key].append(answer)
+    ties, given = tied(answers), by_sample(answers)
+    extra, flags, notes = (
+        by_sample(site.store.events(k, queue)) for k in ("extra", "flag", "note")
+    )
     return [
         LabeledQuestion(
             question=question,
             text=sample.text,
             image=None if sample.image is None else image_path(question),
-            answers=tuple(answers_by_key[question.key]),
+            answers=given.get(question.key, ()),
             form=site.kind(question.task).form(),
             label=labels.get(question.key),
-            reviewed=question.key in decision_by_key,
+            decision=decision_by_key.get(question.key),
             tied=question.key[1:] in ties and question.key not in decision_by_key,
-            extra=tuple(each for each in extra if each.key == question.key),
+            extra=extra.get(question.key, ()),
+            flags=flags.get(question.key, ()),
+            notes=notes.get(question.key, ()),
         )
         for question, sample in zip(questions, site.samples.get(questions), strict=True)
     ]

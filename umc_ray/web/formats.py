@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 import pydantic
@@ -31,7 +32,7 @@ MISTAKES = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 class LabeledQuestion:
     """A question with its answers; either `text` or `image`, a path, is None.
 
-    `label` is the reviewer's if it is `reviewed`, else what most people answered; if it is `tied`,
+    `label` is that of a reviewer's decision, else what most people answered; if it is `tied`,
     chance decided. `extra` are answers that came when there were enough, and do not count.
     """
 
@@ -41,9 +42,11 @@ class LabeledQuestion:
     answers: tuple[Answer, ...]
     form: Form
     label: str | None
-    reviewed: bool
+    decision: Answer | None
     tied: bool
-    extra: tuple[Answer, ...] = ()
+    extra: tuple[Answer, ...]
+    flags: tuple[Answer, ...]
+    notes: tuple[Answer, ...]
 
 
 def write_labels(kind: Format, rows: Sequence[LabeledQuestion]) -> bytes:
@@ -103,10 +106,11 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
             "text": row.text,
             "image": row.image,
             "label": row.label,
-            "reviewed": row.reviewed,
+            "reviewed": row.decision is not None,
             "tied": row.tied,
             "votes": [_vote(answer) for answer in row.answers],
-            **({"extra": [_vote(answer) for answer in row.extra]} if row.extra else {}),
+            "extra": [_vote(answer) for answer in row.extra],
+            **_remarks(row),
         }
         for row in rows
     )
@@ -121,15 +125,8 @@ def _votes_of_jsonl(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 -
 
 
 CSV = (
-    "task",
-    "domain",
-    "sample_id",
-    "sample",
-    "label",
-    "annotator",
-    "reason",
-    "seconds",
-    "synthetic",
+    *("task", "domain", "sample_id", "sample", "label", "annotator", "reason", "seconds"),
+    *("synthetic", "submitted_at", "reviewer", "flags", "notes"),
 )
 
 
@@ -146,6 +143,9 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
             answer.reason or "",
             "" if answer.seconds is None else str(answer.seconds),
             _maker(row),
+            _time(answer),
+            row.decision.annotator if row.decision else "",
+            *(_joined(remarks) for remarks in (row.flags, row.notes)),
         ]
         for row in rows
         for answer in row.answers
@@ -177,12 +177,14 @@ def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
     tasks = [
         {
             "data": {"text": row.text} if row.image is None else {"image": row.image},
-            "meta": _identity(row),
+            "meta": {**_identity(row), **_remarks(row)},
             "annotations": [
                 {
                     "result": _ls_result(row, answer.label),
                     "was_cancelled": answer.label is None,
                     "lead_time": answer.seconds,
+                    "created_at": _time(answer),
+                    "reason": answer.reason,
                     "completed_by": {"email": answer.annotator},
                 }
                 for answer in row.answers
@@ -253,7 +255,7 @@ def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
             "accept": [] if answer.label is None else row.form.chosen(answer.label),
             "answer": "ignore" if answer.label is None else "accept",
             "_annotator_id": answer.annotator,
-            "meta": _identity(row),
+            "meta": {**_identity(row), **_remarks(row), "reason": answer.reason},
         }
         for row in rows
         for answer in row.answers
@@ -288,6 +290,22 @@ def _identity(row: LabeledQuestion) -> Content:
 def _maker(row: LabeledQuestion) -> str:
     """Return what made a synthetic sample; nothing for a real one."""
     return "" if row.question.payload.made is None else row.question.payload.made.generator
+
+
+def _remarks(row: LabeledQuestion) -> Content:
+    """Return who decided on a question, and what people remarked about it."""
+    said = {"flags": row.flags, "notes": row.notes}
+    texts = {name: [each.reason for each in remarks] for name, remarks in said.items()}
+    return {"reviewer": row.decision and row.decision.annotator, **texts}
+
+
+def _joined(remarks: Sequence[Answer]) -> str:
+    return "; ".join(each.reason or "" for each in remarks)
+
+
+def _time(answer: Answer) -> str:
+    """Return when an answer was given, as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(answer.submitted_at or 0, UTC).isoformat()
 
 
 def _vote(answer: Answer) -> Content:

@@ -130,7 +130,7 @@ def review_items(request: Request, site: CurrentSite, queue: Queue, person: Revi
     cases = review_queue(site.store, queue)[:MAX_REVIEWS]
     samples = site.samples.get([case.question for case in cases])
     cards = [
-        review_card(case.question, sample, site.kind(case.question.task).form(), case.answers)
+        review_card(case, sample, site.kind(case.question.task).form())
         for case, sample in zip(cases, samples, strict=True)
     ]
     return _fragment(request, site, queue, "items.html", cards=cards, kind="review")

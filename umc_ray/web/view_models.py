@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from umc_ray.annotation.store import Answer, Payload, Question
+from umc_ray.annotation.review import Case
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.records import Made
 from umc_ray.tasks.forms import Form
 from umc_ray.web.samples import Sample
@@ -65,6 +66,7 @@ class Card:
     specialists: tuple[SpecialistPrediction, ...] = ()
     similar: tuple[SimilarSample, ...] = ()
     votes: tuple[Vote, ...] = ()
+    remarks: tuple[str, ...] = ()  # flags and notes
 
     @property
     def made(self) -> Made | None:
@@ -127,13 +129,15 @@ def card(
     )
 
 
-def review_card(question: Question, sample: Sample, form: Form, answers: Sequence[Answer]) -> Card:
-    """Build the view of a disputed question for a reviewer, with the answers."""
+def review_card(case: Case, sample: Sample, form: Form) -> Card:
+    """Build the view of a disputed question for a reviewer, with answers and remarks."""
     votes = tuple(
         Vote(f"Person {number}", answer.label, answer.reason)
-        for number, answer in enumerate(answers, start=1)
+        for number, answer in enumerate(case.answers, start=1)
     )
-    return Card(question, sample, form, plain_choices(form), "hidden", votes=votes)
+    remarks = tuple(each.reason or "" for each in (*case.flags, *case.notes))
+    choices = plain_choices(form)
+    return Card(case.question, sample, form, choices, "hidden", votes=votes, remarks=remarks)
 
 
 def plain_choices(form: Form) -> tuple[Choice, ...]:
