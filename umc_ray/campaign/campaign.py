@@ -22,7 +22,6 @@ from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
 from umc_ray.ingest.changes import files_read, shared_files
-from umc_ray.ingest.groups import check_groups
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
@@ -119,8 +118,6 @@ def bring_in(run: Run) -> None:
     encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}
     fit_encoders(encoders, run.parts_now(), run.storage)
     run.forget_parts()
-    for domain_key, domain in run.config.domains().items():
-        check_groups(run.storage, run.pool(domain_key), domain.groups)
     _say_shared_files(run)
     seed = run.config.seed
     run.stages.step(

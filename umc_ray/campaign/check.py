@@ -18,6 +18,7 @@ from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.diversity.generators.files import try_files
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
@@ -34,6 +35,9 @@ from umc_ray.storage import Storage
 ALL_TEXTS = Limits(read=2_000_000, checked=200_000, bytes_read=1 << 30)
 ALL_IMAGES = Limits(read=1_000_000, checked=600, bytes_read=1 << 30)
 """What a sample may take of all splits together: about 30 seconds."""
+
+OF_GENERATOR = Limits(read=100_000, checked=2_000, bytes_read=1 << 30)
+"""What a sample may take of the files of a generator."""
 
 ONE_MODEL = "one model, so nothing disagrees with it; a second encoder, or domain, gives another"
 
@@ -176,6 +180,19 @@ class _Checker:
         self.listener.end(f"check {where}", time.monotonic() - began)
         return found
 
+    def generators(self) -> None:
+        """Read the files of generators that have some, as a run will."""
+        limits = None if self.reads_all else OF_GENERATOR
+        for name, generator in self.config.refine.generators.items():
+            where = f"refine.generators.{name}"
+            try:
+                if generator.kind == "files":
+                    note = try_files(self.config, name, self.storage, limits)
+                    if note is not None:
+                        self.findings.note(where, note.removeprefix(f"{where}: "))
+            except (ConfigError, DataError) as error:
+                self.findings.problem(where, str(error).removeprefix(f"{where}: "))
+
     def encoders(self, splits: Sequence[SplitCheck]) -> Iterator[EncoderCheck]:
         """Try all encoders; without samples, only whether they load."""
         for task, config in self.config.tasks.items():
@@ -260,6 +277,7 @@ def check_campaign(
     findings = _Findings()
     checker = _Checker(config, storage, reads_all, listener, findings)
     splits = [split for name in config.tasks for split in checker.task(name)]
+    checker.generators()
     encoders = tuple(checker.encoders(splits))
     checker.campaign(splits)
     return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))
