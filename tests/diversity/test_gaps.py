@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from umc_ray.diversity.find_gaps import GapSpec, find
 from umc_ray.diversity.gaps import (
     AuditErrors,
-    GapSpec,
-    find,
     keep_ids,
     read_centers,
 )
@@ -65,9 +64,9 @@ class World:
 
     def labels(self, per_pattern):
         rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
+        answer = {"label": "a", "votes": 1, "round": 1}
         return pa.Table.from_pylist(
-            [self.place(row) | {"label": "a", "votes": 1} for row in np.concatenate(rows).tolist()],
-            schema=LABELS,
+            [self.place(row) | answer for row in np.concatenate(rows).tolist()], schema=LABELS
         )
 
     def place(self, row):
@@ -108,6 +107,9 @@ def test_a_pattern_without_labels_is_found_and_described(world):
     assert gap.error == pytest.approx(0.45, abs=0.01)
     assert found.reference == len(world.ids_N)
     assert found.visible_share == pytest.approx(30 / 120)
+    assert found.diversity.classes.value == 0  # one of two has all labels
+    assert found.diversity.clusters.value < found.diversity.random_clusters.value
+    assert found.diversity.new is None  # there was one round
 
 
 def test_a_pattern_that_was_passed_over_because_it_is_easy_does_not_matter(tmp_path):

@@ -70,6 +70,7 @@ def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
             report = Path(write_report(run)).read_text()
             assert 'id="gaps"' in report
             assert 'id="synthetic"' in report
+            assert run.round_metrics(1)[-1].diversity["mood/posts"].new is not None
             check_forget(run)
 
 

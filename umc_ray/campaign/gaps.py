@@ -1,17 +1,18 @@
 """After each round: which patterns of the pools have too few labels, and where people look next."""
 
+import pyarrow.compute as pc
+
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import GAPS, RunState, round_folder
-from umc_ray.campaign.synthetic import VALIDATION
+from umc_ray.campaign.synthetic import VALIDATION, standings_of
 from umc_ray.cluster.stream import OnRows
+from umc_ray.diversity.find_gaps import GapSpec, find_all
 from umc_ray.diversity.gaps import (
     DomainGaps,
     FoundGap,
     Gaps,
-    GapSpec,
-    find_all,
     read_centers,
 )
 from umc_ray.passes.gap_candidates import (
@@ -35,6 +36,9 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
     """Find the gaps of all domains that models have scored."""
     labels = labels_so_far(run.storage, run.folders(number))
     before = gaps_after(run, number - 1).domains
+    synthetic = standings_of(run, number)
+    synthetic = synthetic.filter(pc.is_valid(synthetic["label"]))
+    made = run.synthetic
     specs = [
         GapSpec(
             domain_key=key,
@@ -47,6 +51,8 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
             before=_gaps_of(before.get(str(key))),
             seed=run.config.seed,
             words_in="text" if run.config.tasks[key.task].payload == "text" else None,
+            made=tuple(part for part in made if part.domain_key == key),
+            synthetic=of_domain(synthetic, key),
         )
         for key in run.config.domains()
         if key.task in training.ensembles

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
+from umc_ray.campaign.diversity import diversity_after, domain_balance
 from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import (
@@ -237,4 +238,6 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         with_validation(metrics, standings_of(run, number)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
+        diversity=diversity_after(run, number),
+        domain_balance=domain_balance(metrics),
     )

@@ -9,6 +9,7 @@ import yaml
 from umc_ray.campaign.history import History
 from umc_ray.config.task import TaskConfig
 from umc_ray.release.dataset import IMAGE, Column, DataFile, Kind, hub_dtype
+from umc_ray.report.diversity import diversity_lines
 from umc_ray.report.fairness import ethics_lines
 from umc_ray.report.pages import render
 
@@ -36,6 +37,7 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         acceptance=history.acceptance,
         checks=history.checks,
         splits=bool(config.release.splits),
+        diversity=diversity_lines(history),
         ethics=ethics_lines(history),
         labels={name: kind.labels for name, kind in history.run.kinds.items()},
         metrics=history.metrics[-1],
