@@ -130,6 +130,18 @@ def test_columns_that_do_not_name_groups_are_a_problem(tmp_path, values):
     assert problem.startswith("mood/posts pool: column 'age' has 41 values, such as 0, 1, 10, and")
 
 
+def test_a_target_set_is_read_without_its_answers(tmp_path, values):
+    write_csv(tmp_path / "wanted.csv", [{"text": f"row {i}", "label": "odd"} for i in range(9)])
+    values["tasks"]["mood"]["domains"]["posts"]["target"] = "wanted.csv"
+    found = check(tmp_path, values)
+    assert not found.problems
+    split = found.splits[-1]
+    assert (split.split, split.inspection.usable, split.inspection.unlabeled) == ("target", 9, 9)
+    (tmp_path / "wanted.csv").unlink()
+    (problem,) = check(tmp_path, values).problems
+    assert problem == f"mood/posts target: {tmp_path}/wanted.csv does not exist"
+
+
 @pytest.mark.parametrize("reads_all", [True, False])
 def test_files_of_generators_are_read_as_a_run_reads_them(tmp_path, values, reads_all):
     made = {

@@ -35,7 +35,7 @@ class World:
         self.patterns_N = np.arange(n) % len(WORDS)
         self.ids_N = sample_ids(KEY.task, KEY.domain, "pool", [str(i) for i in range(n)])
         rng = np.random.default_rng(0)
-        x_ND = 10 * np.eye(len(WORDS), 6)[self.patterns_N] + rng.normal(size=(n, 6))
+        self.x_ND = x_ND = 10 * np.eye(len(WORDS), 6)[self.patterns_N] + rng.normal(size=(n, 6))
         self.sure_N = np.where(self.patterns_N == MISSING, sure_of_missing, 0.95)
         self.parts = tuple(Part("pool", KEY, f"{start:05d}", ROWS) for start in range(0, n, ROWS))
         for part, rows in self.pieces():
@@ -61,6 +61,14 @@ class World:
         ]
         table = pa.Table.from_pylist(scores, schema=score_schema(KIND))
         self.storage.write_table(part.key(f"{ROUND}/scores"), table)
+
+    def target(self, per_pattern):
+        """Write a target set of as many samples of each pattern, in one part."""
+        rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
+        rows = np.concatenate(rows)
+        part = Part("target", KEY, "00000", len(rows))
+        self.write(part, rows, self.x_ND[rows].astype(np.float16))
+        return (part,)
 
     def labels(self, per_pattern):
         rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
@@ -110,6 +118,22 @@ def test_a_pattern_without_labels_is_found_and_described(world):
     assert found.diversity.classes.value == 0  # one of two has all labels
     assert found.diversity.clusters.value < found.diversity.random_clusters.value
     assert found.diversity.new is None  # there was one round
+
+
+def test_labels_are_compared_with_the_target_set_where_there_is_one(world):
+    even = world.spec((30, 30, 30, 30))
+    target = world.target((10, 10, 10, 150))
+    found = find(replace(even, target=target), world.storage)
+    assert (found.of, found.reference) == ("target", 180)
+    assert find(even, world.storage).of == "pool"
+    few = world.spec((40, 40, 40, 12), target=target)  # its share of the pool would be 30
+    (gap,) = find(few, world.storage).open
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert gap.expected == pytest.approx(132 * gap.share)
+    part_rows = {name for name, _ in gap.places}
+    assert part_rows == {"00000"}
+    away = world.spec((30, 30, 30, 0), target=world.target((0, 0, 0, 50)))
+    assert find(away, world.storage).coverage.value == 0
 
 
 def test_a_pattern_that_was_passed_over_because_it_is_easy_does_not_matter(tmp_path):

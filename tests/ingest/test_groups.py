@@ -11,7 +11,7 @@ from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest.groups import MISSING, count_groups, read_groups
 from umc_ray.ingest.ingest import ingest
-from umc_ray.ingest.manifest import is_ingested
+from umc_ray.ingest.manifest import is_ingested, load_manifest
 from umc_ray.records import POOL
 from umc_ray.storage import Storage
 
@@ -66,6 +66,19 @@ def test_groups_of_tests_must_be_there(tmp_path):
     (tmp_path / "test.csv").write_text("body,sex,y\ntwo,m,yes\n")
     storage, (part,) = brought_in(tmp_path, given, "test")
     assert read_groups(storage, part, ["sex"])["sex"].tolist() == ["m"]
+
+
+def test_a_target_set_needs_neither_labels_nor_groups(tmp_path):
+    (tmp_path / "pool.csv").write_text("body,sex,y\none,f,yes\n")
+    (tmp_path / "target.csv").write_text("body,y\none,\ntwo,odd\n,\n")
+    given = domain(tmp_path / "pool.csv", "sex", label="y", target=str(tmp_path / "target.csv"))
+    storage, (part,) = brought_in(tmp_path, given, "target")
+    assert storage.read_table(part.key("pool"))["text"].to_pylist() == ["one", "two"]
+    assert not storage.exists(part.key("oracle"))
+    assert load_manifest(storage, DOMAIN, "target").reasons == {"blank text": 1}
+    assert campaign(given).domains()[DOMAIN].splits == ("pool", "target")
+    _, (pool,) = brought_in(tmp_path, given)  # what is in both stays in both
+    assert pool.rows == 1
 
 
 def test_amounts_are_no_groups_and_bind_no_run(tmp_path):

@@ -26,7 +26,7 @@ from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
 from umc_ray.passes.fit_encoders import fit_encoders
-from umc_ray.records import DomainKey, Split
+from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
 from umc_ray.specialists.fine_tuned import TUNINGS
@@ -144,17 +144,14 @@ def _say_shared_files(run: Run) -> None:
 
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
     for domain_key, domain in run.config.domains().items():
-        splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
-        unread = sum(load_manifest(run.storage, domain_key, split).bad for split in splits)
+        unread = sum(load_manifest(run.storage, domain_key, split).bad for split in domain.splits)
         run.exporter.quarantined(domain_key, unread + len(rejected.get(str(domain_key), [])))
 
 
 def _ingest(run: Run, domain_key: DomainKey, _: OnRows) -> int:
     follow = partial(run.stages.follow, f"ingest {domain_key}")
-    rows = ingest(run.config, domain_key, "pool", run.storage, follow).rows
-    if run.config.domains()[domain_key].test is not None:
-        rows += ingest(run.config, domain_key, "test", run.storage, follow).rows
-    return rows
+    splits = run.config.domains()[domain_key].splits
+    return sum(ingest(run.config, domain_key, each, run.storage, follow).rows for each in splits)
 
 
 def publish(run: Run, number: int, chosen: bool = False) -> None:

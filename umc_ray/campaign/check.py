@@ -98,11 +98,11 @@ class _Checker:
 
     @property
     def splits(self) -> int:
-        """How many pools and test splits share the limits of a sample."""
-        return sum(1 if each.test is None else 2 for each in self.config.domains().values())
+        """How many pools, test splits and target sets share the limits of a sample."""
+        return sum(len(each.splits) for each in self.config.domains().values())
 
     def task(self, name: str) -> Iterator[SplitCheck]:
-        """Check the test splits of a task, then its pools against them."""
+        """Check the test splits of a task, then its pools against them, and target sets."""
         keys = {key: domain for key, domain in self.config.domains().items() if key.task == name}
         tests = {
             key: self.split(key, "test", Contents.nothing())
@@ -113,7 +113,8 @@ class _Checker:
         contents = Contents.joined(found)
         for key in keys:
             pool = self.split(key, "pool", contents)
-            yield from (each for each in (pool, tests.get(key)) if each is not None)
+            target = self.split(key, "target", Contents.nothing())
+            yield from (each for each in (pool, tests.get(key), target) if each is not None)
 
     def split(self, domain_key: DomainKey, split: Split, test: Contents) -> SplitCheck | None:
         """Check a split; None if there is nothing to read."""

@@ -29,7 +29,8 @@ import yaml
 from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.config.domain import DomainConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.registry import encoder_hash, settings_hash
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import ingest
@@ -333,7 +334,9 @@ def _columns(pool: _Pool, found: Discovered) -> dict[str, Any]:
     """Name the columns of a source that `DomainWorker` wrote."""
     answers = [name for name in ("label", "ratings") if getattr(pool.domain, name) is not None]
     columns = {name: name for name in (*pool.columns, "key", *answers)}
-    tested = {} if found.test is None else {"test": found.test}
+    tested: dict[str, Any] = {} if found.test is None else {"test": found.test}
+    if pool.domain.target is not None:
+        tested["target"] = pool.domain.target
     return {
         "source": found.source,
         **tested,

@@ -21,7 +21,7 @@ from umc_ray.passes.gap_candidates import (
     GapWorker,
     find_gap_candidates,
 )
-from umc_ray.records import DomainKey
+from umc_ray.records import DomainKey, Part
 from umc_ray.selection.gap_share import GapShare
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
@@ -51,6 +51,7 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
             before=_gaps_of(before.get(str(key))),
             seed=run.config.seed,
             words_in="text" if run.config.tasks[key.task].payload == "text" else None,
+            target=_target(run, number, key),
             made=tuple(part for part in made if part.domain_key == key),
             synthetic=of_domain(synthetic, key),
         )
@@ -58,6 +59,13 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
         if key.task in training.ensembles
     ]
     return find_all(specs, run.storage)
+
+
+def _target(run: Run, number: int, domain_key: DomainKey) -> tuple[Part, ...]:
+    """Return the parts of a domain's target set; none of one that came after the round's scores."""
+    parts = run.of_split(domain_key, "target")
+    table = f"{round_folder(number)}/scores"
+    return parts if all(run.storage.exists(part.key(table)) for part in parts) else ()
 
 
 def _gaps_of(found: DomainGaps | None) -> tuple[FoundGap, ...]:

@@ -52,7 +52,7 @@ LABELS = 3
 
 @dataclass(frozen=True)
 class GapSpec:
-    """What is needed to find the gaps of one domain."""
+    """What is needed to find the gaps of one domain; `parts` are those of its pool."""
 
     domain_key: DomainKey
     kind: TaskKind
@@ -64,8 +64,14 @@ class GapSpec:
     before: tuple[FoundGap, ...] = ()  # of the round before
     seed: int = 0
     words_in: str | None = None  # the column of texts, where the samples are some
+    target: tuple[Part, ...] = ()  # what to compare with in place of the pool
     made: tuple[Part, ...] = ()  # of synthetic samples
     synthetic: pa.Table | None = None  # those that models learn from, in the columns of STANDINGS
+
+    @property
+    def reference(self) -> tuple[Part, ...]:
+        """What the labeled samples are compared with."""
+        return self.target or self.parts
 
 
 def find_all(specs: Sequence[GapSpec], storage: Storage) -> Gaps:
@@ -77,7 +83,9 @@ def find_all(specs: Sequence[GapSpec], storage: Storage) -> Gaps:
 
 def find(spec: GapSpec, storage: Storage) -> DomainGaps:
     """Find the gaps of one domain; the clusters that they consist of are made once."""
-    places, reference_ND = sample_pool(storage, spec.parts, spec.features, REFERENCE, MOST_PARTS)
+    places, reference_ND = sample_pool(
+        storage, spec.reference, spec.features, REFERENCE, MOST_PARTS
+    )
     labeled_LD = read_embeddings(storage, spec.parts, spec.features, spec.labels)
     there_L = np.isfinite(labeled_LD).all(axis=1)  # others are forgotten
     labels = spec.labels.filter(pa.array(there_L))
@@ -101,6 +109,7 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         centers=key,
         gaps=keep_ids(found, spec.before),
         rare=rare,
+        of="target" if spec.target else "pool",
         diversity=_diversity(spec, storage, tree, reference_ND, labels, labeled_LD[there_L]),
     )
 
@@ -130,12 +139,12 @@ class _Evidence:
         labels: pa.Table,
         clusters_L: IntArray,
     ) -> "_Evidence":
-        rows = gather(storage, spec.parts, spec.scores, places)
+        rows = gather(storage, spec.reference, spec.scores, places)
         predicted_N, certainty_N = spec.kind.predicted(rows)
         texts_N = None
         if spec.words_in is not None:
-            column = gather(storage, spec.parts, "pool", places, [spec.words_in])[spec.words_in]
-            texts_N = [each or "" for each in column.to_pylist()]
+            column = gather(storage, spec.reference, "pool", places, [spec.words_in])
+            texts_N = [each or "" for each in column[spec.words_in].to_pylist()]
         audits = spec.audits or AuditErrors([], [])
         cluster_of = dict(zip(labels["sample_id"].to_pylist(), clusters_L.tolist(), strict=True))
         known = [

@@ -13,7 +13,7 @@ from umc_ray.diversity.generators.generator import Payload
 from umc_ray.diversity.measures import (
     Diversity,
 )
-from umc_ray.records import FloatArray, Part
+from umc_ray.records import FloatArray, Part, Split
 from umc_ray.selection.labeled import gather
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate
@@ -35,10 +35,10 @@ class AuditErrors:
 
 @dataclass(frozen=True)
 class FoundGap:
-    """A pattern of a domain's pool with too few labels.
+    """A pattern of a domain's pool, or of its target set, with too few labels.
 
     `error` and `mean_error` are the utility that predictions lack in it and overall. `members` are
-    samples of the pool in it, the most typical first; their id stays the same over rounds.
+    samples in it, the most typical first; their id stays the same over rounds.
     """
 
     id: str
@@ -68,7 +68,7 @@ class FoundGap:
 
 @dataclass(frozen=True)
 class DomainGaps:
-    """What was found in a domain, of `reference` samples of its pool.
+    """What was found in a domain, of `reference` samples of its pool, or of its target set.
 
     Patterns of a smaller share than `visible_share` seldom have enough labels to be missed. `rare`
     says how many samples classes lack that have fewer than half of the mean over all classes.
@@ -82,6 +82,7 @@ class DomainGaps:
     gaps: list[FoundGap] = field(default_factory=list)
     rare: dict[str, float] = field(default_factory=dict)
     diversity: Diversity | None = None  # None: an earlier version looked
+    of: Split = "pool"  # what the labeled samples were compared with
 
     @property
     def open(self) -> list[FoundGap]:

@@ -57,7 +57,7 @@ def lacks_of(
         found: the gaps and rare classes of the domain.
         kind: of its task.
         storage: the run directory.
-        parts: of its pool.
+        parts: of its pool, or of its target set if gaps are of that.
         column: of the samples themselves.
         names: by the id of a gap and by the label of a rare class.
     """

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.generator import GeneratorConfig
-from umc_ray.config.task import DomainConfig
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import TABLE, Checked, Origin, write_part
 from umc_ray.errors import ConfigError, DataError
@@ -200,6 +200,7 @@ def _as_domain(
         "ratings": None,
         "key": None,
         "test": None,
+        "target": None,
         "groups": [],  # of real samples; models learn nothing of them
         "keep": [] if generator.answer is None else [generator.answer],
     }
