@@ -62,6 +62,15 @@ class World:
         table = pa.Table.from_pylist(scores, schema=score_schema(KIND))
         self.storage.write_table(part.key(f"{ROUND}/scores"), table)
 
+    def keep(self, groups):
+        """Write columns beside the pool: the group of each pattern, in turn."""
+        for part, rows in self.pieces():
+            columns = {
+                name: [values[i % len(values)] for i in self.patterns_N[rows].tolist()]
+                for name, values in groups.items()
+            }
+            self.storage.write_table(part.key("kept"), pa.table(columns))
+
     def target(self, per_pattern):
         """Write a target set of as many samples of each pattern, in one part."""
         rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
@@ -152,6 +161,36 @@ def test_audit_samples_show_that_models_are_wrong_where_they_are_sure(tmp_path):
     (gap,) = found.open
     assert gap.audits == 3
     assert gap.error > gap.mean_error
+
+
+def test_audits_that_are_wrong_in_a_pattern_with_labels_make_a_gap(world):
+    labels = world.labels((40, 40, 40, 40))
+    ids = labels["sample_id"].to_pylist()
+    audits = AuditErrors(ids[::2], [0.0] * 60 + [1.0] * 20)
+    found = find(world.spec(labels=labels, audits=audits), world.storage)
+    (gap,) = found.open
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert (gap.found_by, gap.audits, gap.labeled) == ("errors", 20, 40)
+    assert gap.missing == gap.expected == pytest.approx(40)
+    assert found.sought == [gap]
+    assert (found.audits, 3 <= found.visible_audits <= 8) == (80, True)
+    assert found.gaps == find(replace(world.spec(labels=labels, audits=audits)), world.storage).gaps
+
+
+def test_groups_and_intersections_with_too_few_labels_are_gaps(world):
+    world.keep({"sex": ("f", "m"), "age": ("old", "old", "young", "young")})
+    spec = world.spec((40, 40, 40, 0), groups=("sex", "age"))
+    found = find(spec, world.storage)
+    grouped = [gap for gap in found.open if gap.group]
+    assert [gap.group for gap in grouped] == ["sex × age: m × young"]
+    (gap,) = grouped
+    assert (gap.labeled, gap.expected) == (0, pytest.approx(30))
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert gap not in found.sought
+    again = find(replace(spec, before=tuple(found.gaps)), world.storage)
+    assert [each.id for each in again.gaps] == [each.id for each in found.gaps]
+    target = find(replace(spec, target=world.target((9, 9, 9, 9))), world.storage)
+    assert not any(gap.group for gap in target.gaps)  # of its samples nobody knows them
 
 
 def test_labels_everywhere_leave_no_gap(world):

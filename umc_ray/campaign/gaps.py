@@ -52,6 +52,7 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
             seed=run.config.seed,
             words_in="text" if run.config.tasks[key.task].payload == "text" else None,
             target=_target(run, number, key),
+            groups=tuple(run.config.domain(key).groups),
             made=tuple(part for part in made if part.domain_key == key),
             synthetic=of_domain(synthetic, key),
         )
@@ -90,8 +91,8 @@ def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
 
 
 def _of_domain(run: Run, found: DomainGaps) -> GapsOfDomain:
-    centers = read_centers(run.storage, found.centers) if found.open else None
-    clusters = {cluster: gap.id for gap in found.open for cluster in gap.clusters}
+    centers = read_centers(run.storage, found.centers) if found.sought else None
+    clusters = {cluster: gap.id for gap in found.sought for cluster in gap.clusters}
     return GapsOfDomain(
         centers_KD=centers,
         patterns={cluster: pattern_name(name) for cluster, name in clusters.items()},
@@ -111,7 +112,7 @@ def class_name(label: str) -> str:
 
 def lack_names(found: DomainGaps) -> dict[str, str]:
     """Name what a domain lacks, by the id of a gap and by the label of a rare class."""
-    patterns = {gap.id: pattern_name(gap.id) for gap in found.open}
+    patterns = {gap.id: pattern_name(gap.id) for gap in found.sought}
     return patterns | {label: class_name(label) for label in found.rare}
 
 
@@ -120,7 +121,7 @@ def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     found = gaps.domains.get(str(domain_key))
     if found is None:
         return {}
-    patterns = {pattern_name(gap.id): gap.missing for gap in found.open}
+    patterns = {pattern_name(gap.id): gap.missing for gap in found.sought}
     return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 

@@ -3,17 +3,15 @@
 Suffixes: N samples of the pool, L labeled samples, M synthetic ones, A audit samples, K clusters.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import ray
 
+from umc_ray.diversity.evidence import Attributes, Evidence, gaps_by_clusters, gaps_by_groups
 from umc_ray.diversity.gaps import (
-    MEMBERS,
     AuditErrors,
     DomainGaps,
     FoundGap,
@@ -29,13 +27,14 @@ from umc_ray.diversity.measures import (
     imitations,
     newest_novelty,
 )
+from umc_ray.ingest.groups import group_names
 from umc_ray.methods.diversity import coverage
-from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, cluster, error_in_gap, find_gaps
+from umc_ray.methods.gaps import Tree, build_tree, cluster
 from umc_ray.methods.gaps import visible_share as share_to_be_seen
 from umc_ray.methods.identity import fingerprint
 from umc_ray.methods.rarity import lacking
-from umc_ray.methods.words import distinguishing_words
-from umc_ray.records import DomainKey, FloatArray, IntArray, Part
+from umc_ray.methods.slices import least_audits
+from umc_ray.records import DomainKey, FloatArray, Part
 from umc_ray.selection.labeled import gather, read_embeddings
 from umc_ray.selection.reference import sample_pool
 from umc_ray.storage import Storage
@@ -46,8 +45,6 @@ REFERENCE = 5000
 """Samples of a pool that its labeled ones are compared with."""
 
 MOST_PARTS = 50
-WORDS = 6
-LABELS = 3
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,7 @@ class GapSpec:
     seed: int = 0
     words_in: str | None = None  # the column of texts, where the samples are some
     target: tuple[Part, ...] = ()  # what to compare with in place of the pool
+    groups: tuple[str, ...] = ()  # columns of the pool
     made: tuple[Part, ...] = ()  # of synthetic samples
     synthetic: pa.Table | None = None  # those that models learn from, in the columns of STANDINGS
 
@@ -98,9 +96,13 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         write_centers(storage, key, cluster(reference_ND, spec.seed))
     tree = build_tree(reference_ND, read_centers(storage, key))
     clusters_L = tree.clusters(labeled_LD[there_L])
-    gaps = find_gaps(tree, clusters_L)
-    evidence = _Evidence.of(spec, storage, tree, places, reference_ND, labels, clusters_L)
-    found = [evidence.describe(gap) for gap in gaps]
+    rows = gather(storage, spec.reference, spec.scores, places)
+    evidence = Evidence.of(tree, places, reference_ND, spec.kind.predicted(rows), clusters_L)
+    evidence = evidence.with_texts(_texts(spec, storage, places)).with_audits(labels, spec.audits)
+    found = [
+        *gaps_by_clusters(evidence),
+        *gaps_by_groups(evidence, *_groups(spec, storage, places, labels)),
+    ]
     return DomainGaps(
         reference=len(reference_ND),
         labeled=len(labels),
@@ -110,102 +112,31 @@ def find(spec: GapSpec, storage: Storage) -> DomainGaps:
         gaps=keep_ids(found, spec.before),
         rare=rare,
         of="target" if spec.target else "pool",
+        audits=len(evidence.wrong_A),
+        visible_audits=least_audits(evidence.wrong_A, len(tree.nodes_TK)),
         diversity=_diversity(spec, storage, tree, reference_ND, labels, labeled_LD[there_L]),
     )
 
 
-@dataclass(frozen=True)
-class _Evidence:
-    """What is known about the reference and the audit samples of a domain."""
+def _texts(spec: GapSpec, storage: Storage, places: pa.Table) -> list[str] | None:
+    """Read the texts of the reference, where its samples are some."""
+    if spec.words_in is None:
+        return None
+    column = gather(storage, spec.reference, "pool", places, [spec.words_in])[spec.words_in]
+    return [each or "" for each in column.to_pylist()]
 
-    tree: Tree
-    ids_N: IntArray
-    places_N: Sequence[tuple[str, int]]
-    distance_N: FloatArray  # to the center of the own cluster
-    predicted_N: Sequence[str]
-    expected_N: FloatArray  # error by the ensemble's own probabilities
-    texts_N: Sequence[str] | None
-    audit_clusters_A: IntArray
-    audit_errors_A: FloatArray
 
-    @classmethod
-    def of(
-        cls,
-        spec: GapSpec,
-        storage: Storage,
-        tree: Tree,
-        places: pa.Table,
-        reference_ND: FloatArray,
-        labels: pa.Table,
-        clusters_L: IntArray,
-    ) -> "_Evidence":
-        rows = gather(storage, spec.reference, spec.scores, places)
-        predicted_N, certainty_N = spec.kind.predicted(rows)
-        texts_N = None
-        if spec.words_in is not None:
-            column = gather(storage, spec.reference, "pool", places, [spec.words_in])
-            texts_N = [each or "" for each in column[spec.words_in].to_pylist()]
-        audits = spec.audits or AuditErrors([], [])
-        cluster_of = dict(zip(labels["sample_id"].to_pylist(), clusters_L.tolist(), strict=True))
-        known = [
-            pair for pair in zip(audits.ids, audits.errors, strict=True) if pair[0] in cluster_of
-        ]
-        return cls(
-            tree=tree,
-            ids_N=places["sample_id"].to_numpy(),
-            places_N=list(zip(places["part"].to_pylist(), places["row"].to_pylist(), strict=True)),
-            distance_N=np.linalg.norm(reference_ND - tree.centers_KD[tree.labels_N], axis=1),
-            predicted_N=predicted_N,
-            expected_N=1 - np.asarray(certainty_N, np.float32),
-            texts_N=texts_N,
-            audit_clusters_A=np.array([cluster_of[each] for each, _ in known], np.int64),
-            audit_errors_A=np.array([error for _, error in known], np.float32),
-        )
-
-    def describe(self, gap: Gap) -> FoundGap:
-        """Say what a gap is, and how good models are in it."""
-        inside_N = np.isin(self.tree.labels_N, gap.clusters)
-        inside_A = np.isin(self.audit_clusters_A, gap.clusters)
-        in_gap = self._errors(inside_N, inside_A)
-        everywhere = self._errors(np.ones_like(inside_N), np.ones_like(inside_A))
-        error, mean_error = error_in_gap(in_gap, everywhere)
-        members_M = np.flatnonzero(inside_N)
-        members_M = members_M[np.argsort(self.distance_N[members_M], kind="stable")][:MEMBERS]
-        return FoundGap(
-            id=fingerprint([int(self.ids_N[members_M[0]])])[:6],
-            clusters=gap.clusters,
-            share=gap.share,
-            expected=gap.expected,
-            labeled=gap.labeled,
-            p_value=gap.p_value,
-            audits=in_gap.n,
-            error=error,
-            mean_error=mean_error,
-            predicted=self._predicted(inside_N),
-            words=self._words(inside_N),
-            members=self.ids_N[members_M].tolist(),
-            places=[self.places_N[row] for row in members_M.tolist()],
-        )
-
-    def _errors(self, inside_N: npt.NDArray[np.bool_], inside_A: npt.NDArray[np.bool_]) -> Errors:
-        return Errors(
-            n=int(inside_A.sum()),
-            wrong=float(self.audit_errors_A[inside_A].sum()),
-            expected=float(np.nanmean(self.expected_N[inside_N])),
-        )
-
-    def _predicted(self, inside_N: npt.NDArray[np.bool_]) -> dict[str, float]:
-        counts = Counter(self.predicted_N[row] for row in np.flatnonzero(inside_N).tolist())
-        total = counts.total()
-        return {label: n / total for label, n in counts.most_common(LABELS)}
-
-    def _words(self, inside_N: npt.NDArray[np.bool_]) -> list[str]:
-        if self.texts_N is None:
-            return []
-        groups = [
-            [self.texts_N[row] for row in np.flatnonzero(x).tolist()] for x in (inside_N, ~inside_N)
-        ]
-        return distinguishing_words(groups, WORDS)[0]
+def _groups(
+    spec: GapSpec, storage: Storage, places: pa.Table, labels: pa.Table
+) -> tuple[Attributes, Attributes]:
+    """Read the groups of the reference and of the labeled samples; a target set has none."""
+    if not spec.groups or spec.target:
+        return {}, {}
+    columns = list(spec.groups)
+    reference, labeled = (
+        group_names(gather(storage, spec.parts, "kept", each, columns)) for each in (places, labels)
+    )
+    return reference, labeled
 
 
 def _coverage(

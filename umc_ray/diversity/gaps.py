@@ -5,6 +5,7 @@ Suffixes: K clusters, D embedding dimension.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,10 @@ class AuditErrors:
     errors: list[float]
 
 
+FoundBy = Literal["count", "errors"]
+"""Too few labels, or more audit samples in which held-out predictions are wrong than elsewhere."""
+
+
 @dataclass(frozen=True)
 class FoundGap:
     """A pattern of a domain's pool, or of its target set, with too few labels.
@@ -54,11 +59,13 @@ class FoundGap:
     words: list[str]  # that its texts use more often than others
     members: list[int]
     places: list[tuple[str, int]] = field(default_factory=list)  # part and row of each member
+    found_by: FoundBy = "count"
+    group: str = ""  # the attribute and the group, where it is one; it has no clusters then
 
     @property
     def missing(self) -> float:
-        """How many labels it lacks."""
-        return self.expected - self.labeled
+        """How many labels it lacks; where models are wrong: as many again as its share is."""
+        return self.expected - self.labeled if self.found_by == "count" else self.expected
 
     @property
     def matters(self) -> bool:
@@ -83,6 +90,8 @@ class DomainGaps:
     rare: dict[str, float] = field(default_factory=dict)
     diversity: Diversity | None = None  # None: an earlier version looked
     of: Split = "pool"  # what the labeled samples were compared with
+    audits: int = 0
+    visible_audits: int | None = None  # of a part, to be seen by errors if all of them are wrong
 
     @property
     def open(self) -> list[FoundGap]:
@@ -90,9 +99,14 @@ class DomainGaps:
         return [gap for gap in self.gaps if gap.matters]
 
     @property
+    def sought(self) -> list[FoundGap]:
+        """The open ones that can be looked for; for groups there is fairness.group_floor."""
+        return [gap for gap in self.open if gap.clusters]
+
+    @property
     def lacks(self) -> bool:
         """Whether there is something to look for."""
-        return bool(self.open or self.rare)
+        return bool(self.sought or self.rare)
 
 
 @dataclass(frozen=True)
@@ -114,8 +128,11 @@ def read_members(
 
 def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[FoundGap]:
     """Give gaps the ids of those of the round before that they share most members with."""
-    known, named = {gap.id: set(gap.members) for gap in before}, []
+    known, named = {gap.id: set(gap.members) for gap in before if not gap.group}, []
     for gap in found:
+        if gap.group:  # its id is that of its name
+            named.append(gap)
+            continue
         members = set(gap.members)
         shared = {each: len(members & others) for each, others in known.items()}
         best = max(shared, key=lambda each: shared[each], default=None)

@@ -62,7 +62,7 @@ def lacks_of(
         names: by the id of a gap and by the label of a rare class.
     """
     lacks = [Lack(names[label], n, (label,)) for label, n in found.rare.items()]
-    for gap in found.open:
+    for gap in found.sought:
         members = tuple(read_members(storage, parts, column, gap))
         lacks.append(Lack(names[gap.id], gap.missing, tuple(kind.labels), members))
     return lacks

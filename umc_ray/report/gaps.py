@@ -84,7 +84,8 @@ def describe(gap: FoundGap) -> str:
     shares = sorted(gap.predicted.items(), key=lambda pair: -pair[1])
     labels = ", ".join(f"{label} ({share:.0%})" for label, share in shares)
     words = f"; words: {', '.join(gap.words)}" if gap.words else ""
-    return f"predicted as {labels}{words}"
+    group = f"{gap.group}; " if gap.group else ""
+    return f"{group}predicted as {labels}{words}"
 
 
 def _examples(history: History, name: str, gap: FoundGap, of: Split) -> tuple[Example, ...]:
