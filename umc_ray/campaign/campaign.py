@@ -11,6 +11,7 @@ from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.learning import learn, learn_again
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
+from umc_ray.campaign.robustness import measure_robustness
 from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import score_new_parts
@@ -81,6 +82,7 @@ def _run(run: Run) -> Outcome:
         number += 1
         publish(run, number)
         export_metrics(run, number)
+    measure_robustness(run, number)
     run.stages.event("finished", reason=reason, rounds=number)
     return Outcome(number, reason, number - began)
 

@@ -23,6 +23,7 @@ from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
 from umc_ray.ingest.sampling import Limits, everything, some
+from umc_ray.ingest.some_rows import some_rows
 from umc_ray.ingest.sources import Listing, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader
 from umc_ray.ingest.tally import SPECIMENS, Specimen
@@ -194,6 +195,16 @@ class _Checker:
             except (ConfigError, DataError) as error:
                 self.findings.problem(where, str(error).removeprefix(f"{where}: "))
 
+    def shifts(self) -> None:
+        """Read some of the samples that domains name as shifted."""
+        most = self.config.robustness.samples
+        for key, domain in self.config.domains().items():
+            for name, source in domain.shifted.items():
+                try:
+                    some_rows(self.config, key, source, self.storage, most)
+                except (ConfigError, DataError) as error:
+                    self.findings.problem(f"{key} shifted {name}", error)
+
     def encoders(self, splits: Sequence[SplitCheck]) -> Iterator[EncoderCheck]:
         """Try all encoders; without samples, only whether they load."""
         for task, config in self.config.tasks.items():
@@ -279,6 +290,7 @@ def check_campaign(
     checker = _Checker(config, storage, reads_all, listener, findings)
     splits = [split for name in config.tasks for split in checker.task(name)]
     checker.generators()
+    checker.shifts()
     encoders = tuple(checker.encoders(splits))
     checker.campaign(splits)
     return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))

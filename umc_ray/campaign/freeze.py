@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "annotation",
     "certificate",
     "fairness",
+    "robustness",
     "placement",
     "release",
     "storage",

@@ -30,7 +30,7 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, round_folder
+from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, ROBUSTNESS, round_folder
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -114,7 +114,7 @@ def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
     derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
-    for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, *derived):
+    for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, ROBUSTNESS, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS):
         storage.delete(f"{folder}/{name}")

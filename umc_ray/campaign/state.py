@@ -30,6 +30,7 @@ RESCORED = "rescored.json"
 """In a round's folder, if heads score first: how many samples fine-tuned specialists scored."""
 
 FAIRNESS = "fairness.json"
+ROBUSTNESS = "robustness.json"
 """In a round's folder, if domains name groups: how these fare."""
 
 GAPS = "gaps.json"

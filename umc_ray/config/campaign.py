@@ -12,6 +12,7 @@ from umc_ray.config.domain import DomainConfig
 from umc_ray.config.fairness import FairnessConfig
 from umc_ray.config.refine import RefineConfig
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
+from umc_ray.config.robustness import RobustnessConfig
 from umc_ray.config.section import Location, Name, Section
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
@@ -253,6 +254,7 @@ class CampaignConfig(Section):
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
     fairness: FairnessConfig = FairnessConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
     certificate: CertificateConfig = CertificateConfig()
     ingest: IngestConfig = IngestConfig()
     placement: PlacementConfig = PlacementConfig()

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from umc_ray.config.section import Section, Written
+from umc_ray.config.section import Name, Section, Written
 from umc_ray.config.table_columns import beside_problem, columns_problem
 from umc_ray.records import Split
 
@@ -81,6 +81,11 @@ class DomainConfig(Section):
         description="unlabeled samples in the same format that stand for where the model will be "
         "used: gaps and coverage are measured on them in place of the pool; never selected",
     )
+    shifted: dict[Name, Annotated[str | list[str], Written]] = Field(
+        {},
+        description="labeled samples in the same format from other conditions, by name, such as "
+        "{night: night/*.csv}; the models of the last round are measured on them beside `test`",
+    )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
 
     @model_validator(mode="after")
@@ -100,6 +105,14 @@ class DomainConfig(Section):
             raise ValueError(problem)
         if self.label_names and self.label is None:
             raise ValueError("label_names needs label: the column with the class ids")
+        return self
+
+    @model_validator(mode="after")
+    def _shifts_can_be_measured(self) -> Self:
+        if self.shifted and self.test is None:
+            raise ValueError("shifted needs test: clean samples to compare with")
+        if self.shifted and self.embedding is not None:
+            raise ValueError("shifted needs samples that are encoded: this domain has embedding")
         return self
 
     @property

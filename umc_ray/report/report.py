@@ -38,6 +38,7 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
+from umc_ray.report.robustness import robustness_rows, robustness_scores
 from umc_ray.report.stage_times import events, stage_times
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
@@ -70,6 +71,8 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         **_spending(history),
         **_trust(history),
         "fairness": fairness_sections(history, control_histories),
+        "robustness": robustness_rows(history),
+        "robustness_scores": robustness_scores(history),
         **_samples(history),
         "acceptance": history.acceptance,
         "accept_rate": run.config.refine.accept_rate,

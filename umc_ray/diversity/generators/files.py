@@ -200,6 +200,7 @@ def _as_domain(
         "ratings": None,
         "key": None,
         "test": None,
+        "shifted": {},
         "target": None,
         "groups": [],  # of real samples; models learn nothing of them
         "keep": [] if generator.answer is None else [generator.answer],
