@@ -32,7 +32,8 @@ def some_rows(
         DataError: the source is missing, lacks a column, or has too many bad rows, or no others.
     """
     domain = config.domain(domain_key)
-    alike = domain.model_copy(update={"test": source, "keep": [], "groups": []})
+    others: dict[str, object] = {"ratings": None, "key": None, "keep": [], "groups": []}
+    alike = domain.model_copy(update={"test": source, **others})
     rules = rules_of(config.reduced_to(domain_key, alike), domain_key, "test")
     listing = list_files(alike.sources("test"), rules.suffixes, exclude=storage.root)
     reader = Reader(storage, "", common_folder(listing.files), rules)

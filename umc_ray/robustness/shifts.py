@@ -14,6 +14,7 @@ from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import load_encoder
+from umc_ray.errors import UmcError
 from umc_ray.ingest.some_rows import some_rows
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.robustness import robustness_score
@@ -85,13 +86,21 @@ class ShiftSpec:
 
 
 def measure_all(specs: Sequence[ShiftSpec], storage: Storage) -> Robustness:
-    """Measure all domains, in parallel."""
+    """Measure all domains, in parallel.
+
+    Raises:
+        DataError: the source of a shift cannot be read.
+    """
     measured = [
         ray.remote(measure).options(num_gpus=_gpus(spec)).remote(spec, storage) for spec in specs
     ]
-    return Robustness(
-        {str(s.domain_key): each for s, each in zip(specs, ray.get(measured), strict=True)}
-    )
+    try:
+        found: list[DomainRobustness] = ray.get(measured)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UmcError):
+            raise error.cause from None
+        raise
+    return Robustness({str(s.domain_key): each for s, each in zip(specs, found, strict=True)})
 
 
 def _gpus(spec: ShiftSpec) -> float:
