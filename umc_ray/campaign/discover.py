@@ -334,9 +334,7 @@ def _columns(pool: _Pool, found: Discovered) -> dict[str, Any]:
     """Name the columns of a source that `DomainWorker` wrote."""
     answers = [name for name in ("label", "ratings") if getattr(pool.domain, name) is not None]
     columns = {name: name for name in (*pool.columns, "key", *answers)}
-    tested: dict[str, Any] = {} if found.test is None else {"test": found.test}
-    if pool.domain.target is not None:
-        tested["target"] = pool.domain.target
+    tested = {} if found.test is None else {"test": found.test}
     return {
         "source": found.source,
         **tested,
