@@ -20,7 +20,8 @@ class Writer:
     async def complete(self, request: Request):
         self.keys.append(request.headers.get("authorization"))
         if self.errors:
-            return Response("no such model", self.errors.pop(0))
+            error = self.errors.pop(0)
+            return error if isinstance(error, Response) else Response("no such model", error)
         body = await request.json()
         self.bodies.append(body)
         text = self.text(body["seed"])

@@ -14,6 +14,7 @@ imports from its own layer and from the lines above, never from below.
     passes
     selection
     diversity
+    robustness
     annotation
     campaign
     report

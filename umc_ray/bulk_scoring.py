@@ -253,6 +253,6 @@ def _single_domain(config: CampaignConfig, domain_key: DomainKey, source: str) -
     """Return the campaign reduced to one domain with another, unlabeled source."""
     before = config.domain(domain_key)
     source = source if "://" in source else str(Path(source).absolute())
-    unlabeled = {"source": source, "test": None, "label": None, "ratings": None}
-    domain = before.model_copy(update={**unlabeled, "keep": []})
+    others = dict.fromkeys(("test", "target", "label", "ratings"))
+    domain = before.model_copy(update={"source": source, **others, "shifted": {}, "keep": []})
     return config.reduced_to(domain_key, domain)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Split = Literal["pool", "test", "synthetic"]
+Split = Literal["pool", "test", "target", "synthetic"]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
@@ -168,7 +168,7 @@ class DomainKey:
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """A bounded piece of a domain's pool, test split or synthetic samples."""
+    """A bounded piece of a domain's pool, test split, target set or synthetic samples."""
 
     split: Split
     domain_key: DomainKey

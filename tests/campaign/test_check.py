@@ -121,6 +121,57 @@ def test_a_pool_without_rows_would_stop_the_run(tmp_path, values):
     )
 
 
+def test_columns_that_do_not_name_groups_are_a_problem(tmp_path, values):
+    rows = [{**row, "age": i % 41, "sex": "fm"[i % 2]} for i, row in enumerate(texts(120, 3))]
+    write_jsonl(tmp_path / "posts.jsonl", rows)
+    posts = values["tasks"]["mood"]["domains"]["posts"]
+    posts |= {"source": "posts.jsonl", "groups": ["sex", "age"]}
+    (problem,) = check(tmp_path, values).problems
+    assert problem.startswith("mood/posts pool: column 'age' has 41 values, such as 0, 1, 10, and")
+
+
+def test_a_target_set_is_read_without_its_answers(tmp_path, values):
+    write_csv(tmp_path / "wanted.csv", [{"text": f"row {i}", "label": "odd"} for i in range(9)])
+    values["tasks"]["mood"]["domains"]["posts"]["target"] = "wanted.csv"
+    found = check(tmp_path, values)
+    assert not found.problems
+    split = found.splits[-1]
+    assert (split.split, split.inspection.usable, split.inspection.unlabeled) == ("target", 9, 9)
+    (tmp_path / "wanted.csv").unlink()
+    (problem,) = check(tmp_path, values).problems
+    assert problem == f"mood/posts target: {tmp_path}/wanted.csv does not exist"
+
+
+@pytest.mark.parametrize("reads_all", [True, False])
+def test_files_of_generators_are_read_as_a_run_reads_them(tmp_path, values, reads_all):
+    made = {
+        name: {"kind": "files", "path": f"{name}.csv", "domain": "mood/posts", "label": "label"}
+        for name in ("gone", "columns", "poor", "fair")
+    }
+    values["refine"] = {"generators": made}
+    (tmp_path / "columns.csv").write_text("text,for\nfine,good\n")
+    write_csv(tmp_path / "poor.csv", [{"text": "fine", "label": "odd"}] * 9)
+    write_csv(tmp_path / "fair.csv", [*texts(30, seed=4), {"text": "", "label": "good"}])
+    found = check(tmp_path, values, reads_all)
+    path = f"{tmp_path}/fair.csv"
+    assert [each.split(": ", 1)[0] for each in found.problems] == [
+        "refine.generators.gone",
+        "refine.generators.columns",
+        "refine.generators.poor",
+    ]
+    for problem, said in zip(
+        found.problems,
+        ("gone.csv does not exist", "has no column 'label'", "9 of 9 rows of"),
+        strict=True,
+    ):
+        assert said in problem
+    assert (
+        f"refine.generators.fair: 1 of 31 rows of {path} cannot be used, such as {path} row 31: "
+        "blank text" in found.notes
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_is_labeled_already_is_not_to_be_asked_about(tmp_path, values):
     rows = [{**row, "label": row["label"] if i < 50 else ""} for i, row in enumerate(texts(60, 7))]
     del values["tasks"]["mood"]["domains"]["reviews"]

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from tests.campaign.test_stages import Heard, stages_of
 from umc_ray.campaign.epochs import EpochReporter
-from umc_ray.report.report import events, stage_times
+from umc_ray.report.stage_times import events, stage_times
 from umc_ray.specialists.specialist import Epoch
 from umc_ray.storage import Storage
 

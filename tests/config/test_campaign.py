@@ -11,10 +11,11 @@ from umc_ray.config.campaign import (
     CampaignConfig,
     SelectionConfig,
 )
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.config.specialist import SpecialistConfig
-from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.config.template import FILLED_IN, config_template
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint

@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from umc_ray.diversity.find_gaps import GapSpec, find
 from umc_ray.diversity.gaps import (
     AuditErrors,
-    GapSpec,
-    find,
     keep_ids,
     read_centers,
 )
@@ -36,7 +35,7 @@ class World:
         self.patterns_N = np.arange(n) % len(WORDS)
         self.ids_N = sample_ids(KEY.task, KEY.domain, "pool", [str(i) for i in range(n)])
         rng = np.random.default_rng(0)
-        x_ND = 10 * np.eye(len(WORDS), 6)[self.patterns_N] + rng.normal(size=(n, 6))
+        self.x_ND = x_ND = 10 * np.eye(len(WORDS), 6)[self.patterns_N] + rng.normal(size=(n, 6))
         self.sure_N = np.where(self.patterns_N == MISSING, sure_of_missing, 0.95)
         self.parts = tuple(Part("pool", KEY, f"{start:05d}", ROWS) for start in range(0, n, ROWS))
         for part, rows in self.pieces():
@@ -63,11 +62,28 @@ class World:
         table = pa.Table.from_pylist(scores, schema=score_schema(KIND))
         self.storage.write_table(part.key(f"{ROUND}/scores"), table)
 
+    def keep(self, groups):
+        """Write columns beside the pool: the group of each pattern, in turn."""
+        for part, rows in self.pieces():
+            columns = {
+                name: [values[i % len(values)] for i in self.patterns_N[rows].tolist()]
+                for name, values in groups.items()
+            }
+            self.storage.write_table(part.key("kept"), pa.table(columns))
+
+    def target(self, per_pattern):
+        """Write a target set of as many samples of each pattern, in one part."""
+        rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
+        rows = np.concatenate(rows)
+        part = Part("target", KEY, "00000", len(rows))
+        self.write(part, rows, self.x_ND[rows].astype(np.float16))
+        return (part,)
+
     def labels(self, per_pattern):
         rows = [np.flatnonzero(self.patterns_N == i)[:n] for i, n in enumerate(per_pattern)]
+        answer = {"label": "a", "votes": 1, "round": 1}
         return pa.Table.from_pylist(
-            [self.place(row) | {"label": "a", "votes": 1} for row in np.concatenate(rows).tolist()],
-            schema=LABELS,
+            [self.place(row) | answer for row in np.concatenate(rows).tolist()], schema=LABELS
         )
 
     def place(self, row):
@@ -108,6 +124,25 @@ def test_a_pattern_without_labels_is_found_and_described(world):
     assert gap.error == pytest.approx(0.45, abs=0.01)
     assert found.reference == len(world.ids_N)
     assert found.visible_share == pytest.approx(30 / 120)
+    assert found.diversity.classes.value == 0  # one of two has all labels
+    assert found.diversity.clusters.value < found.diversity.random_clusters.value
+    assert found.diversity.new is None  # there was one round
+
+
+def test_labels_are_compared_with_the_target_set_where_there_is_one(world):
+    even = world.spec((30, 30, 30, 30))
+    target = world.target((10, 10, 10, 150))
+    found = find(replace(even, target=target), world.storage)
+    assert (found.of, found.reference) == ("target", 180)
+    assert find(even, world.storage).of == "pool"
+    few = world.spec((40, 40, 40, 12), target=target)  # its share of the pool would be 30
+    (gap,) = find(few, world.storage).open
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert gap.expected == pytest.approx(132 * gap.share)
+    part_rows = {name for name, _ in gap.places}
+    assert part_rows == {"00000"}
+    away = world.spec((30, 30, 30, 0), target=world.target((0, 0, 0, 50)))
+    assert find(away, world.storage).coverage.value == 0
 
 
 def test_a_pattern_that_was_passed_over_because_it_is_easy_does_not_matter(tmp_path):
@@ -126,6 +161,36 @@ def test_audit_samples_show_that_models_are_wrong_where_they_are_sure(tmp_path):
     (gap,) = found.open
     assert gap.audits == 3
     assert gap.error > gap.mean_error
+
+
+def test_audits_that_are_wrong_in_a_pattern_with_labels_make_a_gap(world):
+    labels = world.labels((40, 40, 40, 40))
+    ids = labels["sample_id"].to_pylist()
+    audits = AuditErrors(ids[::2], [0.0] * 60 + [1.0] * 20)
+    found = find(world.spec(labels=labels, audits=audits), world.storage)
+    (gap,) = found.open
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert (gap.found_by, gap.audits, gap.labeled) == ("errors", 20, 40)
+    assert gap.missing == gap.expected == pytest.approx(40)
+    assert found.sought == [gap]
+    assert (found.audits, 3 <= found.visible_audits <= 8) == (80, True)
+    assert found.gaps == find(replace(world.spec(labels=labels, audits=audits)), world.storage).gaps
+
+
+def test_groups_and_intersections_with_too_few_labels_are_gaps(world):
+    world.keep({"sex": ("f", "m"), "age": ("old", "old", "young", "young")})
+    spec = world.spec((40, 40, 40, 0), groups=("sex", "age"))
+    found = find(spec, world.storage)
+    grouped = [gap for gap in found.open if gap.group]
+    assert [gap.group for gap in grouped] == ["sex × age: m × young"]
+    (gap,) = grouped
+    assert (gap.labeled, gap.expected) == (0, pytest.approx(30))
+    assert world.patterns_of(gap.members) == {MISSING}
+    assert gap not in found.sought
+    again = find(replace(spec, before=tuple(found.gaps)), world.storage)
+    assert [each.id for each in again.gaps] == [each.id for each in found.gaps]
+    target = find(replace(spec, target=world.target((9, 9, 9, 9))), world.storage)
+    assert not any(gap.group for gap in target.gaps)  # of its samples nobody knows them
 
 
 def test_labels_everywhere_leave_no_gap(world):

@@ -9,8 +9,9 @@ import pytest
 from tests.ingest.test_ingest import DOMAIN, backwards, campaign
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
-from umc_ray.ingest.groups import MISSING, check_groups, count_groups, read_groups
+from umc_ray.ingest.groups import MISSING, count_groups, read_groups
 from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.manifest import is_ingested, load_manifest
 from umc_ray.records import POOL
 from umc_ray.storage import Storage
 
@@ -67,11 +68,24 @@ def test_groups_of_tests_must_be_there(tmp_path):
     assert read_groups(storage, part, ["sex"])["sex"].tolist() == ["m"]
 
 
-def test_amounts_are_no_groups(tmp_path):
+def test_a_target_set_needs_neither_labels_nor_groups(tmp_path):
+    (tmp_path / "pool.csv").write_text("body,sex,y\none,f,yes\n")
+    (tmp_path / "target.csv").write_text("body,y\none,\ntwo,odd\n,\n")
+    given = domain(tmp_path / "pool.csv", "sex", label="y", target=str(tmp_path / "target.csv"))
+    storage, (part,) = brought_in(tmp_path, given, "target")
+    assert storage.read_table(part.key("pool"))["text"].to_pylist() == ["one", "two"]
+    assert not storage.exists(part.key("oracle"))
+    assert load_manifest(storage, DOMAIN, "target").reasons == {"blank text": 1}
+    assert campaign(given).domains()[DOMAIN].splits == ("pool", "target")
+    _, (pool,) = brought_in(tmp_path, given)  # what is in both stays in both
+    assert pool.rows == 1
+
+
+def test_amounts_are_no_groups_and_bind_no_run(tmp_path):
     columns = {"body": [f"text {i}" for i in range(60)], "age": range(60), "sex": ["f", "m"] * 30}
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    storage, parts = brought_in(tmp_path, domain(tmp_path / "a.parquet", "sex", "age"))
-    check_groups(storage, parts, ["sex"])
-    check_groups(storage, parts, [])
     with pytest.raises(DataError, match=r"'age' has 60 values, such as 0, 1, 10, .* age_band"):
-        check_groups(storage, parts, ["sex", "age"])
+        brought_in(tmp_path, domain(tmp_path / "a.parquet", "sex", "age"))
+    assert not is_ingested(Storage(str(tmp_path / "run")), DOMAIN)  # so the file may be mended
+    storage, parts = brought_in(tmp_path, domain(tmp_path / "a.parquet", "sex"))
+    assert count_groups(storage, parts, ["sex"]) == {("f",): 30, ("m",): 30}

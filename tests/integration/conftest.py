@@ -27,7 +27,9 @@ def other_seed(ray_cluster, tmp_path_factory):
     """Two rounds of the tiny campaign with another seed, run in this process."""
     folder = tmp_path_factory.mktemp("other_seed")
     budget = {"labels": 60, "per_round": 30}
-    values = campaign(folder, name="other-seed", seed=1, budget=budget)
+    robustness = {"corruptions": True, "samples": 60}
+    values = campaign(folder, name="other-seed", seed=1, budget=budget, robustness=robustness)
+    values["tasks"]["mood"]["domains"]["reviews"]["shifted"] = {"posts": "posts.csv"}
     run = Run(load_campaign(write_campaign(folder, values)))
     run_campaign(run)
     return run

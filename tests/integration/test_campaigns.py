@@ -6,6 +6,7 @@ import pytest
 
 from tests.tiny import DOMAINS, campaign, results, texts, write_campaign, write_csv
 from umc_ray.campaign.campaign import run_campaign
+from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
@@ -99,3 +100,14 @@ def test_a_budget_larger_than_the_pool_ends_cleanly(tmp_path, umc_here):
     code, manifest = umc_here("run", tmp_path / "campaign.yaml")
     assert code == 0
     assert "nothing to do: no sample of the pool is open: 14 have been asked about" in manifest
+
+
+def test_models_of_the_last_round_are_measured_on_shifts_and_corruptions(other_seed):
+    assert History.of(other_seed).robustness.keys() == {"mood/reviews"}  # the only one with a test
+    found = History.of(other_seed).robustness["mood/reviews"]
+    test = other_seed.round_metrics(2)[-1].domains["mood/reviews"].test
+    assert (found.clean.n, found.clean.utility) == (test.n, test.utility)  # all test samples
+    assert [(each.name, each.n) for each in found.shifts] == [("posts", 60)]
+    worst = min(found.corruptions, key=lambda each: each.utility.value)
+    assert worst.utility.value < found.clean.utility.value
+    assert not other_seed.storage.exists("rounds/0001/robustness.json")

@@ -29,7 +29,7 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.passes.rescore import read_outputs
 from umc_ray.records import DomainKey
-from umc_ray.report.report import events
+from umc_ray.report.stage_times import events
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.serving.app import create_app
 from umc_ray.serving.batcher import Batcher

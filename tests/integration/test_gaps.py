@@ -36,6 +36,8 @@ def campaign(folder, url):
     known = {*bad[:KNOWN_BAD], *good[:70]}
     given = [{**row, "label": row["label"] if row["text"] in known else ""} for row in rows]
     tiny.write_csv(folder / "posts.csv", given)
+    tiny.write_csv(folder / "wanted.csv", tiny.texts(100, seed=5))
+    values["tasks"]["mood"]["domains"]["posts"]["target"] = "wanted.csv"
     del values["tasks"]["mood"]["domains"]["reviews"]
     values |= {"annotation": {"backend": "sheet"}, "refine": {"share": 0.5}}
     values["refine"] |= {
@@ -70,6 +72,7 @@ def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
             report = Path(write_report(run)).read_text()
             assert 'id="gaps"' in report
             assert 'id="synthetic"' in report
+            assert run.round_metrics(1)[-1].diversity["mood/posts"].new is not None
             check_forget(run)
 
 
@@ -91,6 +94,7 @@ def check_forget(run):
 def check_search(run, truth):
     """Half of the questions are about what is lacking: of the pool, and made."""
     found = gaps_after(run, 0).domains["mood/posts"]
+    assert (found.of, found.reference) == ("target", 100)
     gaps = {gap.id: gap for gap in found.open}
     assert gaps
     assert sum(gap.labeled for gap in gaps.values()) <= KNOWN_BAD

@@ -12,7 +12,8 @@ from umc_ray.release.export import write_release
 from umc_ray.report.coverage import diversity, task_samples
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail
 from umc_ray.report.objective import objective_summary
-from umc_ray.report.report import REPORT, events, stage_times, write_report
+from umc_ray.report.report import REPORT, write_report
+from umc_ray.report.stage_times import events, stage_times
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "wbr", "source"}
 

@@ -11,6 +11,7 @@ from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.learning import learn, learn_again
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
+from umc_ray.campaign.robustness import measure_robustness
 from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import score_new_parts
@@ -22,12 +23,11 @@ from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
 from umc_ray.errors import PoolExhausted, StoreError
 from umc_ray.ingest.changes import files_read, shared_files
-from umc_ray.ingest.groups import check_groups
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import load_manifest
 from umc_ray.passes.encode import encode
 from umc_ray.passes.fit_encoders import fit_encoders
-from umc_ray.records import DomainKey, Split
+from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
 from umc_ray.specialists.fine_tuned import TUNINGS
@@ -82,6 +82,7 @@ def _run(run: Run) -> Outcome:
         number += 1
         publish(run, number)
         export_metrics(run, number)
+    measure_robustness(run, number)
     run.stages.event("finished", reason=reason, rounds=number)
     return Outcome(number, reason, number - began)
 
@@ -119,8 +120,6 @@ def bring_in(run: Run) -> None:
     encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}
     fit_encoders(encoders, run.parts_now(), run.storage)
     run.forget_parts()
-    for domain_key, domain in run.config.domains().items():
-        check_groups(run.storage, run.pool(domain_key), domain.groups)
     _say_shared_files(run)
     seed = run.config.seed
     run.stages.step(
@@ -147,17 +146,14 @@ def _say_shared_files(run: Run) -> None:
 
 def _export_bad_rows(run: Run, rejected: dict[str, list[int]]) -> None:
     for domain_key, domain in run.config.domains().items():
-        splits: tuple[Split, ...] = ("pool",) if domain.test is None else ("pool", "test")
-        unread = sum(load_manifest(run.storage, domain_key, split).bad for split in splits)
+        unread = sum(load_manifest(run.storage, domain_key, split).bad for split in domain.splits)
         run.exporter.quarantined(domain_key, unread + len(rejected.get(str(domain_key), [])))
 
 
 def _ingest(run: Run, domain_key: DomainKey, _: OnRows) -> int:
     follow = partial(run.stages.follow, f"ingest {domain_key}")
-    rows = ingest(run.config, domain_key, "pool", run.storage, follow).rows
-    if run.config.domains()[domain_key].test is not None:
-        rows += ingest(run.config, domain_key, "test", run.storage, follow).rows
-    return rows
+    splits = run.config.domains()[domain_key].splits
+    return sum(ingest(run.config, domain_key, each, run.storage, follow).rows for each in splits)
 
 
 def publish(run: Run, number: int, chosen: bool = False) -> None:

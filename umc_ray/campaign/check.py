@@ -18,10 +18,12 @@ from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.diversity.generators.files import try_files
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
 from umc_ray.ingest.sampling import Limits, everything, some
+from umc_ray.ingest.some_rows import some_rows
 from umc_ray.ingest.sources import Listing, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader
 from umc_ray.ingest.tally import SPECIMENS, Specimen
@@ -34,6 +36,9 @@ from umc_ray.storage import Storage
 ALL_TEXTS = Limits(read=2_000_000, checked=200_000, bytes_read=1 << 30)
 ALL_IMAGES = Limits(read=1_000_000, checked=600, bytes_read=1 << 30)
 """What a sample may take of all splits together: about 30 seconds."""
+
+OF_GENERATOR = Limits(read=100_000, checked=2_000, bytes_read=1 << 30)
+"""What a sample may take of the files of a generator."""
 
 ONE_MODEL = "one model, so nothing disagrees with it; a second encoder, or domain, gives another"
 
@@ -94,11 +99,11 @@ class _Checker:
 
     @property
     def splits(self) -> int:
-        """How many pools and test splits share the limits of a sample."""
-        return sum(1 if each.test is None else 2 for each in self.config.domains().values())
+        """How many pools, test splits and target sets share the limits of a sample."""
+        return sum(len(each.splits) for each in self.config.domains().values())
 
     def task(self, name: str) -> Iterator[SplitCheck]:
-        """Check the test splits of a task, then its pools against them."""
+        """Check the test splits of a task, then its pools against them, and target sets."""
         keys = {key: domain for key, domain in self.config.domains().items() if key.task == name}
         tests = {
             key: self.split(key, "test", Contents.nothing())
@@ -109,7 +114,8 @@ class _Checker:
         contents = Contents.joined(found)
         for key in keys:
             pool = self.split(key, "pool", contents)
-            yield from (each for each in (pool, tests.get(key)) if each is not None)
+            target = self.split(key, "target", Contents.nothing())
+            yield from (each for each in (pool, tests.get(key), target) if each is not None)
 
     def split(self, domain_key: DomainKey, split: Split, test: Contents) -> SplitCheck | None:
         """Check a split; None if there is nothing to read."""
@@ -175,6 +181,29 @@ class _Checker:
         )
         self.listener.end(f"check {where}", time.monotonic() - began)
         return found
+
+    def generators(self) -> None:
+        """Read the files of generators that have some, as a run will."""
+        limits = None if self.reads_all else OF_GENERATOR
+        for name, generator in self.config.refine.generators.items():
+            where = f"refine.generators.{name}"
+            try:
+                if generator.kind == "files":
+                    note = try_files(self.config, name, self.storage, limits)
+                    if note is not None:
+                        self.findings.note(where, note.removeprefix(f"{where}: "))
+            except (ConfigError, DataError) as error:
+                self.findings.problem(where, str(error).removeprefix(f"{where}: "))
+
+    def shifts(self) -> None:
+        """Read some of the samples that domains name as shifted."""
+        most = self.config.robustness.samples
+        for key, domain in self.config.domains().items():
+            for name, source in domain.shifted.items():
+                try:
+                    some_rows(self.config, key, source, self.storage, most)
+                except (ConfigError, DataError) as error:
+                    self.findings.problem(f"{key} shifted {name}", error)
 
     def encoders(self, splits: Sequence[SplitCheck]) -> Iterator[EncoderCheck]:
         """Try all encoders; without samples, only whether they load."""
@@ -260,6 +289,8 @@ def check_campaign(
     findings = _Findings()
     checker = _Checker(config, storage, reads_all, listener, findings)
     splits = [split for name in config.tasks for split in checker.task(name)]
+    checker.generators()
+    checker.shifts()
     encoders = tuple(checker.encoders(splits))
     checker.campaign(splits)
     return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from umc_ray.console import counted
+from umc_ray.ingest.groups import problem_of_groups
 from umc_ray.ingest.inspection import Inspection
 from umc_ray.ingest.validate import Rules
 from umc_ray.tasks.forms import NONE
@@ -24,6 +25,8 @@ def split_problems(found: Inspection, max_bad_share: float) -> Iterator[str]:
     elif found.bad_share > max_bad_share:
         allowed = f"ingest.max_bad_share allows {max_bad_share:.1%}"
         yield f"{found.bad_share:.1%} of the rows are bad, {allowed}: {reasons}"
+    problems = (problem_of_groups(name, values) for name, values in found.groups.items())
+    yield from (each for each in problems if each is not None)
 
 
 def split_notes(found: Inspection, rules: Rules) -> Iterator[str]:

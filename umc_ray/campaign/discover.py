@@ -29,7 +29,8 @@ import yaml
 from umc_ray.campaign.run import Run
 from umc_ray.cluster.stream import Compute, stream
 from umc_ray.config.campaign import CampaignConfig
-from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.config.domain import DomainConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.registry import encoder_hash, settings_hash
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import ingest

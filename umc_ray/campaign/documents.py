@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.diversity.gaps import AuditErrors
+from umc_ray.diversity.measures import Diversity
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.fairness import Difference
@@ -89,6 +90,7 @@ class RoundMetrics:
     """metrics.json: labels, cost and quality after a round, in all and by domain.
 
     `validated`: synthetic samples that people answered about; they cost as labels do.
+    `domain_balance`: how evenly the labels of a task are spread over its domains.
     """
 
     labels: int
@@ -99,6 +101,8 @@ class RoundMetrics:
     near_duplicates: dict[str, Check] = field(default_factory=dict)
     times: dict[str, AnswerTime] = field(default_factory=dict)
     validated: int = 0
+    diversity: dict[str, Diversity] = field(default_factory=dict)
+    domain_balance: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def answered(self) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 from umc_ray.campaign.precision import hash_key, precision_key
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import NETWORKS
-from umc_ray.config.task import DomainConfig
 from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.registry import settings_hash
 from umc_ray.errors import ConfigError, StoreError
@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "annotation",
     "certificate",
     "fairness",
+    "robustness",
     "placement",
     "release",
     "storage",

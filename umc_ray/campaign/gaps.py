@@ -1,17 +1,18 @@
 """After each round: which patterns of the pools have too few labels, and where people look next."""
 
+import pyarrow.compute as pc
+
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import GAPS, RunState, round_folder
-from umc_ray.campaign.synthetic import VALIDATION
+from umc_ray.campaign.synthetic import VALIDATION, standings_of
 from umc_ray.cluster.stream import OnRows
+from umc_ray.diversity.find_gaps import GapSpec, find_all
 from umc_ray.diversity.gaps import (
     DomainGaps,
     FoundGap,
     Gaps,
-    GapSpec,
-    find_all,
     read_centers,
 )
 from umc_ray.passes.gap_candidates import (
@@ -20,7 +21,7 @@ from umc_ray.passes.gap_candidates import (
     GapWorker,
     find_gap_candidates,
 )
-from umc_ray.records import DomainKey
+from umc_ray.records import DomainKey, Part
 from umc_ray.selection.gap_share import GapShare
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
@@ -35,6 +36,9 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
     """Find the gaps of all domains that models have scored."""
     labels = labels_so_far(run.storage, run.folders(number))
     before = gaps_after(run, number - 1).domains
+    synthetic = standings_of(run, number)
+    synthetic = synthetic.filter(pc.is_valid(synthetic["label"]))
+    made = run.synthetic
     specs = [
         GapSpec(
             domain_key=key,
@@ -47,11 +51,22 @@ def look_for_gaps(run: Run, number: int, training: Training) -> Gaps:
             before=_gaps_of(before.get(str(key))),
             seed=run.config.seed,
             words_in="text" if run.config.tasks[key.task].payload == "text" else None,
+            target=_target(run, number, key),
+            groups=tuple(run.config.domain(key).groups),
+            made=tuple(part for part in made if part.domain_key == key),
+            synthetic=of_domain(synthetic, key),
         )
         for key in run.config.domains()
         if key.task in training.ensembles
     ]
     return find_all(specs, run.storage)
+
+
+def _target(run: Run, number: int, domain_key: DomainKey) -> tuple[Part, ...]:
+    """Return the parts of a domain's target set; none of one that came after the round's scores."""
+    parts = run.of_split(domain_key, "target")
+    table = f"{round_folder(number)}/scores"
+    return parts if all(run.storage.exists(part.key(table)) for part in parts) else ()
 
 
 def _gaps_of(found: DomainGaps | None) -> tuple[FoundGap, ...]:
@@ -76,8 +91,8 @@ def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
 
 
 def _of_domain(run: Run, found: DomainGaps) -> GapsOfDomain:
-    centers = read_centers(run.storage, found.centers) if found.open else None
-    clusters = {cluster: gap.id for gap in found.open for cluster in gap.clusters}
+    centers = read_centers(run.storage, found.centers) if found.sought else None
+    clusters = {cluster: gap.id for gap in found.sought for cluster in gap.clusters}
     return GapsOfDomain(
         centers_KD=centers,
         patterns={cluster: pattern_name(name) for cluster, name in clusters.items()},
@@ -97,7 +112,7 @@ def class_name(label: str) -> str:
 
 def lack_names(found: DomainGaps) -> dict[str, str]:
     """Name what a domain lacks, by the id of a gap and by the label of a rare class."""
-    patterns = {gap.id: pattern_name(gap.id) for gap in found.open}
+    patterns = {gap.id: pattern_name(gap.id) for gap in found.sought}
     return patterns | {label: class_name(label) for label in found.rare}
 
 
@@ -106,7 +121,7 @@ def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     found = gaps.domains.get(str(domain_key))
     if found is None:
         return {}
-    patterns = {pattern_name(gap.id): gap.missing for gap in found.open}
+    patterns = {pattern_name(gap.id): gap.missing for gap in found.sought}
     return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 

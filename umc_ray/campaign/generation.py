@@ -84,7 +84,9 @@ def _requests(
     if found is None or not found.lacks:
         return [], []
     kind, column = run.kinds[key.task], run.config.tasks[key.task].payload
-    lacks = lacks_of(found, kind, run.storage, run.pool(key), column, lack_names(found))
+    lacks = lacks_of(
+        found, kind, run.storage, run.of_split(key, found.of), column, lack_names(found)
+    )
     count = run.config.refine.samples_per_round
     requests = requests_for(lacks, exemplars, kind.labels, count, run.config.seed)
     off = {each.label for each in _acceptance(run, newest, key, name) if is_hopeless(each)}

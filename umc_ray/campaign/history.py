@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from umc_ray.campaign.documents import DomainMetrics, Fairness, RoundMetrics
 from umc_ray.campaign.freeze import check_format
-from umc_ray.campaign.state import RunState, round_folder, round_folders
+from umc_ray.campaign.state import ROBUSTNESS, RunState, round_folder, round_folders
 from umc_ray.campaign.synthetic import ACCEPTANCE, standings_of
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey, IntArray
+from umc_ray.robustness.shifts import DomainRobustness, Robustness
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.near_duplicates import Check, check, effective
 from umc_ray.selection.random_orders import audit_prefix, random_orders_key
@@ -137,6 +138,14 @@ class History:
         if not self.run.storage.exists(key):
             return ()
         return self.run.storage.read_record(key, SyntheticSamples).groups
+
+    @cached_property
+    def robustness(self) -> dict[str, DomainRobustness]:
+        """How robust the models of the last round are, by domain, where that was measured."""
+        key = f"{round_folder(self.rounds)}/{ROBUSTNESS}"
+        if not self.run.storage.exists(key):
+            return {}
+        return self.run.storage.read_record(key, Robustness).domains
 
     def audit_ids(self, domain_key: DomainKey) -> IntArray:
         """Return the ids of a domain's audit set: a uniform sample of its pool.

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
+from umc_ray.campaign.diversity import diversity_after, domain_balance
 from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import (
@@ -29,7 +30,7 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, round_folder
+from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, ROBUSTNESS, round_folder
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -113,7 +114,7 @@ def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
     derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
-    for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, *derived):
+    for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, ROBUSTNESS, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS):
         storage.delete(f"{folder}/{name}")
@@ -237,4 +238,6 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         with_validation(metrics, standings_of(run, number)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
+        diversity=diversity_after(run, number),
+        domain_balance=domain_balance(metrics),
     )

@@ -30,6 +30,7 @@ RESCORED = "rescored.json"
 """In a round's folder, if heads score first: how many samples fine-tuned specialists scored."""
 
 FAIRNESS = "fairness.json"
+ROBUSTNESS = "robustness.json"
 """In a round's folder, if domains name groups: how these fare."""
 
 GAPS = "gaps.json"
@@ -77,19 +78,15 @@ class RunState:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """All parts, pools and tests, of the domains that are ingested."""
+        """All parts, of pools, tests and target sets, of the domains that are ingested."""
         return self.parts_now()
 
     def parts_now(self) -> tuple[Part, ...]:
         """Return all parts as they are now, for what outlives a run: a pool may have grown."""
-        splits: dict[DomainKey, tuple[Split, ...]] = {
-            domain_key: ("pool",) if domain.test is None else ("pool", "test")
-            for domain_key, domain in self.config.domains().items()
-        }
         return tuple(
             part
-            for domain_key, of_domain in splits.items()
-            for split in of_domain
+            for domain_key, domain in self.config.domains().items()
+            for split in domain.splits
             for part in read_manifest(self.storage, domain_key, split).parts
         )
 
@@ -109,7 +106,11 @@ class RunState:
 
     def pool(self, domain_key: DomainKey) -> tuple[Part, ...]:
         """Return the parts of a domain's pool."""
-        return tuple(part for part in self.pools if part.domain_key == domain_key)
+        return self.of_split(domain_key, "pool")
+
+    def of_split(self, domain_key: DomainKey, split: Split) -> tuple[Part, ...]:
+        """Return the parts of a domain's pool, test split or target set."""
+        return tuple(p for p in self.parts if (p.domain_key, p.split) == (domain_key, split))
 
     @cached_property
     def features(self) -> Mapping[str, FeatureTables]:

@@ -8,11 +8,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from umc_ray.config.annotation import AnnotationConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.fairness import FairnessConfig
 from umc_ray.config.refine import RefineConfig
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
+from umc_ray.config.robustness import RobustnessConfig
 from umc_ray.config.section import Location, Name, Section
-from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
 from umc_ray.records import DomainKey
 
@@ -252,6 +254,7 @@ class CampaignConfig(Section):
     annotation: AnnotationConfig = AnnotationConfig()
     training: TrainingConfig = TrainingConfig()
     fairness: FairnessConfig = FairnessConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
     certificate: CertificateConfig = CertificateConfig()
     ingest: IngestConfig = IngestConfig()
     placement: PlacementConfig = PlacementConfig()

@@ -91,6 +91,8 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
                 update={
                     "source": all_absolute(domain.source),
                     "test": None if domain.test is None else all_absolute(domain.test),
+                    "shifted": {key: all_absolute(each) for key, each in domain.shifted.items()},
+                    "target": None if domain.target is None else all_absolute(domain.target),
                 }
             )
             for name, domain in value.domains.items()

@@ -1,12 +1,13 @@
 """A task of a campaign: its label space, its specialists and its domains."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import READS, EncoderConfig, Input
-from umc_ray.config.section import Name, Section, Written
+from umc_ray.config.section import Name, Section
 from umc_ray.config.specialist import (
     AUTO_TUNED,
     FINE,
@@ -16,127 +17,10 @@ from umc_ray.config.specialist import (
     WITH_CLASSES,
     SpecialistConfig,
 )
-from umc_ray.config.table_columns import beside_problem, columns_problem
-from umc_ray.records import RELEASED, Split
+from umc_ray.records import RELEASED
 
 if TYPE_CHECKING:
     from umc_ray.tasks.task import TaskKind
-
-
-def _with_text_keys(names: object) -> object:
-    return {str(key): name for key, name in names.items()} if isinstance(names, dict) else names
-
-
-NameById = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
-
-
-class DomainConfig(Section):
-    """A source of samples."""
-
-    source: Annotated[str | Annotated[list[str], Field(min_length=1)], Written] = Field(
-        description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
-    )
-    text: str | None = Field(None, description="column with the text")
-    columns: list[str] = Field(
-        [],
-        description="columns of a table that make a sample, in place of text, such as "
-        "[age, workclass]; the sample is a text with a line for each",
-    )
-    image: str | None = Field(
-        None,
-        description="column with images as bytes, Base64 or file paths; not needed for an image "
-        "folder",
-    )
-    embedding: str | None = Field(
-        None, description="column with lists of numbers, for an encoder of kind given"
-    )
-    key: str | None = Field(
-        None, description="column that identifies a row for good; default: the row number"
-    )
-    label: str | None = Field(
-        None,
-        description="column with known labels, for replay and tests; for image folders: folder",
-    )
-    ratings: str | None = Field(
-        None,
-        description="column with lists of recorded ratings, a number for each person, for replay",
-    )
-    label_names: list[str] | NameById | None = Field(
-        None,
-        description="names of the class ids in the label column: a list from id 0, or id: name "
-        "for each; default: the names that a Hugging Face table has in its schema, or no ids",
-    )
-    keep: list[str] = Field(
-        [],
-        description="columns that pass through to the release, such as [url, author]",
-    )
-    groups: list[str] = Field(
-        [],
-        description="columns that say to which groups a sample belongs, such as [sex, race]: "
-        "quality is measured for each group and intersection of them; models do not see them",
-    )
-    encoding: str | None = Field(
-        None,
-        description="of CSV and JSON lines, such as cp1252 or latin-1; default: UTF-8, or UTF-16 "
-        "with a byte order mark",
-    )
-    delimiter: str | None = Field(
-        None,
-        min_length=1,
-        max_length=1,
-        description="between the fields of CSV, such as ';' or '|'; default: a comma, in .tsv a "
-        "tab",
-    )
-    test: Annotated[str | list[str] | None, Written] = Field(
-        None, description="held-out labeled samples in the same format; never selected"
-    )
-    cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
-
-    @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
-        try:
-            "".encode(self.encoding or "utf-8")
-        except LookupError as error:
-            raise ValueError(f"{error}; name an encoding such as cp1252 or utf-16-le") from error
-        if self.delimiter is not None and self.delimiter in '"\r\n\0 ':
-            raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
-        if self.columns and self.text is not None:
-            raise ValueError("a domain has text or columns, found both; remove one of them")
-        answers = (self.label, self.ratings)
-        if problem := columns_problem(self.columns, answers) or beside_problem(
-            self.keep, self.groups, answers
-        ):
-            raise ValueError(problem)
-        if self.label_names and self.label is None:
-            raise ValueError("label_names needs label: the column with the class ids")
-        return self
-
-    @property
-    def beside(self) -> tuple[str, ...]:
-        """The columns that are stored beside samples: those to keep, and groups."""
-        return tuple(dict.fromkeys([*self.keep, *self.groups]))
-
-    @property
-    def has_text(self) -> bool:
-        """Whether its samples are texts: of a column, or made of several."""
-        return self.text is not None or bool(self.columns)
-
-    @property
-    def sample(self) -> tuple[str | None, ...]:
-        """The columns that make a sample."""
-        return (self.text, self.image, *self.columns)
-
-    def sources(self, split: Split) -> list[str]:
-        """Return the sources of the pool or of the test split; none if there is no such split."""
-        sources = self.source if split == "pool" else self.test or []
-        return [sources] if isinstance(sources, str) else sources
-
-    @property
-    def names_by_id(self) -> dict[str, str]:
-        """The names of the class ids in the label column; empty if it has the labels."""
-        if isinstance(self.label_names, list):
-            return {str(number): name for number, name in enumerate(self.label_names)}
-        return self.label_names or {}
 
 
 class TaskConfig(Section):

@@ -8,10 +8,11 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from umc_ray.config.campaign import BudgetConfig, CampaignConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.section import Section
 from umc_ray.config.specialist import SpecialistConfig
-from umc_ray.config.task import DomainConfig, TaskConfig
+from umc_ray.config.task import TaskConfig
 
 HEAD = """\
 # What this campaign is called, and where it keeps everything (a folder or s3://bucket/prefix).

@@ -1,38 +1,26 @@
-"""Find the gaps of a domain: patterns of its pool with too few labels, and where models fail.
+"""The gaps of a domain: patterns of its pool with too few labels, and where models fail.
 
-Suffixes: N samples of the pool, L labeled samples, K clusters.
+Suffixes: K clusters, D embedding dimension.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import ray
 
 from umc_ray.diversity.generators.generator import Payload
-from umc_ray.methods.diversity import coverage
-from umc_ray.methods.gaps import Errors, Gap, Tree, build_tree, cluster, error_in_gap, find_gaps
-from umc_ray.methods.gaps import visible_share as share_to_be_seen
-from umc_ray.methods.identity import fingerprint
-from umc_ray.methods.rarity import lacking
-from umc_ray.methods.words import distinguishing_words
-from umc_ray.records import DomainKey, FloatArray, IntArray, Part
-from umc_ray.selection.labeled import gather, read_embeddings
-from umc_ray.selection.reference import sample_pool
+from umc_ray.diversity.measures import (
+    Diversity,
+)
+from umc_ray.records import FloatArray, Part, Split
+from umc_ray.selection.labeled import gather
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate
-from umc_ray.tasks.task import TaskKind
 
-REFERENCE = 5000
-"""Samples of a pool that its labeled ones are compared with."""
-
-MOST_PARTS = 50
 MEMBERS = 40
-WORDS = 6
-LABELS = 3
+"""Samples of a gap that are remembered."""
 
 CENTERS = pa.schema([("cluster", pa.int32()), ("center", pa.list_(pa.float32()))])
 """clusters/<hash>: the clusters of a sample of a domain's pool, of which gaps consist."""
@@ -46,12 +34,16 @@ class AuditErrors:
     errors: list[float]
 
 
+FoundBy = Literal["count", "errors"]
+"""Too few labels, or more audit samples in which held-out predictions are wrong than elsewhere."""
+
+
 @dataclass(frozen=True)
 class FoundGap:
-    """A pattern of a domain's pool with too few labels.
+    """A pattern of a domain's pool, or of its target set, with too few labels.
 
     `error` and `mean_error` are the utility that predictions lack in it and overall. `members` are
-    samples of the pool in it, the most typical first; their id stays the same over rounds.
+    samples in it, the most typical first; their id stays the same over rounds.
     """
 
     id: str
@@ -67,11 +59,13 @@ class FoundGap:
     words: list[str]  # that its texts use more often than others
     members: list[int]
     places: list[tuple[str, int]] = field(default_factory=list)  # part and row of each member
+    found_by: FoundBy = "count"
+    group: str = ""  # the attribute and the group, where it is one; it has no clusters then
 
     @property
     def missing(self) -> float:
-        """How many labels it lacks."""
-        return self.expected - self.labeled
+        """How many labels it lacks; where models are wrong: as many again as its share is."""
+        return self.expected - self.labeled if self.found_by == "count" else self.expected
 
     @property
     def matters(self) -> bool:
@@ -81,7 +75,7 @@ class FoundGap:
 
 @dataclass(frozen=True)
 class DomainGaps:
-    """What was found in a domain, of `reference` samples of its pool.
+    """What was found in a domain, of `reference` samples of its pool, or of its target set.
 
     Patterns of a smaller share than `visible_share` seldom have enough labels to be missed. `rare`
     says how many samples classes lack that have fewer than half of the mean over all classes.
@@ -94,6 +88,10 @@ class DomainGaps:
     centers: str = ""  # the table of the clusters
     gaps: list[FoundGap] = field(default_factory=list)
     rare: dict[str, float] = field(default_factory=dict)
+    diversity: Diversity | None = None  # None: an earlier version looked
+    of: Split = "pool"  # what the labeled samples were compared with
+    audits: int = 0
+    visible_audits: int | None = None  # of a part, to be seen by errors if all of them are wrong
 
     @property
     def open(self) -> list[FoundGap]:
@@ -101,9 +99,14 @@ class DomainGaps:
         return [gap for gap in self.gaps if gap.matters]
 
     @property
+    def sought(self) -> list[FoundGap]:
+        """The open ones that can be looked for; for groups there is fairness.group_floor."""
+        return [gap for gap in self.open if gap.clusters]
+
+    @property
     def lacks(self) -> bool:
         """Whether there is something to look for."""
-        return bool(self.open or self.rare)
+        return bool(self.sought or self.rare)
 
 
 @dataclass(frozen=True)
@@ -111,161 +114,6 @@ class Gaps:
     """gaps.json: the gaps of each domain after a round."""
 
     domains: dict[str, DomainGaps]
-
-
-@dataclass(frozen=True)
-class GapSpec:
-    """What is needed to find the gaps of one domain."""
-
-    domain_key: DomainKey
-    kind: TaskKind
-    parts: tuple[Part, ...]
-    features: str  # table of the encoder that selection goes by
-    scores: str  # table of the newest ensemble's scores
-    labels: pa.Table  # of the domain
-    audits: AuditErrors | None
-    before: tuple[FoundGap, ...] = ()  # of the round before
-    seed: int = 0
-    words_in: str | None = None  # the column of texts, where the samples are some
-
-
-def find_all(specs: Sequence[GapSpec], storage: Storage) -> Gaps:
-    """Find the gaps of all domains, in parallel."""
-    find_one = ray.remote(find)
-    found = ray.get([find_one.remote(spec, storage) for spec in specs])
-    return Gaps({str(spec.domain_key): each for spec, each in zip(specs, found, strict=True)})
-
-
-def find(spec: GapSpec, storage: Storage) -> DomainGaps:
-    """Find the gaps of one domain; the clusters that they consist of are made once."""
-    places, reference_ND = sample_pool(storage, spec.parts, spec.features, REFERENCE, MOST_PARTS)
-    labeled_LD = read_embeddings(storage, spec.parts, spec.features, spec.labels)
-    there_L = np.isfinite(labeled_LD).all(axis=1)  # others are forgotten
-    labels = spec.labels.filter(pa.array(there_L))
-    if len(reference_ND) < 2 or not len(labels):
-        return DomainGaps(len(reference_ND), len(labels), 1.0)
-    known = spec.kind.counts(labels["label"].to_pylist())
-    rare = lacking({label: known.get(label, 0) for label in spec.kind.labels})
-    key = _centers_key(spec, places)
-    if not storage.exists(key):
-        write_centers(storage, key, cluster(reference_ND, spec.seed))
-    tree = build_tree(reference_ND, read_centers(storage, key))
-    clusters_L = tree.clusters(labeled_LD[there_L])
-    gaps = find_gaps(tree, clusters_L)
-    evidence = _Evidence.of(spec, storage, tree, places, reference_ND, labels, clusters_L)
-    found = [evidence.describe(gap) for gap in gaps]
-    return DomainGaps(
-        reference=len(reference_ND),
-        labeled=len(labels),
-        visible_share=share_to_be_seen(len(labels)),
-        coverage=_coverage(places, reference_ND, labels, labeled_LD[there_L]),
-        centers=key,
-        gaps=keep_ids(found, spec.before),
-        rare=rare,
-    )
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What is known about the reference and the audit samples of a domain."""
-
-    tree: Tree
-    ids_N: IntArray
-    places_N: Sequence[tuple[str, int]]
-    distance_N: FloatArray  # to the center of the own cluster
-    predicted_N: Sequence[str]
-    expected_N: FloatArray  # error by the ensemble's own probabilities
-    texts_N: Sequence[str] | None
-    audit_clusters_A: IntArray
-    audit_errors_A: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        spec: GapSpec,
-        storage: Storage,
-        tree: Tree,
-        places: pa.Table,
-        reference_ND: FloatArray,
-        labels: pa.Table,
-        clusters_L: IntArray,
-    ) -> "_Evidence":
-        rows = gather(storage, spec.parts, spec.scores, places)
-        predicted_N, certainty_N = spec.kind.predicted(rows)
-        texts_N = None
-        if spec.words_in is not None:
-            column = gather(storage, spec.parts, "pool", places, [spec.words_in])[spec.words_in]
-            texts_N = [each or "" for each in column.to_pylist()]
-        audits = spec.audits or AuditErrors([], [])
-        cluster_of = dict(zip(labels["sample_id"].to_pylist(), clusters_L.tolist(), strict=True))
-        known = [
-            pair for pair in zip(audits.ids, audits.errors, strict=True) if pair[0] in cluster_of
-        ]
-        return cls(
-            tree=tree,
-            ids_N=places["sample_id"].to_numpy(),
-            places_N=list(zip(places["part"].to_pylist(), places["row"].to_pylist(), strict=True)),
-            distance_N=np.linalg.norm(reference_ND - tree.centers_KD[tree.labels_N], axis=1),
-            predicted_N=predicted_N,
-            expected_N=1 - np.asarray(certainty_N, np.float32),
-            texts_N=texts_N,
-            audit_clusters_A=np.array([cluster_of[each] for each, _ in known], np.int64),
-            audit_errors_A=np.array([error for _, error in known], np.float32),
-        )
-
-    def describe(self, gap: Gap) -> FoundGap:
-        """Say what a gap is, and how good models are in it."""
-        inside_N = np.isin(self.tree.labels_N, gap.clusters)
-        inside_A = np.isin(self.audit_clusters_A, gap.clusters)
-        in_gap = self._errors(inside_N, inside_A)
-        everywhere = self._errors(np.ones_like(inside_N), np.ones_like(inside_A))
-        error, mean_error = error_in_gap(in_gap, everywhere)
-        members_M = np.flatnonzero(inside_N)
-        members_M = members_M[np.argsort(self.distance_N[members_M], kind="stable")][:MEMBERS]
-        return FoundGap(
-            id=fingerprint([int(self.ids_N[members_M[0]])])[:6],
-            clusters=gap.clusters,
-            share=gap.share,
-            expected=gap.expected,
-            labeled=gap.labeled,
-            p_value=gap.p_value,
-            audits=in_gap.n,
-            error=error,
-            mean_error=mean_error,
-            predicted=self._predicted(inside_N),
-            words=self._words(inside_N),
-            members=self.ids_N[members_M].tolist(),
-            places=[self.places_N[row] for row in members_M.tolist()],
-        )
-
-    def _errors(self, inside_N: npt.NDArray[np.bool_], inside_A: npt.NDArray[np.bool_]) -> Errors:
-        return Errors(
-            n=int(inside_A.sum()),
-            wrong=float(self.audit_errors_A[inside_A].sum()),
-            expected=float(np.nanmean(self.expected_N[inside_N])),
-        )
-
-    def _predicted(self, inside_N: npt.NDArray[np.bool_]) -> dict[str, float]:
-        counts = Counter(self.predicted_N[row] for row in np.flatnonzero(inside_N).tolist())
-        total = counts.total()
-        return {label: n / total for label, n in counts.most_common(LABELS)}
-
-    def _words(self, inside_N: npt.NDArray[np.bool_]) -> list[str]:
-        if self.texts_N is None:
-            return []
-        groups = [
-            [self.texts_N[row] for row in np.flatnonzero(x).tolist()] for x in (inside_N, ~inside_N)
-        ]
-        return distinguishing_words(groups, WORDS)[0]
-
-
-def _coverage(
-    places: pa.Table, reference_ND: FloatArray, labels: pa.Table, labeled_LD: FloatArray
-) -> Estimate | None:
-    """Return how much of what is not labeled the labeled samples cover."""
-    ids_L = labels["sample_id"].to_numpy()
-    open_ND = reference_ND[~np.isin(places["sample_id"].to_numpy(), ids_L)]
-    return Estimate(*coverage(open_ND, labeled_LD)) if len(open_ND) else None
 
 
 def read_members(
@@ -280,8 +128,11 @@ def read_members(
 
 def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[FoundGap]:
     """Give gaps the ids of those of the round before that they share most members with."""
-    known, named = {gap.id: set(gap.members) for gap in before}, []
+    known, named = {gap.id: set(gap.members) for gap in before if not gap.group}, []
     for gap in found:
+        if gap.group:  # its id is that of its name
+            named.append(gap)
+            continue
         members = set(gap.members)
         shared = {each: len(members & others) for each, others in known.items()}
         best = max(shared, key=lambda each: shared[each], default=None)
@@ -290,12 +141,6 @@ def keep_ids(found: Sequence[FoundGap], before: Sequence[FoundGap]) -> list[Foun
             del known[best]
         named.append(gap)
     return named
-
-
-def _centers_key(spec: GapSpec, places: pa.Table) -> str:
-    """Name the clusters of a domain; they are others once its pool has grown."""
-    ids = places["sample_id"].to_pylist()
-    return f"clusters/{fingerprint([spec.features, spec.seed, ids])}.parquet"
 
 
 def write_centers(storage: Storage, key: str, centers_KD: FloatArray) -> None:

@@ -57,12 +57,12 @@ def lacks_of(
         found: the gaps and rare classes of the domain.
         kind: of its task.
         storage: the run directory.
-        parts: of its pool.
+        parts: of its pool, or of its target set if gaps are of that.
         column: of the samples themselves.
         names: by the id of a gap and by the label of a rare class.
     """
     lacks = [Lack(names[label], n, (label,)) for label, n in found.rare.items()]
-    for gap in found.open:
+    for gap in found.sought:
         members = tuple(read_members(storage, parts, column, gap))
         lacks.append(Lack(names[gap.id], gap.missing, tuple(kind.labels), members))
     return lacks

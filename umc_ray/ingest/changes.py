@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from umc_ray.config.task import DomainConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.console import first_of
 from umc_ray.ingest.manifest import read_manifest
 from umc_ray.ingest.sources import SourceFile

@@ -1,7 +1,7 @@
 """The groups of samples, out of the columns that a domain names as `groups`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,13 @@ def read_groups(storage: Storage, part: Part, names: Sequence[str]) -> dict[str,
 def group_names(kept: pa.Table) -> dict[str, GroupNames]:
     """Return the values of columns as names of groups."""
     return {
-        name: np.array([_name(value) for value in kept[name].to_pylist()], dtype=np.str_)
+        name: np.array([group_name(value) for value in kept[name].to_pylist()], dtype=np.str_)
         for name in kept.column_names
     }
 
 
-def _name(value: object) -> str:
+def group_name(value: object) -> str:
+    """Return the group that a value of a source stands for."""
     return MISSING if is_missing(value) else plain_text(value).strip()
 
 
@@ -62,11 +63,17 @@ def check_groups(storage: Storage, parts: Sequence[Part], names: Sequence[str]) 
     """
     counts = count_groups(storage, parts, names) if names else {}
     for place, name in enumerate(names):
-        values = sorted({key[place] for key in counts})
-        if len(values) > MOST_GROUPS:
-            shown = ", ".join(values[:3])
-            raise DataError(
-                f"groups of {parts[0].domain_key}: column {name!r} has {len(values)} values, such "
-                f"as {shown}, and at most {MOST_GROUPS} groups can be compared: add a column with "
-                "a few of them to the source, such as age_band in place of age, and name that"
-            )
+        problem = problem_of_groups(name, {key[place] for key in counts})
+        if problem is not None:
+            raise DataError(f"groups of {parts[0].domain_key}: {problem}")
+
+
+def problem_of_groups(name: str, values: Collection[str]) -> str | None:
+    """Say what is wrong with a column whose values are too many to be groups."""
+    if len(values) <= MOST_GROUPS:
+        return None
+    return (
+        f"column {name!r} has {len(values)} values, such as {', '.join(sorted(values)[:3])}, and "
+        f"at most {MOST_GROUPS} groups can be compared: add a column with a few of them to the "
+        "source, such as age_band in place of age, and name that"
+    )

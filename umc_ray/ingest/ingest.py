@@ -26,6 +26,7 @@ from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.bad_rows import BadRows, new_bad_rows
 from umc_ray.ingest.changes import Changes, find_changes, remember
 from umc_ray.ingest.forgotten import forgotten_ids
+from umc_ray.ingest.groups import check_groups
 from umc_ray.ingest.growth import ADVICE, Growth, check_kept, gone_samples
 from umc_ray.ingest.manifest import Manifest, read_index, read_manifest, store_manifest
 from umc_ray.ingest.notes import Note, notes_of
@@ -67,8 +68,8 @@ def ingest(
 
     Raises:
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
-        DataError: a source is missing or empty, lacks a column, or has too many bad rows; or
-            what was read from it has changed or is gone.
+        DataError: a source is missing or empty, lacks a column, or has too many bad rows or
+            groups; or what was read from it has changed or is gone.
     """
     rules = rules_of(config, domain_key, split)
     tested_F2 = _test_contents(config, domain_key, split, storage, follow)
@@ -152,6 +153,8 @@ class _Reading:
             manifest = self._unchanged()
         else:
             manifest = self._extended(reader, summaries, growth, tested_F2)
+        if self.rules.split == "pool":  # before the manifest, which binds the run to these columns
+            check_groups(self.storage, manifest.parts, self.rules.groups)
         self._store(manifest, growth)
         return manifest
 

@@ -91,6 +91,7 @@ class Inspection:
     forms: ImageForms | None
     specimens: tuple[Specimen, ...]
     contents: Contents
+    groups: dict[str, set[str]]  # of the usable rows of a pool, by column
 
     @property
     def scale(self) -> float:
@@ -206,6 +207,7 @@ def _inspection(rules: Rules, tally: Tally, sampling: Sampling, test: Contents) 
         forms=tally.forms if rules.image is not None else None,
         specimens=tuple(each for *_, each in sorted(tally.specimens, key=lambda item: -item[0])),
         contents=Contents(words_N2[found.kept_R], near_R),
+        groups=tally.groups,
     )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from umc_ray.ingest.answers import UNKNOWN_LABEL, is_missing
 from umc_ray.ingest.embeddings import Embedding
+from umc_ray.ingest.groups import group_name
 from umc_ray.ingest.pixels import open_image
 from umc_ray.ingest.sampling import Candidate
 from umc_ray.ingest.sources import BadRow
@@ -22,7 +23,7 @@ EXAMPLES = 3
 SPECIMENS = 2000
 SPECIMEN_BYTES = 1 << 26
 SPECIMEN_CHARS = 20_000  # of a text; an encoder reads no more of it
-SPELLINGS = 1000  # of unknown labels that are told apart
+SPELLINGS = 1000  # of unknown labels, and of groups, that are told apart
 
 Hashes = npt.NDArray[np.int64]
 
@@ -71,6 +72,7 @@ class Tally:
     examples: dict[str, list[str]] = field(default_factory=dict)
     forms: ImageForms = field(default_factory=lambda: ImageForms(Counter(), Counter(), Counter()))
     longest: tuple[int, str] = (0, "")
+    groups: dict[str, set[str]] = field(default_factory=dict)  # the values of each column
     near: list[Hashes] = field(default_factory=list)
     index: list[pa.Table] = field(default_factory=lambda: [INDEX.empty_table()])
     specimens: list[tuple[int, int, Specimen]] = field(default_factory=list)  # a heap
@@ -100,7 +102,16 @@ class Tally:
             self._add_image(row.image)
         elif len(row.text or "") > self.longest[0]:
             self.longest = (len(row.text or ""), f"{row.source} row {row.row}")
+        if self.rules.split == "pool":
+            self._add_groups(row)
         self._keep(each.mark, row)
+
+    def _add_groups(self, row: Row) -> None:
+        for name, value in zip(self.rules.keep, row.kept, strict=True):
+            if name in self.rules.groups:
+                values = self.groups.setdefault(name, set())
+                if len(values) < SPELLINGS:
+                    values.add(group_name(value))
 
     def _note_unknown(self, each: Candidate) -> None:
         assert not isinstance(each.found.values, BadRow)

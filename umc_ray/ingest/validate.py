@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import GRAY
-from umc_ray.config.task import DomainConfig
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.answers import AnswerRules, is_missing
 from umc_ray.ingest.columns import TableFormat, Values
@@ -162,6 +162,8 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         ConfigError: image files are asked for what only tables have, or a test split has no labels.
     """
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
+    if split == "target":
+        domain = domain.without_answers
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
     is_beside = domain.label not in (None, FOLDER) or bool(domain.beside)

@@ -9,8 +9,10 @@ import yaml
 from umc_ray.campaign.history import History
 from umc_ray.config.task import TaskConfig
 from umc_ray.release.dataset import IMAGE, Column, DataFile, Kind, hub_dtype
+from umc_ray.report.diversity import diversity_lines
 from umc_ray.report.fairness import ethics_lines
 from umc_ray.report.pages import render
+from umc_ray.report.robustness import robustness_lines
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -36,6 +38,8 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         acceptance=history.acceptance,
         checks=history.checks,
         splits=bool(config.release.splits),
+        diversity=diversity_lines(history),
+        robustness=robustness_lines(history),
         ethics=ethics_lines(history),
         labels={name: kind.labels for name, kind in history.run.kinds.items()},
         metrics=history.metrics[-1],

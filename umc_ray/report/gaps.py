@@ -1,6 +1,5 @@
 """The gaps of a campaign as the report shows them: what is missing, how much, and examples."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from umc_ray.campaign.gaps import gaps_after
@@ -8,7 +7,7 @@ from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.console import counted
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
-from umc_ray.records import DomainKey
+from umc_ray.records import DomainKey, Split
 from umc_ray.report.gallery import short_text, thumbnail
 
 EXAMPLES = 6
@@ -59,7 +58,13 @@ def gap_section(history: History) -> GapSection | None:
             for gap in found.open:
                 opened.setdefault((name, gap.id), number)
     rows = [
-        GapRow(name, gap, opened[name, gap.id], describe(gap), _examples(history, name, gap))
+        GapRow(
+            domain=name,
+            gap=gap,
+            since=opened[name, gap.id],
+            description=describe(gap),
+            examples=_examples(history, name, gap, found.of),
+        )
         for name, found in last.items()
         for gap in found.open
     ]
@@ -79,14 +84,16 @@ def describe(gap: FoundGap) -> str:
     shares = sorted(gap.predicted.items(), key=lambda pair: -pair[1])
     labels = ", ".join(f"{label} ({share:.0%})" for label, share in shares)
     words = f"; words: {', '.join(gap.words)}" if gap.words else ""
-    return f"predicted as {labels}{words}"
+    group = f"{gap.group}; " if gap.group else ""
+    return f"{group}predicted as {labels}{words}"
 
 
-def _examples(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
+def _examples(history: History, name: str, gap: FoundGap, of: Split) -> tuple[Example, ...]:
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
     run = history.run
-    members = read_members(run.storage, run.pool(domain_key), column, gap, EXAMPLES)
+    parts = run.of_split(domain_key, of)
+    members = read_members(run.storage, parts, column, gap, EXAMPLES)
     return tuple(_example(each) for each in members)
 
 
@@ -99,9 +106,9 @@ def _example(payload: str | bytes) -> Example:
 def gap_lines(run: Run) -> list[str]:
     """Say for `umc status` how many gaps are open, by domain."""
     domains = gaps_after(run, run.finished_rounds).domains
-    return [f"{name}: {_counted(found.open)}" for name, found in domains.items() if found.open]
+    return [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
 
 
-def _counted(gaps: Sequence[FoundGap]) -> str:
-    share = sum(gap.share for gap in gaps)
-    return f"{counted(len(gaps), 'gap')} with few labels, {share:.0%} of the pool"
+def _counted(found: DomainGaps) -> str:
+    share = sum(gap.share for gap in found.open)
+    return f"{counted(len(found.open), 'gap')} with few labels, {share:.0%} of the {found.of}"

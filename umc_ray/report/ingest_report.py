@@ -25,12 +25,10 @@ class IngestReport:
 def ingest_reports(run: RunState) -> list[IngestReport]:
     """Read the ingest reports of all domains."""
     reports = []
-    for domain_key, domain in run.config.domains().items():
-        splits: list[Split] = ["pool"] if domain.test is None else ["pool", "test"]
-        for split in splits:
-            manifest = load_manifest(run.storage, domain_key, split)
-            rejected = _rejected_rows(run, domain_key, split) if manifest.bad else []
-            reports.append(IngestReport(domain_key, split, manifest, tuple(rejected)))
+    for domain_key, split in _ingested(run):
+        manifest = load_manifest(run.storage, domain_key, split)
+        rejected = _rejected_rows(run, domain_key, split) if manifest.bad else []
+        reports.append(IngestReport(domain_key, split, manifest, tuple(rejected)))
     return reports
 
 
@@ -57,9 +55,10 @@ def quarantine_lines(run: RunState) -> list[str]:
 
 
 def _ingested(run: RunState) -> list[tuple[DomainKey, Split]]:
-    """Return the pools and test splits that have been read so far."""
-    splits: tuple[Split, ...] = ("pool", "test")
-    pairs = [(domain_key, split) for domain_key in run.config.domains() for split in splits]
+    """Return the pools, test splits and target sets that have been read so far."""
+    pairs = [
+        (key, split) for key, domain in run.config.domains().items() for split in domain.splits
+    ]
     return [(each, split) for each, split in pairs if is_ingested(run.storage, each, split)]
 
 

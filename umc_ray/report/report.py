@@ -4,8 +4,7 @@ The page is a single file without external resources or scripts: figures are inl
 data URIs. Everything that comes from sources or annotators is escaped.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,7 @@ from umc_ray.report.control import (
     saving_sentence,
 )
 from umc_ray.report.coverage import coverage_map, diversity, task_samples
+from umc_ray.report.diversity import diversity_section
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import fairness_sections
 from umc_ray.report.gallery import galleries
@@ -38,6 +38,8 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
+from umc_ray.report.robustness import robustness_rows, robustness_scores
+from umc_ray.report.stage_times import events, stage_times
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
 
@@ -69,6 +71,8 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         **_spending(history),
         **_trust(history),
         "fairness": fairness_sections(history, control_histories),
+        "robustness": robustness_rows(history),
+        "robustness_scores": robustness_scores(history),
         **_samples(history),
         "acceptance": history.acceptance,
         "accept_rate": run.config.refine.accept_rate,
@@ -248,6 +252,7 @@ def _samples(history: History) -> dict[str, Any]:
             for task, each in maps
         ],
         "diversity": [each for each in found if each is not None],
+        "measured": diversity_section(history),
         "galleries": galleries(history),
         "gaps": gap_section(history),
     }
@@ -266,34 +271,3 @@ def _data(history: History) -> dict[str, Any]:
         "stages": stage_times(events(history.run.storage)),
         "config": config,
     }
-
-
-def events(storage: Storage) -> list[dict[str, Any]]:
-    """Read the log of a run, without a line that a crash truncated."""
-    if not storage.exists("events.jsonl"):
-        return []
-    lines = storage.read_bytes("events.jsonl").decode(errors="replace").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-@dataclass
-class Stage:
-    """How often a stage ran, and its total time and rows."""
-
-    name: str
-    runs: int = 0
-    seconds: float = 0.0
-    rows: int = 0
-
-
-def stage_times(log: Sequence[Mapping[str, Any]]) -> list[Stage]:
-    """Sum up the stages over rounds and domains, in the order of their first runs."""
-    stages: dict[str, Stage] = {}
-    for event in log:
-        if "seconds" in event:
-            name = event["stage"].split(" ")[0].rsplit("/", 1)[-1]
-            stage = stages.setdefault(name, Stage(name))
-            stage.runs += 1
-            stage.seconds += event["seconds"]
-            stage.rows += event["rows"] or 0
-    return list(stages.values())

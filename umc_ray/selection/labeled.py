@@ -160,7 +160,11 @@ def _by_domain(parts: Sequence[Part], places: pa.Table) -> Iterator[tuple[IntArr
     """Return the rows of each domain among the places, and the parts that these may be in."""
     domains_L = np.asarray(places["domain"].to_pylist(), dtype=np.str_)
     for domain in np.unique(domains_L).tolist():
-        own = [p for p in parts if p.split != "test" and p.domain_key.domain == domain]
+        own = [
+            part
+            for part in parts
+            if part.split in ("pool", "synthetic") and part.domain_key.domain == domain
+        ]
         yield np.flatnonzero(domains_L == domain), own
 
 

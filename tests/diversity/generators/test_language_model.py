@@ -6,6 +6,7 @@ import httpx
 import pytest
 import torch
 import transformers as hf
+from fastapi import Response
 from tenacity import wait_none
 from tokenizers import Tokenizer
 
@@ -169,6 +170,20 @@ def test_an_endpoint_that_stays_busy_is_an_error_that_says_so(writer):
     with pytest.raises(StageError, match="gave no text in 5 attempts: status 500"):
         language_model.language_model(writer.config).generate(request(count=1))
     assert writer.keys == [None] * 5
+
+
+def test_an_answer_that_is_no_json_is_asked_for_again(writer):
+    page = Response("<html>busy</html>")
+    model = language_model.language_model(writer.config)
+    writer.errors = [page]
+    assert [each.payload for each in model.generate(request(count=1))] == ["text 5"]
+    writer.errors = [page] * 9
+    with pytest.raises(StageError, match="in 5 attempts: an answer that is no JSON: '<html>busy"):
+        model.generate(request(count=1))
+    writer.errors = [Response('{"choices": []}')]
+    with pytest.raises(ConfigError, match="does not speak OpenAI's protocol: List should have"):
+        model.generate(request(count=1))
+    assert len(writer.keys) == 2 + 5 + 1
 
 
 def test_an_answer_without_end_is_given_up(writer, monkeypatch):

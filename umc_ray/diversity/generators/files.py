@@ -10,13 +10,15 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.domain import DomainConfig
 from umc_ray.config.generator import GeneratorConfig
-from umc_ray.config.task import DomainConfig
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import TABLE, Checked, Origin, write_part
 from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest.sampling import Limits, everything, some
 from umc_ray.ingest.sources import BadRow, SourceFile, common_folder, list_files
 from umc_ray.ingest.stage import Reader, WorkItem, each_checked, split_work, write_quarantine
 from umc_ray.ingest.validate import FOLDER, Rejected, Row, Rules, check, rules_of
@@ -36,6 +38,20 @@ def read_files(config: CampaignConfig, storage: Storage) -> int:
     """
     files = {name: each for name, each in config.refine.generators.items() if each.kind == "files"}
     return sum(_Files.of(config, name, each, storage).read() for name, each in files.items())
+
+
+def try_files(
+    config: CampaignConfig, name: str, storage: Storage, limits: Limits | None
+) -> str | None:
+    """Read what a generator of kind files has, within limits, as `read_files` does.
+
+    Returns what to know of rows that cannot be used; None: there are none.
+
+    Raises:
+        ConfigError: the files cannot have what their domain needs.
+        DataError: they are missing, lack a column, or have too many bad rows.
+    """
+    return _Files.of(config, name, config.refine.generators[name], storage).try_reading(limits)
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,23 @@ class _Files:
     def known_key(self) -> str:
         return f"{TABLE}/{self.domain_key}/{self.name}.json"
 
+    def try_reading(self, limits: Limits | None) -> str | None:
+        """Read some rows, or all, and store nothing; returns what to know of the bad ones.
+
+        Raises:
+            DataError: the files are missing, lack a column, or have too many bad rows.
+        """
+        listing = list_files([self.path], self.rules.suffixes, exclude=self.storage.root).all
+        are_images = self.rules.are_images
+        sampling = (
+            everything(listing, are_images) if limits is None else some(listing, are_images, limits)
+        )
+        usable, bad = 0, list[Rejected]()
+        for portion in sampling.portions:
+            rows, rejected = self._rows(portion.work, portion.rows, sampling.step)
+            usable, bad = usable + len(rows), bad + rejected
+        return self._problem(usable, bad) if bad else None
+
     def read(self) -> int:
         """Read the files that are new or have changed, piece by piece."""
         listing = list_files([self.path], self.rules.suffixes, exclude=self.storage.root).all
@@ -96,7 +129,7 @@ class _Files:
         if bad:
             folder = f"quarantine/synthetic/{self.domain_key}"
             write_quarantine(self.storage, f"{folder}/{part}.parquet", bad)
-            self._check(len(rows), bad, folder)
+            logger.warning(self._problem(len(rows), bad, f"; see all of them in {folder}"))
         written = write_part(
             self.storage,
             self.domain_key,
@@ -108,9 +141,12 @@ class _Files:
         )
         return 0 if written is None else written.rows
 
-    def _rows(self, work: WorkItem) -> tuple[list[Row], list[Rejected]]:
+    def _rows(
+        self, work: WorkItem, most: int | None = None, step: int = 1
+    ) -> tuple[list[Row], list[Rejected]]:
+        """Return the usable rows and the bad ones: of the first ones one in `step`."""
         reader = Reader(self.storage, "", common_folder([self.path]), self.rules)
-        found = reader.find(work, Counter())
+        found = islice(reader.find(work, Counter()), 0, most, step)
         rules = self.rules
         checked = list(each_checked(rules, lambda row: check(rules, row), found))
         bad = [each for each in checked if isinstance(each, Rejected)]
@@ -125,20 +161,19 @@ class _Files:
                 rows.append(each)
         return rows, bad
 
-    def _check(self, usable: int, bad: Sequence[Rejected], folder: str) -> None:
+    def _problem(self, usable: int, bad: Sequence[Rejected], where: str = "") -> str:
         """Say which rows cannot be used.
 
         Raises:
             DataError: there are too many of them.
         """
-        share = len(bad) / (len(bad) + usable)
         said = (
             f"refine.generators.{self.name}: {len(bad)} of {len(bad) + usable} rows of {self.path} "
-            f"cannot be used, such as {bad[0]}; see all of them in {folder}"
+            f"cannot be used, such as {bad[0]}{where}"
         )
-        if share > self.config.ingest.max_bad_share:
+        if len(bad) > self.config.ingest.max_bad_share * (len(bad) + usable):
             raise DataError(f"{said}. ingest.max_bad_share allows fewer")
-        logger.warning("%s", said)
+        return said
 
     def _sample(self, row: Row) -> Checked:
         payload = row.text if row.image is None else row.image
@@ -165,6 +200,8 @@ def _as_domain(
         "ratings": None,
         "key": None,
         "test": None,
+        "shifted": {},
+        "target": None,
         "groups": [],  # of real samples; models learn nothing of them
         "keep": [] if generator.answer is None else [generator.answer],
     }

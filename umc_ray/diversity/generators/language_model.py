@@ -201,8 +201,11 @@ class Endpoint:
         try:
             completion = _Completion.model_validate_json(response.content)
         except pydantic.ValidationError as error:
+            problem = error.errors()[0]
+            if problem["type"] == "json_invalid":  # cut off, or a proxy's page
+                raise _Busy(f"an answer that is no JSON: {response.text[:MAX_ERROR]!r}") from error
             raise ConfigError(
-                f"{self.config.url} does not speak OpenAI's protocol: {error.errors()[0]['msg']}"
+                f"{self.config.url} does not speak OpenAI's protocol: {problem['msg']}"
             ) from error
         return completion.choices[0].message.content or ""
 
