@@ -30,6 +30,18 @@ def refill_of(run: RunState, number: int) -> Refill:
     return run.storage.read_record(key, Refill) if run.storage.exists(key) else Refill({})
 
 
+def tried_so_far(run: RunState, rounds: int) -> list[tuple[str, Arm]]:
+    """Return what was last decided about each arm up to a round, with the names of their domains.
+
+    That is also there of what is not lacking any more.
+    """
+    found: dict[tuple[str, str, str], Arm] = {}
+    for number in range(1, rounds + 1):
+        for domain, arms in refill_of(run, number).domains.items():
+            found |= {(domain, arm.lack, arm.action): arm for arm in arms if arm.state != "waits"}
+    return [(domain, arm) for (domain, _, _), arm in found.items()]
+
+
 def decide_refill(run: Run, number: int) -> None:
     """Decide for a round, once, if the campaign leaves it to what pays."""
     if run.config.refine.share == "auto":
