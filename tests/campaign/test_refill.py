@@ -11,7 +11,7 @@ from tests.web.worlds import TEXT, write_world
 from umc_ray.campaign.documents import Shown, Training
 from umc_ray.campaign.refill import (
     decide_refill,
-    is_off,
+    is_on,
     refill_of,
     search_shares,
     share_to_validate,
@@ -71,7 +71,7 @@ def test_the_search_is_tried_first_and_has_all_that_is_spent(run):
     }
     assert search_shares(run, 2, TEXT, 40) == {BAD: MOST}
     assert share_to_validate(run, 2) == 0.0
-    assert is_off(run, 2, TEXT, BAD, "writer")
+    assert not is_on(run, 2, TEXT, BAD, "writer")
     assert tried_so_far(run, 2) == [(str(TEXT), arms["search"])]
 
 
@@ -82,7 +82,7 @@ def test_what_does_not_pay_is_off_and_said_with_its_figures(run):
     assert (arms["search"].state, arms["writer"].state) == ("off", "on trial")
     assert search_shares(run, 3, TEXT, 40) == {}
     assert share_to_validate(run, 3) == MOST
-    assert not is_off(run, 3, TEXT, BAD, "writer")
+    assert is_on(run, 3, TEXT, BAD, "writer")
     said = what_it_gave(arms["search"])
     assert said.startswith("search for label bad: off after 1 round: per 100 of cost")
     assert "-1." in said
@@ -101,7 +101,7 @@ def test_a_fixed_share_is_split_by_what_is_lacking_and_needs_no_decision(run):
     assert refill_of(fixed, 2).domains == {}
     assert search_shares(fixed, 2, TEXT, 40) == {BAD: 0.5}
     assert share_to_validate(fixed, 2) == 0.5
-    assert not is_off(fixed, 2, TEXT, BAD, "writer")
+    assert is_on(fixed, 2, TEXT, BAD, "writer")
     validated = pa.table({"sample_id": pa.array(range(10))})
     fixed.storage.write_table("rounds/0002/validation.parquet", validated)
     assert search_shares(fixed, 2, TEXT, 30) == {BAD: pytest.approx(1 / 3)}  # 20 of 40 in all
@@ -133,7 +133,7 @@ def asked(run):
     standings = [
         {**places, **label, "sample_id": i, "standing": standing}
         | {"label": "bad" if standing != "rejected" else None, "made_for": "bad"}
-        | {"generator": "writer", "gap": BAD, "exemplars": [0]}
+        | {"generator": "writer", "gap": "" if i == 90 else BAD, "exemplars": [0]}
         for i, standing in MADE.items()
     ]
     folder = "rounds/0002"

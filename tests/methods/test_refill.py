@@ -86,3 +86,14 @@ def test_belief_is_that_of_the_joint_normal_distribution():
     assert believe(gains) == [
         pytest.approx(pair) for pair in zip(mean.tolist(), deviation.tolist(), strict=True)
     ]
+
+
+def test_a_trial_that_brings_nothing_ends():
+    arms = decided(number=1)
+    for number in (2, 3):
+        arms = decided(list(arms.values()), number=number)
+        assert arms["gap", "search"].state == "on trial"
+        assert arms["gap", "writer"].since == number  # its trial has not begun
+    arms = decided(list(arms.values()), number=4)
+    assert (arms["gap", "search"].state, arms["gap", "search"].rounds) == ("off", 0)
+    assert (arms["gap", "writer"].state, arms["gap", "writer"].since) == ("on trial", 4)

@@ -96,6 +96,11 @@ def class_name(label: str) -> str:
     return f"label {label}"
 
 
+def made_for(gap: str, label: str) -> str:
+    """Name what a synthetic sample was made for; files say no more than its label."""
+    return gap or class_name(label)
+
+
 def lack_names(found: DomainGaps) -> dict[str, str]:
     """Name what a domain lacks, by the id of a gap and by the label of a rare class."""
     patterns = {gap.id: pattern_name(gap.id) for gap in found.open}

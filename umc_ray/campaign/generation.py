@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.campaign.gaps import gaps_after, lack_names
-from umc_ray.campaign.refill import is_off
+from umc_ray.campaign.refill import is_on
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.campaign.synthetic import ACCEPTANCE, encode_synthetic
@@ -86,7 +86,7 @@ def _requests(
         return [], []
     kind, column = run.kinds[key.task], run.config.tasks[key.task].payload
     lacks = lacks_of(found, kind, run.storage, run.pool(key), column, lack_names(found))
-    lacks = [each for each in lacks if not is_off(run, number, key, each.name, name)]
+    lacks = [each for each in lacks if is_on(run, number, key, each.name, name)]
     count = run.config.refine.samples_per_round
     requests = requests_for(lacks, exemplars, kind.labels, count, run.config.seed)
     off = {each.label for each in _acceptance(run, newest, key, name) if is_hopeless(each)}

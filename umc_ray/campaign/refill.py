@@ -66,10 +66,12 @@ def _decide(run: Run, number: int) -> Refill:
     return Refill(domains)
 
 
-def is_off(run: Run, number: int, domain_key: DomainKey, lack: str, action: str) -> bool:
-    """Whether nothing is spent in a round on an action for something that is lacking."""
+def is_on(run: Run, number: int, domain_key: DomainKey, lack: str, action: str) -> bool:
+    """Whether an action for something that is lacking may get labels in a round."""
+    if run.config.refine.share != "auto":
+        return True
     arms = refill_of(run, number).domains.get(str(domain_key), [])
-    return any((arm.lack, arm.action) == (lack, action) and not arm.share for arm in arms)
+    return any((arm.lack, arm.action) == (lack, action) and arm.share > 0 for arm in arms)
 
 
 def share_to_validate(run: Run, number: int) -> float:

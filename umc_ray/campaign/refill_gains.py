@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.campaign.documents import Shown
-from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
+from umc_ray.campaign.gaps import class_name, gaps_after, made_for, pattern_name
 from umc_ray.campaign.refill import refill_of
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
@@ -104,7 +104,7 @@ def _searched(run: Run, number: int, key: DomainKey, costs: Mapping[int, float])
 def _made(run: Run, number: int, key: DomainKey, generator: str) -> list[Spent]:
     rows = of_domain(standings_of(run, number), key).to_pylist()
     return [
-        Spent(row["sample_id"], row["gap"], row["round"], row["cost"])
+        Spent(row["sample_id"], made_for(row["gap"], row["made_for"]), row["round"], row["cost"])
         for row in rows
         if row["generator"] == generator and row["standing"] in (*VALIDATED, "admitted")
     ]

@@ -14,7 +14,8 @@ from umc_ray.annotation.questions import validation_questions
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.annotation.votes import votes_of
-from umc_ray.campaign.refill import is_off, share_to_validate
+from umc_ray.campaign.gaps import made_for
+from umc_ray.campaign.refill import is_on, share_to_validate
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import VALIDATION, RunState, round_folder
 from umc_ray.diversity.generators.files import read_files
@@ -90,7 +91,7 @@ def choose_synthetic(run: Run, number: int, budget: int) -> pa.Table:
     n = min(int(share_to_validate(run, number) * budget + 1e-9), budget - 1)
     if n < 1 or not run.synthetic:
         return BATCH.empty_table()
-    table = _without_those_off(run, number, standings_now(run, number - 1))
+    table = _of_generators_on(run, number, standings_now(run, number - 1))
     training = run.training(number)
     ensembles = {} if training is None else training.ensembles
     compute_outputs_of_synthetic(run, ensembles)
@@ -107,12 +108,19 @@ def choose_synthetic(run: Run, number: int, budget: int) -> pa.Table:
     return choose_validation(table, asked, probability_N, n, run.config.seed)
 
 
-def _without_those_off(run: Run, number: int, table: pa.Table) -> pa.Table:
+def _of_generators_on(run: Run, number: int, table: pa.Table) -> pa.Table:
     """Leave out samples of generators that get no labels in a round for what they were made for."""
-    rows = table.select(["task", "domain", "gap", "generator"]).to_pylist()
-    kinds = [(DomainKey(row["task"], row["domain"]), row["gap"], row["generator"]) for row in rows]
-    off = {kind for kind in set(kinds) if is_off(run, number, *kind)}
-    return table.filter(pa.array([kind not in off for kind in kinds], pa.bool_()))
+    rows = table.select(["task", "domain", "gap", "made_for", "generator"]).to_pylist()
+    kinds = [
+        (
+            DomainKey(row["task"], row["domain"]),
+            made_for(row["gap"], row["made_for"]),
+            row["generator"],
+        )
+        for row in rows
+    ]
+    on = {kind for kind in set(kinds) if is_on(run, number, *kind)}
+    return table.filter(pa.array([kind in on for kind in kinds], pa.bool_()))
 
 
 def questions_to_validate(run: Run, number: int, batch: pa.Table) -> list[Question]:

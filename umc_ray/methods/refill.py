@@ -60,8 +60,8 @@ class Arm:
 
     lack: str
     action: str
-    missing: float  # labels, when it was last put on trial or switched off
-    since: int  # round from which on its samples count
+    missing: float  # labels, when its trial began
+    since: int  # round in which its trial began
     state: State = "waits"
     share: float = 0.0
     rounds: int = 0
@@ -102,13 +102,14 @@ def decide(
         ]
         shown = [trials.get((arm.lack, action), Trial(0, None)) for arm in own]
         beliefs = believe([each.gain for each in shown])
-        arms += [_judged(*each) for each in zip(own, shown, beliefs, strict=True)]
+        arms += [_judged(*each, number) for each in zip(own, shown, beliefs, strict=True)]
     return _with_shares(_one_trial(arms, actions), missing, seed + number)
 
 
 def _continued(arm: Arm | None, lack: str, action: str, missing: float, number: int) -> Arm:
     """Return an arm as it was, or a new one, also where what is lacking has changed."""
-    if arm is None or (arm.state == "off" and missing >= CHANGED * arm.missing):
+    again = arm is not None and arm.state == "off" and missing >= CHANGED * arm.missing
+    if arm is None or arm.state == "waits" or again:
         return Arm(lack, action, missing, number)
     return arm
 
@@ -132,8 +133,11 @@ def believe(gains: Sequence[Gain | None]) -> list[tuple[float, float]]:
     return list(zip(means_G.tolist(), deviations_G.tolist(), strict=True))
 
 
-def _judged(arm: Arm, trial: Trial, belief: tuple[float, float]) -> Arm:
-    """Say whether an arm pays, by what it has shown; one that is off keeps its figures."""
+def _judged(arm: Arm, trial: Trial, belief: tuple[float, float], number: int) -> Arm:
+    """Say whether an arm pays, by what it has shown; one that is off keeps its figures.
+
+    A trial that brings nothing ends as well.
+    """
     if arm.state == "off":
         return replace(arm, share=0.0)
     cost = 0.0 if trial.gain is None else trial.gain.cost
@@ -141,7 +145,11 @@ def _judged(arm: Arm, trial: Trial, belief: tuple[float, float]) -> Arm:
     state: State = "on trial"
     if arm.rounds and arm.chance >= (PROVEN if arm.action == SEARCH else PROVEN_SYNTHETIC):
         state = "pays"
-    elif arm.rounds >= TRIAL_ROUNDS or (arm.rounds and arm.chance < HOPELESS):
+    elif (
+        arm.rounds >= TRIAL_ROUNDS
+        or number - arm.since > TRIAL_ROUNDS
+        or (arm.rounds and arm.chance < HOPELESS)
+    ):
         state = "off"
     return replace(arm, state=state, share=0.0)
 
