@@ -38,7 +38,7 @@ APART = 0.0005  # standard deviation of an action's gains from one thing to the 
 FADES = 25.0  # labels of an action for one thing that give two thirds of what it can give
 KEPT = 0.5  # of a measurement's noise that the next one has, too
 POINTS = 34.0
-NOISE = {"held out": 0.03, "100 audits": 0.15, "40 audits": 0.235}
+NOISE = {"held out": 0.04, "100 audits": 0.15, "40 audits": 0.235}
 """Standard deviation of a measured difference of log-loss, however many labels made it.
 
 Of audits: that of the difference of two accuracies of .85, by POINTS.
