@@ -1,6 +1,6 @@
 """Does the bandit over actions switch off what cannot help, and find what does?
 
-    python -m benchmarks.refill_policy [--quick] [--check] [--repeats 200]
+    python -m benchmarks.refill_policy [--quick] [--check] [--repeats 100]
 
 Simulated campaigns of eight rounds with 50 labels each, in which two things are lacking. What a
 label of each action gains over one of the plain selection is known, differs between the two, and
@@ -183,4 +183,4 @@ def _in_hindsight(world: World, _: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main("refill_policy", __doc__, run, repeats=200)
+    main("refill_policy", __doc__, run, repeats=100)
