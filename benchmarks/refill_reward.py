@@ -75,7 +75,7 @@ class Campaign:
 
 
 def _search(c: Campaign) -> None:
-    near_P = np.isin(_two_likeliest(c), c.rare).any(1)
+    near_P = np.asarray(np.isin(_two_likeliest(c), c.rare).any(axis=1))
     order = [row for row in _by_margin(c) if near_P[row]]
     c.take([c.pool[row] for row in order[:SPENT]], "search")
 

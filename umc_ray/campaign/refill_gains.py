@@ -48,6 +48,8 @@ def measure_refill(
     `encoder` is the one whose embeddings selection goes by. Empty where nothing is decided by it.
     """
     decided = refill_of(run, number).domains
+    if not decided:
+        return {}
     costs = _costs(run, number)
     names, bought, rounds = list[tuple[str, str]](), list[Bought](), list[dict[str, int]]()
     for key in run.config.domains():
@@ -65,8 +67,8 @@ def measure_refill(
     measured = gains(labels, bought, kind.outputs, kind.loss, run.config.seed)
     shown: dict[str, list[Shown]] = {}
     for (domain, action), counts, found in zip(names, rounds, measured, strict=True):
-        own = [Shown(lack, action, n, found.get(lack)) for lack, n in counts.items()]
-        shown.setdefault(domain, []).extend(own)
+        given = [Shown(lack, action, n, found.get(lack)) for lack, n in counts.items()]
+        shown.setdefault(domain, []).extend(given)
     return shown
 
 
