@@ -34,7 +34,7 @@ def after(run, accuracies, labels_per_round=30):
     for number, accuracy in enumerate(accuracies, start=1):
         metrics = RoundMetrics(
             labels=number * labels_per_round,
-            cost=0.0,
+            cost=1.5 * number * labels_per_round,
             domains={},
             audit_utility=accuracy,
             test_utility=None,
@@ -69,6 +69,8 @@ def test_a_round_that_was_asked_but_not_finished_is_not_spent_yet(begin):
     [
         ({"labels": 60}, [0.5], None),
         ({"labels": 60}, [0.5, 0.5], "60 labels are there"),
+        ({"cost": 91}, [0.5, 0.5], None),
+        ({"cost": 90}, [0.5, 0.5], "people's answers have cost 90"),
         ({"accuracy": 0.9}, [0.89], None),
         ({"accuracy": 0.9}, [0.5, 0.9], "audit accuracy reached 0.9"),
         ({"accuracy": 0.9}, [None], None),  # no audit has been labeled

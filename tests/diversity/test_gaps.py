@@ -246,7 +246,7 @@ def test_candidates_of_a_gap_lie_in_it_and_are_the_most_informative(world):
     assert set(best["sample_id"].to_pylist()[:3]) == unsure
 
     new = Part("pool", KEY, "99999", ROWS)  # joined the pool after its scores were made
-    rule = GapShare(share=0.3, lacking={gap.id: 4.0, "gone": 2.0}, table=table)
+    rule = GapShare({gap.id: 0.2, "gone": 0.1}, {gap.id: 4.0, "gone": 2.0}, table)
     picked = search_gaps(
         rule, world.storage, (*world.parts, new), taken, 20, 50, lambda table, n: table.slice(0, n)
     )

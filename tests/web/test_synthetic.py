@@ -12,7 +12,8 @@ from tests.web.conftest import World
 from tests.web.test_browser import annotating, serving
 from tests.web.worlds import PICTURES, TEXT, TOPICS, answer, ids, scans
 from umc_ray.annotation.store import Payload, Question
-from umc_ray.campaign.synthetic import VALIDATION, standings_now, standings_of
+from umc_ray.campaign.state import VALIDATION
+from umc_ray.campaign.synthetic import standings_now, standings_of
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import Checked, Origin, read_origins, write_part
 from umc_ray.diversity.validation import choose_validation

@@ -8,6 +8,7 @@ from umc_ray.diversity.measures import Diversity
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.fairness import Difference
+from umc_ray.methods.with_without import Gain
 from umc_ray.selection.near_duplicates import Check
 from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.specialists.combination import SpecialistReport
@@ -41,11 +42,21 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What an action has shown on something that is lacking, and in how many rounds."""
+
+    lack: str
+    action: str
+    rounds: int
+    gain: Gain | None
+
+
+@dataclass(frozen=True)
 class Training:
     """training.json: the ensembles by task, and what held-out predictions say of them.
 
-    `audits`, `selection_tests`, `audit_groups` and `audit_errors` are by domain; the others by
-    task.
+    `audits`, `selection_tests`, `audit_groups`, `audit_errors` and `refill` are by domain; the
+    others by task.
     """
 
     rows: int
@@ -56,6 +67,7 @@ class Training:
     certificates: dict[str, Certificate | None]
     audit_groups: dict[str, list[GroupComparison]] = field(default_factory=dict)
     audit_errors: dict[str, AuditErrors] = field(default_factory=dict)
+    refill: dict[str, list[Shown]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

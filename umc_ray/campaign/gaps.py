@@ -1,12 +1,14 @@
 """After each round: which patterns of the pools have too few labels, and where people look next."""
 
+from collections.abc import Mapping
+
 import pyarrow.compute as pc
 
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import GAPS, RunState, round_folder
-from umc_ray.campaign.synthetic import VALIDATION, standings_of
+from umc_ray.campaign.synthetic import standings_of
 from umc_ray.cluster.stream import OnRows
 from umc_ray.diversity.find_gaps import GapSpec, find_all
 from umc_ray.diversity.gaps import (
@@ -75,7 +77,7 @@ def _gaps_of(found: DomainGaps | None) -> tuple[FoundGap, ...]:
 
 def look_into_gaps(run: Run, number: int, gaps: Gaps, on_rows: OnRows) -> int:
     """Find what is most informative in each open gap."""
-    keys = [key for key in run.config.domains() if _lacking(gaps, key)]
+    keys = [key for key in run.config.domains() if lacking(gaps, key)]
     worker = GapWorker(
         storage=run.storage,
         round=round_folder(number),
@@ -110,13 +112,18 @@ def class_name(label: str) -> str:
     return f"label {label}"
 
 
+def made_for(gap: str, label: str) -> str:
+    """Name what a synthetic sample was made for; files say no more than its label."""
+    return gap or class_name(label)
+
+
 def lack_names(found: DomainGaps) -> dict[str, str]:
     """Name what a domain lacks, by the id of a gap and by the label of a rare class."""
     patterns = {gap.id: pattern_name(gap.id) for gap in found.sought}
     return patterns | {label: class_name(label) for label in found.rare}
 
 
-def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
+def lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     """Return how many labels a domain's patterns and classes lack, by name."""
     found = gaps.domains.get(str(domain_key))
     if found is None:
@@ -125,18 +132,11 @@ def _lacking(gaps: Gaps, domain_key: DomainKey) -> dict[str, float]:
     return patterns | {class_name(label): n for label, n in found.rare.items()}
 
 
-def share_of_search(run: Run, number: int, labels: int) -> float:
-    """Return the share of a round's labels that may go to gaps, beside what people validate."""
-    key = f"{round_folder(number)}/{VALIDATION}"
-    validated = len(run.storage.read_table(key)) if run.storage.exists(key) else 0
-    return max(0.0, run.config.refine.share * (labels + validated) - validated) / max(1, labels)
-
-
-def gap_share(run: Run, number: int, domain_key: DomainKey, share: float) -> GapShare | None:
+def gap_share(
+    run: Run, number: int, domain_key: DomainKey, shares: Mapping[str, float]
+) -> GapShare | None:
     """Return what a domain spends on what it lacks after a round; None where that is nothing."""
-    is_random = run.config.selection.strategy == "random"
-    lacking = _lacking(gaps_after(run, number), domain_key)
-    if not lacking or is_random or not share:
+    if not shares or run.config.selection.strategy == "random":
         return None
     table = f"{round_folder(number)}/{CANDIDATES_OF_GAPS}"
-    return GapShare(share, lacking, table)
+    return GapShare(shares, lacking(gaps_after(run, number), domain_key), table)

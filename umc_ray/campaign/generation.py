@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.campaign.gaps import gaps_after, lack_names
+from umc_ray.campaign.refill import is_on
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.campaign.synthetic import ACCEPTANCE, encode_synthetic
@@ -61,14 +62,13 @@ def make_synthetic(run: Run, number: int) -> None:
 def _make(run: Run, number: int, makers: Mapping[str, GeneratorConfig]) -> MadeForRound:
     samples: dict[str, dict[str, int]] = {}
     given_up: list[str] = []
-    newest = run.newest(number)
     for key in run.config.domains():
         exemplars = _exemplars(run, number, key)
         column = run.config.tasks[key.task].payload
         for name, config in makers.items():
             if PAYLOADS[config.kind] != column or not exemplars:
                 continue
-            wanted, off = _requests(run, newest, key, name, exemplars)
+            wanted, off = _requests(run, number, key, name, exemplars)
             given_up += [f"{key}: {name} for {label}" for label in off]
             if wanted:
                 made = _make_and_store(run, number, key, name, config, wanted)
@@ -77,9 +77,10 @@ def _make(run: Run, number: int, makers: Mapping[str, GeneratorConfig]) -> MadeF
 
 
 def _requests(
-    run: Run, newest: int, key: DomainKey, name: str, exemplars: Sequence[Exemplar]
+    run: Run, number: int, key: DomainKey, name: str, exemplars: Sequence[Exemplar]
 ) -> tuple[list[Request], list[str]]:
     """Return what a generator is asked for, and the labels for which it is given up."""
+    newest = run.newest(number)
     found = gaps_after(run, newest).domains.get(str(key))
     if found is None or not found.lacks:
         return [], []
@@ -87,6 +88,7 @@ def _requests(
     lacks = lacks_of(
         found, kind, run.storage, run.of_split(key, found.of), column, lack_names(found)
     )
+    lacks = [each for each in lacks if is_on(run, number, key, each.name, name)]
     count = run.config.refine.samples_per_round
     requests = requests_for(lacks, exemplars, kind.labels, count, run.config.seed)
     off = {each.label for each in _acceptance(run, newest, key, name) if is_hopeless(each)}

@@ -13,8 +13,7 @@ import pyarrow as pa
 from umc_ray.annotation.renaming import Rename, rename_labels
 from umc_ray.campaign.learning import forget_learning
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import GIVEN, LABEL_CHANGES, round_folder
-from umc_ray.campaign.synthetic import VALIDATION
+from umc_ray.campaign.state import GIVEN, LABEL_CHANGES, VALIDATION, round_folder
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.config.loading import load_campaign
 from umc_ray.config.yaml_file import write_values

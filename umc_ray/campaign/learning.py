@@ -11,7 +11,7 @@ import pyarrow as pa
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.diversity import diversity_after, domain_balance
-from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Training
+from umc_ray.campaign.documents import Audit, Fairness, RoundMetrics, Shown, Training
 from umc_ray.campaign.epochs import EpochReporter
 from umc_ray.campaign.evaluation import (
     audit_errors,
@@ -23,6 +23,7 @@ from umc_ray.campaign.evaluation import (
 )
 from umc_ray.campaign.fairness import compare_audits, measure_fairness
 from umc_ray.campaign.gaps import look_for_gaps, look_into_gaps
+from umc_ray.campaign.refill_gains import measure_refill
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
     compute_outputs_of_labels,
@@ -158,6 +159,7 @@ def train(run: Run, number: int) -> Training:
     selection_tests: dict[str, SelectionVerdict] = {}
     audit_groups: dict[str, list[GroupComparison]] = {}
     errors: dict[str, AuditErrors] = {}
+    refill: dict[str, list[Shown]] = {}
     judging = {name: each.real for name, each in examples.items()}
     for name, each in judging.items():
         kind, encoder = run.kinds[name], run.config.tasks[name].default_encoder
@@ -169,6 +171,7 @@ def train(run: Run, number: int) -> Training:
         smallest = run.config.fairness.smallest_group
         audit_groups |= compare_audits(trained[name], each, kind, groups, smallest)
         selection_tests |= compare_selection(each, each.features[encoder], name, kind)
+        refill |= measure_refill(run, number, name, encoder, examples[name])
     rules = run.config.certificate
     return Training(
         rows=sum(len(each) for each in examples.values()),
@@ -178,6 +181,7 @@ def train(run: Run, number: int) -> Training:
         selection_tests=selection_tests,
         audit_groups=audit_groups,
         audit_errors=errors,
+        refill=refill,
         certificates={
             name: certificate(trained[name], each, run.kinds[name], rules)
             for name, each in judging.items()

@@ -20,10 +20,11 @@ from umc_ray.campaign.documents import (
     DomainBudget,
     RoundMetrics,
 )
-from umc_ray.campaign.gaps import gap_share, share_of_search
+from umc_ray.campaign.gaps import gap_share
 from umc_ray.campaign.generation import make_synthetic
 from umc_ray.campaign.given import labels_to_check
 from umc_ray.campaign.learning import learn
+from umc_ray.campaign.refill import decide_refill, search_shares
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import round_folder
@@ -68,6 +69,7 @@ def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
     budget = min(run.config.budget.per_round, run.config.budget.labels - run.spent())
+    decide_refill(run, number)
     make_synthetic(run, number)
     validation = open_validation(run, number, budget)
     allocation = run.stages.run(
@@ -144,7 +146,6 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
     queried, excluded = run.excluded(), not_to_choose(run, newest)
     to_check = labels_to_check(run)
     labels = sum(each.labels for each in allocation.domains.values())
-    share = share_of_search(run, number, labels)
     specs = [
         DomainBatchSpec(
             domain_key=key,
@@ -162,7 +163,7 @@ def choose_batch(run: Run, number: int, allocation: Allocation) -> pa.Table:
             rounds=tuple(run.folders(number - 1)),
             selection_test=None if training is None else training.selection_tests.get(str(key)),
             group_floor=run.group_floor(key),
-            gaps=gap_share(run, newest, key, share),
+            gaps=gap_share(run, newest, key, search_shares(run, number, key, labels)),
         )
         for key in run.config.domains()
     ]

@@ -33,6 +33,9 @@ FAIRNESS = "fairness.json"
 ROBUSTNESS = "robustness.json"
 """In a round's folder, if domains name groups: how these fare."""
 
+VALIDATION = "validation.parquet"
+"""In a round's folder, in the columns of BATCH: what people validate."""
+
 GAPS = "gaps.json"
 """In a round's folder: the patterns of each domain's pool that have too few labels."""
 

@@ -25,6 +25,8 @@ def rules_hold(rules: StopConfig, metrics: Sequence[RoundMetrics], reached: Crit
     holds: dict[str, bool] = {}
     if rules.labels is not None:
         holds[f"{rules.labels} labels are there"] = metrics[-1].labels >= rules.labels
+    if rules.cost is not None:
+        holds[f"people's answers have cost {rules.cost:g}"] = metrics[-1].cost >= rules.cost
     if rules.accuracy is not None:
         holds[f"audit accuracy reached {rules.accuracy}"] = curve[-1] >= rules.accuracy
     if rules.plateau is not None:

@@ -14,8 +14,10 @@ from umc_ray.annotation.questions import validation_questions
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.annotation.votes import votes_of
+from umc_ray.campaign.gaps import made_for
+from umc_ray.campaign.refill import is_on, share_to_validate
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import RunState, round_folder
+from umc_ray.campaign.state import VALIDATION, RunState, round_folder
 from umc_ray.diversity.generators.files import read_files
 from umc_ray.diversity.synthetic import read_origins
 from umc_ray.diversity.validation import (
@@ -33,9 +35,6 @@ from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.predictions import label_probabilities
 from umc_ray.specialists.ensemble import EnsembleRef
 from umc_ray.tasks.task import TaskKind, agreement
-
-VALIDATION = "validation.parquet"
-"""In a round's folder, in the columns of BATCH: what people validate."""
 
 STANDING, ACCEPTANCE = "standings.parquet", "synthetic.json"
 """In a round's folder: what has become of each synthetic sample, and a summary of it."""
@@ -85,14 +84,14 @@ def open_validation(run: Run, number: int, budget: int) -> pa.Table:
 
 
 def choose_synthetic(run: Run, number: int, budget: int) -> pa.Table:
-    """Choose what people validate in a round: at most `refine.share` of its budget.
+    """Choose what people validate in a round: at most a share of its budget.
 
     At least one question of a round is about the pool.
     """
-    n = min(int(run.config.refine.share * budget), budget - 1)
+    n = min(int(share_to_validate(run, number) * budget + 1e-9), budget - 1)
     if n < 1 or not run.synthetic:
         return BATCH.empty_table()
-    table = standings_now(run, number - 1)
+    table = _of_generators_on(run, number, standings_now(run, number - 1))
     training = run.training(number)
     ensembles = {} if training is None else training.ensembles
     compute_outputs_of_synthetic(run, ensembles)
@@ -107,6 +106,21 @@ def choose_synthetic(run: Run, number: int, budget: int) -> pa.Table:
     )
     asked = frozenset(each.sample_id for each in _questions(run, number - 1))
     return choose_validation(table, asked, probability_N, n, run.config.seed)
+
+
+def _of_generators_on(run: Run, number: int, table: pa.Table) -> pa.Table:
+    """Leave out samples of generators that get no labels in a round for what they were made for."""
+    rows = table.select(["task", "domain", "gap", "made_for", "generator"]).to_pylist()
+    kinds = [
+        (
+            DomainKey(row["task"], row["domain"]),
+            made_for(row["gap"], row["made_for"]),
+            row["generator"],
+        )
+        for row in rows
+    ]
+    on = {kind for kind in set(kinds) if is_on(run, number, *kind)}
+    return table.filter(pa.array([kind in on for kind in kinds], pa.bool_()))
 
 
 def questions_to_validate(run: Run, number: int, batch: pa.Table) -> list[Question]:

@@ -207,6 +207,9 @@ class StopConfig(Section):
         "any", description="stop when any of the rules below holds, or when all of them do"
     )
     labels: int | None = Field(None, gt=0, description="stop at this number of labels")
+    cost: float | None = Field(
+        None, gt=0, description="stop when all answers have cost this much, as cost_per_label says"
+    )
     accuracy: float | None = Field(
         None,
         gt=0,

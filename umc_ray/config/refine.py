@@ -1,5 +1,7 @@
 """The section `refine`: the second loop, which looks for what the labeled samples lack."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from umc_ray.config.generator import GeneratorConfig
@@ -9,13 +11,12 @@ from umc_ray.config.section import Name, Section
 class RefineConfig(Section):
     """What is done about gaps: patterns of the pool that the labeled samples lack."""
 
-    share: float = Field(
+    share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
-        ge=0,
-        le=1,
         description="largest share of a round's labels that is spent on what the labels lack: "
         "patterns of the pool, rare classes, and the validation of synthetic samples; 0: it is "
-        "only reported",
+        "only reported; auto: up to half, for what pays: each action is tried for at most two "
+        "rounds, and is off unless it teaches more than other labels",
     )
     accept_rate: float = Field(
         0.9,

@@ -1,12 +1,15 @@
 """The gaps of a campaign as the report shows them: what is missing, how much, and examples."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.history import History
+from umc_ray.campaign.refill import tried_so_far
 from umc_ray.campaign.run import Run
 from umc_ray.console import counted
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
+from umc_ray.methods.refill import Arm
 from umc_ray.records import DomainKey, Split
 from umc_ray.report.gallery import short_text, thumbnail
 
@@ -42,7 +45,8 @@ class GapSection:
     closed: int  # gaps of earlier rounds that are none any more
     domains: dict[str, DomainGaps]
     rare: dict[str, list[str]]  # classes with few labels, by domain
-    share: float  # of a round's labels that may be spent on what is lacking
+    share: float | Literal["auto"]  # of a round's labels that may be spent on what is lacking
+    tried: list[tuple[str, Arm]]  # by domain
 
 
 def gap_section(history: History) -> GapSection | None:
@@ -76,6 +80,7 @@ def gap_section(history: History) -> GapSection | None:
         domains=last,
         rare={name: list(found.rare) for name, found in last.items() if found.rare},
         share=run.config.refine.share,
+        tried=tried_so_far(run, history.rounds + 1),
     )
 
 
@@ -106,7 +111,22 @@ def _example(payload: str | bytes) -> Example:
 def gap_lines(run: Run) -> list[str]:
     """Say for `umc status` how many gaps are open, by domain."""
     domains = gaps_after(run, run.finished_rounds).domains
-    return [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
+    lines = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
+    tried = tried_so_far(run, run.finished_rounds + 1)
+    return [*lines, *(f"{domain}: {what_it_gave(arm)}" for domain, arm in tried)]
+
+
+def what_it_gave(arm: Arm) -> str:
+    """Say what was tried about something that is lacking, what that gave, and what became of it."""
+    said = f"{arm.action} for {arm.lack}: {arm.state}"
+    if arm.rounds:
+        gain, error = (100 * each for each in (arm.gain, 2 * arm.error))
+        said += (
+            f" after {counted(arm.rounds, 'round')}: per 100 of cost it lowers the held-out "
+            f"log-loss by {gain:+.2f} ({gain - error:+.2f} to {gain + error:+.2f}) more than other "
+            "labels"
+        )
+    return f"{said}; it gets {arm.share:.0%} of a round" if arm.share else said
 
 
 def _counted(found: DomainGaps) -> str:

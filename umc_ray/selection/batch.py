@@ -234,6 +234,18 @@ def _reason(spec: DomainBatchSpec, selection: SelectionConfig, row: Mapping[str,
     )
 
 
+def picked_for(why: str) -> str | None:
+    """Return the gap that a sample was picked for, by the reason that is stored with it."""
+    before, after = f"; {FOR_A_GAP}".split("{}")
+    _, found, name = why.removesuffix(after).partition(before)
+    return name if found and why.endswith(after) else None
+
+
+def is_selected(why: str) -> bool:
+    """Whether a sample was picked by the plain selection, by the same reason."""
+    return why != CHECKED and picked_for(why) is None
+
+
 def not_in(table: pa.Table, ids: IntArray) -> pa.Table:
     """Return the rows of samples that are not among the ids."""
     keep = ~np.isin(table["sample_id"].to_numpy(), ids)

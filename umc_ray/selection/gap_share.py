@@ -17,9 +17,9 @@ Fill = Callable[[pa.Table, int], pa.Table]
 
 @dataclass(frozen=True)
 class GapShare:
-    """What part of a batch is spent on gaps and rare classes, and how many labels each lacks."""
+    """What part of a batch is spent on each gap and rare class, and how many labels it lacks."""
 
-    share: float
+    shares: Mapping[str, float]  # by name
     lacking: Mapping[str, float]  # by name
     table: str  # of the candidates
 
@@ -41,10 +41,10 @@ def search_gaps(
     per_label: int,
     fill: Fill,
 ) -> GapPicks:
-    """Pick samples of gaps for their share of a batch of n, split by what each gap lacks.
+    """Pick samples of gaps for their shares of a batch of n, at most what each gap lacks.
 
     Args:
-        rule: the share.
+        rule: the shares.
         storage: the run directory.
         parts: of the domain's pool.
         taken: ids of samples that are not to be picked.
@@ -52,13 +52,13 @@ def search_gaps(
         per_label: candidates that compete for each label.
         fill: chooses among the candidates of one gap.
     """
-    names = sorted(rule.lacking)
-    budget = int(rule.share * n)
+    names = sorted(rule.shares)
+    budget = int(sum(rule.shares.values()) * n + 1e-9)
     there = [part for part in parts if storage.exists(part.key(rule.table))]  # others are new
     m = per_label * budget
     most = {name: candidates_of(storage, there, rule.table, name, taken, m) for name in names}
     remaining = [min(len(most[name]), int(np.ceil(rule.lacking[name]))) for name in names]
-    shares = [rule.lacking[name] for name in names]
+    shares = [rule.shares[name] for name in names]
     counts = allocate(shares, budget, floor=0.0, remaining_A=remaining).tolist()
     picks, gaps = [CANDIDATES.empty_table()], dict[int, str]()
     for name, count in zip(names, counts, strict=True):

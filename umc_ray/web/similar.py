@@ -16,8 +16,7 @@ import torch
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
-from umc_ray.campaign.synthetic import VALIDATION
+from umc_ray.campaign.state import VALIDATION, round_folder
 from umc_ray.methods.clustering import kmeans
 from umc_ray.records import FloatArray
 from umc_ray.selection.labeled import PLACE, labels_so_far, of_task, parts_of, read_embeddings
