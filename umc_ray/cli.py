@@ -321,13 +321,21 @@ def release(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="folder for the demo's runs")] = Path("runs"),
+    diversity: Annotated[
+        bool,
+        typer.Option(
+            "--diversity", help="show gaps, synthetic samples and criteria on digits instead"
+        ),
+    ] = False,
 ) -> None:
     """Download real data, and run the demo campaign against its random control."""
     from umc_ray.cluster.connect import connect
+    from umc_ray.demo.diversity import run_diversity_demo
     from umc_ray.demo.show import run_demo
 
     connect()
-    run_demo(folder)
+    run = run_diversity_demo if diversity else run_demo
+    run(folder)
 
 
 def main() -> None:

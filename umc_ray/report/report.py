@@ -31,6 +31,7 @@ from umc_ray.report.control import (
     saving_sentence,
 )
 from umc_ray.report.coverage import coverage_map, diversity, task_samples
+from umc_ray.report.criteria import criteria_rows, goals_of
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import fairness_sections
 from umc_ray.report.gallery import galleries
@@ -38,6 +39,7 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
+from umc_ray.report.refill import lacks, made_galleries
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
 
@@ -70,8 +72,7 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         **_trust(history),
         "fairness": fairness_sections(history, control_histories),
         **_samples(history),
-        "acceptance": history.acceptance,
-        "accept_rate": run.config.refine.accept_rate,
+        **_refill(history),
         **_data(history),
     }
     page = render("report.html", comparison=comparison, **sections)
@@ -250,6 +251,20 @@ def _samples(history: History) -> dict[str, Any]:
         "diversity": [each for each in found if each is not None],
         "galleries": galleries(history),
         "gaps": gap_section(history),
+    }
+
+
+def _refill(history: History) -> dict[str, Any]:
+    """Return what was tried for what is lacking, and which criteria were reached."""
+    rules = history.run.config
+    return {
+        "lacks": lacks(history),
+        "acceptance": history.acceptance,
+        "accept_rate": rules.refine.accept_rate,
+        "made": made_galleries(history),
+        "criteria": criteria_rows(history),
+        "goals": goals_of(history),
+        "stop_when": rules.stop.when,
     }
 
 

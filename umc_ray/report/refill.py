@@ -1,0 +1,177 @@
+"""What a campaign has tried for what its domains lacked: search in the pool, synthetic samples."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
+from umc_ray.campaign.history import History
+from umc_ray.diversity.gaps import DomainGaps
+from umc_ray.diversity.validation import VALIDATED, Acceptance
+from umc_ray.records import DomainKey
+from umc_ray.report.gallery import short_text, thumbnail
+from umc_ray.report.gaps import describe
+from umc_ray.selection.batch import FOR_A_GAP
+from umc_ray.selection.labeled import gather
+
+SHOWN = 8
+"""Synthetic samples of a generator and label that the report shows, at most."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Something that a domain lacked after a round: a gap, or a label with few samples."""
+
+    name: str
+    what: str
+    missing: float  # labels that it lacked
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a generator made for something that was lacking, in all rounds."""
+
+    generator: str
+    made: int
+    validated: int
+    stands: int  # accepted, fixed or admitted: models learn from them
+
+    @classmethod
+    def of(cls, generator: str, groups: Iterable[Acceptance]) -> "Attempt":
+        """Sum up over labels and gaps."""
+        own = [each for each in groups if each.generator == generator]
+        stand = ("accepted", "fixed", "admitted")
+        return cls(
+            generator=generator,
+            made=sum(each.made for each in own),
+            validated=sum(each.validated for each in own),
+            stands=sum(each.count(standing) for each in own for standing in stand),
+        )
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a domain lacked, from when to when, and what was tried.
+
+    `closed` is the round after which it was lacking no more; `searched` are labels of the pool that
+    were spent on it.
+    """
+
+    domain: str
+    seen: Seen
+    since: int
+    closed: int | None
+    searched: int
+    attempts: tuple[Attempt, ...]
+
+
+def lacks(history: History) -> list[Lack]:
+    """Return all that was ever lacking, in the order in which it was found."""
+    first: dict[tuple[str, str], tuple[int, Seen]] = {}
+    last: dict[tuple[str, str], int] = {}
+    for number in range(history.rounds + 1):
+        for domain, found in gaps_after(history.run, number).domains.items():
+            for seen in _seen(found):
+                first.setdefault((domain, seen.name), (number, seen))
+                last[domain, seen.name] = number
+    return [
+        Lack(
+            domain=domain,
+            seen=seen,
+            since=since,
+            closed=None if last[domain, name] == history.rounds else last[domain, name] + 1,
+            searched=_searched(history, domain, name),
+            attempts=_attempts(history, domain, name),
+        )
+        for (domain, name), (since, seen) in first.items()
+    ]
+
+
+def _seen(found: DomainGaps) -> list[Seen]:
+    gaps = [Seen(pattern_name(each.id), describe(each), each.missing) for each in found.open]
+    rare = [
+        Seen(class_name(label), "a label with few samples", n) for label, n in found.rare.items()
+    ]
+    return [*gaps, *rare]
+
+
+def _searched(history: History, domain: str, name: str) -> int:
+    own = history.asked_of(DomainKey.named(domain))
+    ending = FOR_A_GAP.format(name)
+    return sum(why.endswith(ending) for why in own["why"].to_pylist())
+
+
+def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
+    """Return what generators made for it; what files have for a label counts for that label."""
+    own = [
+        each
+        for each in history.acceptance
+        if f"{each.task}/{each.domain}" == domain
+        and name in (each.gap, class_name(each.label) if not each.gap else None)
+    ]
+    return tuple(Attempt.of(each, own) for each in sorted({each.generator for each in own}))
+
+
+@dataclass(frozen=True)
+class MadeSample:
+    """A synthetic sample that people validated; `text` is untrusted, `image` is a data URI."""
+
+    label: str | None
+    standing: str
+    text: str | None
+    image: str | None
+
+
+@dataclass(frozen=True)
+class MadeGallery:
+    """Validated samples of a generator for one label."""
+
+    domain: str
+    generator: str
+    made_for: str
+    samples: tuple[MadeSample, ...]
+
+
+def made_galleries(history: History) -> list[MadeGallery]:
+    """Return examples of what people accepted, fixed and rejected, by generator and label."""
+    names = ("task", "domain", "generator", "made_for")
+    rows = [row for row in history.standings.to_pylist() if row["standing"] in VALIDATED]
+    groups = sorted({tuple(row[name] for name in names) for row in rows})
+    result = []
+    for group in groups:
+        own = [row for row in rows if tuple(row[name] for name in names) == group]
+        task, domain, generator, made_for = group
+        samples = _made_samples(history, DomainKey(task, domain), _mixed(own)[:SHOWN])
+        result.append(MadeGallery(f"{task}/{domain}", generator, made_for, samples))
+    return result
+
+
+def _mixed(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """Order rows so that all standings are among the first."""
+    counts = dict.fromkeys(VALIDATED, 0)
+    places = []
+    for row in rows:
+        standing = next(each for each in VALIDATED if each == row["standing"])
+        places.append(counts[standing])
+        counts[standing] += 1
+    order = sorted(range(len(rows)), key=lambda i: places[i])
+    return [rows[i] for i in order]
+
+
+def _made_samples(
+    history: History, key: DomainKey, rows: Sequence[dict[str, object]]
+) -> tuple[MadeSample, ...]:
+    run, column = history.run, history.run.config.tasks[key.task].payload
+    parts = [part for part in run.synthetic if part.domain_key == key]
+    places = pa.table({"part": [r["part"] for r in rows], "row": [r["row"] for r in rows]})
+    payloads = gather(run.storage, parts, "pool", places, [column])[column].to_pylist()
+    return tuple(
+        MadeSample(
+            label=None if row["label"] is None else str(row["label"]),
+            standing=str(row["standing"]),
+            text=short_text(payload) if isinstance(payload, str) else None,
+            image=thumbnail(payload) if isinstance(payload, bytes) else None,
+        )
+        for row, payload in zip(rows, payloads, strict=True)
+    )
