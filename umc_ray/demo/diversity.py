@@ -122,7 +122,7 @@ def tried_table(found: Sequence[Lack]) -> Table:
 def _made(attempt: Attempt) -> str:
     return (
         f"{attempt.generator}: {attempt.made} made, {attempt.validated} validated, "
-        f"{attempt.stands} used"
+        f"{attempt.used} used"
     )
 
 

@@ -65,7 +65,7 @@ class StandIn:
 
     def _of_real(self, questions: Sequence[Question]) -> dict[int, str]:
         asked = {each.sample_id for each in questions}
-        found = {}
+        found: dict[int, str] = {}
         for key in self.run.config.domains():
             drawings = self.known[key.domain]
             ids = sample_ids(key.task, key.domain, "pool", [each.key for each in drawings])

@@ -8,12 +8,15 @@ import pyarrow as pa
 from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
 from umc_ray.campaign.history import History
 from umc_ray.diversity.gaps import DomainGaps
-from umc_ray.diversity.validation import VALIDATED, Acceptance
+from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
 from umc_ray.records import DomainKey
 from umc_ray.report.gallery import short_text, thumbnail
 from umc_ray.report.gaps import describe
 from umc_ray.selection.batch import FOR_A_GAP
 from umc_ray.selection.labeled import gather
+
+USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
+"""What models learn from."""
 
 SHOWN = 8
 """Synthetic samples of a generator and label that the report shows, at most."""
@@ -35,18 +38,17 @@ class Attempt:
     generator: str
     made: int
     validated: int
-    stands: int  # accepted, fixed or admitted: models learn from them
+    used: int
 
     @classmethod
     def of(cls, generator: str, groups: Iterable[Acceptance]) -> "Attempt":
         """Sum up over labels and gaps."""
         own = [each for each in groups if each.generator == generator]
-        stand = ("accepted", "fixed", "admitted")
         return cls(
             generator=generator,
             made=sum(each.made for each in own),
             validated=sum(each.validated for each in own),
-            stands=sum(each.count(standing) for each in own for standing in stand),
+            used=sum(each.count(standing) for each in own for standing in USED),
         )
 
 
