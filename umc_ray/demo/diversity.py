@@ -1,6 +1,6 @@
 """The demo of the second loop: what is lacking, what is tried for it, and what that gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from umc_ray.demo.planted import (
 from umc_ray.demo.prepare import prepare_one
 from umc_ray.demo.stand_in import StandIn
 from umc_ray.errors import AwaitingAnnotations
+from umc_ray.methods.identity import sample_ids
+from umc_ray.records import DomainKey
 from umc_ray.report.refill import Attempt, Lack, lacks
 from umc_ray.report.report import write_report
 
@@ -65,7 +67,10 @@ def run_diversity_demo(folder: Path) -> None:
         for name, changes in PEERS.items()
     }
     report = write_report(run)
-    console.print(tried_table(lacks(History.of(run))))
+    found = lacks(History.of(run))
+    console.print(tried_table(found))
+    for line in truth_lines(found, known):
+        print_line(line)
     console.print(results_table({**peers, "this campaign": run}))
     print_line(f"the campaign ended after {counted(run.finished_rounds, 'round')}: {reason}")
     print_line(f"report: {report}")
@@ -112,9 +117,9 @@ def tried_table(found: Sequence[Lack]) -> Table:
     for name in ("domain", "lacking", "found", "closed", "labels of the pool", "synthetic samples"):
         table.add_column(name)
     for lack in found:
-        closed = "open" if lack.closed is None else f"round {lack.closed}"
+        closed = "still open" if lack.closed is None else f"after round {lack.closed}"
         made = "; ".join(map(_made, lack.attempts)) or "none"
-        found_in = f"round {lack.since}" if lack.since else "at the start"
+        found_in = f"after round {lack.since}" if lack.since else "at the start"
         table.add_row(lack.domain, lack.seen.name, found_in, closed, str(lack.searched), made)
     return table
 
@@ -124,6 +129,18 @@ def _made(attempt: Attempt) -> str:
         f"{attempt.generator}: {attempt.made} made, {attempt.validated} validated, "
         f"{attempt.used} used"
     )
+
+
+def truth_lines(found: Sequence[Lack], known: Mapping[str, Sequence[Drawing]]) -> Iterator[str]:
+    """Say how many samples of each gap are what was planted, which the campaign does not know."""
+    for lack in found:
+        if lack.seen.gap is not None:
+            key, members = DomainKey.named(lack.domain), set(lack.seen.gap.members)
+            drawings = known[key.domain]
+            ids = sample_ids(key.task, key.domain, "pool", [each.key for each in drawings])
+            styles = [d.style for i, d in zip(ids.tolist(), drawings, strict=True) if i in members]
+            of_all = f"{styles.count(TURNED)} of its {len(styles)} most typical samples"
+            yield f"{lack.seen.name}: {of_all} are {TURNED}"
 
 
 def results_table(runs: Mapping[str, Run]) -> Table:

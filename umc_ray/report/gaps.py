@@ -59,7 +59,7 @@ def gap_section(history: History) -> GapSection | None:
             for gap in found.open:
                 opened.setdefault((name, gap.id), number)
     rows = [
-        GapRow(name, gap, opened[name, gap.id], describe(gap), _examples(history, name, gap))
+        GapRow(name, gap, opened[name, gap.id], describe(gap), examples_of(history, name, gap))
         for name, found in last.items()
         for gap in found.open
     ]
@@ -82,7 +82,8 @@ def describe(gap: FoundGap) -> str:
     return f"predicted as {labels}{words}"
 
 
-def _examples(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
+def examples_of(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
+    """Return typical samples of a domain's gap."""
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
     run = history.run

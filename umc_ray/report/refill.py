@@ -2,24 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
 from umc_ray.campaign.history import History
-from umc_ray.diversity.gaps import DomainGaps
+from umc_ray.diversity.gaps import DomainGaps, FoundGap
 from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
 from umc_ray.records import DomainKey
 from umc_ray.report.gallery import short_text, thumbnail
-from umc_ray.report.gaps import describe
+from umc_ray.report.gaps import Example, describe, examples_of
 from umc_ray.selection.batch import FOR_A_GAP
 from umc_ray.selection.labeled import gather
 
 USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
 """What models learn from."""
 
-SHOWN = 8
-"""Synthetic samples of a generator and label that the report shows, at most."""
+SHOWN = 18
+"""Synthetic samples of a generator that the report shows, at most."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Seen:
     name: str
     what: str
     missing: float  # labels that it lacked
+    gap: FoundGap | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Lack:
     closed: int | None
     searched: int
     attempts: tuple[Attempt, ...]
+    examples: tuple[Example, ...] = ()  # of a gap that is closed
 
 
 def lacks(history: History) -> list[Lack]:
@@ -78,20 +81,28 @@ def lacks(history: History) -> list[Lack]:
                 first.setdefault((domain, seen.name), (number, seen))
                 last[domain, seen.name] = number
     return [
-        Lack(
-            domain=domain,
-            seen=seen,
-            since=since,
-            closed=None if last[domain, name] == history.rounds else last[domain, name] + 1,
-            searched=_searched(history, domain, name),
-            attempts=_attempts(history, domain, name),
-        )
+        _lack(history, domain, seen, since, last[domain, name])
         for (domain, name), (since, seen) in first.items()
     ]
 
 
+def _lack(history: History, domain: str, seen: Seen, since: int, last: int) -> Lack:
+    """Describe what was lacking from one round to another."""
+    closed = None if last == history.rounds else last + 1
+    shown = seen.gap if closed is not None else None
+    return Lack(
+        domain=domain,
+        seen=seen,
+        since=since,
+        closed=closed,
+        searched=_searched(history, domain, seen.name),
+        attempts=_attempts(history, domain, seen.name),
+        examples=() if shown is None else examples_of(history, domain, shown),
+    )
+
+
 def _seen(found: DomainGaps) -> list[Seen]:
-    gaps = [Seen(pattern_name(each.id), describe(each), each.missing) for each in found.open]
+    gaps = [Seen(pattern_name(each.id), describe(each), each.missing, each) for each in found.open]
     rare = [
         Seen(class_name(label), "a label with few samples", n) for label, n in found.rare.items()
     ]
@@ -119,6 +130,7 @@ def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
 class MadeSample:
     """A synthetic sample that people validated; `text` is untrusted, `image` is a data URI."""
 
+    made_for: str
     label: str | None
     standing: str
     text: str | None
@@ -127,51 +139,40 @@ class MadeSample:
 
 @dataclass(frozen=True)
 class MadeGallery:
-    """Validated samples of a generator for one label."""
+    """Validated samples of a generator."""
 
     domain: str
     generator: str
-    made_for: str
     samples: tuple[MadeSample, ...]
 
 
 def made_galleries(history: History) -> list[MadeGallery]:
-    """Return examples of what people accepted, fixed and rejected, by generator and label."""
-    names = ("task", "domain", "generator", "made_for")
+    """Return examples of what people accepted, fixed and rejected, by generator."""
     rows = [row for row in history.standings.to_pylist() if row["standing"] in VALIDATED]
-    groups = sorted({tuple(row[name] for name in names) for row in rows})
-    result = []
-    for group in groups:
-        own = [row for row in rows if tuple(row[name] for name in names) == group]
-        task, domain, generator, made_for = group
-        samples = _made_samples(history, DomainKey(task, domain), _mixed(own)[:SHOWN])
-        result.append(MadeGallery(f"{task}/{domain}", generator, made_for, samples))
-    return result
-
-
-def _mixed(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
-    """Order rows so that all standings are among the first."""
-    counts = dict.fromkeys(VALIDATED, 0)
-    places = []
+    by_generator: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        standing = next(each for each in VALIDATED if each == row["standing"])
-        places.append(counts[standing])
-        counts[standing] += 1
-    order = sorted(range(len(rows)), key=lambda i: places[i])
-    return [rows[i] for i in order]
+        group = (row["task"], row["domain"], row["generator"])
+        by_generator.setdefault(group, []).append(row)
+    return [
+        MadeGallery(f"{task}/{domain}", generator, _made_samples(history, task, domain, own))
+        for (task, domain, generator), own in sorted(by_generator.items())
+    ]
 
 
 def _made_samples(
-    history: History, key: DomainKey, rows: Sequence[dict[str, object]]
+    history: History, task: str, domain: str, rows: Sequence[dict[str, Any]]
 ) -> tuple[MadeSample, ...]:
-    run, column = history.run, history.run.config.tasks[key.task].payload
-    parts = [part for part in run.synthetic if part.domain_key == key]
-    places = pa.table({"part": [r["part"] for r in rows], "row": [r["row"] for r in rows]})
+    """Return some samples; those that were not accepted first, as there are fewer of them."""
+    rows = sorted(rows, key=lambda row: VALIDATED.index(row["standing"]), reverse=True)[:SHOWN]
+    run, column = history.run, history.run.config.tasks[task].payload
+    parts = [part for part in run.synthetic if part.domain_key == DomainKey(task, domain)]
+    places = pa.table({name: [row[name] for row in rows] for name in ("part", "row")})
     payloads = gather(run.storage, parts, "pool", places, [column])[column].to_pylist()
     return tuple(
         MadeSample(
-            label=None if row["label"] is None else str(row["label"]),
-            standing=str(row["standing"]),
+            made_for=row["made_for"],
+            label=row["label"],
+            standing=row["standing"],
             text=short_text(payload) if isinstance(payload, str) else None,
             image=thumbnail(payload) if isinstance(payload, bytes) else None,
         )
