@@ -5,7 +5,7 @@ The package is downloaded, verified and read as an archive, once; it is never im
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from umc_ray.demo.digits import WHEEL
@@ -33,11 +33,11 @@ def write(
     name: str,
     columns: Sequence[str],
     rows: Iterable[tuple[Numbers, str]],
-    test_share: float = 1 / 3,
+    most: Mapping[str, int] | None = None,
 ) -> None:
-    """Write a pool and a test: a share of each class, by a hash of the numbers.
+    """Write a test of a third of each class, by a hash of the numbers, and a pool of the others.
 
-    Of rows with the same numbers, the first one counts.
+    Of rows with the same numbers, the first one counts. `most` limits the pool's rows of a class.
     """
     unique: dict[Numbers, str] = {}
     for numbers, label in rows:
@@ -45,10 +45,14 @@ def write(
     by_class: dict[str, list[Numbers]] = {}
     for numbers, label in sorted(unique.items(), key=lambda pair: _digest(pair[0])):
         by_class.setdefault(label, []).append(numbers)
-    test = {n for own in by_class.values() for n in own[: round(test_share * len(own))]}
-    for file, is_test in ((f"{name}.csv", False), (f"{name}-test.csv", True)):
-        chosen = [pair for pair in sorted(unique.items()) if (pair[0] in test) == is_test]
-        _write(folder / file, columns, chosen)
+    pool, test = set[Numbers](), set[Numbers]()
+    for label, own in by_class.items():
+        held_out = round(len(own) / 3)
+        test |= set(own[:held_out])
+        pool |= set(own[held_out:][: (most or {}).get(label)])
+    for file, chosen in ((f"{name}.csv", pool), (f"{name}-test.csv", test)):
+        rows_of = [(numbers, unique[numbers]) for numbers in sorted(chosen)]
+        _write(folder / file, columns, rows_of)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[tuple[Numbers, str]]) -> None:

@@ -29,6 +29,10 @@ def test_a_third_of_each_class_is_held_out_and_the_first_of_equal_rows_counts(tm
     both = {float(row["x"]): row["label"] for row in [*pool, *test]}
     assert both == {numbers[0]: label for numbers, label in rows}
     assert len({row["id"] for row in [*pool, *test]}) == 90
+    keel.write(tmp_path, "few", ("x", "y"), rows, most={"a": 7})
+    few = rows_of(tmp_path / "few.csv")
+    assert Counter(row["label"] for row in few) == {"a": 7, "b": 20}
+    assert rows_of(tmp_path / "few-test.csv") == test
 
 
 @pytest.mark.network
