@@ -70,6 +70,8 @@ def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
             report = Path(write_report(run)).read_text()
             assert 'id="gaps"' in report
             assert 'id="synthetic"' in report
+            assert "writer: " in report and " validated, " in report  # what was tried for the gap
+            assert 'id="criteria"' in report
             check_forget(run)
 
 

@@ -9,7 +9,7 @@ from umc_ray.diversity.gaps import DomainGaps, FoundGap, Gaps
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.records import POOL, STANDINGS, Part
 from umc_ray.report.criteria import criteria_rows, goals_of
-from umc_ray.report.refill import Attempt, lacks, made_galleries
+from umc_ray.report.refill import Attempt, closed_gaps, lacks, made_galleries
 from umc_ray.report.report import REPORT, write_report
 from umc_ray.tasks.quality import Estimate
 
@@ -86,7 +86,8 @@ def test_what_was_lacking_is_listed_with_what_was_tried_for_it(history):
     first, label, last = lacks(history)
     assert (first.domain, first.seen.name, first.seen.missing) == (NAME, "gap aaaaaa", 36.0)
     assert (first.since, first.closed, first.searched) == (1, 3, 1)
-    assert len(first.examples) == 1 and not last.examples  # an open gap is shown by itself
+    ((closed, examples),) = closed_gaps(history, [first, label, last])  # open ones are shown above
+    assert closed == first and len(examples) == 1
     assert first.attempts == (Attempt("changed", made=8, validated=3, used=5),)
     assert (label.seen.name, label.since, label.closed, label.searched) == ("label 1", 1, 3, 0)
     assert label.attempts == (Attempt("blended", made=4, validated=4, used=3),)

@@ -19,6 +19,9 @@ from umc_ray.selection.labeled import gather
 USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
 """What models learn from."""
 
+CLOSED_SHOWN = 6
+"""Gaps that are closed of which the report shows examples, at most."""
+
 SHOWN = 18
 """Synthetic samples of a generator that the report shows, at most."""
 
@@ -68,7 +71,6 @@ class Lack:
     closed: int | None
     searched: int
     attempts: tuple[Attempt, ...]
-    examples: tuple[Example, ...] = ()  # of a gap that is closed
 
 
 def lacks(history: History) -> list[Lack]:
@@ -81,24 +83,23 @@ def lacks(history: History) -> list[Lack]:
                 first.setdefault((domain, seen.name), (number, seen))
                 last[domain, seen.name] = number
     return [
-        _lack(history, domain, seen, since, last[domain, name])
+        Lack(
+            domain=domain,
+            seen=seen,
+            since=since,
+            closed=None if last[domain, name] == history.rounds else last[domain, name] + 1,
+            searched=_searched(history, domain, name),
+            attempts=_attempts(history, domain, name),
+        )
         for (domain, name), (since, seen) in first.items()
     ]
 
 
-def _lack(history: History, domain: str, seen: Seen, since: int, last: int) -> Lack:
-    """Describe what was lacking from one round to another."""
-    closed = None if last == history.rounds else last + 1
-    shown = seen.gap if closed is not None else None
-    return Lack(
-        domain=domain,
-        seen=seen,
-        since=since,
-        closed=closed,
-        searched=_searched(history, domain, seen.name),
-        attempts=_attempts(history, domain, seen.name),
-        examples=() if shown is None else examples_of(history, domain, shown),
-    )
+def closed_gaps(history: History, found: Sequence[Lack]) -> list[tuple[Lack, tuple[Example, ...]]]:
+    """Return the first gaps that were closed, with typical samples of each."""
+    closed = [(each, each.seen.gap) for each in found if each.closed is not None]
+    gaps = [(lack, gap) for lack, gap in closed if gap is not None][:CLOSED_SHOWN]
+    return [(lack, examples_of(history, lack.domain, gap)) for lack, gap in gaps]
 
 
 def _seen(found: DomainGaps) -> list[Seen]:

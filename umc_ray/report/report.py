@@ -39,7 +39,7 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
-from umc_ray.report.refill import lacks, made_galleries
+from umc_ray.report.refill import closed_gaps, lacks, made_galleries
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
 
@@ -256,9 +256,10 @@ def _samples(history: History) -> dict[str, Any]:
 
 def _refill(history: History) -> dict[str, Any]:
     """Return what was tried for what is lacking, and which criteria were reached."""
-    rules = history.run.config
+    rules, found = history.run.config, lacks(history)
     return {
-        "lacks": lacks(history),
+        "lacks": found,
+        "closed_gaps": closed_gaps(history, found),
         "acceptance": history.acceptance,
         "accept_rate": rules.refine.accept_rate,
         "made": made_galleries(history),
