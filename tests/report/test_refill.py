@@ -9,6 +9,7 @@ from umc_ray.diversity.gaps import DomainGaps, FoundGap, Gaps
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.records import POOL, STANDINGS, Part
 from umc_ray.report.criteria import criteria_rows, goals_of
+from umc_ray.report.gaps import gap_lines
 from umc_ray.report.refill import Attempt, closed_gaps, lacks, made_galleries
 from umc_ray.report.report import REPORT, write_report
 from umc_ray.tasks.quality import Estimate
@@ -128,3 +129,14 @@ def test_the_page_says_what_was_tried_and_what_was_reached(history):
     assert "changed: 8 made, 3 validated, 5 used" in page
     assert 'id="criteria"' in page and "70.0% ✓" in page
     assert page.count("a synthetic sample for 1") == 4
+
+
+def test_status_counts_gaps_and_names_rare_labels(history):
+    storage = history.run.storage
+    before = storage.read_bytes("rounds/0003/gaps.json")
+    storage.write_record("rounds/0003/gaps.json", found([gap("aaaaaa")], {"1": 5.0, "二": 2.0}))
+    assert gap_lines(history.run) == [
+        f"{NAME}: 1 gap with few labels, 20% of the pool",
+        f"{NAME}: few samples with label 1, 二",
+    ]
+    storage.write_bytes("rounds/0003/gaps.json", before)

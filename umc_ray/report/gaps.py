@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
-from umc_ray.console import counted
+from umc_ray.console import counted, first_of
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
 from umc_ray.records import DomainKey
 from umc_ray.report.gallery import short_text, thumbnail
@@ -98,9 +98,15 @@ def _example(payload: str | bytes) -> Example:
 
 
 def gap_lines(run: Run) -> list[str]:
-    """Say for `umc status` how many gaps are open, by domain."""
+    """Say for `umc status` how many gaps are open, and which labels are rare, by domain."""
     domains = gaps_after(run, run.finished_rounds).domains
-    return [f"{name}: {_counted(found.open)}" for name, found in domains.items() if found.open]
+    gaps = [f"{name}: {_counted(found.open)}" for name, found in domains.items() if found.open]
+    rare = [
+        f"{name}: few samples with label {first_of(list(found.rare))}"
+        for name, found in domains.items()
+        if found.rare
+    ]
+    return [*gaps, *rare]
 
 
 def _counted(gaps: Sequence[FoundGap]) -> str:
