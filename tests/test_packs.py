@@ -57,8 +57,8 @@ def test_files_have_the_columns_and_labels_of_the_campaign(name, tmp_path, monke
 @pytest.mark.network
 def test_tables_of_one_class_against_others_tell_all_of_them():
     assert Counter(proteins.places().values()) == {
-        "cytosol": 437, "nucleus": 425, "mitochondrion": 245, "membrane, no signal": 162,
-        "membrane, uncleaved signal": 51, "membrane, cleaved signal": 43, "outside": 35,
+        "cytosol": 437, "nucleus": 425, "mitochondrion": 245, "membrane without signal": 162,
+        "membrane with uncleaved signal": 51, "membrane with cleaved signal": 43, "outside": 35,
         "vacuole": 30, "peroxisome": 20,
     }  # fmt: skip
     assert Counter(shuttle.states().values()) == {

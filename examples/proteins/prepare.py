@@ -19,9 +19,9 @@ DATA = Path(__file__).parent / "data"
 SIGNALS = ("mcg", "gvh", "alm", "mit", "erl", "pox", "vac", "nuc")
 ONE_AGAINST_OTHERS = {
     "nucleus": "yeast1",
-    "membrane, no signal": "yeast3",
-    "membrane, uncleaved signal": "yeast4",
-    "membrane, cleaved signal": "yeast5",
+    "membrane without signal": "yeast3",
+    "membrane with uncleaved signal": "yeast4",
+    "membrane with cleaved signal": "yeast5",
     "outside": "yeast6",
     "peroxisome": "yeast-2_vs_8",
     "vacuole": "yeast-0-3-5-9_vs_7-8",  # and peroxisome, which is known by then
