@@ -16,6 +16,7 @@ import typer
 
 from umc_ray.campaign import commands as campaign_commands
 from umc_ray.console import ProgressDisplay, console, counted, print_line
+from umc_ray.demo import commands as demo_commands
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
 from umc_ray.labelstudio import commands
 from umc_ray.report import commands as report_commands
@@ -318,16 +319,7 @@ def release(
     print_line(write_release(_load_run(campaign), version, synthetic))
 
 
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Option(help="folder for the demo's runs")] = Path("runs"),
-) -> None:
-    """Download real data, and run the demo campaign against its random control."""
-    from umc_ray.cluster.connect import connect
-    from umc_ray.demo.show import run_demo
-
-    connect()
-    run_demo(folder)
+app.command()(demo_commands.demo)
 
 
 def main() -> None:

@@ -73,6 +73,8 @@ def test_a_gap_is_found_searched_filled_and_shown(ray_cluster, tmp_path):
             assert 'id="gaps"' in report
             assert 'id="synthetic"' in report
             assert run.round_metrics(1)[-1].diversity["mood/posts"].new is not None
+            assert "writer: " in report and " validated, " in report  # what was tried for the gap
+            assert 'id="criteria"' in report
             check_forget(run)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.campaign.gaps import gaps_after
-from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import RunState
 
 RECALL = "recall of "
 """How the figures of a test that are recalls of a class begin."""
@@ -22,7 +22,7 @@ class Criteria:
     equalized_odds: float | None = None  # at most
 
 
-def criteria_after(run: Run, rounds: int, metrics: RoundMetrics) -> Criteria:
+def criteria_after(run: RunState, rounds: int, metrics: RoundMetrics) -> Criteria:
     """Return what a campaign has reached after some rounds."""
     found = gaps_after(run, rounds).domains.values()
     coverages = [each.coverage.low for each in found if each.coverage is not None]

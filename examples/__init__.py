@@ -1,0 +1,1 @@
+"""Small campaigns to copy."""

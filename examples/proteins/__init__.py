@@ -1,0 +1,1 @@
+"""Where is a protein in the cell?"""

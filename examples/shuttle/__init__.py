@@ -1,0 +1,1 @@
+"""In which state is a valve of the Space Shuttle?"""

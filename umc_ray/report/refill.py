@@ -1,0 +1,181 @@
+"""What a campaign has tried for what its domains lacked: search in the pool, synthetic samples."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
+from umc_ray.campaign.history import History
+from umc_ray.diversity.gaps import DomainGaps, FoundGap
+from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
+from umc_ray.records import DomainKey
+from umc_ray.report.gallery import short_text, thumbnail
+from umc_ray.report.gaps import Example, describe, examples_of
+from umc_ray.selection.batch import FOR_A_GAP
+from umc_ray.selection.labeled import gather
+
+USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
+"""What models learn from."""
+
+CLOSED_SHOWN = 6
+"""Gaps that are closed of which the report shows examples, at most."""
+
+SHOWN = 18
+"""Synthetic samples of a generator that the report shows, at most."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Something that a domain lacked after a round: a gap, or a label with few samples."""
+
+    name: str
+    what: str
+    missing: float  # labels that it lacked
+    gap: FoundGap | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a generator made for something that was lacking, in all rounds."""
+
+    generator: str
+    made: int
+    validated: int
+    used: int
+
+    @classmethod
+    def of(cls, generator: str, groups: Iterable[Acceptance]) -> "Attempt":
+        """Sum up over labels and gaps."""
+        own = [each for each in groups if each.generator == generator]
+        return cls(
+            generator=generator,
+            made=sum(each.made for each in own),
+            validated=sum(each.validated for each in own),
+            used=sum(each.count(standing) for each in own for standing in USED),
+        )
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What a domain lacked, from when to when, and what was tried.
+
+    `closed` is the round after which it was lacking no more; `searched` are labels of the pool that
+    were spent on it.
+    """
+
+    domain: str
+    seen: Seen
+    since: int
+    closed: int | None
+    searched: int
+    attempts: tuple[Attempt, ...]
+
+
+def lacks(history: History) -> list[Lack]:
+    """Return all that was ever lacking, in the order in which it was found."""
+    first: dict[tuple[str, str], tuple[int, Seen]] = {}
+    last: dict[tuple[str, str], int] = {}
+    for number in range(history.rounds + 1):
+        for domain, found in gaps_after(history.run, number).domains.items():
+            for seen in _seen(found):
+                first.setdefault((domain, seen.name), (number, seen))
+                last[domain, seen.name] = number
+    return [
+        Lack(
+            domain=domain,
+            seen=seen,
+            since=since,
+            closed=None if last[domain, name] == history.rounds else last[domain, name] + 1,
+            searched=_searched(history, domain, name),
+            attempts=_attempts(history, domain, name),
+        )
+        for (domain, name), (since, seen) in first.items()
+    ]
+
+
+def closed_gaps(history: History, found: Sequence[Lack]) -> list[tuple[Lack, tuple[Example, ...]]]:
+    """Return the first gaps that were closed, with typical samples of each."""
+    closed = [(each, each.seen.gap) for each in found if each.closed is not None]
+    gaps = [(lack, gap) for lack, gap in closed if gap is not None][:CLOSED_SHOWN]
+    return [(lack, examples_of(history, lack.domain, gap)) for lack, gap in gaps]
+
+
+def _seen(found: DomainGaps) -> list[Seen]:
+    gaps = [Seen(pattern_name(each.id), describe(each), each.missing, each) for each in found.open]
+    rare = [
+        Seen(class_name(label), "a label with few samples", n) for label, n in found.rare.items()
+    ]
+    return [*gaps, *rare]
+
+
+def _searched(history: History, domain: str, name: str) -> int:
+    own = history.asked_of(DomainKey.named(domain))
+    ending = FOR_A_GAP.format(name)
+    return sum(why.endswith(ending) for why in own["why"].to_pylist())
+
+
+def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
+    """Return what generators made for it; what files have for a label counts for that label."""
+    own = [
+        each
+        for each in history.acceptance
+        if f"{each.task}/{each.domain}" == domain
+        and name in (each.gap, class_name(each.label) if not each.gap else None)
+    ]
+    return tuple(Attempt.of(each, own) for each in sorted({each.generator for each in own}))
+
+
+@dataclass(frozen=True)
+class MadeSample:
+    """A synthetic sample that people validated; `text` is untrusted, `image` is a data URI."""
+
+    made_for: str
+    label: str | None
+    standing: str
+    text: str | None
+    image: str | None
+
+
+@dataclass(frozen=True)
+class MadeGallery:
+    """Validated samples of a generator."""
+
+    domain: str
+    generator: str
+    samples: tuple[MadeSample, ...]
+
+
+def made_galleries(history: History) -> list[MadeGallery]:
+    """Return examples of what people accepted, fixed and rejected, by generator."""
+    rows = [row for row in history.standings.to_pylist() if row["standing"] in VALIDATED]
+    by_generator: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        group = (row["task"], row["domain"], row["generator"])
+        by_generator.setdefault(group, []).append(row)
+    return [
+        MadeGallery(f"{task}/{domain}", generator, _made_samples(history, task, domain, own))
+        for (task, domain, generator), own in sorted(by_generator.items())
+    ]
+
+
+def _made_samples(
+    history: History, task: str, domain: str, rows: Sequence[dict[str, Any]]
+) -> tuple[MadeSample, ...]:
+    """Return some samples; those that were not accepted first, as there are fewer of them."""
+    rows = sorted(rows, key=lambda row: VALIDATED.index(row["standing"]), reverse=True)[:SHOWN]
+    run, column = history.run, history.run.config.tasks[task].payload
+    parts = [part for part in run.synthetic if part.domain_key == DomainKey(task, domain)]
+    places = pa.table({name: [row[name] for row in rows] for name in ("part", "row")})
+    payloads = gather(run.storage, parts, "pool", places, [column])[column].to_pylist()
+    return tuple(
+        MadeSample(
+            made_for=row["made_for"],
+            label=row["label"],
+            standing=row["standing"],
+            text=short_text(payload) if isinstance(payload, str) else None,
+            image=thumbnail(payload) if isinstance(payload, bytes) else None,
+        )
+        for row, payload in zip(rows, payloads, strict=True)
+    )
