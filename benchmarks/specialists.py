@@ -106,7 +106,7 @@ def _measure(
     chosen = np.random.default_rng(0).permutation(len(rows))[:MOST]
     payloads, labels = zip(*(rows[row] for row in chosen), strict=True)
     kind = Classification(tuple(sorted(set(labels))))
-    features = {name: embed(config, payloads) for name, config in _encoders(payloads[0]).items()}
+    features = {name: embed(config, payloads) for name, config in two_encoders(payloads[0]).items()}
     found: dict[int, dict[str, list[Scores]]] = {size: {} for size in sizes}
     seconds: dict[str, float] = {}
     for size in sizes:
@@ -123,9 +123,10 @@ def _measure(
     return found, seconds
 
 
-def _encoders(payload: object) -> dict[str, EncoderConfig]:
+def two_encoders(payload: object) -> dict[str, EncoderConfig]:
+    """Return the encoders of texts or of images by their names, the better one first."""
     if isinstance(payload, str):
-        return {"static vectors": word_encoder(), "MiniLM": sentence_encoder()}
+        return {"MiniLM": sentence_encoder(), "static vectors": word_encoder()}
     (weights,) = chosen_models(["efficientnet-lite0"])
     path = str(prepare_model(weights, cache_dir()))
     pretrained = EncoderConfig(kind="efficientnet_lite", path=path, image_px=96)
