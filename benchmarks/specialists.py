@@ -224,7 +224,7 @@ def _stacked(kind: Classification, examples: Examples, parts: Sequence[Fitted]) 
     evidence = Evidence(kind, examples, examples.agreement_N)
     decision = evidence.decision(torch.stack([part.held_out_NC for part in parts]))
     tests_SNC = torch.stack([part.tests_NC for part in parts])
-    probs_NC: FloatArray = evidence.mean(tests_SNC, decision).numpy()
+    probs_NC: FloatArray = kind.measures(tests_SNC, decision).mean_NC.numpy()
     return probs_NC
 
 

@@ -130,7 +130,9 @@ class Endpoint:
             Refusal: all samples are invalid, or the endpoint is overloaded or not ready.
         """
         scorer = self._scorer_of(request)
+        domain = _domain_of(request, scorer)
         predictions = await self._predict(scorer, request.samples)
+        predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
         publication = predictions.publication
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
@@ -145,7 +147,7 @@ class Endpoint:
         if request.columns:
             ensemble = scorer.ensemble(publication, by_heads)
             assert ensemble is not None  # it has scored them
-            columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored)
+            columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored, domain)
             results = [
                 each.model_copy(update={"columns": row})
                 for each, row in zip(results, columns, strict=True)
@@ -288,6 +290,18 @@ class Endpoint:
                 return await self.media.load(sample, scorer.column)
         except MediaError as error:
             return InvalidSample(str(error))
+
+
+def _domain_of(request: ScoreRequest, scorer: TaskScorer) -> str | None:
+    """Return the domain of a request's samples, if it names one.
+
+    Raises:
+        Refusal: the task has no such domain.
+    """
+    if request.domain is not None and request.domain not in scorer.config.domains:
+        known = ", ".join(scorer.config.domains)
+        raise Refusal(422, f"domain must be one of those of {scorer.name}: {known}")
+    return request.domain
 
 
 def _sample_score(

@@ -195,11 +195,27 @@ class TaskScorer:
         scored = self._scored(ensemble, ensemble.probabilities(embeddings))
         return [Prediction(*each) for each in zip(embeddings_ND, scored, strict=True)]
 
-    def _scored(self, ensemble: Ensemble, probs_SNC: torch.Tensor) -> list[Scored]:
-        found = self.kind.measures(probs_SNC, ensemble.decision)
+    def in_domain(self, predictions: Predictions, domain: str | None) -> Predictions:
+        """Return predictions as they are for samples of a domain, as `umc score` has them."""
+        ensemble = self.ensemble(predictions.publication, predictions.by_heads)
+        if domain is None or ensemble is None or not predictions.scored:
+            return predictions
+        probs_SNC = torch.stack([each.probs_SC for each in predictions.scored], dim=1)
+        scored = iter(self._scored(ensemble, probs_SNC, domain))
+        rows = [
+            replace(row, scored=next(scored)) if isinstance(row, Prediction) else row
+            for row in predictions.rows
+        ]
+        return replace(predictions, rows=rows)
+
+    def _scored(
+        self, ensemble: Ensemble, probs_SNC: torch.Tensor, domain: str | None = None
+    ) -> list[Scored]:
+        decision = ensemble.decision_in(domain)
+        found = self.kind.measures(probs_SNC, decision)
         measures = zip(*(values_N.tolist() for values_N in found.columns.values()), strict=True)
         columns = (
-            map(self.kind.value, self.kind.predict(found.mean_NC, ensemble.decision)),
+            map(self.kind.value, self.kind.predict(found.mean_NC, decision)),
             found.certainty_N.tolist(),
             self.kind.acquisition(found, self.acquisition).tolist(),
             map(self.by_label, found.mean_NC),
@@ -212,11 +228,13 @@ class TaskScorer:
         """Return probabilities by label; empty where the task has no labels."""
         return dict(zip(self.kind.labels, probs_C.tolist(), strict=bool(self.kind.labels)))
 
-    def columns(self, ensemble: Ensemble, scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    def columns(
+        self, ensemble: Ensemble, scored: Sequence[Scored], domain: str | None
+    ) -> list[dict[str, Any]]:
         """Return the columns that `umc score` writes, by name, for each sample."""
         probs_SNC = torch.stack([each.probs_SC for each in scored], dim=1)
-        measures = self.kind.measures(probs_SNC, ensemble.decision)
-        ids_N = np.arange(len(scored))
-        table = score_table(self.kind, ids_N, measures, ensemble.decision)
+        decision = ensemble.decision_in(domain)
+        measures = self.kind.measures(probs_SNC, decision)
+        table = score_table(self.kind, np.arange(len(scored)), measures, decision)
         rows: list[dict[str, Any]] = self.kind.named(table).drop_columns("sample_id").to_pylist()
         return rows
