@@ -85,14 +85,18 @@ def test_neighbors_are_the_nearest_labeled_samples(server):
 
 def test_a_certificate_routes_confident_labels_to_auto(campaign):
     manifest = campaign.run.storage.read_json(PUBLISHED)
-    body = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
+    samples = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
+    body = {**samples, "domain": "reviews"}
 
     def routes(certificate):
         manifest["ensembles"]["mood"]["certificate"] = certificate
         campaign.run.storage.write_json(PUBLISHED, manifest)
         with local_client(ServingConfig(campaign=campaign.path)) as client:
             answer = client.post("/v1/score", json=body).json()
+            of_any_domain = client.post("/v1/score", json=samples).json()
         assert answer["certificate"] == certificate
+        assert of_any_domain["certificate"] is None
+        assert {each["route"] for each in of_any_domain["results"]} == {"human"}
         probs = [max(each["probabilities"].values()) for each in answer["results"]]
         return [each["route"] for each in answer["results"]], probs
 

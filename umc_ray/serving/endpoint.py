@@ -132,21 +132,20 @@ class Endpoint:
         scorer = self._scorer_of(request)
         domain = _domain_of(request, scorer)
         predictions = await self._predict(scorer, request.samples)
-        predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
+        if domain is not None:
+            predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
         publication = predictions.publication
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
         manifest, by_heads = publication.manifest, predictions.by_heads
-        published = manifest.ensembles[scorer.name]
-        if by_heads:  # the certificate is of the whole ensemble
-            heads = published.ref.heads
-            published = published.model_copy(update={"certificate": None, "specialists": heads})
+        ensemble = scorer.ensemble(publication, by_heads)
+        assert ensemble is not None  # it has scored them
+        knows_domain = domain is not None or "domains" not in ensemble.decision
+        published = _that_answered(manifest.ensembles[scorer.name], by_heads, knows_domain)
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
         result = partial(_sample_score, scorer, request, published, labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
         if request.columns:
-            ensemble = scorer.ensemble(publication, by_heads)
-            assert ensemble is not None  # it has scored them
             columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored, domain)
             results = [
                 each.model_copy(update={"columns": row})
@@ -302,6 +301,15 @@ def _domain_of(request: ScoreRequest, scorer: TaskScorer) -> str | None:
         known = ", ".join(scorer.config.domains)
         raise Refusal(422, f"domain must be one of those of {scorer.name}: {known}")
     return request.domain
+
+
+def _that_answered(
+    ensemble: PublishedEnsemble, by_heads: bool, knows_domain: bool
+) -> PublishedEnsemble:
+    """Return what answered; the certificate is of the whole ensemble, which knows the domain."""
+    certificate = None if by_heads or not knows_domain else ensemble.certificate
+    specialists = ensemble.ref.heads if by_heads else ensemble.specialists
+    return ensemble.model_copy(update={"certificate": certificate, "specialists": specialists})
 
 
 def _sample_score(

@@ -195,10 +195,10 @@ class TaskScorer:
         scored = self._scored(ensemble, ensemble.probabilities(embeddings))
         return [Prediction(*each) for each in zip(embeddings_ND, scored, strict=True)]
 
-    def in_domain(self, predictions: Predictions, domain: str | None) -> Predictions:
+    def in_domain(self, predictions: Predictions, domain: str) -> Predictions:
         """Return predictions as they are for samples of a domain, as `umc score` has them."""
         ensemble = self.ensemble(predictions.publication, predictions.by_heads)
-        if domain is None or ensemble is None or not predictions.scored:
+        if ensemble is None or not predictions.scored:
             return predictions
         probs_SNC = torch.stack([each.probs_SC for each in predictions.scored], dim=1)
         scored = iter(self._scored(ensemble, probs_SNC, domain))
