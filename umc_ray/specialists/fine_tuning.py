@@ -240,7 +240,7 @@ def _averaging(module: nn.Module, last: bool) -> AbstractContextManager[None]:
     """Have processes average their gradients after the last batch of a step only."""
     if last or not isinstance(module, DistributedDataParallel):
         return nullcontext()
-    waiting: AbstractContextManager[None] = module.no_sync()  # type: ignore[no-untyped-call]
+    waiting: AbstractContextManager[None] = module.no_sync()
     return waiting
 
 
