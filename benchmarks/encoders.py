@@ -100,10 +100,12 @@ def write(folder: Path, source: Source) -> None:
 
 def arms(encoders: Sequence[str]) -> dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]]:
     """Return the encoders of each arm, and what each of its heads reads; single encoders first."""
-    single = {_key(each): ([each], [[each]]) for each in reversed(encoders)}
-    heads = [[each] for each in encoders]
+    heads: list[Sequence[str]] = [[each] for each in encoders]
     both = {SIDE_BY_SIDE: [encoders], STACKED: heads, ALL: [*heads, encoders]}
-    return {**single, **{arm: (encoders, each) for arm, each in both.items()}}
+    return {
+        **{_key(each): ([each], [[each]]) for each in reversed(encoders)},
+        **{arm: (encoders, each) for arm, each in both.items()},
+    }
 
 
 def _key(name: str) -> str:
