@@ -130,7 +130,7 @@ class Endpoint:
             Refusal: all samples are invalid, or the endpoint is overloaded or not ready.
         """
         scorer = self._scorer_of(request)
-        domain = _domain_of(request, scorer)
+        domain = scorer.known_domain(request.domain)
         predictions = await self._predict(scorer, request.samples)
         if domain is not None:
             predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
@@ -138,15 +138,12 @@ class Endpoint:
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
         manifest, by_heads = publication.manifest, predictions.by_heads
-        ensemble = scorer.ensemble(publication, by_heads)
-        assert ensemble is not None  # it has scored them
-        knows_domain = domain is not None or "domains" not in ensemble.decision
-        published = _that_answered(manifest.ensembles[scorer.name], by_heads, knows_domain)
+        published = scorer.that_answered(publication, by_heads, domain)
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
         result = partial(_sample_score, scorer, request, published, labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
         if request.columns:
-            columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored, domain)
+            columns = await asyncio.to_thread(scorer.columns, predictions, domain)
             results = [
                 each.model_copy(update={"columns": row})
                 for each, row in zip(results, columns, strict=True)
@@ -289,27 +286,6 @@ class Endpoint:
                 return await self.media.load(sample, scorer.column)
         except MediaError as error:
             return InvalidSample(str(error))
-
-
-def _domain_of(request: ScoreRequest, scorer: TaskScorer) -> str | None:
-    """Return the domain of a request's samples, if it names one.
-
-    Raises:
-        Refusal: the task has no such domain.
-    """
-    if request.domain is not None and request.domain not in scorer.config.domains:
-        known = ", ".join(scorer.config.domains)
-        raise Refusal(422, f"domain must be one of those of {scorer.name}: {known}")
-    return request.domain
-
-
-def _that_answered(
-    ensemble: PublishedEnsemble, by_heads: bool, knows_domain: bool
-) -> PublishedEnsemble:
-    """Return what answered; the certificate is of the whole ensemble, which knows the domain."""
-    certificate = None if by_heads or not knows_domain else ensemble.certificate
-    specialists = ensemble.ref.heads if by_heads else ensemble.specialists
-    return ensemble.model_copy(update={"certificate": certificate, "specialists": specialists})
 
 
 def _sample_score(
