@@ -114,7 +114,7 @@ def _measure(
         seconds = time.process_time() - began
         found[name] = scores_of(probs[name].numpy(), targets_N), seconds
     decision = evidence.decision(torch.stack([held_out[HEAD], held_out[TOP]]))
-    mean_NC = evidence.mean(torch.stack([probs[HEAD], probs[TOP]]), decision)
+    mean_NC = kind.measures(torch.stack([probs[HEAD], probs[TOP]]), decision).mean_NC
     found[BOTH] = scores_of(mean_NC.numpy(), targets_N), found[HEAD][1] + found[TOP][1]
     return found
 

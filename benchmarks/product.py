@@ -138,17 +138,23 @@ def _others(folder: Path) -> list[Run]:
 def write(folder: Path, source: Source) -> None:
     """Write the samples of a set, and its campaign with and without fine-tuned specialists."""
     folder.mkdir(parents=True)
-    rows = list(dict.fromkeys(source.read()))
-    order = np.random.default_rng(0).permutation(len(rows))[: POOL + TEST]
-    labels = sorted({label for _, label in rows})
-    for name, chosen in (("test", order[:TEST]), ("pool", order[TEST:])):
-        payloads, answers = zip(*(rows[row] for row in chosen), strict=True)
-        columns = _columns(source.payload, payloads)
-        pq.write_table(pa.table({**columns, "label": answers}), folder / f"{name}.parquet")
-    values = _campaign(source.payload, list(_columns(source.payload, [rows[0][0]])), labels)
+    columns, labels = write_samples(folder, source)
+    values = campaign_of(source.payload, columns, labels)
     for name, specialists in (("campaign", "auto"), ("heads", "per_domain")):
         values["name"], values["tasks"]["task"]["specialists"] = name, specialists
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def write_samples(folder: Path, source: Source) -> tuple[list[str], list[str]]:
+    """Write pool and test of a set; returns the names of the payload's columns, and the labels."""
+    rows = list(dict.fromkeys(source.read()))
+    order = np.random.default_rng(0).permutation(len(rows))[: POOL + TEST]
+    tests = min(TEST, len(order) // 2)
+    for name, chosen in (("test", order[:tests]), ("pool", order[tests:])):
+        payloads, answers = zip(*(rows[row] for row in chosen), strict=True)
+        columns = _columns(source.payload, payloads)
+        pq.write_table(pa.table({**columns, "label": answers}), folder / f"{name}.parquet")
+    return list(columns), sorted({label for _, label in rows})
 
 
 def _columns(payload: str, payloads: Sequence[Any]) -> dict[str, Sequence[Any]]:
@@ -157,7 +163,8 @@ def _columns(payload: str, payloads: Sequence[Any]) -> dict[str, Sequence[Any]]:
     return {f"column {i}": values for i, values in enumerate(zip(*payloads, strict=True))}
 
 
-def _campaign(payload: str, columns: list[str], labels: list[str]) -> dict[str, Any]:
+def campaign_of(payload: str, columns: list[str], labels: list[str]) -> dict[str, Any]:
+    """Return a campaign with the default configuration."""
     encoders = {
         "text": sentence_encoder().model_dump(include={"kind", "path", "max_tokens"}),
         "image": {"kind": "gradients"},

@@ -76,8 +76,7 @@ def run(options: Options) -> Report:
         for size in sizes:
             found, seconds = _measure(features, labels, size, options.repeats)
             for specialist, each in found.items():
-                accuracy, loss, error = np.mean(each, axis=0)
-                shown = [f"{value:.3f}" for value in (accuracy, loss, error)]
+                shown = [f"{value:.3f}" for value in np.mean(each, axis=0)]
                 table.add_row(name, str(size), specialist, *shown, f"{seconds[specialist]:.2f}")
             for specialist in ("linear", "mlp", "trees", DEFAULT):
                 gains = np.array(found[specialist]) - np.array(found[BEFORE])

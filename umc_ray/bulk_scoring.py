@@ -204,7 +204,8 @@ def _score_part(
 ) -> None:
     rows = work.read_table(part.key("pool")).to_pylist()
     samples = (_sample(row["text"], row["image"]) for row in rows)
-    found = client.score(samples, part.domain_key.task, columns=True)
+    key = part.domain_key
+    found = client.score(samples, key.task, columns=True, domain=key.domain)
     results = list(zip(rows, found, strict=True))
     if any(isinstance(result, VersionedScore) and result.by_heads for _, result in results):
         raise EndpointError(

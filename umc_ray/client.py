@@ -150,13 +150,14 @@ class Client:
         task: str | None = None,
         specialists: bool = False,
         columns: bool = False,
+        domain: str | None = None,
     ) -> Iterator[VersionedScore | SampleError]:
         """Score samples, in order; `index` is the position among all of them.
 
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        options = {"task": task, "specialists": specialists, "columns": columns}
+        options = _score_options(task, specialists, columns, domain)
         for start, body in self.endpoint.bodies(samples, options):
             yield from _scores(self._send("POST", "/v1/score", body), start)
 
@@ -212,13 +213,14 @@ class AsyncClient:
         task: str | None = None,
         specialists: bool = False,
         columns: bool = False,
+        domain: str | None = None,
     ) -> AsyncIterator[VersionedScore | SampleError]:
         """Score samples, in order; `index` is the position among all of them.
 
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        options = {"task": task, "specialists": specialists, "columns": columns}
+        options = _score_options(task, specialists, columns, domain)
         async for start, body in self._send_all("/v1/score", samples, options):
             for score in _scores(body, start):
                 yield score
@@ -267,6 +269,13 @@ def _wait_s(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     after_s = error.after_s if isinstance(error, _Busy) else 0.0
     return after_s + float(wait_random_exponential(multiplier=0.1, max=10)(state))
+
+
+def _score_options(
+    task: str | None, specialists: bool, columns: bool, domain: str | None
+) -> dict[str, Any]:
+    options: dict[str, Any] = {"task": task, "specialists": specialists, "columns": columns}
+    return options if domain is None else {**options, "domain": domain}
 
 
 def _scores(body: ResponseBody, start: int) -> Iterator[VersionedScore | SampleError]:

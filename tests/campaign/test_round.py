@@ -121,13 +121,14 @@ def test_what_is_published_gives_the_scores_that_are_stored(run):
         task = part.domain_key.task
         ensemble = publication.ensembles[task]
         _, rows = read_features(run.storage, part, run.features[task])
-        found = ensemble.measures(rows)
+        found = ensemble.measures(rows, part.domain_key.domain)
         stored = run.storage.read_table(part.key("rounds/0002/scores"))
         for name in run.kinds[task].measures_about:
             values_N = stored[name].to_numpy()
             np.testing.assert_allclose(found.columns[name].numpy(), values_N, atol=1e-5)
         predicted, _ = run.kinds[task].predicted(stored)
-        assert predicted == run.kinds[task].predict(found.mean_NC, ensemble.decision)
+        decision = ensemble.decision_in(part.domain_key.domain)
+        assert predicted == run.kinds[task].predict(found.mean_NC, decision)
 
 
 def test_a_run_that_is_started_again_computes_nothing(run):

@@ -61,7 +61,7 @@ def test_new_data_is_scored_with_the_published_specialists(reference, whole):
     ensemble = load_ensemble(reference.storage, published.ref, reference.kinds["mood"])
     encoder = load_encoder(reference.config.tasks["mood"].default_encoder_config)
     embeddings = {"static_text": encoder.encode([row["text"] for row in ROWS])}
-    mean_NC = ensemble.measures(embeddings).mean_NC.numpy()
+    mean_NC = ensemble.measures(embeddings, POSTS.domain).mean_NC.numpy()
     labels = np.array(["bad", "good"])
     assert table["label_1"].to_pylist() == labels[mean_NC.argmax(1)].tolist()
     assert table["label_2"].to_pylist() == labels[mean_NC.argmin(1)].tolist()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from umc_ray.methods.stacking import STRENGTH, sharpen, stack
+from umc_ray.methods.stacking import GROUP_SPREAD, STRENGTH, sharpen, sharpen_groups, stack
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
 
@@ -46,6 +46,31 @@ def test_who_knows_more_counts_more_and_noise_nothing():
     assert weights_S[0] > 2 * weights_S[1] > 0
     assert weights_S[2] < 0.05
     assert sum(weights_S) == pytest.approx(1)
+
+
+def test_groups_are_as_sure_as_the_best_of_many_scales_says():
+    """By grid, against samples that are all harder: what is common to all groups cancels."""
+    probs_SNC, labels_N = opinions(300, 2.0, 1.0)
+    groups_N = np.where(np.arange(300) % 3 == 0, "noisy", "clean")
+    labels_N = torch.where(torch.arange(300) % 6 == 0, (labels_N + 1) % 3, labels_N)
+    grid = np.exp(np.linspace(-1, 1, 201))
+
+    def best(rows, before, spread):
+        totals = [
+            loss(before * scale, probs_SNC[:, rows], labels_N[rows]) * len(rows)
+            + 0.5 * (np.log(scale) / spread) ** 2
+            for scale in grid
+        ]
+        return grid[np.argmin(totals)]
+
+    weights_S = np.array([0.6, 0.4])
+    overall = best(torch.arange(300), weights_S, 1.0)
+    found = sharpen_groups(probs_SNC, labels_N, [0.6, 0.4], groups_N, KIND.combine, KIND.log_loss)
+    for group in ("clean", "noisy"):
+        rows = torch.from_numpy(np.flatnonzero(groups_N == group))
+        expected = best(rows, weights_S * overall, GROUP_SPREAD)
+        assert found[group] == pytest.approx(expected, rel=0.01)
+    assert found["noisy"] < 0.85 < 1.05 < found["clean"]
 
 
 def test_few_samples_leave_the_weights_nearly_equal():

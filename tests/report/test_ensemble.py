@@ -15,7 +15,8 @@ def report(weight, dropped="", epochs=None):
     return SpecialistReport(0.5, None, 60, "w", {}, epochs, weight, dropped)
 
 
-def run_with(specialists, storage, rejected=()):
+def run_with(specialists, storage, rejected=(), domains=None):
+    storage.write_json("f/decision.json", {"weights": [1.0], "domains": domains or {}})
     ensembles = {name: EnsembleRef("f", ("head",), "v", rejected=rejected) for name in specialists}
     return SimpleNamespace(
         finished_rounds=2,
@@ -61,6 +62,12 @@ def test_one_that_is_not_tried_in_each_round_is_named(storage):
     assert ensemble_lines(run) == [
         "mood: head counts 100%; tuned left out: it did not pay with 120 labels"
     ]
+
+
+def test_domains_in_which_an_ensemble_is_surer_or_less_sure_are_named(storage):
+    domains = {"posts": 0.8, "mail": 1.01, "notes": 1.25}
+    run = run_with({"mood": {"head": report(1.0)}}, storage, domains=domains)
+    assert ensemble_lines(run) == ["mood: as sure as overall times 1.25 in notes, 0.80 in posts"]
 
 
 def test_before_training_there_is_nothing_to_say():

@@ -52,7 +52,7 @@ def test_scores_without_fine_tuned_specialists_are_not_mixed_with_others(server,
     rows = tiny.texts(3, seed=9)
     tiny.write_csv(tmp_path / "new.csv", rows)
 
-    def score(samples, task, columns):
+    def score(samples, task, columns, domain):
         said = {"label": "good", "certainty": 1, "probabilities": {}, "priority": 0}
         for index, _ in enumerate(samples):
             yield VersionedScore(index=index, version="2-ab", by_heads=index == 1, **said)

@@ -22,9 +22,8 @@ def test_scores_are_those_of_the_round(server):
     for part in run.parts[:2]:
         texts = run.storage.read_table(part.key("pool"), ["text"])["text"].to_pylist()[:8]
         table = run.storage.read_table(part.key("rounds/0002/scores")).slice(0, 8)
-        answer = server.post(
-            "/v1/score", json={"samples": [{"text": text} for text in texts]}
-        ).json()
+        body = {"samples": [{"text": text} for text in texts], "domain": part.domain_key.domain}
+        answer = server.post("/v1/score", json=body).json()
         for name in MEASURES:
             found = [each[name] for each in answer["results"]]
             np.testing.assert_allclose(found, table[name].to_numpy(), atol=1e-4)
@@ -32,6 +31,9 @@ def test_scores_are_those_of_the_round(server):
         assert labels == run.kinds["mood"].predicted(table)[0]
         best = [max(each["probabilities"].values()) for each in answer["results"]]
         np.testing.assert_allclose(best, table["prob_1"].to_numpy(), atol=1e-4)
+    refused = server.post("/v1/score", json={**body, "domain": "none"})
+    assert refused.status_code == 422
+    assert "domain must be one of those of mood: " in refused.text
 
 
 def test_an_invalid_sample_affects_no_others(server):
@@ -83,14 +85,18 @@ def test_neighbors_are_the_nearest_labeled_samples(server):
 
 def test_a_certificate_routes_confident_labels_to_auto(campaign):
     manifest = campaign.run.storage.read_json(PUBLISHED)
-    body = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
+    samples = {"samples": [{"text": "good great fine"}, {"text": "good sad"}]}
+    body = {**samples, "domain": "reviews"}
 
     def routes(certificate):
         manifest["ensembles"]["mood"]["certificate"] = certificate
         campaign.run.storage.write_json(PUBLISHED, manifest)
         with local_client(ServingConfig(campaign=campaign.path)) as client:
             answer = client.post("/v1/score", json=body).json()
+            of_any_domain = client.post("/v1/score", json=samples).json()
         assert answer["certificate"] == certificate
+        assert of_any_domain["certificate"] is None
+        assert {each["route"] for each in of_any_domain["results"]} == {"human"}
         probs = [max(each["probabilities"].values()) for each in answer["results"]]
         return [each["route"] for each in answer["results"]], probs
 

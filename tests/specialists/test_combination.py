@@ -11,13 +11,19 @@ from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.methods.identity import uniform
-from umc_ray.methods.stacking import sharpen, stack
-from umc_ray.specialists.combination import DECISION_FOLDS, EnsembleJob, combine
+from umc_ray.methods.stacking import sharpen, sharpen_groups, stack
+from umc_ray.specialists.combination import (
+    DECISION_FOLDS,
+    SELECTED_WEIGHT,
+    EnsembleJob,
+    combine,
+)
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import keep, read_held_out, write_held_out
 from umc_ray.specialists.specialist import FitReport, outputs_of
 from umc_ray.specialists.training import _fit_jobs
 from umc_ray.storage import Storage
+from umc_ray.tasks.task import in_domain
 
 TASK = TaskConfig.model_validate(
     {
@@ -62,7 +68,7 @@ def test_what_is_said_of_audits_is_decided_without_them(storage):
     """Weights and certainty of each fold by brute force, from the others."""
     data = samples(90)
     found = combined(storage, data, near=1.0, **{TUNED: 2.5})
-    importance_N = np.where(data.audit_N, 1.0, 10 / (~data.audit_N).sum())
+    importance_N = np.where(data.random_N, 1.0, SELECTED_WEIGHT / (~data.random_N).sum())
     probs = []
     for seed, signal in enumerate((1.0, 2.5)):
         outputs_NC = outputs(data, signal, seed)
@@ -77,9 +83,14 @@ def test_what_is_said_of_audits_is_decided_without_them(storage):
         weights = sharpen(
             probs_SNC[:, others], y[others], shares, torch.from_numpy(importance_N[others]), *how
         )
-        mean_NC = KIND.combine(probs_SNC[:, rows], torch.tensor(weights))
-        np.testing.assert_allclose(found.certainty_N[rows], mean_NC.amax(1), atol=1e-4)
-        assert [found.predicted_N[row] for row in rows] == KIND.predict(mean_NC, {})
+        factors = sharpen_groups(
+            probs_SNC[:, others], y[others], weights, data.domains_N[others], *how
+        )
+        for row in rows:
+            own = torch.tensor(weights) * factors[data.domains_N[row]]
+            mean_NC = KIND.combine(probs_SNC[:, [row]], own)
+            np.testing.assert_allclose(found.certainty_N[row], mean_NC.amax(), atol=1e-4)
+            assert [found.predicted_N[row]] == KIND.predict(mean_NC, {})
 
 
 def test_a_fine_tuned_specialist_that_pays_joins_and_one_that_does_not_is_dropped(storage):
@@ -127,6 +138,40 @@ def test_heads_beside_a_fine_tuned_specialist_have_weights_of_their_own_too(stor
 def test_heads_alone_are_not_weighed_twice(storage):
     combined(storage, samples(200), near=3.0, **{TUNED: 0.0})
     assert not storage.exists(heads_key(FOLDER))
+
+
+def test_an_ensemble_is_less_sure_in_the_domain_that_it_knows_less_of(storage):
+    """Also one of a single specialist, whose weight is 1."""
+    data = samples(300)
+    noisy_N = data.domains_N == "far"
+    outputs_NC = outputs(data, 3.0, 0)
+    outputs_NC[noisy_N] = outputs(data, 0.0, 1)[noisy_N] * 3
+    write_held_out(storage, f"{FOLDER}/near", outputs_NC, data, len(data))
+    job = EnsembleJob(TASK, data, FOLDER, None)
+    found = combine(job, {"near": FitReport(0.5, None, "w")}, storage)
+    decision = storage.read_json(decision_key(FOLDER))
+    assert decision["weights"] == [1.0]
+    assert decision["domains"]["far"] < 0.9 < 1.1 < decision["domains"]["near"]
+    assert in_domain(decision, "near")["weights"] == [decision["domains"]["near"]]
+    assert in_domain(decision, None) == in_domain(decision, "new") == decision
+    assert found.certainty_N[noisy_N].mean() < found.certainty_N[~noisy_N].mean() - 0.2
+
+
+def test_a_task_of_one_domain_has_no_factors(storage):
+    data = samples(60)
+    one = replace(data, domains_N=np.repeat("near", len(data)))
+    combined(storage, one, near=1.0)
+    assert storage.read_json(decision_key(FOLDER)) == {}
+
+
+def test_all_that_was_drawn_at_random_counts_in_full(storage):
+    """Not audits alone: a batch without selection is as good."""
+    data = samples(90)
+    drawn = replace(data, random_N=np.ones(len(data), np.bool_))
+    found = combined(storage, drawn, near=1.0).specialists["near"].calibration
+    outputs_NC = outputs(data, 1.0, 0).numpy()
+    assert found == KIND.calibrate(outputs_NC, data.targets, np.ones(len(data), np.float32))
+    assert found != combined(storage, data, near=1.0).specialists["near"].calibration
 
 
 def test_specialists_that_the_campaign_names_stay(storage):

@@ -13,6 +13,7 @@ import torch
 import torch.multiprocessing
 from PIL import Image
 from safetensors.torch import load
+from torch.nn.parallel import DistributedDataParallel
 
 from tests.examples import relabeled
 from tests.networks import IMAGE, TEXT, write_image_network, write_text_network
@@ -227,12 +228,13 @@ def _in_group(rank, folder, encoder, place):
     fine_tuning.OUTPUT_RATE = 3e-2
     network.DROPOUT = 0.0  # processes draw their own; without it they agree with one process
     task = job(Storage(folder), encoder, accumulate=2)
-    losses = []
+    losses, waits, no_sync = [], [], DistributedDataParallel.no_sync
+    DistributedDataParallel.no_sync = lambda module: waits.append(1) or no_sync(module)
     task = replace(task, on_epoch=lambda epoch, _: losses.append(epoch.loss))
     fitted, held_out_NC, _ = fit(task, examples(texts(41)))
     if rank == 0:
         fitted.save(task.storage, "group")
-        np.savez(f"{folder}/group.npz", held_out=held_out_NC, losses=losses)
+        np.savez(f"{folder}/group.npz", held_out=held_out_NC, losses=losses, waits=len(waits))
     torch.distributed.destroy_process_group()
 
 
@@ -249,6 +251,8 @@ def test_two_processes_train_as_one(text_folders, tmp_path, monkeypatch):
     )
     with np.load(tmp_path / "group.npz") as group:
         np.testing.assert_allclose(group["losses"], losses, atol=1e-4)
+        # Two batches of a fold's 26 to 28 rows are one step; all 41 rows are three, in two steps.
+        assert group["waits"] == len(losses)
         np.testing.assert_allclose(group["held_out"], held_out_NC, atol=1e-3)
     tensors = load(Storage(str(tmp_path)).read_bytes("group/model.safetensors"))
     for name, value in alone.tensors.items():

@@ -14,7 +14,7 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
 from umc_ray.methods import heads
 from umc_ray.methods.calibration import fit_temperature
-from umc_ray.specialists.combination import EnsembleJob
+from umc_ray.specialists.combination import SELECTED_WEIGHT, EnsembleJob
 from umc_ray.specialists.ensemble import load_ensemble
 from umc_ray.specialists.specialist import Examples, FitJob, SyntheticRows
 from umc_ray.specialists.training import (
@@ -189,15 +189,17 @@ def test_synthetic_samples_teach_but_nothing_is_judged_by_them(stored):
     data = samples()
     logits_NC = held_out(storage, "models/mood/0009", "general").numpy()
     assert len(logits_NC) == 120
-    expected = fit_temperature(logits_NC[:60], data.targets, np.where(data.audit_N, 1.0, 10 / 48))
+    expected = fit_temperature(
+        logits_NC[:60], data.targets, np.where(data.random_N, 1.0, SELECTED_WEIGHT / 48)
+    )
     found = taught.specialists["general"].calibration["temperature"]
     assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_temperatures_are_fitted_on_held_out_logits_mostly_of_audits(stored):
+def test_temperatures_are_fitted_on_held_out_logits_mostly_of_random_draws(stored):
     storage, trained = stored
     data = samples()
-    weights_N = np.where(data.audit_N, 1.0, 10 / 48)
+    weights_N = np.where(data.random_N, 1.0, SELECTED_WEIGHT / 48)
     for name, report in trained.specialists.items():
         logits_NC = held_out(storage, "models/mood/0001", name)
         expected = fit_temperature(logits_NC.numpy(), data.targets, weights_N)

@@ -10,8 +10,8 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.publish import PUBLISHED, Publication, load_published, read_published
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
-from umc_ray.records import FloatArray
-from umc_ray.selection.labeled import PLACE, read_embeddings
+from umc_ray.records import DomainKey, FloatArray
+from umc_ray.selection.labeled import PLACE, of_domain, read_embeddings
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,19 @@ def predictions(
     kind, places = ensemble.kind, _places(run, task, questions)
     tables = publication.manifest.ensembles[task].ref.tables(run.features[task])
     reads = {name: tables[name] for name in ensemble.reads}
-    measures = ensemble.measures(_embeddings(run, task, reads, places))
-    answers = kind.predict(measures.mean_NC, ensemble.decision)
-    priorities = kind.acquisition(measures, acquisition).tolist()
-    rows = zip(places["sample_id"].to_pylist(), answers, priorities, strict=True)
-    return synthetic | {
-        sample_id: Prediction(answer, 1 - kind.urgency(priority, acquisition, specialists))
-        for sample_id, answer, priority in rows
-        if isfinite(priority)  # a version rolled back to may lack outputs of newer samples
-    }
+    found = synthetic
+    for domain in sorted(set(places["domain"].to_pylist())):
+        own = of_domain(places, DomainKey(task, domain))
+        measures = ensemble.measures(_embeddings(run, task, reads, own), domain)
+        answers = kind.predict(measures.mean_NC, ensemble.decision_in(domain))
+        priorities = kind.acquisition(measures, acquisition).tolist()
+        rows = zip(own["sample_id"].to_pylist(), answers, priorities, strict=True)
+        found |= {
+            sample_id: Prediction(answer, 1 - kind.urgency(priority, acquisition, specialists))
+            for sample_id, answer, priority in rows
+            if isfinite(priority)  # a version rolled back to may lack outputs of newer samples
+        }
+    return found
 
 
 def _places(run: Run, task: str, questions: Sequence[Question]) -> pa.Table:

@@ -6,7 +6,7 @@ more, and the sum of the weights makes the ensemble as sure as it should be.
 Suffixes: S specialists, N samples, C outputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ Floats = npt.NDArray[np.float64]
 
 STRENGTH = 10.0
 """Samples that equal weights count as: few held-out predictions cannot overrule them."""
+
+GROUP_SPREAD = 0.2
+"""How far groups of samples differ a priori in how sure an ensemble should be: standard deviation
+of the logarithm. Few samples of a group say little beside it."""
 
 LEAST_WEIGHT = 0.02
 """Of all weights together: a member with less changes hardly a prediction, and gets 0."""
@@ -65,15 +69,52 @@ def sharpen(
 
     `importance_N` is what each sample counts for. A weak prior keeps the sum near 1.
     """
+    scale = _scale(probs_SNC, targets, weights_S, importance_N, 1.0, combine, log_loss)
+    return [weight * scale for weight in weights_S]
+
+
+def sharpen_groups(
+    probs_SNC: Tensor,
+    targets: Tensor,
+    weights_S: Sequence[float],
+    groups_N: npt.NDArray[np.str_],
+    combine: Combine,
+    log_loss: LogLoss,
+) -> dict[str, float]:
+    """Return by group how much surer an ensemble should be than over all samples; 1: as sure.
+
+    All samples count alike. If they are harder than others, as selected ones are, that is so in all
+    groups: it cancels.
+    """
+    ones_N = torch.ones(len(groups_N))
+    overall = _scale(probs_SNC, targets, weights_S, ones_N, 1.0, combine, log_loss)
+    scaled_S = [weight * overall for weight in weights_S]
+    found = {}
+    for group in np.unique(groups_N).tolist():
+        rows = torch.from_numpy(np.flatnonzero(groups_N == group))
+        own = (probs_SNC[:, rows], targets[rows], scaled_S, ones_N[rows])
+        found[group] = _scale(*own, GROUP_SPREAD, combine, log_loss)
+    return found
+
+
+def _scale(
+    probs_SNC: Tensor,
+    targets: Tensor,
+    weights_S: Sequence[float],
+    importance_N: Tensor,
+    spread: float,
+    combine: Combine,
+    log_loss: LogLoss,
+) -> float:
+    """Return what to multiply the weights by; its logarithm has a normal prior around 0."""
     weights = torch.tensor(weights_S, dtype=torch.float64)
 
     def loss(log_scale: Tensor) -> Tensor:
         mean_NC = combine(probs_SNC.double(), weights * log_scale.exp())
-        prior = 0.5 * (log_scale**2).sum()
+        prior = 0.5 * ((log_scale / spread) ** 2).sum()
         return log_loss(mean_NC, targets).double() @ importance_N.double() + prior
 
-    scale = np.exp(_minimized(loss, np.zeros(1)))
-    return [float(weight * scale[0]) for weight in weights_S]
+    return float(np.exp(_minimized(loss, np.zeros(1))[0]))
 
 
 def _minimized(

@@ -92,10 +92,11 @@ class ScoreWorker:
         ensemble = load_ensemble(self.storage, ref, kind)
         ids_N, rows = self._read(item, ensemble)
         open_N, whole_N = self._open(item, ids_N), self._whole(item, rows)
-        said = [_said(ensemble, rows, np.flatnonzero(whole_N))]
+        domain = item.domain_key.domain
+        said = [_said(ensemble, domain, rows, np.flatnonzero(whole_N))]
         if not whole_N.all():
             heads = load_heads(self.storage, ref, kind)
-            said.append(_said(heads, rows, np.flatnonzero(~whole_N)))
+            said.append(_said(heads, domain, rows, np.flatnonzero(~whole_N)))
         if item.split == "pool" and self.top:
             values_N = self._acquisition(kind, said)
             best = self._candidates(item, ids_N, values_N, np.flatnonzero(open_N & whole_N))
@@ -110,7 +111,8 @@ class ScoreWorker:
         ref, kind = self._ensemble(item)
         heads = load_heads(self.storage, ref, kind)
         ids_N, rows = self._read(item, heads)
-        values_N = self._acquisition(kind, [_said(heads, rows, np.arange(len(ids_N)))])
+        said = _said(heads, item.domain_key.domain, rows, np.arange(len(ids_N)))
+        values_N = self._acquisition(kind, [said])
         return self._candidates(item, ids_N, values_N, np.flatnonzero(self._open(item, ids_N)))
 
     def _ensemble(self, item: Part) -> tuple[EnsembleRef, TaskKind]:
@@ -169,10 +171,10 @@ class ScoreWorker:
         return pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
 
 
-def _said(ensemble: Ensemble, rows: Mapping[str, Rows], rows_N: IntArray) -> _Said:
+def _said(ensemble: Ensemble, domain: str, rows: Mapping[str, Rows], rows_N: IntArray) -> _Said:
     if len(rows_N) < len(next(iter(rows.values()))):
         rows = {name: x_ND[rows_N] for name, x_ND in rows.items()}
-    return _Said(rows_N, ensemble.measures(rows), ensemble.decision)
+    return _Said(rows_N, ensemble.measures(rows, domain), ensemble.decision_in(domain))
 
 
 def _in_order(said: Sequence[_Said], values: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,10 +5,14 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import RESCORED, RunState, round_folder
 from umc_ray.console import counted
 from umc_ray.specialists.combination import SpecialistReport
+from umc_ray.specialists.ensemble import decision_key
+
+SHOWN_DIFFERENCE = 0.05
+"""Domains in which an ensemble is nearly as sure as overall are not named."""
 
 
 def ensemble_lines(run: Run | RunState) -> list[str]:
-    """Describe the newest ensembles of more than one specialist, a line for each task."""
+    """Describe the newest ensembles: their specialists, if several, and how sure they are where."""
     training = run.training(run.finished_rounds + 1)
     if training is None:
         return []
@@ -23,7 +27,20 @@ def ensemble_lines(run: Run | RunState) -> list[str]:
         if len(reports) + len(waiting) > 1:
             said = "; ".join([_members(reports), *waiting])
             lines.append(f"{task}: {said}{rescored.get(task, '')}")
+        if by_domain := _sureness(run, training.ensembles[task].folder):
+            lines.append(f"{task}: {by_domain}")
     return lines
+
+
+def _sureness(run: Run | RunState, folder: str) -> str:
+    """Say in which domains an ensemble is to be surer than over all, and where less sure."""
+    factors = run.storage.read_json(decision_key(folder)).get("domains", {})
+    said = [
+        f"{factor:.2f} in {domain}"
+        for domain, factor in sorted(factors.items(), key=lambda item: -item[1])
+        if abs(factor - 1) >= SHOWN_DIFFERENCE
+    ]
+    return f"as sure as overall times {', '.join(said)}" if said else ""
 
 
 def _rescored(run: Run | RunState) -> dict[str, str]:

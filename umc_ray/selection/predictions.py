@@ -1,6 +1,6 @@
 """What the newest ensembles predict for the samples of a batch, as people are shown it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,11 @@ def batch_predictions(
         if not len(rows):
             continue
         probs_SNC = ensemble.probabilities(embeddings)
-        found = ensemble.kind.describe(probs_SNC, ref.specialists, ensemble.decision)
-        for row, prediction in zip(rows.tolist(), found, strict=True):
-            shown[row] = prediction
+        for domain, own in _by_domain(batch, rows):
+            decision = ensemble.decision_in(domain)
+            found = ensemble.kind.describe(probs_SNC[:, own], ref.specialists, decision)
+            for row, prediction in zip(rows[own].tolist(), found, strict=True):
+                shown[row] = prediction
     return shown
 
 
@@ -58,11 +60,21 @@ def label_probabilities(
     for task, ref in ensembles.items():
         ensemble = load_ensemble(storage, ref, kinds[task])
         rows, embeddings = _known(storage, ref, ensemble, features[task], parts, places, task)
-        if len(rows):
-            targets = torch.from_numpy(kinds[task].encode([labels[row] for row in rows]))
-            mean_NC = ensemble.measures(embeddings).mean_NC
-            probability_N[rows] = torch.exp(-kinds[task].log_loss(mean_NC, targets)).numpy()
+        for domain, own in _by_domain(places, rows):
+            targets = torch.from_numpy(kinds[task].encode([labels[row] for row in rows[own]]))
+            read = {name: x_ND[own] for name, x_ND in embeddings.items()}
+            mean_NC = ensemble.measures(read, domain).mean_NC
+            probability_N[rows[own]] = torch.exp(-kinds[task].log_loss(mean_NC, targets)).numpy()
     return probability_N
+
+
+def _by_domain(
+    places: pa.Table, rows: npt.NDArray[np.intp]
+) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+    """Return the domains of some rows of one task, and which of the rows are of each."""
+    domains = np.array(places["domain"].to_pylist(), dtype=np.str_)[rows]
+    for domain in np.unique(domains).tolist():
+        yield domain, np.flatnonzero(domains == domain)
 
 
 def _known(

@@ -130,22 +130,20 @@ class Endpoint:
             Refusal: all samples are invalid, or the endpoint is overloaded or not ready.
         """
         scorer = self._scorer_of(request)
+        domain = scorer.known_domain(request.domain)
         predictions = await self._predict(scorer, request.samples)
+        if domain is not None:
+            predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
         publication = predictions.publication
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
         manifest, by_heads = publication.manifest, predictions.by_heads
-        published = manifest.ensembles[scorer.name]
-        if by_heads:  # the certificate is of the whole ensemble
-            heads = published.ref.heads
-            published = published.model_copy(update={"certificate": None, "specialists": heads})
+        published = scorer.that_answered(publication, by_heads, domain)
         labeled = await self._labeled(scorer, manifest.round) if request.neighbors else None
         result = partial(_sample_score, scorer, request, published, labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
         if request.columns:
-            ensemble = scorer.ensemble(publication, by_heads)
-            assert ensemble is not None  # it has scored them
-            columns = await asyncio.to_thread(scorer.columns, ensemble, predictions.scored)
+            columns = await asyncio.to_thread(scorer.columns, predictions, domain)
             results = [
                 each.model_copy(update={"columns": row})
                 for each, row in zip(results, columns, strict=True)

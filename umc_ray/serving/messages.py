@@ -51,6 +51,12 @@ class EmbedRequest(RequestModel):
 class ScoreRequest(EmbedRequest):
     """Samples of one task, and which details to return."""
 
+    domain: Annotated[str, Field(max_length=200)] | None = Field(
+        None,
+        description="of the task, to which all samples belong: how sure the ensemble is, is fitted "
+        "by domain; without one, it is as sure as over all of them, and no certificate holds if "
+        "the task has several",
+    )
     specialists: bool = Field(False, description="return each specialist's probabilities")
     columns: bool = Field(False, description="return the columns that `umc score` writes")
     neighbors: int = Field(

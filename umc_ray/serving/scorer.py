@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from umc_ray.campaign.publish import Publication
+from umc_ray.campaign.publish import Publication, PublishedEnsemble
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.registry import encoder_hash, load_encoder
@@ -25,6 +25,7 @@ from umc_ray.records import DomainKey
 from umc_ray.serving.encoding import Payload, ThreadedEncoder
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
+from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.specialists.ensemble import Ensemble
 
@@ -195,11 +196,49 @@ class TaskScorer:
         scored = self._scored(ensemble, ensemble.probabilities(embeddings))
         return [Prediction(*each) for each in zip(embeddings_ND, scored, strict=True)]
 
-    def _scored(self, ensemble: Ensemble, probs_SNC: torch.Tensor) -> list[Scored]:
-        found = self.kind.measures(probs_SNC, ensemble.decision)
+    def known_domain(self, domain: str | None) -> str | None:
+        """Return the domain that a request names, if it names one.
+
+        Raises:
+            Refusal: the task has no such domain.
+        """
+        if domain is not None and domain not in self.config.domains:
+            known = ", ".join(self.config.domains)
+            raise Refusal(422, f"domain must be one of those of {self.name}: {known}")
+        return domain
+
+    def that_answered(
+        self, publication: Publication, by_heads: bool, domain: str | None
+    ) -> PublishedEnsemble:
+        """Return what answered; its certificate is of the whole ensemble, in a known domain."""
+        published = publication.manifest.ensembles[self.name]
+        several = "domains" in publication.ensembles[self.name].decision
+        holds = not by_heads and (domain is not None or not several)
+        specialists = published.ref.heads if by_heads else published.specialists
+        certificate = published.certificate if holds else None
+        return published.model_copy(update={"certificate": certificate, "specialists": specialists})
+
+    def in_domain(self, predictions: Predictions, domain: str) -> Predictions:
+        """Return predictions as they are for samples of a domain, as `umc score` has them."""
+        ensemble = self.ensemble(predictions.publication, predictions.by_heads)
+        if ensemble is None or not predictions.scored:
+            return predictions
+        probs_SNC = torch.stack([each.probs_SC for each in predictions.scored], dim=1)
+        scored = iter(self._scored(ensemble, probs_SNC, domain))
+        rows = [
+            replace(row, scored=next(scored)) if isinstance(row, Prediction) else row
+            for row in predictions.rows
+        ]
+        return replace(predictions, rows=rows)
+
+    def _scored(
+        self, ensemble: Ensemble, probs_SNC: torch.Tensor, domain: str | None = None
+    ) -> list[Scored]:
+        decision = ensemble.decision_in(domain)
+        found = self.kind.measures(probs_SNC, decision)
         measures = zip(*(values_N.tolist() for values_N in found.columns.values()), strict=True)
         columns = (
-            map(self.kind.value, self.kind.predict(found.mean_NC, ensemble.decision)),
+            map(self.kind.value, self.kind.predict(found.mean_NC, decision)),
             found.certainty_N.tolist(),
             self.kind.acquisition(found, self.acquisition).tolist(),
             map(self.by_label, found.mean_NC),
@@ -212,11 +251,14 @@ class TaskScorer:
         """Return probabilities by label; empty where the task has no labels."""
         return dict(zip(self.kind.labels, probs_C.tolist(), strict=bool(self.kind.labels)))
 
-    def columns(self, ensemble: Ensemble, scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    def columns(self, predictions: Predictions, domain: str | None) -> list[dict[str, Any]]:
         """Return the columns that `umc score` writes, by name, for each sample."""
+        scored = predictions.scored
+        ensemble = self.ensemble(predictions.publication, predictions.by_heads)
+        assert ensemble is not None  # it has scored them
         probs_SNC = torch.stack([each.probs_SC for each in scored], dim=1)
-        measures = self.kind.measures(probs_SNC, ensemble.decision)
-        ids_N = np.arange(len(scored))
-        table = score_table(self.kind, ids_N, measures, ensemble.decision)
+        decision = ensemble.decision_in(domain)
+        measures = self.kind.measures(probs_SNC, decision)
+        table = score_table(self.kind, np.arange(len(scored)), measures, decision)
         rows: list[dict[str, Any]] = self.kind.named(table).drop_columns("sample_id").to_pylist()
         return rows

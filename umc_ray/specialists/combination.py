@@ -16,17 +16,18 @@ from torch import Tensor
 
 from umc_ray.config.task import TaskConfig
 from umc_ray.methods.identity import fingerprint, uniform
-from umc_ray.methods.stacking import sharpen, stack
+from umc_ray.methods.stacking import sharpen, sharpen_groups, stack
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import read_held_out
 from umc_ray.specialists.specialist import Examples, FitReport
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import Calibration, TaskKind
+from umc_ray.tasks.task import Calibration, TaskKind, in_domain
 
-SELECTED_WEIGHT = 10.0
-"""Audit samples that all selected ones together count as in calibration: selected ones are harder
-than the pool, and temperatures fitted on them alone leave the ensemble underconfident."""
+SELECTED_WEIGHT = 20.0
+"""Random samples that all selected ones together count as in calibration: selected ones are harder
+than the pool, and temperatures fitted on them alone leave the ensemble underconfident. The audits
+of a few hundred labels alone are too few."""
 
 DECISION_FOLDS = 5
 
@@ -90,7 +91,7 @@ class Trained:
 def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage) -> Trained:
     """Calibrate, weigh and store the ensemble of the specialists that were trained."""
     kind, examples = job.task.task_kind(), job.examples.real
-    importance_N = _importance(examples.audit_N)
+    importance_N = _importance(examples.random_N)
     calibrations, probs = {}, {}
     for name in reports:
         folder = f"{job.folder}/{name}"
@@ -153,26 +154,42 @@ class Evidence:
         targets, importance_N = self.examples.targets[rows], self.importance_N[rows]
         probs_SNC = probs_SNC[:, rows]
         weights: Calibration = {}
-        if len(probs_SNC) > 1:
+        domains_N = self.examples.domains_N[rows]
+        several = len(np.unique(domains_N)) > 1
+        if len(probs_SNC) > 1 or several:
             y, how = torch.from_numpy(targets), (self.kind.combine, self.kind.log_loss)
-            shares = stack(probs_SNC, y, *how)
-            scaled = sharpen(probs_SNC, y, shares, torch.from_numpy(importance_N), *how)
+            scaled = [1.0]  # of one specialist, which is calibrated
+            if len(probs_SNC) > 1:
+                shares = stack(probs_SNC, y, *how)
+                scaled = sharpen(probs_SNC, y, shares, torch.from_numpy(importance_N), *how)
             weights = {"weights": scaled}
-        mean_NC = self.mean(probs_SNC, weights).numpy()
+            if several:
+                weights["domains"] = sharpen_groups(probs_SNC, y, scaled, domains_N, *how)
+        mean_NC = self.mean(probs_SNC, weights, domains_N).numpy()
         return {**self.kind.decide(mean_NC, targets, importance_N), **weights}
 
-    def mean(self, probs_SNC: Tensor, decision: Calibration) -> Tensor:
-        """Return the ensemble's probabilities."""
-        return self.kind.measures(probs_SNC, decision).mean_NC
+    def mean(
+        self, probs_SNC: Tensor, decision: Calibration, domains_N: npt.NDArray[np.str_]
+    ) -> Tensor:
+        """Return the ensemble's probabilities of samples of some domains."""
+        mean_NC = torch.empty_like(probs_SNC[0])
+        for domain in np.unique(domains_N).tolist():
+            own_N = torch.from_numpy(domains_N == domain)
+            measures = self.kind.measures(probs_SNC[:, own_N], in_domain(decision, domain))
+            mean_NC[own_N] = measures.mean_NC
+        return mean_NC
 
     def answers(self, probs_SNC: Tensor) -> tuple[tuple[str, ...], FloatArray]:
         """Return the ensemble's answers and how certain they are, decided by the other folds."""
         predicted = np.empty(len(self.examples), dtype=object)
         certainty_N = np.empty(len(self.examples), dtype=np.float32)
         for rows, decision in self._folds(probs_SNC):
-            measures = self.kind.measures(probs_SNC[:, rows], decision)
-            predicted[rows] = self.kind.predict(measures.mean_NC, decision)
-            certainty_N[rows] = measures.certainty_N.numpy()
+            for domain in np.unique(self.examples.domains_N[rows]).tolist():
+                own = rows[self.examples.domains_N[rows] == domain]
+                decided = in_domain(decision, domain)
+                measures = self.kind.measures(probs_SNC[:, own], decided)
+                predicted[own] = self.kind.predict(measures.mean_NC, decided)
+                certainty_N[own] = measures.certainty_N.numpy()
         return tuple(predicted), certainty_N
 
     def loss(self, probs_SNC: Tensor) -> float:
@@ -180,7 +197,7 @@ class Evidence:
         total = 0.0
         for rows, decision in self._folds(probs_SNC):
             targets = torch.from_numpy(self.examples.targets[rows])
-            mean_NC = self.mean(probs_SNC[:, rows], decision)
+            mean_NC = self.mean(probs_SNC[:, rows], decision, self.examples.domains_N[rows])
             total += float(self.kind.log_loss(mean_NC, targets).sum())
         return total / len(self.examples)
 
@@ -226,6 +243,6 @@ def _shares(decision: Calibration, specialists: int) -> Sequence[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _importance(audit_N: npt.NDArray[np.bool_]) -> FloatArray:
-    selected = max(int((~audit_N).sum()), 1)
-    return np.where(audit_N, 1.0, min(1.0, SELECTED_WEIGHT / selected)).astype(np.float32)
+def _importance(random_N: npt.NDArray[np.bool_]) -> FloatArray:
+    selected = max(int((~random_N).sum()), 1)
+    return np.where(random_N, 1.0, min(1.0, SELECTED_WEIGHT / selected)).astype(np.float32)

@@ -15,7 +15,7 @@ from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import Rows, Specialist, outputs_of
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import Calibration, Measures, TaskKind
+from umc_ray.tasks.task import Calibration, Measures, TaskKind, in_domain
 
 BLOCK_ROWS = 16_384
 """Rows that are scored at a time: their probabilities stay in the processor's cache."""
@@ -88,10 +88,15 @@ class Ensemble:
         outputs = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
         return self.activate(outputs)
 
-    def measures(self, rows: Mapping[str, Rows]) -> Measures:
+    def decision_in(self, domain: str | None) -> Calibration:
+        """Return its decision for samples of a domain; None: they may be of any."""
+        return in_domain(self.decision, domain)
+
+    def measures(self, rows: Mapping[str, Rows], domain: str | None = None) -> Measures:
         """Measure samples block by block, so that memory does not grow with their number."""
+        decision = self.decision_in(domain)
         blocks = [
-            self.kind.measures(self.probabilities(block), self.decision) for block in _blocks(rows)
+            self.kind.measures(self.probabilities(block), decision) for block in _blocks(rows)
         ]
         return blocks[0] if len(blocks) == 1 else _joined(blocks)
 

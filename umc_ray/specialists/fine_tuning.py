@@ -10,6 +10,7 @@ Suffixes: N samples, E epochs, C outputs, B rows of a batch.
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -146,7 +147,10 @@ class FineTuning:
             group["lr"] = group["peak"] * rate
         optimizer.zero_grad()
         weight = torch.stack([self.training_weights_N[batch].sum() for batch in batches]).sum()
-        losses = [self._add_gradient(module, batch, weight) for batch in batches]
+        losses = []
+        for number, batch in enumerate(batches, 1):
+            with _averaging(module, number == len(batches)):
+                losses.append(self._add_gradient(module, batch, weight))
         nn.utils.clip_grad_norm_(_trained(module), MAX_NORM)
         optimizer.step()
         return float(all_sum(torch.stack(losses).sum()))
@@ -230,6 +234,14 @@ def _distributed(network: Network) -> nn.Module:
         return network
     # A network may have parameters that the embedding does not go through.
     return DistributedDataParallel(network, find_unused_parameters=True)
+
+
+def _averaging(module: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """Have processes average their gradients after the last batch of a step only."""
+    if last or not isinstance(module, DistributedDataParallel):
+        return nullcontext()
+    waiting: AbstractContextManager[None] = module.no_sync()
+    return waiting
 
 
 def _plain(module: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ from umc_ray.tasks.quality import Quality
 Targets = npt.NDArray[Any]
 """Targets as models see them, N first: class numbers N, or a row of numbers each."""
 
-Calibration = dict[str, float | list[float]]
+Calibration = dict[str, float | list[float] | dict[str, float]]
 """What corrects a specialist's outputs, or turns the ensemble's mean into predictions; JSON."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -172,7 +172,8 @@ class TaskKind(Protocol):
         """Fit on held-out means what turns the ensemble's mean into predictions.
 
         All that take a decision must do with an empty one too. Training adds `weights` to it, one
-        for each specialist, as `combine` takes them; without them, the mean is a plain one.
+        for each specialist, as `combine` takes them; without them, the mean is a plain one. Of a
+        task with several domains, it also has `domains`: see `in_domain`.
         """
         ...
 
@@ -258,6 +259,19 @@ class TaskKind(Protocol):
 def weights_of(decision: Calibration) -> Tensor | None:
     """Return the weights of the specialists, if a decision has any."""
     return torch.tensor(decision["weights"]) if "weights" in decision else None
+
+
+def in_domain(decision: Calibration, domain: str | None) -> Calibration:
+    """Return what a decision is for the samples of a domain: `domains` says how sure to be there.
+
+    Of a domain that is not known, it is that of the task.
+    """
+    factors, weights = decision.get("domains", {}), decision.get("weights")
+    assert isinstance(factors, dict)
+    if domain not in factors:
+        return decision
+    assert isinstance(weights, list)  # they are fitted together
+    return {**decision, "weights": [weight * factors[domain] for weight in weights]}
 
 
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
