@@ -62,17 +62,13 @@ def gap_section(history: History) -> GapSection | None:
             for gap in found.open:
                 opened.setdefault((name, gap.id), number)
     rows = [
-<<<<<<< HEAD
         GapRow(
             domain=name,
             gap=gap,
             since=opened[name, gap.id],
             description=describe(gap),
-            examples=_examples(history, name, gap, found.of),
+            examples=examples_of(history, name, gap, found.of),
         )
-=======
-        GapRow(name, gap, opened[name, gap.id], describe(gap), examples_of(history, name, gap))
->>>>>>> packs
         for name, found in last.items()
         for gap in found.open
     ]
@@ -97,12 +93,8 @@ def describe(gap: FoundGap) -> str:
     return f"{group}predicted as {labels}{words}"
 
 
-<<<<<<< HEAD
-def _examples(history: History, name: str, gap: FoundGap, of: Split) -> tuple[Example, ...]:
-=======
-def examples_of(history: History, name: str, gap: FoundGap) -> tuple[Example, ...]:
-    """Return typical samples of a domain's gap."""
->>>>>>> packs
+def examples_of(history: History, name: str, gap: FoundGap, of: Split) -> tuple[Example, ...]:
+    """Return typical samples of a gap of a split of a domain."""
     domain_key = DomainKey.named(name)
     column = history.run.config.tasks[domain_key.task].payload
     run = history.run
@@ -120,19 +112,14 @@ def _example(payload: str | bytes) -> Example:
 def gap_lines(run: Run) -> list[str]:
     """Say for `umc status` how many gaps are open, and which labels are rare, by domain."""
     domains = gaps_after(run, run.finished_rounds).domains
-<<<<<<< HEAD
-    lines = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
+    gaps = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
     tried = tried_so_far(run, run.finished_rounds + 1)
-    return [*lines, *(f"{domain}: {what_it_gave(arm)}" for domain, arm in tried)]
-=======
-    gaps = [f"{name}: {_counted(found.open)}" for name, found in domains.items() if found.open]
     rare = [
         f"{name}: few samples with label {first_of(list(found.rare))}"
         for name, found in domains.items()
         if found.rare
     ]
-    return [*gaps, *rare]
->>>>>>> packs
+    return [*gaps, *rare, *(f"{domain}: {what_it_gave(arm)}" for domain, arm in tried)]
 
 
 def what_it_gave(arm: Arm) -> str:

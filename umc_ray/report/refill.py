@@ -10,7 +10,7 @@ from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
 from umc_ray.campaign.history import History
 from umc_ray.diversity.gaps import DomainGaps, FoundGap
 from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
-from umc_ray.records import DomainKey
+from umc_ray.records import DomainKey, Split
 from umc_ray.report.gallery import short_text, thumbnail
 from umc_ray.report.gaps import Example, describe, examples_of
 from umc_ray.selection.batch import FOR_A_GAP
@@ -34,6 +34,7 @@ class Seen:
     what: str
     missing: float  # labels that it lacked
     gap: FoundGap | None = None
+    of: Split = "pool"  # that its samples are of
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,14 @@ def closed_gaps(history: History, found: Sequence[Lack]) -> list[tuple[Lack, tup
     """Return the first gaps that were closed, with typical samples of each."""
     closed = [(each, each.seen.gap) for each in found if each.closed is not None]
     gaps = [(lack, gap) for lack, gap in closed if gap is not None][:CLOSED_SHOWN]
-    return [(lack, examples_of(history, lack.domain, gap)) for lack, gap in gaps]
+    return [(lack, examples_of(history, lack.domain, gap, lack.seen.of)) for lack, gap in gaps]
 
 
 def _seen(found: DomainGaps) -> list[Seen]:
-    gaps = [Seen(pattern_name(each.id), describe(each), each.missing, each) for each in found.open]
+    gaps = [
+        Seen(pattern_name(each.id), describe(each), each.missing, each, found.of)
+        for each in found.open
+    ]
     rare = [
         Seen(class_name(label), "a label with few samples", n) for label, n in found.rare.items()
     ]
