@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from umc_ray.campaign.criteria import Criteria, criteria_after
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.campaign.run import Run
-from umc_ray.config.campaign import StopConfig
+from umc_ray.config.stop import StopConfig
 
 
 def stop_reason(run: Run, rounds: int) -> str | None:

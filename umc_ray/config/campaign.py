@@ -14,6 +14,7 @@ from umc_ray.config.refine import RefineConfig
 from umc_ray.config.release import HELD_OUT, ReleaseConfig
 from umc_ray.config.robustness import RobustnessConfig
 from umc_ray.config.section import Location, Name, Section
+from umc_ray.config.stop import StopConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError
 from umc_ray.records import DomainKey
@@ -198,46 +199,6 @@ class PlacementConfig(Section):
         {}, description="nodes that encode and score, such as {umc: scoring}"
     )
     training: dict[str, Name] = Field({}, description="nodes that train, such as {umc: training}")
-
-
-class StopConfig(Section):
-    """When a campaign ends before its budget is spent."""
-
-    when: Literal["any", "all"] = Field(
-        "any", description="stop when any of the rules below holds, or when all of them do"
-    )
-    labels: int | None = Field(None, gt=0, description="stop at this number of labels")
-    cost: float | None = Field(
-        None, gt=0, description="stop when all answers have cost this much, as cost_per_label says"
-    )
-    accuracy: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="stop at this macro utility, such as accuracy, on the audit samples",
-    )
-    plateau: int | None = Field(
-        None, gt=0, description="stop after this many rounds without a better macro utility"
-    )
-    coverage: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="stop when the labeled samples of each domain surely (95 %) cover this share "
-        "of its pool, in embeddings",
-    )
-    worst_recall: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="stop when each class surely has this recall on the test data",
-    )
-    equalized_odds: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="stop when groups surely differ by no more in equalized odds",
-    )
 
 
 class CampaignConfig(Section):
