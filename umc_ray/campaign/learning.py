@@ -22,7 +22,7 @@ from umc_ray.campaign.evaluation import (
     with_validation,
 )
 from umc_ray.campaign.fairness import compare_audits, measure_fairness
-from umc_ray.campaign.gaps import look_for_gaps, look_into_gaps
+from umc_ray.campaign.find_gaps import look_for_gaps, look_into_gaps
 from umc_ray.campaign.refill_gains import measure_refill
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import (
