@@ -1,4 +1,4 @@
-"""What domains lacked after a round: patterns of the pools with too few labels, and rare classes."""
+"""What domains lacked after a round: patterns of their pools with few labels, and rare classes."""
 
 from collections.abc import Mapping
 
