@@ -30,7 +30,7 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir
 
-REVISION = 1  # increase it when code that affects a campaign changes
+REVISION = 2  # increase it when code that affects a campaign changes
 SOURCES: Mapping[str, Source] = {
     "drawings/clipart": Source(clipart, "image"),
     **{

@@ -46,7 +46,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.demo.fetch import cache_dir
 from umc_ray.methods.savings import aulc, labels_to_reach
 
-REVISION = 1  # increase it when code that affects a campaign changes
+REVISION = 2  # increase it when code that affects a campaign changes
 POOL, TEST = 2000, 1000
 BUDGET = {"labels": 300, "per_round": 50, "audit": 0.1}
 DEFAULT, RANDOM, HEADS = "default", "random", "heads"

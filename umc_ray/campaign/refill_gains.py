@@ -168,10 +168,10 @@ def _lacking(
         class_name(label): own_N & np.array([label in each for each in counts])
         for label in found.rare
     }
-    if found.open:
+    if found.sought:
         clusters_N = nearest(x_ND, read_centers(run.storage, found.centers))
         lacks |= {
-            pattern_name(gap.id): own_N & np.isin(clusters_N, gap.clusters) for gap in found.open
+            pattern_name(gap.id): own_N & np.isin(clusters_N, gap.clusters) for gap in found.sought
         }
     return lacks
 

@@ -1,1 +1,1 @@
-"""The second loop: find what the labeled samples lack, and fill it the cheapest way that works."""
+"""What models are worth where samples differ from those that they learned from."""
