@@ -11,10 +11,11 @@ from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web.accounts import Person
 from umc_ray.web.auth import COOKIE, Annotator, Reviewer, csrf_token
+from umc_ray.web.choices import plain_choices
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
 from umc_ray.web.site import CurrentSite, Queue, Site, page_name
-from umc_ray.web.view_models import plain_choices, review_card
+from umc_ray.web.view_models import review_card
 
 PAGES = (
     ("", "Label", "annotator"),

@@ -1,6 +1,6 @@
 """View models: everything that the templates show about a question."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,22 +8,12 @@ from umc_ray.annotation.review import Case
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.records import Made
 from umc_ray.tasks.forms import Form
+from umc_ray.web.choices import Choice, choices, plain_choices
 from umc_ray.web.samples import Sample
 from umc_ray.web.similar import Neighbor
 
-DIGITS = "1234567890"
 SNIPPET = 160  # characters
 Suggestion = Literal["show", "after_first_choice", "hidden"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A label to choose; `share` is the ensemble's probability, None if it is hidden."""
-
-    label: str
-    key: str
-    share: float | None
-    suggested: bool
 
 
 @dataclass(frozen=True)
@@ -136,23 +126,8 @@ def review_card(case: Case, sample: Sample, form: Form) -> Card:
         for number, answer in enumerate(case.answers, start=1)
     )
     remarks = tuple(each.reason or "" for each in (*case.flags, *case.notes))
-    choices = plain_choices(form)
-    return Card(case.question, sample, form, choices, "hidden", votes=votes, remarks=remarks)
-
-
-def plain_choices(form: Form) -> tuple[Choice, ...]:
-    """Return the labels of a form, without predictions."""
-    return choices(form, {}, None)
-
-
-def choices(form: Form, shares: Mapping[str, float], predicted: str | None) -> tuple[Choice, ...]:
-    """Return the labels of a form; keys are the digits, then shifted digits, then none."""
-    keys = [*DIGITS, *(f"⇧{digit}" for digit in DIGITS)]
-    keys += [""] * (len(form.labels) - len(keys))
-    suggested = () if predicted is None else form.chosen(predicted)
-    return tuple(
-        Choice(label, key, shares.get(label), label in suggested)
-        for label, key in zip(form.labels, keys, strict=False)
+    return Card(
+        case.question, sample, form, plain_choices(form), "hidden", votes=votes, remarks=remarks
     )
 
 

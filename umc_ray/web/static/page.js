@@ -193,6 +193,7 @@ function show(node) {
   byId("skip-title").textContent = node.dataset.made ? "Why reject?" : "Why skip?";
   for (const image of node.querySelectorAll("img")) void image.decode().then(() => sharpen(image), () => {});
   node.classList.toggle("concealed", node.dataset.mode === "after_first_choice");
+  offerRecent(node);
   node.querySelectorAll("[aria-pressed]").forEach((button) => button.removeAttribute("aria-pressed"));
   // An item that arrives late must not take the focus from a link or button.
   if (document.activeElement === document.body) node.querySelector("h1")?.focus({ preventScroll: true });
@@ -239,6 +240,7 @@ function answer(label, reason = null) {
   tick();
   const seconds = Math.min(activeMs / 1000, 3600);
   const seen = node.dataset.mode !== "hidden";
+  remember(node, label);
   next();
   record(node, samples, label, reason, seconds, seen);
 }
@@ -399,25 +401,91 @@ const KEYS = /** @type {Record<string, string>} */ ({
   s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", c: "contrast", g: "guidelines", "?": "help",
 });
 
-/** Return the index of the label for a digit key, -1 for other keys. @param {KeyboardEvent} event */
-function labelIndex(event) {
+/** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
+function choiceOf(event) {
   const match = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  return match ? ((Number(match[1]) + 9) % 10) + (event.shiftKey ? 10 : 0) : -1;
+  const key = match && (event.shiftKey ? `⇧${match[1]}` : match[1]);
+  return key && /** @type {HTMLElement | null | undefined} */ (current?.querySelector(`.choice[data-key="${key}"]`));
+}
+
+// ---- many labels --------------------------------------------------------------------------------
+
+const RECENT = `${NAME}/recent`;
+const RECENT_KEYS = ["6", "7", "8", "9", "0"]; // the most probable labels have the others
+
+/** Give keys to the labels that were used last, below those that are most probable. @param {HTMLElement} node */
+function offerRecent(node) {
+  const list = node.querySelector(".choices.many");
+  const used = /** @type {string[]} */ (JSON.parse(localStorage.getItem(`${RECENT}/${node.dataset.task}`) ?? "[]"));
+  const plain = used.map((label) => choiceNamed(node, label)).filter((choice) => choice?.dataset.key === "");
+  const before = list?.querySelector('.choice[data-key=""]') ?? null;
+  for (const [i, choice] of plain.slice(0, RECENT_KEYS.length).entries()) {
+    if (!list || !choice) continue;
+    choice.dataset.key = RECENT_KEYS[i];
+    const key = document.createElement("kbd");
+    key.textContent = RECENT_KEYS[i];
+    choice.querySelector(".name")?.before(key);
+    list.insertBefore(choice, before === choice ? before.nextSibling : before);
+  }
+}
+
+/** @param {HTMLElement} node @param {string} label */
+const choiceNamed = (node, label) => choicesOf(node).find((choice) => nameOfChoice(choice) === label);
+
+/** @param {HTMLElement | null} node */
+const choicesOf = (node) => /** @type {HTMLElement[]} */ ([...(node?.querySelectorAll(".choice") ?? [])]);
+
+/** @param {HTMLElement} choice */
+const nameOfChoice = (choice) => choice.dataset.label ?? choice.querySelector("input")?.value ?? "";
+
+/** Remember what was chosen, newest first. @param {HTMLElement} node @param {Label} label */
+function remember(node, label) {
+  if (!node.querySelector(".choices.many") || label === null) return;
+  const place = `${RECENT}/${node.dataset.task}`;
+  const used = new Set([label].flat().concat(JSON.parse(localStorage.getItem(place) ?? "[]")));
+  localStorage.setItem(place, JSON.stringify([...used].slice(0, 2 * RECENT_KEYS.length)));
+}
+
+/** Show the labels that contain a text, and mark the one that Enter chooses. @param {HTMLInputElement} find */
+function search(find) {
+  const wanted = find.value.trim().toLocaleLowerCase();
+  const found = choicesOf(current).filter((choice) => {
+    choice.hidden = !nameOfChoice(choice).toLocaleLowerCase().includes(wanted);
+    choice.classList.remove("best");
+    return !choice.hidden;
+  });
+  const starts = found.find((choice) => nameOfChoice(choice).toLocaleLowerCase().startsWith(wanted));
+  const best = wanted ? (starts ?? found[0]) : undefined;
+  best?.classList.add("best");
+  return best;
+}
+
+/** @param {KeyboardEvent} event @param {HTMLInputElement} find */
+function onSearchKey(event, find) {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  if (event.repeat) return;
+  const best = event.key === "Enter" ? search(find) : undefined;
+  find.value = "";
+  search(find);
+  if (event.key === "Escape") find.blur();
+  if (best) choose(best);
 }
 
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
+  if (target.matches(".find")) return onSearchKey(event, /** @type {HTMLInputElement} */ (target));
   if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
   if (event.repeat) {
     if (move(event) || !isScroll(event)) event.preventDefault();
     return; // a held key is one answer
   }
-  const choices = /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".choice") ?? [])]);
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  const choice = choices[labelIndex(event)];
+  const choice = choiceOf(event);
   if (choice) choose(choice);
+  else if (event.key === "/" && current?.querySelector(".find")) /** @type {HTMLElement} */ (current.querySelector(".find")).focus();
   else if (event.key === "Enter" && !target.matches("button, a, summary")) accept();
   else if (action && document.querySelector(`[data-do="${action}"]`)) void ACTIONS[action]();
   else if (!move(event)) return;
@@ -445,6 +513,10 @@ function move(event) {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("input", (event) => {
+  const find = /** @type {HTMLInputElement} */ (event.target);
+  if (find.matches(".find")) search(find);
+});
 document.addEventListener("change", () => {
   const text = current?.querySelector(".confirm span");
   if (text) text.textContent = nameOfLabel(checkedLabels(current));

@@ -1,0 +1,83 @@
+"""Which labels the page offers, in which order, and with which keys."""
+
+from contextlib import closing
+
+import pytest
+
+from tests.web.conftest import World
+from tests.web.test_browser import annotating, answers_of, serving
+from tests.web.worlds import CLASSES, TEXT
+from umc_ray.tasks.forms import ChoiceForm
+from umc_ray.web.choices import KEYS, choices, label_keys, plain_choices
+
+MANY = tuple(f"label {i:03d}" for i in range(300))
+
+
+@pytest.mark.parametrize(
+    ("labels", "keys"),
+    [
+        (("bad", "good"), ["1", "2"]),
+        (tuple("0123456789"), list("0123456789")),
+        (("7", "other", "1", "none"), ["7", "2", "1", "3"]),
+        (MANY[:20], list(KEYS)),
+    ],
+)
+def test_a_label_that_is_a_digit_has_its_own_key(labels, keys):
+    assert label_keys(labels) == dict(zip(labels, keys, strict=True))
+
+
+def test_while_there_are_keys_for_all_labels_each_keeps_its_place():
+    found = choices(ChoiceForm(("a", "b", "c")), {"c": 0.9, "a": 0.1}, "c")
+    assert [(each.label, each.key, each.share) for each in found] == [
+        *(("a", "1", 0.1), ("b", "2", None), ("c", "3", 0.9))
+    ]
+    assert [each.suggested for each in found] == [False, False, True]
+
+
+def test_of_many_labels_the_most_probable_come_first():
+    shares = {MANY[9]: 0.1, MANY[200]: 0.6, MANY[5]: 0.2} | {MANY[i]: 0.01 for i in range(20, 26)}
+    found = choices(ChoiceForm(MANY), shares, MANY[200])
+    assert [each.label for each in found[:5]] == [MANY[i] for i in (200, 5, 9, 20, 21)]
+    assert [each.key for each in found[:6]] == ["1", "2", "3", "4", "5", ""]
+    assert {each.label for each in found} == set(MANY)
+
+
+def test_without_predictions_no_label_is_ahead():
+    found = plain_choices(ChoiceForm(MANY))
+    assert [each.label for each in found] == list(MANY)
+    assert {each.key for each in found} == {""}
+
+
+@pytest.mark.browser
+def test_many_labels_are_searched_and_recent_ones_have_keys(tmp_path, chromium, monkeypatch):
+    monkeypatch.setitem(CLASSES, "mood", ["bad", "good", *MANY])
+    world = World(tmp_path, domain_keys=(TEXT,))
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator") as user,
+    ):
+        given = {}
+
+        def find(text):
+            given[item := user.item] = text
+            user.press("/")
+            user.page.keyboard.type(text.upper())
+            user.press("Enter")
+            user.next_after(item)
+
+        assert user.page.locator(".choice[data-key='1'] .name").inner_text() == "bad"  # suggested
+        find("label 123")
+        find("label 007")
+        user.press("/")
+        user.page.keyboard.type("label 29")
+        assert user.page.locator(".choice:visible").count() == 10
+        assert user.violations() == []
+        user.shoot("many_labels")
+        user.press("Escape")
+        for key, label in (("6", "label 007"), ("7", "label 123")):  # newest first
+            given[user.label(key)] = label
+        user.saved()
+        assert user.page.evaluate("document.documentElement.scrollWidth") <= 1280
+    found = {str(each.sample_id): each.label for each in answers_of(world, "annotator")}
+    assert found == given
