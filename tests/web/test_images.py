@@ -117,6 +117,36 @@ def dark_lines(pixels):
     return int(np.diff(is_line.astype(int)).clip(0).sum())
 
 
+def check_wheel_and_drag(page):
+    """The point below the pointer stays there while the wheel turns; dragging moves the image."""
+    box = page.locator(".picture").bounding_box()
+    x, y = box["x"] + 0.55 * box["width"], box["y"] + 0.6 * box["height"]
+
+    def image():
+        return page.locator(".picture img").bounding_box()
+
+    def below_pointer(found):
+        return (x - found["x"]) / found["width"], (y - found["y"]) / found["height"]
+
+    page.mouse.move(x, y)
+    for _ in range(6):
+        page.mouse.wheel(0, -100)
+    page.wait_for_selector(".picture.zoomed")
+    before = image()
+    for _ in range(3):
+        page.mouse.wheel(0, -100)
+    page.wait_for_function(
+        "(w) => document.querySelector('.picture img').width > 1.9 * w", arg=before["width"]
+    )
+    after = image()
+    assert below_pointer(after) == pytest.approx(below_pointer(before), abs=0.01)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 30, steps=4)
+    page.mouse.up()
+    moved = image()
+    assert (moved["x"] - after["x"], moved["y"] - after["y"]) == pytest.approx((40, 30), abs=2)
+
+
 def test_an_image_of_any_shape_is_shown_whole_and_can_be_zoomed_to_its_own_pixels(
     tmp_path, chromium
 ):
@@ -146,5 +176,9 @@ def test_an_image_of_any_shape_is_shown_whole_and_can_be_zoomed_to_its_own_pixel
             assert np.ptp(shot_of(user, ".picture").reshape(-1, 3), axis=0).max() > 100, name
             user.shoot(f"shape_{name}_zoomed")
             user.press("z", "z")
+            if min(width, height) >= 600:
+                check_wheel_and_drag(user.page)
+                user.page.evaluate("document.activeElement.blur()")
+                user.press(*"-" * 9)
             assert np.abs(shot_of(user, ".picture") - picture).max() <= 8, name
             user.label("1")

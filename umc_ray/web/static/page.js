@@ -363,21 +363,75 @@ function cycle(names) {
   if (now + 1 < names.length) stage.classList.add(names[now + 1]);
 }
 
-/** Zoom to the image's own pixels or, if it is shown larger than that, farther; then twice as far; then back. */
-function zoom() {
+// ---- images -------------------------------------------------------------------------------------
+
+const MOST_ZOOM = 32; // screen pixels per pixel of the image
+const STEP = 1.25;
+
+function picture() {
   const box = /** @type {HTMLElement | null} */ (stage.querySelector(".picture"));
   const image = box?.querySelector("img");
-  if (!box || !image?.naturalWidth) return;
-  const { width, height } = box.getBoundingClientRect();
-  const fit = Math.min(width / image.naturalWidth, height / image.naturalHeight);
-  const first = 2 ** Math.max(0, Math.floor(Math.log2(fit)) + 1);
-  const scale = { 0: first, [first]: 2 * first }[Number(box.dataset.zoom ?? 0)] ?? 0;
+  return box && image?.naturalWidth ? { box, image } : null;
+}
+
+/** Screen pixels per pixel where the whole image is shown. @param {HTMLElement} box @param {HTMLImageElement} image */
+const fitOf = (box, image) => Math.min(box.clientWidth / image.naturalWidth, box.clientHeight / image.naturalHeight);
+
+/**
+ * Show an image at a scale, 0: the whole of it; the point at x, y of the box stays where it is.
+ * @param {HTMLElement} box @param {HTMLImageElement} image @param {number} scale @param {number} [x] @param {number} [y]
+ */
+function setScale(box, image, scale, x = box.clientWidth / 2, y = box.clientHeight / 2) {
+  const zoomed = Number(box.dataset.zoom ?? 0);
+  const before = zoomed || fitOf(box, image);
+  const left = Math.max(0, box.clientWidth - before * image.naturalWidth) / 2;
+  const top = zoomed ? 0 : (box.clientHeight - before * image.naturalHeight) / 2; // a zoomed image is at the top
+  const at = { x: (box.scrollLeft + x - left) / before, y: (box.scrollTop + y - top) / before };
   box.dataset.zoom = String(scale);
+  box.classList.toggle("zoomed", scale > 0);
   image.style.width = scale ? `${scale * image.naturalWidth}px` : "";
   image.style.height = scale ? `${scale * image.naturalHeight}px` : "";
-  box.scrollTo((box.scrollWidth - box.clientWidth) / 2, (box.scrollHeight - box.clientHeight) / 2);
+  box.scrollTo(scale * at.x - x, scale * at.y - y);
   sharpen(image);
 }
+
+/** Zoom to the image's own pixels or, if it is shown larger than that, farther; then twice as far; then back. */
+function zoom() {
+  const { box, image } = picture() ?? {};
+  if (!box || !image) return;
+  const first = 2 ** Math.max(0, Math.floor(Math.log2(fitOf(box, image))) + 1);
+  setScale(box, image, { 0: first, [first]: 2 * first }[Number(box.dataset.zoom ?? 0)] ?? 0);
+}
+
+/** Zoom by some steps, not farther out than to the whole image. @param {number} steps @param {number} [x] @param {number} [y] */
+function zoomBy(steps, x, y) {
+  const { box, image } = picture() ?? {};
+  if (!box || !image) return;
+  const fit = fitOf(box, image);
+  const scale = Math.min((Number(box.dataset.zoom ?? 0) || fit) * STEP ** steps, MOST_ZOOM);
+  setScale(box, image, scale > 1.01 * fit ? scale : 0, x, y);
+}
+
+document.addEventListener( // the stage has no box of its own, so no wheel turns in it
+  "wheel",
+  (event) => {
+    const box = /** @type {HTMLElement} */ (event.target).closest(".picture");
+    if (!box || !picture()) return;
+    event.preventDefault();
+    const { left, top } = box.getBoundingClientRect();
+    zoomBy(event.deltaY < 0 ? 1 : -1, event.clientX - left, event.clientY - top);
+  },
+  { passive: false },
+);
+stage.addEventListener("dragstart", (event) => event.preventDefault());
+stage.addEventListener("pointerdown", (event) => {
+  const box = /** @type {HTMLElement | null} */ (/** @type {HTMLElement} */ (event.target).closest(".picture.zoomed"));
+  if (!box || event.pointerType === "touch") return; // which scrolls by itself
+  box.classList.add("dragged");
+  const move = (/** @type {PointerEvent} */ each) => box.scrollBy(-each.movementX, -each.movementY);
+  addEventListener("pointermove", move);
+  addEventListener("pointerup", () => (removeEventListener("pointermove", move), box.classList.remove("dragged")), { once: true });
+});
 
 /** Show the pixels of an image that is much larger than its own size. @param {HTMLImageElement} image */
 function sharpen(image) {
@@ -391,6 +445,8 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   flag: () => remark("flag"),
   note: () => remark("note"),
   zoom,
+  "zoom-in": () => zoomBy(2),
+  "zoom-out": () => zoomBy(-2),
   contrast: () => cycle(["contrast-1", "contrast-2"]),
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
@@ -398,7 +454,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
-  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", c: "contrast", g: "guidelines", "?": "help",
+  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help",
 });
 
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
@@ -487,7 +543,7 @@ function onKey(event) {
   if (choice) choose(choice);
   else if (event.key === "/" && current?.querySelector(".find")) /** @type {HTMLElement} */ (current.querySelector(".find")).focus();
   else if (event.key === "Enter" && !target.matches("button, a, summary")) accept();
-  else if (action && document.querySelector(`[data-do="${action}"]`)) void ACTIONS[action]();
+  else if (action && (action.startsWith("zoom-") || document.querySelector(`[data-do="${action}"]`))) void ACTIONS[action]();
   else if (!move(event)) return;
   event.preventDefault();
 }
