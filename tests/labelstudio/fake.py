@@ -16,6 +16,7 @@ class FakeStudio:
     def __init__(self):
         self.projects, self.items, self.hooks, self.ml = [], [], [], []
         self.access, self.refreshed, self.calls, self.changes = "", 0, [], 0
+        self.behind = timedelta()  # how far its clock is
         self.transport = httpx.MockTransport(self)
 
     def __call__(self, request):
@@ -39,7 +40,7 @@ class FakeStudio:
     def touch(self, item):
         """Set an item's modification time, as any change does."""
         self.changes += 1
-        now = datetime.now(UTC) + timedelta(microseconds=self.changes)
+        now = datetime.now(UTC) - self.behind + timedelta(microseconds=self.changes)
         item["updated_at"] = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return item["updated_at"]
 

@@ -1,5 +1,6 @@
 """The Label Studio bridge, against an in-memory fake."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,32 @@ def test_a_changed_answer_replaces_the_first(run, fake, studio):
     annotation["updated_at"] = fake.touch(item)
     assert bridge.pull(run, studio) == 1
     assert [each.label for each in run.store.answers("tiny")] == ["bad"]
+
+
+@pytest.mark.parametrize("minutes", [5, -5])
+def test_answers_are_found_by_label_studios_own_clock(run, fake, studio, minutes):
+    fake.behind = timedelta(minutes=minutes)
+    bridge.push(run, studio)
+    for number, item in enumerate(fake.items[:3], start=1):
+        fake.annotate(item["data"]["umc_id"], "good")
+        assert bridge.pull(run, studio) == 1
+        assert len(run.store.answers("tiny", 2)) == number
+
+
+def test_what_is_deleted_there_is_taken_back_and_can_be_given_again(run, fake, studio):
+    bridge.push(run, studio)
+    item = fake.items[0]
+    fake.annotate(item["data"]["umc_id"], "good")
+    fake.annotate(item["data"]["umc_id"], "bad", person=2)
+    bridge.pull(run, studio)
+    del item["annotations"][0]
+    fake.touch(item)
+    for _ in range(2):
+        bridge.pull(run, studio)
+        assert [each.label for each in run.store.answers("tiny")] == ["bad"]
+    fake.annotate(item["data"]["umc_id"], "good")
+    assert bridge.pull(run, studio) == 1
+    assert sorted(each.label for each in run.store.answers("tiny")) == ["bad", "good"]
 
 
 def test_an_invalid_answer_does_not_affect_others(run, fake, studio):
