@@ -83,7 +83,8 @@ def boxes(html):
     """Return the labels of the boxes of each item, and which of them are suggested."""
     found = []
     for article in html.split("<article")[1:]:
-        choices = re.findall(r'<label class="choice( suggested)?" data-key="[^"]*">\s*<input([^>]*)>', article)
+        label = r'<label class="choice( suggested)?" data-key="[^"]*">'
+        choices = re.findall(label + r"\s*<input([^>]*)>", article)
         assert not [attributes for _, attributes in choices if "checked" in attributes]
         found.append(
             [re.search('value="(.*?)"', each)[1] for suggested, each in choices if suggested]
