@@ -125,7 +125,7 @@ def press(page: Any, address: str, keys: int) -> list[float]:  # noqa: ANN401 - 
         page.wait_for_function("(n) => took.length > n", arg=done)
         page.wait_for_timeout(300)  # nobody labels faster
     page.wait_for_function(
-        "() => Object.keys(localStorage).every((key) => localStorage.getItem(key) === '[]')"
+        "() => !Object.keys(localStorage).some((key) => key.includes('/outbox/'))"
     )
     took = page.evaluate("took")
     assert all(complete for _, complete in took), "an item was shown before its image"
