@@ -60,7 +60,9 @@ def write_campaign(folder: Path, url: str) -> Path:
     """Write a campaign of images and texts that uses the web annotation backend."""
     encoder = {"kind": "pixels", "image_px": 8}
     digits = {"kind": "classification", "labels": LABELS, "encoder": encoder}
-    mood = {"kind": "classification", "labels": ["bad", "good"], "encoder": encoder}
+    (folder / "encoder").mkdir(exist_ok=True)  # nothing is encoded
+    words = {"kind": "static_text", "path": "encoder"}
+    mood = {"kind": "classification", "labels": ["bad", "good"], "encoder": words}
     values = {
         "name": "crowd",
         "storage": str(folder),

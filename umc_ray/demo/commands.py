@@ -14,7 +14,7 @@ def demo(
         bool,
         typer.Option(
             "--diversity",
-            help="another campaign: it looks for what is lacking, and fills it (about 3 minutes)",
+            help="another campaign: it looks for what is lacking, and fills it (about 2 minutes)",
         ),
     ] = False,
 ) -> None:
