@@ -82,6 +82,13 @@ def test_what_a_reviewer_decided_counts_and_votes_are_still_paid():
     assert found.to_pylist() == [expected]
 
 
+def test_what_a_reviewer_decided_counts_where_all_skipped():
+    skipped = answer("mood/news", 7, "ann", None)
+    decided = answer("mood/news", 7, "rev", "bad")
+    (found,) = label_table([skipped], KINDS, COSTS, 2, PLACES, {decided.key: decided}).to_pylist()
+    assert (found["label"], found["votes"], found["agreement"]) == ("bad", 0, 1.0)
+
+
 def test_what_a_reviewer_decided_counts_for_its_own_task_alone():
     votes = [answer("mood/news", 7, "ann", "good"), answer("shapes/scans", 7, "ann", "square")]
     decided = answer("mood/news", 7, "rev", "bad")

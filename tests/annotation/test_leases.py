@@ -178,6 +178,7 @@ def test_an_answer_beyond_the_votes_is_kept_and_does_not_count(store, managers, 
     assert (extra.annotator, extra.label, extra.late) == ("ann", "bad", True)
     assert store.progress("camp") == (1, 1)
     assert ids(ann.undo("u")) == [0]  # not an answer before it
+    assert store.events("extra", "camp") == []
     with pytest.raises(StoreError, match="cyd was not asked about sample 0"):
         store.record([answer(0, "cyd")], ["c"], asked_only=True)
 

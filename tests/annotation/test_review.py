@@ -38,6 +38,12 @@ def test_a_flagged_question_comes_up_for_review_with_what_people_said(voted):
     assert [case.question.sample_id for case in review_queue(voted, "camp")] == [2, 1]
 
 
+def test_a_forgotten_sample_does_not_come_up(voted):
+    voted.submit([Question("camp", 1, "tone", "mail", 7)])
+    voted.withdraw([("camp", "tone", each) for each in (7, 2)])
+    assert [case.question.sample_id for case in review_queue(voted, "camp")] == [1]
+
+
 def test_a_decision_removes_the_question_from_the_queue_but_keeps_its_answers(voted):
     before = voted.answers("camp")
     decide(voted, answer(2, "rev", "bad"), "r1")

@@ -40,6 +40,8 @@ def test_of_many_labels_the_most_probable_come_first():
     assert [each.label for each in found[:5]] == [MANY[i] for i in (200, 5, 9, 20, 21)]
     assert [each.key for each in found[:6]] == ["1", "2", "3", "4", "5", ""]
     assert {each.label for each in found} == set(MANY)
+    concealed = choices(ChoiceForm(MANY), shares, MANY[200], ranked=False)
+    assert [each.label for each in concealed] == list(MANY)
 
 
 def test_without_predictions_no_label_is_ahead():
@@ -75,8 +77,17 @@ def test_many_labels_are_searched_and_recent_ones_have_keys(tmp_path, chromium, 
         assert user.violations() == []
         user.shoot("many_labels")
         user.press("Escape")
+        last = user.item
         for key, label in (("6", "label 007"), ("7", "label 123")):  # newest first
             given[user.label(key)] = label
+        user.press("u", "u")
+        assert user.item == last
+        keys = user.page.eval_on_selector_all(
+            ".choice[data-recent]", "(all) => all.map((each) => each.dataset.key)"
+        )
+        assert keys == ["6", "7"]  # once each
+        for label in ("label 007", "label 123"):
+            find(label)
         user.saved()
         assert user.page.evaluate("document.documentElement.scrollWidth") <= 1280
     found = {str(each.sample_id): each.label for each in answers_of(world, "annotator")}

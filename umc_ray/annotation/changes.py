@@ -9,8 +9,9 @@ from umc_ray.annotation.store import Answer
 def changed_answers(answers: Iterable[Answer], given: Iterable[Answer]) -> dict[str, Answer]:
     """Return the answers that change something, by client key.
 
-    One that a person gave already is left out, so that an import that is repeated changes nothing.
-    A key names the answer before, so that a label can come back after another one.
+    Of several answers of a person, the last one is taken. One that the person gave already is left
+    out, so that an import that is repeated changes nothing. A key names the answer before, so that
+    a label can come back after another one.
 
     Args:
         answers: in their order.
@@ -18,13 +19,11 @@ def changed_answers(answers: Iterable[Answer], given: Iterable[Answer]) -> dict[
     """
     last = {(answer.key, answer.annotator): answer for answer in given}
     changes: dict[str, Answer] = {}
-    for answer in answers:
-        person = answer.key, answer.annotator
+    for person, answer in {(each.key, each.annotator): each for each in answers}.items():
         before = last.get(person)
         if before is None or before.label != answer.label:
             after = None if before is None else (before.label, before.submitted_at)
             changes[client_key(answer, after)] = answer
-            last[person] = answer
     return changes
 
 

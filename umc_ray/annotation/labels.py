@@ -39,16 +39,19 @@ def label_table(
         decided = {key[2]: each.label for key, each in (decisions or {}).items() if key[1] == task}
         asked = Counter(answer.sample_id for answer in own)  # a skip costs as much as a label
         given = [a for a in own if a.label is not None and decided.get(a.sample_id, "") is not None]
-        domains = {answer.sample_id: answer.domain for answer in given}
+        domains = {answer.sample_id: answer.domain for answer in own}
         votes: dict[int, list[str]] = {}
         for answer in given:
             votes.setdefault(answer.sample_id, []).append(str(answer.label))
-        for sample_id, majority in kind.consensus(votes_of(given)).items():
-            label, domain = decided.get(sample_id) or majority, domains[sample_id]
+        labels = kind.consensus(votes_of(given))
+        labels |= {each: label for each, label in decided.items() if each in asked and label}
+        for sample_id, label in sorted(labels.items()):
+            domain, own_votes = domains[sample_id], votes.get(sample_id, [])
+            agreed = agreement(kind, label, own_votes) if own_votes else 1.0
             rows.append(
                 (
                     *(task, domain, *places[task, sample_id], sample_id, label),
-                    *(len(votes[sample_id]), agreement(kind, label, votes[sample_id]), number),
+                    *(len(own_votes), agreed, number),
                     asked[sample_id] * costs[DomainKey(task, domain)],
                 )
             )

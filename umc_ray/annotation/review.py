@@ -36,7 +36,8 @@ def review_queue(
     cases = []
     for question in store.questions(campaign, round):
         key, given = question.key, answers.get(question.key, ())
-        if len(given) >= question.votes and key not in decided:
+        is_withdrawn = not question.votes  # its sample is forgotten
+        if len(given) >= question.votes and not is_withdrawn and key not in decided:
             counts = Counter(answer.label for answer in given)
             share = max(counts.values()) / len(given)
             cases.append(Case(question, given, share, flags.get(key, ()), notes.get(key, ())))

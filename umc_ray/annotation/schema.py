@@ -147,6 +147,11 @@ def standing() -> ColumnElement[bool]:
     return and_(own, ~_superseded_by("answer", "extra", "undo"))
 
 
+def of_kind(kind: str) -> ColumnElement[bool]:
+    """Return the condition for events of a kind; of extra answers, for those that stand."""
+    return and_(EVENTS.c.kind == kind, standing()) if kind == "extra" else EVENTS.c.kind == kind
+
+
 def _superseded_by(*kinds: str) -> ColumnElement[bool]:
     """Return the condition for events after which their author did something else."""
     later = EVENTS.alias("later")

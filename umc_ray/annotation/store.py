@@ -21,6 +21,7 @@ from umc_ray.annotation.schema import (
     effective,
     events_with_questions,
     lock_campaign,
+    of_kind,
     open_database,
 )
 from umc_ray.errors import StoreError
@@ -184,8 +185,8 @@ class AnnotationStore:
     ) -> int:
         """Store answers durably, each client key once; return how many are new.
 
-        With `asked_only`, people must have been given the questions, and answers beyond the votes
-        of a question are kept as extra ones, which do not count.
+        With `asked_only`, people must have been given the questions; answers beyond their votes are
+        extra ones, which do not count.
 
         Raises:
             StoreError: one has no question, or a client key of another event; none is stored.
@@ -203,11 +204,8 @@ class AnnotationStore:
         """Return the question about a sample, gold or not; None if there is none."""
         campaign, task, sample_id = key
         with self.readers.connect() as connection:
-            query = select(QUESTIONS).where(
-                QUESTIONS.c.campaign == campaign,
-                QUESTIONS.c.task == task,
-                QUESTIONS.c.sample_id == sample_id,
-            )
+            own = QUESTIONS.c.campaign == campaign, QUESTIONS.c.task == task
+            query = select(QUESTIONS).where(*own, QUESTIONS.c.sample_id == sample_id)
             row = connection.execute(query).mappings().first()
         return None if row is None else question_of(row)
 
@@ -234,7 +232,7 @@ class AnnotationStore:
 
     def events(self, kind: str, campaign: str, round: int | None = None) -> list[Answer]:
         """Return all events of a kind, such as flag, note or review, oldest first."""
-        return self._select_answers([EVENTS.c.kind == kind, *_in_round(campaign, round)])
+        return self._select_answers([of_kind(kind), *_in_round(campaign, round)])
 
     def progress(self, campaign: str, round: int | None = None) -> tuple[int, int]:
         """Return the number of fully answered questions, and of all questions."""

@@ -11,7 +11,7 @@ from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.learning import learn, learn_again
 from umc_ray.campaign.publish import PUBLISHED, publish_round, read_published, round_before
-from umc_ray.campaign.robustness import measure_robustness
+from umc_ray.campaign.robustness import check_shifts, measure_robustness
 from umc_ray.campaign.round import run_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import score_new_parts
@@ -68,6 +68,7 @@ def _run(run: Run) -> Outcome:
     _publish_missed(run, number, again)
     while (reason := stop_reason(run, number)) is None:
         if number == began:
+            check_shifts(run)
             connect()
             bring_in(run)
             score_new_parts(run)

@@ -1,21 +1,47 @@
 """After the last round: how robust its models are to shifts and corruptions of their samples."""
 
+from dataclasses import replace
+
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import ROBUSTNESS, round_folder
 from umc_ray.cluster.connect import connect
-from umc_ray.robustness.shifts import Robustness, ShiftSpec, measure_all
+from umc_ray.methods.identity import fingerprint
+from umc_ray.robustness.shifts import Robustness, ShiftSpec, measure_all, read_shifts
 
 
 def measure_robustness(run: Run, number: int) -> None:
     """Measure the models of a finished round once, where there is something to measure."""
-    folder = round_folder(number)
+    key = f"{round_folder(number)}/{ROBUSTNESS}"
     specs = _specs(run, number) if number else []
-    if specs and not run.storage.exists(f"{folder}/{ROBUSTNESS}"):
+    if not specs:
+        return
+    wanted = _wanted(run)
+    if run.storage.exists(key) and run.storage.read_record(key, Robustness).measured != wanted:
+        run.storage.delete_file(key)
+    if not run.storage.exists(key):
         connect()
-        run.stages.run(
-            f"{folder}/{ROBUSTNESS}", Robustness, lambda _: measure_all(specs, run.storage)
-        )
+
+        def measured(_: object) -> Robustness:
+            return replace(measure_all(specs, run.storage), measured=wanted)
+
+        run.stages.run(key, Robustness, measured)
+
+
+def check_shifts(run: Run) -> None:
+    """Read all shifts before labels are spent.
+
+    Raises:
+        DataError: the source of a shift cannot be read.
+    """
+    for key in run.config.domains():
+        read_shifts(run.config, key, run.storage)
+
+
+def _wanted(run: Run) -> str:
+    """Name what is to be measured."""
+    shifts = {str(key): run.config.domain(key).shifted for key in run.config.domains()}
+    return fingerprint([shifts, run.config.robustness.model_dump()])
 
 
 def _specs(run: Run, number: int) -> list[ShiftSpec]:

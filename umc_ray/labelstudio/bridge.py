@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any
 
 from umc_ray.annotation.backends.backend import sample_rows
-from umc_ray.annotation.review import by_sample
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.run import Run
 from umc_ray.errors import DataError, StoreError
@@ -35,9 +34,6 @@ IMPORT_BATCH = 100
 """Tasks per import request; requests contain images."""
 
 OVERLAP_S = 60.0
-
-PERSON = "label-studio-"
-"""What the names of people begin with who answer there."""
 """A pull also covers this time before the previous pull, because clocks differ."""
 
 POLL_S = 2.0
@@ -243,35 +239,24 @@ def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
     since = None if until is None else _iso(datetime.fromtimestamp(until - OVERLAP_S, UTC))
     questions = run.store.questions(run.config.name)
     by_name = {_name(q): q for q in questions if q.task == project.task}
-    given = by_sample(run.store.answers(run.config.name))
-    answers, gone = dict[str, Answer](), dict[str, Answer]()
+    answers: dict[str, Answer] = {}
     for item in studio.tasks(project.id, since):
         changed = seconds_since_1970(item["updated_at"])
         until = changed if until is None else max(until, changed)
         question = by_name.get(item["data"].get("umc_id"))
         if question is not None:
             answers |= _answers(studio, project, question, item)
-            gone |= _deleted(project, given.get(question.key, ()), item)
     new = run.store.record(list(answers.values()), list(answers))
-    run.store.record_as("undo", list(gone.values()), list(gone))
     if until is not None:
         run.storage.write_json(key, {"until": until})
     return new
 
 
-def _deleted(project: Project, given: Sequence[Answer], item: Document) -> dict[str, Answer]:
-    """Return answers whose annotation was deleted in Label Studio, by client key."""
-    people = {_person(annotation) for annotation in item["annotations"]}
-    return {
-        f"labelstudio/{project.id}/deleted/{each.annotator}/{item['id']}/{each.submitted_at}": each
-        for each in given
-        if each.annotator.startswith(PERSON) and each.annotator not in people
-    }
-
-
 def _person(annotation: Document) -> str:
     person = annotation["completed_by"]
-    return f"{PERSON}{person['id'] if isinstance(person, dict) else person}"
+    if person is None:
+        raise DataError("nobody is named who gave it")
+    return f"label-studio-{person['id'] if isinstance(person, dict) else person}"
 
 
 def _answers(
@@ -281,7 +266,7 @@ def _answers(
     answers = {}
     for annotation in sorted(item["annotations"], key=lambda each: each["updated_at"]):
         try:
-            label = None
+            person, label = _person(annotation), None
             if not annotation["was_cancelled"]:
                 label = project.form.answer(annotation["result"], CONTROL)
         except DataError as error:
@@ -291,7 +276,7 @@ def _answers(
             continue
         client_key = f"labelstudio/{project.id}/{annotation['id']}/{annotation['updated_at']}"
         answers[client_key] = replace(
-            question.answered(_person(annotation), label),
+            question.answered(person, label),
             seconds=annotation["lead_time"],
             submitted_at=seconds_since_1970(annotation["updated_at"]),
             reason=None if label is not None else "skipped in Label Studio",

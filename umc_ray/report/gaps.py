@@ -132,7 +132,7 @@ def what_it_gave(arm: Arm) -> str:
             f"log-loss by {gain:+.2f} ({gain - error:+.2f} to {gain + error:+.2f}) more than other "
             "labels"
         )
-    return f"{said}; it gets {arm.share:.0%} of a round" if arm.share else said
+    return f"{said}; planned share of the next round: {arm.share:.0%}" if arm.share else said
 
 
 def _counted(found: DomainGaps) -> str:

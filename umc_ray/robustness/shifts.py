@@ -14,8 +14,9 @@ from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import load_encoder
-from umc_ray.errors import UmcError
+from umc_ray.errors import DataError, UmcError
 from umc_ray.ingest.some_rows import some_rows
+from umc_ray.ingest.validate import Row
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.robustness import robustness_score
 from umc_ray.passes.encode import encode_rows
@@ -59,9 +60,13 @@ class DomainRobustness:
 
 @dataclass(frozen=True)
 class Robustness:
-    """robustness.json: how robust the models of a campaign's last round are, by domain."""
+    """robustness.json: how robust the models of a campaign's last round are, by domain.
+
+    `measured` names what was measured: other shifts or corruptions are measured anew.
+    """
 
     domains: dict[str, DomainRobustness]
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,7 @@ def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
     predict = _Predictor.of(spec, storage)
     clean_N = predict.utility(payloads, targets)
     by_shift: dict[str, FloatArray] = {}
-    for name, source in spec.config.domain(spec.domain_key).shifted.items():
-        rows = some_rows(spec.config, spec.domain_key, source, storage, most)
+    for name, rows in read_shifts(spec.config, spec.domain_key, storage).items():
         shown = [row.image or row.text or "" for row in rows]  # it has one of them
         by_shift[name] = predict.utility(shown, [str(row.label) for row in rows])
     by_corruption = {
@@ -134,6 +138,23 @@ def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
         corruptions=[_quality(*each) for each in by_corruption.items()],
         score=None if score is None else Estimate(*score),
     )
+
+
+def read_shifts(
+    config: CampaignConfig, domain_key: DomainKey, storage: Storage
+) -> dict[str, list[Row]]:
+    """Read the samples of a domain's shifts, by name.
+
+    Raises:
+        DataError: the source of a shift cannot be read.
+    """
+    found, most = dict[str, list[Row]](), config.robustness.samples
+    for name, source in config.domain(domain_key).shifted.items():
+        try:
+            found[name] = some_rows(config, domain_key, source, storage, most)
+        except UmcError as error:
+            raise DataError(f"{domain_key}, shifted {name}: {error}") from error
+    return found
 
 
 def _quality(name: str, utility_N: FloatArray) -> ShiftQuality:

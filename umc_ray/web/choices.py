@@ -27,19 +27,21 @@ def plain_choices(form: Form) -> tuple[Choice, ...]:
     return choices(form, {}, None)
 
 
-def choices(form: Form, shares: Mapping[str, float], predicted: str | None) -> tuple[Choice, ...]:
+def choices(
+    form: Form, shares: Mapping[str, float], predicted: str | None, ranked: bool = True
+) -> tuple[Choice, ...]:
     """Return the labels of a form, with what is predicted.
 
     While there are keys for all, each label keeps its place and its key. Of more, the most probable
-    ones come first; the page searches the others.
+    ones come first, if they are `ranked`; the page searches the others.
     """
     suggested = () if predicted is None else form.chosen(predicted)
     if len(form.labels) <= len(KEYS):
         keys = label_keys(form.labels)
         return tuple(Choice(each, keys[each], shares.get(each), each in suggested) for each in keys)
-    ranked = [each for each in form.labels if each in suggested or each in shares]
-    ranked.sort(key=lambda each: (each not in suggested, -shares.get(each, 0.0)))
-    best = dict(zip(ranked[:BEST], KEYS, strict=False))
+    likely = [each for each in form.labels if ranked and (each in suggested or each in shares)]
+    likely.sort(key=lambda each: (each not in suggested, -shares.get(each, 0.0)))
+    best = dict(zip(likely[:BEST], KEYS, strict=False))
     rest = [each for each in form.labels if each not in best]
     first = [Choice(each, key, shares.get(each), each in suggested) for each, key in best.items()]
     return (*first, *(Choice(each, "", None, each in suggested) for each in rest))

@@ -108,7 +108,7 @@ def card(
         question,
         sample,
         form,
-        choices(form, shares, payload.predicted),
+        choices(form, shares, payload.predicted, ranked=suggestion == "show"),
         suggestion if shares else "hidden",
         tuple(_facts(payload)),
         tuple(

@@ -293,6 +293,9 @@ function confirmLabels() {
   if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
 }
 
+let undoing = false;
+let undoKey = newKey(); // the same until it is known to be done: a repeated request undoes nothing more
+
 async function undo() {
   const last = answered.pop();
   if (last) {
@@ -303,10 +306,14 @@ async function undo() {
     send("undo", { answer: last.key });
     return;
   }
-  await drain();
-  const response = await post("undo", { client_key: newKey() }).catch(() => null);
+  // What it takes back depends on what the server has: nothing may be under way, nor come in between.
+  if (outbox.waiting().length || undoing) return showStatus("Answers are not sent yet: undo later.", true);
+  undoing = true;
+  const response = await post("undo", { client_key: undoKey }).catch(() => null);
   const undone = await response?.json().catch(() => null);
-  if (!response?.ok) return showStatus(undone?.detail ?? "No connection: nothing is undone.", true);
+  undoing = false;
+  if (!response?.ok) return showStatus(undone?.detail ?? "No connection: try to undo again.", true);
+  undoKey = newKey();
   if (!undone.samples.length) return showStatus("Nothing to undo.");
   if (kind === "group") return location.reload();
   const { task, sample_id } = undone.samples[0];
@@ -344,16 +351,19 @@ async function remark(id) {
   const node = current;
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
   text.value = "";
-  if ((await openDialog(id)) && node && text.value.trim()) {
-    send("remarks", { sample: questionRef(node), kind: id, text: text.value.trim() });
+  const said = (await openDialog(id)) && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
+  if (said && node) {
+    send("remarks", { sample: questionRef(node), kind: id, text: said });
     showStatus(id === "flag" ? "Flagged." : "Note saved.");
   }
 }
 
 async function skip() {
   if (kind === "group") return answer(null);
+  const node = current;
+  if (!node) return;
   const reason = await openDialog("skip");
-  if (reason) answer(null, reason === "none" ? null : reason);
+  if (reason && current === node) answer(null, reason === "none" ? null : reason);
 }
 
 /** Step through the classes name-0, name-1, ... @param {string[]} names */
@@ -416,7 +426,7 @@ document.addEventListener( // the stage has no box of its own, so no wheel turns
   "wheel",
   (event) => {
     const box = /** @type {HTMLElement} */ (event.target).closest(".picture");
-    if (!box || !picture()) return;
+    if (!box || !picture() || !event.deltaY) return;
     event.preventDefault();
     const { left, top } = box.getBoundingClientRect();
     zoomBy(event.deltaY < 0 ? 1 : -1, event.clientX - left, event.clientY - top);
@@ -472,12 +482,18 @@ const RECENT_KEYS = ["6", "7", "8", "9", "0"]; // the most probable labels have 
 /** Give keys to the labels that were used last, below those that are most probable. @param {HTMLElement} node */
 function offerRecent(node) {
   const list = node.querySelector(".choices.many");
+  for (const choice of node.querySelectorAll(".choice[data-recent]")) {
+    choice.querySelector("kbd")?.remove();
+    choice.removeAttribute("data-recent");
+    choice.setAttribute("data-key", "");
+  }
   const used = /** @type {string[]} */ (JSON.parse(localStorage.getItem(`${RECENT}/${node.dataset.task}`) ?? "[]"));
   const plain = used.map((label) => choiceNamed(node, label)).filter((choice) => choice?.dataset.key === "");
   const before = list?.querySelector('.choice[data-key=""]') ?? null;
   for (const [i, choice] of plain.slice(0, RECENT_KEYS.length).entries()) {
     if (!list || !choice) continue;
     choice.dataset.key = RECENT_KEYS[i];
+    choice.dataset.recent = "";
     const key = document.createElement("kbd");
     key.textContent = RECENT_KEYS[i];
     choice.querySelector(".name")?.before(key);
