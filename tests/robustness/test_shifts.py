@@ -8,6 +8,8 @@ import pytest
 
 from tests.ingest.test_ingest import backwards
 from tests.tiny import campaign, texts, write_campaign, write_jsonl
+from umc_ray.campaign import robustness
+from umc_ray.campaign.robustness import check_shifts
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError, DataError
@@ -17,7 +19,7 @@ from umc_ray.ingest.some_rows import some_rows
 from umc_ray.records import DomainKey, embeddings_column
 from umc_ray.robustness import shifts
 from umc_ray.robustness.corruptions import TEXTS
-from umc_ray.robustness.shifts import ShiftSpec, measure
+from umc_ray.robustness.shifts import Robustness, ShiftSpec, measure
 from umc_ray.specialists.ensemble import EnsembleRef
 
 KEY, FEATURES = DomainKey("mood", "reviews"), "features/mood/f"
@@ -92,3 +94,28 @@ def test_shifts_need_clean_samples_to_compare_with(tmp_path):
     values["tasks"]["mood"]["domains"]["posts"]["shifted"] = {"x": "x.csv"}
     with pytest.raises(ConfigError, match="shifted needs test: clean samples to compare with"):
         load_campaign(write_campaign(tmp_path, values))
+
+
+def test_a_shift_that_cannot_be_read_is_noticed_before_labels_are_spent(spec, tmp_path):
+    run = Run(load_campaign(tmp_path / "campaign.yaml"))
+    check_shifts(run)
+    (tmp_path / "shouted.jsonl").unlink()
+    with pytest.raises(DataError, match=r"mood/reviews, shifted shouted: .*does not exist"):
+        check_shifts(run)
+
+
+def test_other_shifts_are_measured_anew(spec, tmp_path, monkeypatch):
+    run = Run(load_campaign(tmp_path / "campaign.yaml"))
+    asked = []
+    monkeypatch.setattr(robustness, "connect", lambda: None)
+    monkeypatch.setattr(robustness, "_specs", lambda run, number: [spec[0]])
+    monkeypatch.setattr(
+        robustness, "measure_all", lambda specs, _: asked.append(specs) or Robustness({})
+    )
+    for _ in range(2):
+        robustness.measure_robustness(run, 1)
+    assert len(asked) == 1
+    path = tmp_path / "campaign.yaml"
+    path.write_text(path.read_text().replace("samples: 30", "samples: 20"))
+    robustness.measure_robustness(Run(load_campaign(path)), 1)
+    assert len(asked) == 2
