@@ -86,7 +86,8 @@ def test_what_does_not_pay_is_off_and_said_with_its_figures(run):
     said = what_it_gave(arms["search"])
     assert said.startswith("search for label bad: off after 1 round: per 100 of cost")
     assert "-1." in said
-    assert what_it_gave(arms["writer"]) == "writer for label bad: on trial; it gets 50% of a round"
+    said = what_it_gave(arms["writer"])
+    assert said == "writer for label bad: on trial; planned share of the next round: 50%"
 
 
 def test_a_decision_is_stored_and_never_made_again(run):

@@ -72,6 +72,7 @@ def test_two_windows_without_connection_and_another_login_store_every_answer_onc
 
         label(first, "1")
         label(second, "2")
+        user.saved()
         user.context.set_offline(True)
         for page, key in ((first, "2"), (second, "1"), (first, "1")):
             label(page, key)
