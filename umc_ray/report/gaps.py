@@ -100,10 +100,11 @@ def examples_of(history: History, name: str, gap: FoundGap, of: Split) -> tuple[
     run = history.run
     parts = run.of_split(domain_key, of)
     members = read_members(run.storage, parts, column, gap, EXAMPLES)
-    return tuple(_example(each) for each in members)
+    return tuple(example_of(each) for each in members)
 
 
-def _example(payload: str | bytes) -> Example:
+def example_of(payload: str | bytes) -> Example:
+    """Return a sample as the report shows it."""
     if isinstance(payload, bytes):
         return Example(None, thumbnail(payload))
     return Example(short_text(payload), None)

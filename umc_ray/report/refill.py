@@ -6,14 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from umc_ray.campaign.gaps import class_name, gaps_after, pattern_name
+from umc_ray.campaign.gaps import class_name, gaps_after, made_for, pattern_name
 from umc_ray.campaign.history import History
 from umc_ray.diversity.gaps import DomainGaps, FoundGap
 from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
 from umc_ray.records import DomainKey, Split
-from umc_ray.report.gallery import short_text, thumbnail
-from umc_ray.report.gaps import Example, describe, examples_of
-from umc_ray.selection.batch import FOR_A_GAP
+from umc_ray.report.gaps import Example, describe, example_of, examples_of
+from umc_ray.selection.batch import picked_for
 from umc_ray.selection.labeled import gather
 
 USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
@@ -116,8 +115,7 @@ def _seen(found: DomainGaps) -> list[Seen]:
 
 def _searched(history: History, domain: str, name: str) -> int:
     own = history.asked_of(DomainKey.named(domain))
-    ending = FOR_A_GAP.format(name)
-    return sum(why.endswith(ending) for why in own["why"].to_pylist())
+    return sum(picked_for(why) == name for why in own["why"].to_pylist())
 
 
 def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
@@ -125,8 +123,7 @@ def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
     own = [
         each
         for each in history.acceptance
-        if f"{each.task}/{each.domain}" == domain
-        and name in (each.gap, class_name(each.label) if not each.gap else None)
+        if f"{each.task}/{each.domain}" == domain and made_for(each.gap, each.label) == name
     ]
     return tuple(Attempt.of(each, own) for each in sorted({each.generator for each in own}))
 
@@ -174,12 +171,6 @@ def _made_samples(
     places = pa.table({name: [row[name] for row in rows] for name in ("part", "row")})
     payloads = gather(run.storage, parts, "pool", places, [column])[column].to_pylist()
     return tuple(
-        MadeSample(
-            made_for=row["made_for"],
-            label=row["label"],
-            standing=row["standing"],
-            text=short_text(payload) if isinstance(payload, str) else None,
-            image=thumbnail(payload) if isinstance(payload, bytes) else None,
-        )
-        for row, payload in zip(rows, payloads, strict=True)
+        MadeSample(row["made_for"], row["label"], row["standing"], example.text, example.image)
+        for row, example in zip(rows, map(example_of, payloads), strict=True)
     )
