@@ -1,0 +1,116 @@
+"""All layouts: an entry for each, and how a source's is found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from umc_ray.config.formats import FILES
+from umc_ray.errors import DataError
+from umc_ray.ingest.layouts.argilla import Argilla
+from umc_ray.ingest.layouts.coco import Coco
+from umc_ray.ingest.layouts.fasttext import FastText
+from umc_ray.ingest.layouts.glue import Glue
+from umc_ray.ingest.layouts.huggingface import HuggingFace
+from umc_ray.ingest.layouts.imagenet import ImageNet
+from umc_ray.ingest.layouts.label_studio import LabelStudio
+from umc_ray.ingest.layouts.layout import Asked, Layout
+from umc_ray.ingest.layouts.place import Place
+from umc_ray.ingest.layouts.prodigy import Prodigy
+from umc_ray.ingest.layouts.squad import Squad
+from umc_ray.ingest.layouts.webdataset import WebDataset
+from umc_ray.ingest.sources import Listing, list_files
+from umc_ray.ingest.validate import FOLDER, Rules
+
+LAYOUTS: Mapping[str, type[Layout]] = MappingProxyType(
+    {
+        layout.name: layout
+        for layout in (
+            *(Argilla, Coco, FastText, Glue, HuggingFace, ImageNet),
+            *(LabelStudio, Prodigy, Squad, WebDataset),
+        )
+    }
+)
+"""By name, which is a key of config.formats.FORMATS."""
+
+
+def with_layouts(rules: Rules, sources: Sequence[str]) -> Rules:
+    """Return how the files of sources are read, after a look at them.
+
+    Raises:
+        DataError: a source is missing, has not the layout that is asked for, or could have several.
+    """
+    found = [recognize(source, rules.asked) for source in sources]
+    layouts = tuple(layout for layout in found if layout is not None)
+    kinds = {type(layout) for layout in layouts}
+    if not layouts:
+        return rules
+    if len(kinds) > 1 or len(layouts) < len(sources):
+        said = "; ".join(
+            f"{source}: {layout.about if layout else 'plain files'}"
+            for source, layout in zip(sources, found, strict=True)
+        )
+        raise DataError(
+            f"sources of one domain are in different layouts: {said}. Make them domains of their "
+            "own, or read all as plain files: {format: files, path: [...]}"
+        )
+    return replace(_of_table(rules, layouts[0]), layouts=layouts)
+
+
+def _of_table(rules: Rules, layout: Layout) -> Rules:
+    """Return rules for a table of images, where image files were expected."""
+    if not rules.are_images or layout.image_column is None:
+        return rules
+    label = "label" if rules.label == FOLDER else rules.label
+    return replace(rules, are_images=False, image=layout.image_column, label=label)
+
+
+def recognize(source: str, asked: Asked) -> Layout | None:
+    """Return the layout of a source; None: plain files.
+
+    Raises:
+        DataError: it has not the layout that is asked for, or could have several.
+    """
+    if asked.format == FILES:
+        return None
+    place = Place(source)
+    if asked.format is not None:
+        if not (place.is_file or place.is_folder):
+            raise DataError(f"{source} does not exist; a format is that of a file or folder")
+        return LAYOUTS[asked.format].at(place, asked)
+    if not (place.is_file or place.is_folder):  # a glob, or nothing: listing it will say which
+        return None
+    marks = {name: mark for name, each in LAYOUTS.items() if (mark := each.mark(place))}
+    special = {name: mark for name, mark in marks.items() if not LAYOUTS[name].is_general}
+    marks = special or marks
+    if len(marks) > 1:
+        said = " or ".join(f"{name} ({mark})" for name, mark in marks.items())
+        raise DataError(f"{source} could be {said}: name one, as {{format: NAME, path: ...}}")
+    if not marks:
+        _refuse_split(source, asked)
+        return None
+    return LAYOUTS[next(iter(marks))].at(place, asked)
+
+
+def _refuse_split(source: str, asked: Asked) -> None:
+    if asked.split is not None or asked.task is not None:
+        raise DataError(
+            f"{source} has no split or task: it is not recognized as a published dataset. Name "
+            f"its format, one of {', '.join(LAYOUTS)}"
+        )
+
+
+def list_split(rules: Rules, sources: Sequence[str], exclude: str) -> Listing:
+    """List the files of sources that are read: of layouts, those of the split.
+
+    Raises:
+        DataError: a source does not exist, has no matching file, or has the wrong suffix.
+    """
+    if not rules.layouts:
+        return list_files(sources, rules.suffixes, exclude)
+    paths = [path for layout in rules.layouts for path in layout.paths]
+    listing = list_files(paths, rules.suffixes, exclude)
+    for layout in rules.layouts:
+        count = sum(len(listing.files[path]) for path in layout.paths)
+        listing.notes[f"files of the layout {layout.about}"] += count
+        listing.notes.update(dict(layout.notes))
+    return listing
