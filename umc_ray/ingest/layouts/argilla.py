@@ -38,7 +38,7 @@ class Argilla(Layout):
     @classmethod
     def mark(cls, place: Place) -> str | None:
         """Recognize JSON records with fields and responses, or columns of responses."""
-        for file in place.files(".json"):
+        for file in place.first_files(".json"):
             if _RECORDS.match(file.head()):
                 return f"fields and responses in {file.name}"
         for file in _tables(place):
@@ -51,7 +51,7 @@ class Argilla(Layout):
         """Find the files of a split, or take one file."""
         if place.is_file:
             return cls(place.uri, (place.uri,), f"argilla: {place.name}")
-        splits = hub_splits(place) or {"": tuple(file.name for file in place.files(".json"))}
+        splits = hub_splits(place) or {"": _records(place)}
         split, names = choose(place, asked, splits)
         if not names:
             raise DataError(f"{place.uri} has no export of Argilla in JSON or Parquet")
@@ -72,6 +72,10 @@ class Argilla(Layout):
         for number, values in read_rows(uri, TableFormat((), (*names, *columns)), groups):
             row = values if isinstance(values, BadRow) else _of_columns(values, questions, notes)
             yield number, row
+
+
+def _records(place: Place) -> tuple[str, ...]:
+    return tuple(file.name for file in place.files(".json") if _RECORDS.match(file.head()))
 
 
 def _tables(place: Place) -> list[Place]:

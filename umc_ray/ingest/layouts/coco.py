@@ -17,7 +17,7 @@ from umc_ray.ingest.columns import TableFormat, Values, check_columns
 from umc_ray.ingest.layouts.json_files import read_json
 from umc_ray.ingest.layouts.labels import COLUMNS, with_labels, without_labels
 from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, said
-from umc_ray.ingest.layouts.place import Place
+from umc_ray.ingest.layouts.place import LOOKED_AT, Place
 from umc_ray.ingest.readers import Rows
 from umc_ray.ingest.sources import BadRow
 
@@ -82,7 +82,7 @@ def _documents(place: Place) -> Iterator[str]:
         return
     named = [f"annotations/{name}" for name in place.below("annotations").ending(".json")]
     named += [f"{name}/{_ROBOFLOW}" for name in place.names if _has_roboflow(place, name)]
-    for name in (*place.ending(".json"), *named):
+    for name in (*named, *place.ending(".json")[:LOOKED_AT]):
         if _is_coco(place.below(name)):
             yield name
 

@@ -29,7 +29,7 @@ class FastText(Layout):
     @classmethod
     def mark(cls, place: Place) -> str | None:
         """Recognize text files that begin with a label."""
-        for file in place.files(*TEXT_FILES):
+        for file in place.first_files(*TEXT_FILES):
             if _has_labels(file):
                 return f"{PREFIX} in {file.name}"
         return None

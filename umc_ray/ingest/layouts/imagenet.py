@@ -26,7 +26,7 @@ from umc_ray.errors import DataError
 from umc_ray.ingest.layouts.hub_files import hub_splits
 from umc_ray.ingest.layouts.layout import SPLITS, Asked, Layout, choose, in_order
 from umc_ray.ingest.layouts.place import Place
-from umc_ray.ingest.sources import IMAGES, TABLES
+from umc_ray.ingest.sources import IMAGES, TABLES, SourceFile
 from umc_ray.ingest.text_files import lines, open_text
 
 SYNSET = re.compile(r"n\d{8}")
@@ -44,9 +44,9 @@ _SEEN = 20  # names of folders, by which train/ is recognized
 class ImageNet(Layout):
     """Images with the synset that is in them."""
 
-    words: str | None = None  # file with the words of the synsets
-    truth: str | None = None  # file with the classes of images that are in no folder of a synset
-    numbers: str | None = None  # file with the synsets of class numbers
+    words: SourceFile | None = None  # with the words of the synsets
+    truth: SourceFile | None = None  # with the classes of images in no folder of a synset
+    numbers: SourceFile | None = None  # with the synsets of class numbers
     is_table: bool = False
 
     name: ClassVar[str] = "imagenet"
@@ -132,7 +132,7 @@ def _are_synsets(folder: Place) -> bool:
     return bool(names) and all(SYNSET.fullmatch(name) for name in names)
 
 
-def _find(place: Place, name: str) -> str | None:
+def _find(place: Place, name: str) -> SourceFile | None:
     """Return a file of the development kit, wherever it is kept; also beside train/ itself."""
     parent = Place(place.uri.rstrip("/").rpartition("/")[0] or "/")
     homes = [place, parent] if _are_synsets(place) else [place]
@@ -140,11 +140,11 @@ def _find(place: Place, name: str) -> str | None:
         for step in _KITS:
             folder = home.below(*step.split("/")) if step else home
             if folder.has(name):
-                return folder.below(name).uri
+                return folder.below(name).state
     return None
 
 
-def _truth_file(place: Place, folder: Place, asked: Asked, split: str) -> str | None:
+def _truth_file(place: Place, folder: Place, asked: Asked, split: str) -> SourceFile | None:
     """Return the file with the classes of images in no folder of a synset.
 
     Raises:
@@ -161,12 +161,12 @@ def _truth_file(place: Place, folder: Place, asked: Asked, split: str) -> str | 
     return None
 
 
-def _missing(folder: Place, words: str | None) -> tuple[tuple[str, int], ...]:
+def _missing(folder: Place, words: SourceFile | None) -> tuple[tuple[str, int], ...]:
     """Count the synsets that are named, and have no folder."""
     if words is None or not _are_synsets(folder):
         return ()
     count = len(_names(words).keys() - set(folder.names))
-    what = f"synsets of {words.rsplit('/', 1)[-1]} without a folder of images"
+    what = f"synsets of {Place(words.uri).name} without a folder of images"
     return ((what, count),) if count else ()
 
 
@@ -179,18 +179,18 @@ def _text_lines(uri: str) -> Iterator[tuple[int, str]]:
 
 
 @lru_cache(maxsize=8)
-def _names(uri: str) -> Mapping[str, tuple[str, ...]]:
+def _names(file: SourceFile) -> Mapping[str, tuple[str, ...]]:
     """Return the words of each synset, and the first of them where it is clear.
 
     Raises:
         DataError: a line has no synset.
     """
     words: dict[str, str] = {}
-    is_numbered = uri.endswith(NUMBERS)
-    for number, line in _text_lines(uri):
+    is_numbered = file.uri.endswith(NUMBERS)
+    for number, line in _text_lines(file.uri):
         synset, _, said = line.partition(" ")
         if not SYNSET.fullmatch(synset) or not said:
-            raise DataError(f"{uri} line {number}: not a synset with words: {line[:60]!r}")
+            raise DataError(f"{file.uri} line {number}: not a synset with words: {line[:60]!r}")
         words[synset] = said.split(" ", 1)[-1].replace("_", " ") if is_numbered else said
     all_words = Counter(words.values())
     firsts = Counter(said.partition(",")[0] for said in words.values())
@@ -207,32 +207,36 @@ def _names_of(
 
 
 @lru_cache(maxsize=8)
-def _synsets_of(truth: str, numbers: str | None) -> Mapping[str, str]:
+def _synsets_of(truth: SourceFile, numbers: SourceFile | None) -> Mapping[str, str]:
     """Return the synsets of images, by the name of the file without its ending.
 
     Raises:
         DataError: a line has none, or a number without a synset.
     """
-    if truth.endswith(SOLUTION):
-        rows = [(number, line.split(",")) for number, line in _text_lines(truth)][1:]
-        found = {row[0]: row[-1].split(" ")[0] for _, row in rows}
-        bad = [number for number, row in rows if not SYNSET.fullmatch(row[-1].split(" ")[0])]
-        if bad:
-            raise DataError(f"{truth} line {bad[0]}: no synset after the name of the image")
-        return found
+    if truth.uri.endswith(SOLUTION):
+        return _solved(truth.uri)
     if numbers is None:
         raise DataError(
-            f"{truth} has class numbers: their synsets are in {NUMBERS}, which is missing "
+            f"{truth.uri} has class numbers: their synsets are in {NUMBERS}, which is missing "
             "(meta.mat is not read)"
         )
-    synset_by_number = {
-        fields[1]: fields[0]
-        for _, line in _text_lines(numbers)
-        if len(fields := line.split(" ")) > 1
-    }
+    fields = (line.split(" ") for _, line in _text_lines(numbers.uri))
+    synset_by_number = {each[1]: each[0] for each in fields if len(each) > 1}
     found = {}
-    for number, line in _text_lines(truth):
+    for number, line in _text_lines(truth.uri):
         if line not in synset_by_number:
-            raise DataError(f"{truth} line {number}: no class {line!r} in {numbers}")
+            raise DataError(f"{truth.uri} line {number}: no class {line!r} in {numbers.uri}")
         found[f"ILSVRC2012_val_{number:08d}"] = synset_by_number[line]
+    return found
+
+
+def _solved(uri: str) -> Mapping[str, str]:
+    """Return what Kaggle's file says: the synset of the first box of each image."""
+    found = {}
+    for number, line in list(_text_lines(uri))[1:]:
+        name, _, boxes = line.partition(",")
+        synset = boxes.split(" ")[0]
+        if not SYNSET.fullmatch(synset):
+            raise DataError(f"{uri} line {number}: no synset after the name of the image")
+        found[name] = synset
     return found

@@ -42,14 +42,15 @@ class LabelStudio(Layout):
     @classmethod
     def mark(cls, place: Place) -> str | None:
         """Recognize JSON with annotations of data, or what every annotation comes with."""
-        return next((f"annotations in {name}" for name in _exports(place)), None)
+        found = filter(_is_export, place.first_files(*_SUFFIXES))
+        return next((f"annotations in {file.name}" for file in found), None)
 
     @classmethod
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
             return cls(place.uri, (place.uri,), f"label_studio: {place.name}")
-        names = list(_exports(place))
+        names = [file.name for file in place.files(*_SUFFIXES) if _is_export(file)]
         if not names:
             raise DataError(f"{place.uri} has no export of Label Studio in JSON, CSV or TSV")
         split, chosen = choose(place, asked, by_split(names))
@@ -65,10 +66,6 @@ class LabelStudio(Layout):
             return
         for number, values in read_rows(uri, table, groups):
             yield number, values if isinstance(values, BadRow) else _decoded(values)
-
-
-def _exports(place: Place) -> list[str]:
-    return [file.name for file in place.files(*_SUFFIXES) if _is_export(file)]
 
 
 def _is_export(file: Place) -> bool:

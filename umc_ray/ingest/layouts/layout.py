@@ -4,6 +4,7 @@ A layout is one file beside this one, with one class, and an entry in registry.p
 umc_ray knows it, but for its columns in config/formats.py.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class Layout:
 
 def split_name(text: str) -> str | None:
     """Return the split that the words of a file's or folder's name speak of; None: of none."""
-    words = text.lower().replace("-", "_").replace(".", "_").split("_")
+    words = re.split(r"[^a-z]+", text.lower())  # instances_val2017.json: val
     found = {SPLITS[word] for word in words if word in SPLITS}
     return found.pop() if len(found) == 1 else None
 

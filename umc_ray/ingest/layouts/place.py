@@ -1,18 +1,21 @@
 """Look at a source before it is read: names in its folders, and how its files begin."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from umc_ray.errors import DataError
-from umc_ray.ingest.sources import locate
+from umc_ray.ingest.sources import SourceFile, locate
 from umc_ray.ingest.text_files import HEAD_BYTES, encoding_of, read_head
 
 TAIL_BYTES = 1 << 12
+LOOKED_AT = 8
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Place:
     def is_folder(self) -> bool:
         """Whether it is a folder."""
         return bool(self._info.type == pafs.FileType.Directory)
+
+    @property
+    def state(self) -> SourceFile:
+        """The file as it is now."""
+        return SourceFile(self.uri, self._info.size or 0, self._info.mtime_ns or 0)
 
     @cached_property
     def _info(self) -> pafs.FileInfo:
@@ -108,12 +116,20 @@ class Place:
             return
         yield from (self.below(name) for name in self.ending(*suffixes))
 
+    def first_files(self, *suffixes: str) -> Iterator["Place"]:
+        """Yield a few of these: what is in a folder of thousands is told by the first ones."""
+        return islice(self.files(*suffixes), LOOKED_AT)
+
 
 @lru_cache(maxsize=256)
 def _listed(uri: str, state: int) -> tuple[str, ...]:
     filesystem, path = locate(uri)
-    found = filesystem.get_file_info(pafs.FileSelector(path.rstrip("/") or "/"))
-    return tuple(sorted(info.base_name for info in found if not info.base_name.startswith(".")))
+    folder = path.rstrip("/") or "/"
+    if isinstance(filesystem, pafs.LocalFileSystem):  # which would look up each file
+        names = os.listdir(folder)
+    else:
+        names = [info.base_name for info in filesystem.get_file_info(pafs.FileSelector(folder))]
+    return tuple(sorted(name for name in names if not name.startswith(".")))
 
 
 def _names(uri: str) -> tuple[str, ...]:

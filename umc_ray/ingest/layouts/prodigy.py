@@ -8,7 +8,7 @@ Source: Prodigy documentation, "Annotation interfaces": classification, choice
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -36,14 +36,15 @@ class Prodigy(Layout):
     @classmethod
     def mark(cls, place: Place) -> str | None:
         """Recognize lines with the hashes that Prodigy gives to inputs and tasks."""
-        return next((f"_task_hash in {file.name}" for file in _exports(place)), None)
+        found = filter(_is_export, place.first_files(".jsonl"))
+        return next((f"_task_hash in {file.name}" for file in found), None)
 
     @classmethod
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
             return cls(place.uri, (place.uri,), f"prodigy: {place.name}")
-        splits = by_split(file.name for file in _exports(place))
+        splits = by_split(file.name for file in place.files(".jsonl") if _is_export(file))
         if not splits:
             raise DataError(f"{place.uri} has no export of Prodigy: JSON lines with _task_hash")
         split, names = choose(place, asked, splits)
@@ -76,10 +77,8 @@ class _Input:
         return with_labels(self.row, self.labels) if self.is_answered else without_labels(self.row)
 
 
-def _exports(place: Place) -> Iterator[Place]:
-    for file in place.files(".jsonl"):
-        if all(mark in file.first_line() for mark in _MARKS):
-            yield file
+def _is_export(file: Place) -> bool:
+    return all(mark in file.first_line() for mark in _MARKS)
 
 
 def _grouped(

@@ -41,7 +41,7 @@ class Squad(Layout):
     @classmethod
     def mark(cls, place: Place) -> str | None:
         """Recognize JSON with paragraphs, or tables with context, question and answers."""
-        for file in place.files(".json"):
+        for file in place.first_files(".json"):
             if _is_squad(file):
                 return f"paragraphs in {file.name}"
         for names in hub_splits(place).values():

@@ -1,0 +1,156 @@
+import json
+
+import pytest
+import yaml
+
+from tests.ingest.layouts.reading import about, write
+from tests.ingest.test_ingest import backwards, campaign, pool_of, quarantine_of
+from umc_ray.config.domain import DomainConfig
+from umc_ray.config.formats import FILES, FORMATS
+from umc_ray.config.loading import load_campaign
+from umc_ray.errors import ConfigError, DataError
+from umc_ray.ingest import ingest as ingest_module
+from umc_ray.ingest.ingest import ingest
+from umc_ray.ingest.layouts.registry import LAYOUTS
+from umc_ray.records import DomainKey
+from umc_ray.storage import Storage
+
+DOMAIN = DomainKey("task", "domain")
+
+
+def test_each_format_has_its_layout():
+    assert {*LAYOUTS} == {*FORMATS} - {FILES}
+
+
+def test_a_source_that_could_be_several_is_an_error_that_names_them(tmp_path):
+    write(tmp_path / "a.txt", "__label__sport A goal\n")
+    write(tmp_path / "b.jsonl", '{"text": "a", "_input_hash": 1, "_task_hash": 2}\n')
+    with pytest.raises(DataError) as error:
+        about(tmp_path)
+    assert "could be fasttext (__label__ in a.txt) or prodigy (_task_hash in b.jsonl)" in str(
+        error.value
+    )
+    assert about(tmp_path, format="prodigy") == "prodigy: all files"
+
+
+def test_shards_of_several_splits_are_a_layout_and_others_are_plain_archives(tmp_path):
+    for name in ("a-train-000000.tar", "a-train-000001.tar", "a-val-000000.tar"):
+        write(tmp_path / name, b"")
+    assert about(tmp_path, "test") == "webdataset: split validation of train, validation"
+    write(tmp_path / "others.tar", b"")
+    assert about(tmp_path) is None
+    assert about(tmp_path, format="webdataset") == "webdataset: all files"
+
+
+def domain(text):
+    return DomainConfig.model_validate(yaml.safe_load(text))
+
+
+def test_a_domain_has_the_columns_of_its_format_unless_it_names_its_own():
+    found = domain("source: {format: squad, path: train-v2.0.json}")
+    assert (found.columns, found.label, found.key) == (["question", "context"], "answers", "id")
+    found = domain("{source: {format: glue, path: data/SST-2}, label: null}")
+    assert (found.text, found.label) == ("sentence", None)
+    found = domain("{source: {format: glue, task: qqp, path: x}, text: question1, ratings: r}")
+    assert (found.text, found.columns, found.label) == ("question1", [], None)
+
+
+def test_other_splits_are_in_the_same_place_and_format():
+    found = domain(
+        "{source: {format: glue, task: mnli, path: x}, test: {split: validation_matched},"
+        " shifted: {genres: {split: validation_mismatched}}, target: y}"
+    )
+    test = found.published("test")
+    assert (test.path, test.format, test.task, test.split) == (
+        *("x", "glue", "mnli"),
+        "validation_matched",
+    )
+    assert found.sources("target") == ["y"]
+    assert found.published("target").format == "glue"
+
+
+CAMPAIGN = """\
+name: c
+budget: {labels: 10, per_round: 5}
+tasks:
+  t:
+    kind: classification
+    labels: [a, b]
+    encoder: {kind: static_text, path: p}
+    domains:
+      d:
+        source: SOURCE
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{format: imagnet, path: x}", "source: no format 'imagnet'; known formats: argilla, "),
+        ("{format: glue, task: sst, path: x}", "format glue has no task 'sst'; its tasks are cola"),
+        ("{format: squad, task: sst, path: x}", "format squad has no task 'sst'; it has no tasks"),
+        ("{format: glue, path: x}", "source of format glue needs task, such as cola, sst2"),
+        ("{format: squad}", "source needs path: a file or folder"),
+    ],
+)
+def test_mistakes_in_a_source_are_told_once_with_their_line(tmp_path, source, message):
+    path = write(tmp_path / "campaign.yaml", CAMPAIGN.replace("SOURCE", source))
+    with pytest.raises(ConfigError) as error:
+        load_campaign(path)
+    assert message in str(error.value)
+
+
+def test_paths_of_a_source_are_relative_to_the_campaign_file(tmp_path):
+    text = CAMPAIGN.replace("SOURCE", "{format: glue, path: SST-2}\n        test: {split: dev}")
+    config = load_campaign(write(tmp_path / "campaign.yaml", text))
+    key = DomainKey("t", "d")
+    assert config.domain(key).sources("test") == [str(tmp_path / "SST-2")]
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    monkeypatch.setattr(ingest_module, "stream", backwards)
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_published_dataset_is_ingested_with_notes_and_quarantine(tmp_path):
+    train = 'sentence\tlabel\r\na "film\t1\r\nbad\t0\r\nbroken\r\n'
+    write(tmp_path / "SST-2" / "train.tsv", train)
+    write(tmp_path / "SST-2" / "dev.tsv", 'sentence\tlabel\na "film\t1\n')
+    source = {"format": "glue", "path": str(tmp_path / "SST-2")}
+    config = campaign({"source": source, "test": {"split": "dev"}, "text": "sentence"})
+    config = config.model_copy()
+    storage = Storage(str(tmp_path / "run"))
+    labels = ("negative", "positive")
+    config = campaign(
+        {"source": source, "test": {"split": "dev"}, "text": "sentence"}, labels=labels
+    )
+    manifest = ingest(config, DOMAIN, "pool", storage)
+    assert [(row["key"], row["text"]) for row in pool_of(storage, manifest)] == [
+        ("train.tsv#2", "bad")
+    ]
+    assert manifest.leaks == 1
+    assert [row["reason"] for row in quarantine_of(storage)] == [
+        "broken TSV: 1 fields, the header has 2"
+    ]
+    assert {str(note) for note in manifest.notes} == {
+        "1 x files of the layout glue: sst2, split train of train, validation",
+        "1 x files with Windows line ends",
+    }
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_questions_of_one_id_are_bad_rows(tmp_path):
+    def question(name):
+        answer = {"text": "Houston", "answer_start": 3}
+        return {"id": "q", "question": name, "answers": [answer]}
+
+    paragraph = {"context": "In Houston.", "qas": [question("Where?"), question("Why?")]}
+    document = {"version": "1.1", "data": [{"title": "t", "paragraphs": [paragraph]}]}
+    path = write(tmp_path / "train-v1.1.json", json.dumps(document))
+    source = {"format": "squad", "path": str(path)}
+    config = campaign({"source": source, "columns": ["question"], "label": None}, backend="web")
+    storage = Storage(str(tmp_path / "run"))
+    manifest = ingest(config, DOMAIN, "pool", storage)
+    assert [row["key"] for row in pool_of(storage, manifest)] == ["q"]
+    assert [row["reason"] for row in quarantine_of(storage)] == ["repeated key: q"]
