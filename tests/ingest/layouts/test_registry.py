@@ -5,13 +5,15 @@ import yaml
 
 from tests.ingest.layouts.reading import about, write
 from tests.ingest.test_ingest import backwards, campaign, pool_of, quarantine_of
+from umc_ray import cli
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.formats import FILES, FORMATS
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest.ingest import ingest
-from umc_ray.ingest.layouts.registry import LAYOUTS
+from umc_ray.ingest.layouts.layout import Asked
+from umc_ray.ingest.layouts.registry import LAYOUTS, labels_of
 from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
@@ -107,6 +109,27 @@ def test_paths_of_a_source_are_relative_to_the_campaign_file(tmp_path):
     assert config.domain(key).sources("test") == [str(tmp_path / "SST-2")]
 
 
+def test_labels_are_those_that_a_dataset_names_or_that_its_rows_have(tmp_path):
+    write(tmp_path / "a.txt", "__label__sport __label__news A goal\n__label__film A scene\n")
+    assert labels_of(str(tmp_path), Asked("pool")) == ["film", "news", "sport"]
+    write(tmp_path / "SST-2" / "train.tsv", "sentence\tlabel\na\t1\n")
+    assert labels_of(str(tmp_path / "SST-2"), Asked("pool")) == ["negative", "positive"]
+    for synset in ("n01440764", "n02012849"):
+        write(tmp_path / "i" / "train" / synset / "1.JPEG", b"")
+    write(tmp_path / "i" / "synset_words.txt", "n01440764 tench, Tinca tinca\n")
+    assert labels_of(str(tmp_path / "i"), Asked("pool")) == ["tench", "n02012849"]
+    with pytest.raises(DataError, match=r"is not recognized as a published dataset"):
+        labels_of(str(write(tmp_path / "b.csv", "text,label\n")), Asked("pool"))
+
+
+def test_the_command_prints_labels_for_a_campaign_file(tmp_path, monkeypatch, capsys):
+    write(tmp_path / "train.txt", "__label__yes A goal\n__label__no A scene\n")
+    monkeypatch.setattr("sys.argv", ["umc", "labels", "of", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert yaml.safe_load(capsys.readouterr().out) == {"labels": ["no", "yes"]}
+
+
 @pytest.fixture
 def without_ray(monkeypatch):
     monkeypatch.setattr(ingest_module, "stream", backwards)
@@ -118,8 +141,6 @@ def test_a_published_dataset_is_ingested_with_notes_and_quarantine(tmp_path):
     write(tmp_path / "SST-2" / "train.tsv", train)
     write(tmp_path / "SST-2" / "dev.tsv", 'sentence\tlabel\na "film\t1\n')
     source = {"format": "glue", "path": str(tmp_path / "SST-2")}
-    config = campaign({"source": source, "test": {"split": "dev"}, "text": "sentence"})
-    config = config.model_copy()
     storage = Storage(str(tmp_path / "run"))
     labels = ("negative", "positive")
     config = campaign(

@@ -34,6 +34,7 @@ class Argilla(Layout):
 
     name: ClassVar[str] = "argilla"
     suffixes: ClassVar[tuple[str, ...]] = (*TABLES, ".json")
+    has_lists: ClassVar[bool] = True
 
     @classmethod
     def mark(cls, place: Place) -> str | None:

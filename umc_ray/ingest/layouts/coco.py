@@ -34,6 +34,7 @@ class Coco(Layout):
 
     name: ClassVar[str] = "coco"
     suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    has_lists: ClassVar[bool] = True
 
     @classmethod
     def mark(cls, place: Place) -> str | None:

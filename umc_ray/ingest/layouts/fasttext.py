@@ -25,6 +25,7 @@ class FastText(Layout):
 
     name: ClassVar[str] = "fasttext"
     suffixes: ClassVar[tuple[str, ...]] = TEXT_FILES
+    has_lists: ClassVar[bool] = True
 
     @classmethod
     def mark(cls, place: Place) -> str | None:

@@ -151,6 +151,11 @@ class Glue(Layout):
         about = f"glue: {task}, split {split} of {', '.join(splits)}"
         return cls(place.uri, paths, about, task, split)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the task's classes; none of STS-B."""
+        return TASKS[self.task].labels
+
     def read_rows(
         self, uri: str, table: TableFormat, groups: range | None, notes: Counter[str]
     ) -> Rows:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 
 from umc_ray.errors import DataError
+from umc_ray.ingest.class_names import class_names
 from umc_ray.ingest.layouts.hub_files import hub_splits
 from umc_ray.ingest.layouts.layout import SPLITS, Asked, Layout, choose, in_order, joined
 from umc_ray.ingest.layouts.place import Place
@@ -61,6 +62,19 @@ class HuggingFace(Layout):
     def image_column(self) -> str | None:
         """The column that the schema says has images."""
         return self.image
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the only column of classes."""
+        schema = Place(self.paths[0]).schema()
+        return labels_in(schema)
+
+
+def labels_in(schema: pa.Schema | None) -> tuple[str, ...]:
+    """Return the names of the only column of classes that a schema has."""
+    columns = [] if schema is None else [class_names(schema, name) for name in schema.names]
+    found = [names for names in columns if names]
+    return tuple(found[0]) if len(found) == 1 else ()
 
 
 def _splits(place: Place) -> dict[str, tuple[str, ...]]:

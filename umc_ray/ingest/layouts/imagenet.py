@@ -24,6 +24,7 @@ from typing import ClassVar, Self
 
 from umc_ray.errors import DataError
 from umc_ray.ingest.layouts.hub_files import hub_splits
+from umc_ray.ingest.layouts.huggingface import labels_in
 from umc_ray.ingest.layouts.layout import SPLITS, Asked, Layout, choose, in_order
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.sources import IMAGES, TABLES, SourceFile
@@ -107,6 +108,16 @@ class ImageNet(Layout):
     def image_column(self) -> str | None:
         """The column of its Parquet files."""
         return "image" if self.is_table else None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The shortest names of the synsets that have a folder, in their order; else of all."""
+        if self.is_table:
+            return labels_in(Place(self.paths[0]).schema())
+        named = {} if self.words is None else _names(self.words)
+        folder = Place(self.paths[0])
+        synsets = folder.names if _are_synsets(folder) else sorted(named)
+        return tuple(named.get(synset, (synset,))[-1] for synset in synsets)
 
     def classes(self, uri: str) -> tuple[str, ...] | None:
         """Return the words of an image's synset, the first of them, and the synset."""

@@ -38,6 +38,7 @@ class LabelStudio(Layout):
 
     name: ClassVar[str] = "label_studio"
     suffixes: ClassVar[tuple[str, ...]] = _SUFFIXES
+    has_lists: ClassVar[bool] = True
 
     @classmethod
     def mark(cls, place: Place) -> str | None:

@@ -60,6 +60,7 @@ class Layout:
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = TABLES
+    has_lists: ClassVar[bool] = False  # its rows have a list of their labels, labels
     is_general: ClassVar[bool] = False  # it gives way to layouts that say more of the same files
 
     @classmethod
@@ -86,6 +87,11 @@ class Layout:
     ) -> Rows:
         """Yield the numbered rows of one of its files, and count what had to be decided."""
         return read_rows(uri, table, groups)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that it names; none where only its rows have them."""
+        return ()
 
     def classes(self, uri: str) -> tuple[str, ...] | None:
         """Return the names of an image file's class; None: those of its folders."""

@@ -32,6 +32,7 @@ class Prodigy(Layout):
 
     name: ClassVar[str] = "prodigy"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    has_lists: ClassVar[bool] = True
 
     @classmethod
     def mark(cls, place: Place) -> str | None:

@@ -1,11 +1,13 @@
 """All layouts: an entry for each, and how a source's is found."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
 from umc_ray.config.formats import FILES
 from umc_ray.errors import DataError
+from umc_ray.ingest.columns import TableFormat
 from umc_ray.ingest.layouts.argilla import Argilla
 from umc_ray.ingest.layouts.coco import Coco
 from umc_ray.ingest.layouts.fasttext import FastText
@@ -18,7 +20,7 @@ from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.layouts.prodigy import Prodigy
 from umc_ray.ingest.layouts.squad import Squad
 from umc_ray.ingest.layouts.webdataset import WebDataset
-from umc_ray.ingest.sources import Listing, list_files
+from umc_ray.ingest.sources import BadRow, Listing, list_files
 from umc_ray.ingest.validate import FOLDER, Rules
 
 LAYOUTS: Mapping[str, type[Layout]] = MappingProxyType(
@@ -97,6 +99,35 @@ def _refuse_split(source: str, asked: Asked) -> None:
             f"{source} has no split or task: it is not recognized as a published dataset. Name "
             f"its format, one of {', '.join(LAYOUTS)}"
         )
+
+
+def labels_of(source: str, asked: Asked) -> list[str]:
+    """Return the labels of a published dataset: those that it names, or those of its rows.
+
+    Raises:
+        DataError: it is none, or names no labels.
+    """
+    layout = recognize(source, asked)
+    if layout is None:
+        raise DataError(
+            f"{source} is not recognized as a published dataset. Name its format, one of "
+            f"{', '.join(LAYOUTS)}"
+        )
+    found = layout.labels or sorted(_labels_in_rows(layout))
+    if not found:
+        raise DataError(f"{source} names no labels: {layout.about}")
+    return list(found)
+
+
+def _labels_in_rows(layout: Layout) -> set[str]:
+    """Return all labels of rows that have a list of them."""
+    table = TableFormat((), ("label", "labels"))
+    names: set[str] = set()
+    for path in layout.paths if layout.has_lists else ():
+        for _, values in layout.read_rows(path, table, None, Counter()):
+            found = None if isinstance(values, BadRow) else values.get("labels")
+            names.update(found if isinstance(found, list) else ())
+    return names
 
 
 def list_split(rules: Rules, sources: Sequence[str], exclude: str) -> Listing:
