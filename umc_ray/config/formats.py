@@ -29,17 +29,22 @@ class Format:
         return {**self.columns, **self.tasks.get(task or "", {})}
 
 
-_SENTENCES = ["sentence1", "sentence2"]
+def _pair(first: str, second: str) -> Columns:
+    """Return two columns of texts that are one sample."""
+    return {"columns": [first, second]}
+
+
+_SENTENCES = _pair("sentence1", "sentence2")
 _GLUE: Mapping[str, Columns] = {
     "cola": {"text": "sentence"},
     "sst2": {"text": "sentence"},
-    "mrpc": {"columns": _SENTENCES},
-    "qqp": {"columns": ["question1", "question2"]},
-    "stsb": {"columns": _SENTENCES},
-    "mnli": {"columns": ["premise", "hypothesis"]},
-    "qnli": {"columns": ["question", "sentence"]},
-    "rte": {"columns": _SENTENCES},
-    "wnli": {"columns": _SENTENCES},
+    "mrpc": _SENTENCES,
+    "qqp": _pair("question1", "question2"),
+    "stsb": _SENTENCES,
+    "mnli": _pair("premise", "hypothesis"),
+    "qnli": _pair("question", "sentence"),
+    "rte": _SENTENCES,
+    "wnli": _SENTENCES,
 }
 _TEXT: Columns = {"text": "text", "label": "label"}
 
@@ -54,7 +59,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "imagenet": Format({"label": "folder"}),
         "label_studio": Format(_TEXT),
         "prodigy": Format(_TEXT),
-        "squad": Format({"columns": ["question", "context"], "label": "answers", "key": "id"}),
+        "squad": Format({**_pair("question", "context"), "label": "answers", "key": "id"}),
         "webdataset": Format({"label": "cls"}),
     }
 )

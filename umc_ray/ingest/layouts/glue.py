@@ -189,9 +189,10 @@ def _task(place: Place, asked: Asked) -> str:
     Raises:
         DataError: nothing says which.
     """
-    known = task_of("glue", asked.task, place.uri) or _task_of_header(place)
+    known = asked.task or _task_of_header(place)
     if known is None and place.has("msr_paraphrase_train.txt"):
         known = "mrpc"
+    known = known or task_of("glue", None, place.uri)
     if known is None:
         raise DataError(
             f"{place.uri}: which task of GLUE is it? Name one as task: of "
