@@ -142,20 +142,24 @@ def test_the_accepted_labels_of_an_input_are_one_row_of_prodigy(tmp_path):
         {"text": "c", "_input_hash": 3, "accept": ["news"], "answer": "accept"},
         {"text": "d", "_input_hash": 4, "accept": [], "answer": "accept"},
         {"text": "e", "_input_hash": 5, "accept": ["news"], "answer": "ignore"},
+        {"text": "f", "_input_hash": 6, "accept": ["news"], "answer": "accept"},
+        {"text": "f", "_input_hash": 6, "accept": ["sport"], "answer": "accept"},
     )
     path.write_text(path.read_text() + "{broken\n")
     notes = Counter()
     assert about(path) == "prodigy: topics.jsonl"
     rows = read(path, "text", "label", notes=notes)
-    assert picked(rows, "text", "label", "labels")[:5] == [
+    assert picked(rows, "text", "label", "labels")[:6] == [
         ("a", ["sport", "news"], ["sport", "news"]),
         ("b", None, None),
         ("c", "news", ["news"]),
         ("d", None, []),
         ("e", None, None),
+        ("f", "sport", ["sport"]),
     ]
-    assert rows[5].startswith("broken JSON: ")
+    assert rows[6].startswith("broken JSON: ")
     assert notes == {
+        "inputs with several choices: the last one counts": 1,
         "lines that were rejected: no label": 1,
         "lines that were ignored: no label": 1,
     }

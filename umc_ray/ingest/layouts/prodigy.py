@@ -1,8 +1,8 @@
 """Exports of Prodigy (db-out): JSON lines with a task and an answer each.
 
-Lines about the same input are one row: its labels are those that were accepted. What was rejected
-says only what an input is not, and what was ignored says nothing: without an accepted label, and
-without `accept` (an empty choice), a row has none.
+Lines about the same input are one row: its labels are those that were accepted one by one, or the
+last choice among all. What was rejected says only what an input is not, and what was ignored says
+nothing: a row of which that is all has no label. An empty choice says that none fits.
 
 Source: Prodigy documentation, "Annotation interfaces": classification, choice
 """
@@ -22,6 +22,7 @@ from umc_ray.ingest.sources import BadRow
 
 REJECTED = "lines that were rejected: no label"
 IGNORED = "lines that were ignored: no label"
+SEVERAL = "inputs with several choices: the last one counts"
 
 _MARKS = ('"_input_hash"', '"_task_hash"')
 
@@ -103,9 +104,9 @@ def _answer(one: _Input, values: Values, notes: Counter[str]) -> None:
         notes[REJECTED if answer == "reject" else IGNORED] += 1
         return
     accepted = values.get("accept")
-    if isinstance(accepted, list):
-        one.is_answered = True
-        one.labels += map(str, accepted)
+    if isinstance(accepted, list):  # a choice among all labels; a label is accepted by itself
+        if one.is_answered:
+            notes[SEVERAL] += 1
+        one.labels, one.is_answered = [str(each) for each in accepted], True
     elif values.get("label") is not None:
-        one.is_answered = True
-        one.labels.append(str(values["label"]))
+        one.labels, one.is_answered = [*one.labels, str(values["label"])], True
