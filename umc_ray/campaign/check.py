@@ -10,7 +10,7 @@ import uuid
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from umc_ray.campaign.check_findings import split_notes, split_problems
@@ -156,9 +156,8 @@ class _Checker:
         domain = self.config.domains()[rules.domain_key]
         found, seen = Listing({}, Counter()), set[str]()
         for source in domain.sources(rules.split):
-            mine = tuple(layout for layout in rules.layouts if layout.root == source)
             try:
-                listing = list_split(replace(rules, layouts=mine), [source], self.storage.root)
+                listing = list_split(rules, [source], self.storage.root)
             except DataError as error:
                 self.findings.problem(where, error)
                 continue

@@ -108,7 +108,7 @@ class Rules:
     dimension: int = 0  # of the embeddings
     columns: tuple[str, ...] = ()  # that make a text, in place of one
     asked: Asked = PLAIN  # what the campaign says of the format of the sources
-    layouts: tuple[Layout, ...] = ()  # one for each source, if they have any
+    layouts: tuple[Layout, ...] = ()  # of the sources that have one
 
     def layout_of(self, uri: str) -> Layout | None:
         """Return the layout that a file belongs to."""
@@ -117,8 +117,6 @@ class Rules:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """How the names of files end that are read."""
-        if self.layouts:
-            return self.layouts[0].suffixes
         return (*IMAGES, *ARCHIVES) if self.are_images else TABLES
 
     @property

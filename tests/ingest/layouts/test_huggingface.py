@@ -110,14 +110,14 @@ def test_images_in_a_table_need_no_column_where_there_is_one_of_them(tmp_path, f
     assert listing.notes == Counter({"files of the layout huggingface: split train of train": 1})
 
 
-def test_sources_of_different_layouts_are_not_one_domain(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    pq.write_table(table(["a"], [1]), tmp_path / "one" / "train-00000-of-00001.parquet")
-    pq.write_table(table(["a"], [1]), tmp_path / "two" / "rows.parquet")
+def test_images_in_files_and_in_tables_are_not_one_domain(tmp_path):
+    rows = pa.table({"image": pa.array([{"bytes": b"x", "path": "a.png"}], IMAGE)})
+    (tmp_path / "one").mkdir()
+    pq.write_table(rows, tmp_path / "one" / "train-00000-of-00001.parquet")
+    write(tmp_path / "two" / "1.png", b"")
     rules = images(tmp_path, {"source": "none"})
     sources = [str(tmp_path / name) for name in ("one", "two")]
-    with pytest.raises(DataError, match=r"one: huggingface: .*; .*two: plain files\. Make them"):
+    with pytest.raises(DataError, match=r"found both: .*one: huggingface: .*; .*two: image files"):
         with_layouts(rules, sources)
 
 

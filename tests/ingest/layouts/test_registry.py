@@ -6,6 +6,7 @@ import yaml
 from tests.ingest.layouts.reading import about, write
 from tests.ingest.test_ingest import backwards, campaign, pool_of, quarantine_of
 from umc_ray import cli
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.formats import FILES, FORMATS
 from umc_ray.config.loading import load_campaign
@@ -13,7 +14,8 @@ from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.layouts.layout import Asked
-from umc_ray.ingest.layouts.registry import LAYOUTS, labels_of
+from umc_ray.ingest.layouts.registry import LAYOUTS, labels_of, list_split, with_layouts
+from umc_ray.ingest.validate import rules_of
 from umc_ray.records import DomainKey
 from umc_ray.storage import Storage
 
@@ -33,6 +35,65 @@ def test_a_source_that_could_be_several_is_an_error_that_names_them(tmp_path):
         error.value
     )
     assert about(tmp_path, format="prodigy") == "prodigy: all files"
+
+
+def found_by(domain, encoder, folder):
+    task = {"kind": "classification", "labels": ["a", "b"], "encoder": encoder}
+    config = CampaignConfig.model_validate(
+        {
+            "name": "test",
+            "budget": {"labels": 10, "per_round": 5},
+            "tasks": {"task": {**task, "domains": {"domain": domain}}},
+        }
+    )
+    return with_layouts(rules_of(config, DOMAIN, "pool"), [str(folder)]).layouts
+
+
+PIXELS, WORDS = {"kind": "pixels"}, {"kind": "static_text", "path": "none"}
+
+
+def test_plain_files_are_not_given_up_for_others_beside_them(tmp_path):
+    document = '{"images": [{"file_name": "1.png"}], "annotations": [], "categories": []}'
+    for split in ("train", "test"):
+        write(tmp_path / "images" / split / "_annotations.coco.json", document)
+        write(tmp_path / "images" / split / "1.png", b"")
+    images = tmp_path / "images"
+    assert about(images) == "coco: split train of train, test"
+    assert found_by({"source": str(images), "label": "folder"}, PIXELS, images) == ()
+    column = {"source": str(images), "image": "image"}
+    assert [layout.name for layout in found_by(column, PIXELS, images)] == ["coco"]
+    texts = tmp_path / "texts"
+    write(texts / "train.txt", "__label__a text\n")
+    domain = {"source": str(texts), "text": "text"}
+    assert [layout.name for layout in found_by(domain, WORDS, texts)] == ["fasttext"]
+    write(texts / "rows.csv", "text\na\n")
+    assert found_by(domain, WORDS, texts) == ()
+
+
+def test_a_format_with_other_samples_than_the_domain_is_an_error(tmp_path):
+    write(tmp_path / "train" / "n01440764" / "1.JPEG", b"")
+    assert found_by({"source": str(tmp_path), "text": "text"}, WORDS, tmp_path) == ()
+    source = {"format": "imagenet", "path": str(tmp_path)}
+    with pytest.raises(DataError, match=r"train has image files, the domain reads rows"):
+        found_by({"source": source, "text": "text", "label": None}, WORDS, tmp_path)
+    write(tmp_path / "a.txt", "__label__a text\n")
+    source = {"format": "fasttext", "path": str(tmp_path)}
+    domain = {"source": source, "text": None, "label": None}
+    with pytest.raises(DataError, match=r"all files has rows, the domain reads image files"):
+        found_by(domain, PIXELS, tmp_path)
+
+
+def test_sources_of_several_layouts_and_plain_files_are_one_domain(tmp_path):
+    write(tmp_path / "a" / "train.txt", "__label__a text\n")
+    write(tmp_path / "a" / "test.txt", "__label__a text\n")
+    write(tmp_path / "b.csv", "text\na\n")
+    rules = rules_of(campaign({"source": "none", "text": "text"}, backend="web"), DOMAIN, "pool")
+    sources = [str(tmp_path / "a"), str(tmp_path / "b.csv"), str(tmp_path / "a" / "train.txt")]
+    listing = list_split(with_layouts(rules, sources), sources, exclude="/nowhere")
+    assert {path: len(files) for path, files in listing.files.items()} == {
+        f"{tmp_path}/a/train.txt": 1,
+        f"{tmp_path}/b.csv": 1,
+    }
 
 
 def test_shards_of_several_splits_are_a_layout_and_others_are_plain_archives(tmp_path):

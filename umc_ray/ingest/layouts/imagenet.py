@@ -25,7 +25,7 @@ from typing import ClassVar, Self
 from umc_ray.errors import DataError
 from umc_ray.ingest.layouts.hub_files import hub_splits
 from umc_ray.ingest.layouts.huggingface import labels_in
-from umc_ray.ingest.layouts.layout import SPLITS, Asked, Layout, choose, in_order
+from umc_ray.ingest.layouts.layout import SPLITS, Asked, Layout, choose, in_order, said
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.sources import IMAGES, TABLES, SourceFile
 from umc_ray.ingest.text_files import lines, open_text
@@ -70,39 +70,27 @@ class ImageNet(Layout):
         tables = in_order({"": (place.name,)} if place.is_file else hub_splits(place))
         if tables:
             return cls._in_tables(place, asked, tables)
-        home = _home(place)
-        if home is None and _are_synsets(place):
-            found, split, folder = {"": place}, "", place
-        elif home is not None:
-            found = {SPLITS[name]: home.below(name) for name in home.names if name in SPLITS}
-            split, folder = choose(place, asked, in_order(found))
-        else:
-            raise DataError(
-                f"{place.uri} is not ImageNet: it has no train/ or val/, here or below "
-                "ILSVRC/Data/CLS-LOC, no folders of synsets, no train-*.parquet"
-            )
-        said = f"split {split} of {', '.join(in_order(found))}" if split else "folders of synsets"
+        split, folder, splits = _folder(place, asked)
         words = next((file for name in WORDS if (file := _find(place, name))), None)
         truth = None if _are_synsets(folder) else _truth_file(place, folder, asked, split)
-        layout = cls(
-            place.uri,
-            (folder.uri,),
-            f"imagenet: {said}",
-            words,
-            truth,
-            _find(place, NUMBERS),
-            notes=_missing(folder, words) if split == "train" else (),
-        )
+        numbers = _find(place, NUMBERS)
         if truth is not None:
-            _synsets_of(truth, layout.numbers)  # what is wrong with it is said now
-        return layout
+            _synsets_of(truth, numbers)  # what is wrong with it is said now
+        notes = _missing(folder, words) if split == "train" else ()
+        about = f"imagenet: {said(split, splits) if split else 'folders of synsets'}"
+        return cls(place.uri, (folder.uri,), about, words, truth, numbers, notes=notes)
 
     @classmethod
     def _in_tables(cls, place: Place, asked: Asked, splits: Mapping[str, tuple[str, ...]]) -> Self:
         split, names = choose(place, asked, splits)
         paths = tuple(place.below(name).uri for name in names) if split else (place.uri,)
-        said = f"split {split} of {', '.join(splits)}" if split else place.name
-        return cls(place.uri, paths, f"imagenet: {said}, in Parquet", is_table=True)
+        about = f"imagenet: {said(split, splits)}, in Parquet"
+        return cls(place.uri, paths, about, is_table=True)
+
+    @property
+    def are_images(self) -> bool:
+        """Whether it is not in Parquet."""
+        return not self.is_table
 
     @property
     def image_column(self) -> str | None:
@@ -130,6 +118,24 @@ class ImageNet(Layout):
             return ()
         named = {} if self.words is None else _names(self.words)
         return (*named.get(synset, ()), synset)
+
+
+def _folder(place: Place, asked: Asked) -> tuple[str, Place, tuple[str, ...]]:
+    """Return a split, its folder, and all splits; of folders of synsets alone, there is none.
+
+    Raises:
+        DataError: there are no images, or no such split.
+    """
+    home = _home(place)
+    if home is not None:
+        found = {SPLITS[name]: home.below(name) for name in home.names if name in SPLITS}
+        return (*choose(place, asked, in_order(found)), tuple(in_order(found)))
+    if _are_synsets(place):
+        return (*choose(place, asked, {"": place}), ())
+    raise DataError(
+        f"{place.uri} is not ImageNet: it has no train/ or val/, here or below "
+        "ILSVRC/Data/CLS-LOC, no folders of synsets, no train-*.parquet"
+    )
 
 
 def _home(place: Place) -> Place | None:
@@ -199,13 +205,13 @@ def _names(file: SourceFile) -> Mapping[str, tuple[str, ...]]:
     words: dict[str, str] = {}
     is_numbered = file.uri.endswith(NUMBERS)
     for number, line in _text_lines(file.uri):
-        synset, _, said = line.partition(" ")
-        if not SYNSET.fullmatch(synset) or not said:
+        synset, _, named = line.partition(" ")
+        if not SYNSET.fullmatch(synset) or not named:
             raise DataError(f"{file.uri} line {number}: not a synset with words: {line[:60]!r}")
-        words[synset] = said.split(" ", 1)[-1].replace("_", " ") if is_numbered else said
+        words[synset] = named.split(" ", 1)[-1].replace("_", " ") if is_numbered else named
     all_words = Counter(words.values())
-    firsts = Counter(said.partition(",")[0] for said in words.values())
-    return {synset: _names_of(synset, said, all_words, firsts) for synset, said in words.items()}
+    firsts = Counter(each.partition(",")[0] for each in words.values())
+    return {synset: _names_of(synset, each, all_words, firsts) for synset, each in words.items()}
 
 
 def _names_of(

@@ -1,7 +1,8 @@
 """Exports of Label Studio: JSON, JSON-MIN, and CSV or TSV.
 
-A row has the data of a task, its id, and a column for each control of the labeling form. `label` is
-that of the only control; of several, a domain names one.
+A row has the data of a task, its id, and a column for each control of the labeling form. In JSON,
+`label` is that of the only control. Of several controls, a domain names one, and so it does of the
+other exports, which do not tell controls from data.
 
 Source: Label Studio documentation, "Export formats"
 """
@@ -119,11 +120,7 @@ def _text(value: object) -> str:
 
 def _decoded(values: Values) -> Values:
     """Return a row whose choices are lists."""
-    row = {name: _choices(value) for name, value in values.items()}
-    controls = [name for name, value in row.items() if isinstance(value, list)]
-    if "label" not in row and len(controls) == 1:
-        return with_labels(row, row[controls[0]])
-    return row
+    return {name: _choices(value) for name, value in values.items()}
 
 
 def _choices(value: object) -> Any:  # noqa: ANN401 - a cell

@@ -78,6 +78,11 @@ class Layout:
         raise NotImplementedError
 
     @property
+    def are_images(self) -> bool:
+        """Whether its files are images, and not rows."""
+        return False
+
+    @property
     def image_column(self) -> str | None:
         """The column with images of a table, where the campaign names none."""
         return None

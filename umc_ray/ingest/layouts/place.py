@@ -20,9 +20,10 @@ LOOKED_AT = 8
 
 @dataclass(frozen=True)
 class Place:
-    """A file or a folder, local or on s3://."""
+    """A file or a folder, local or on s3://, and what is not looked for in it."""
 
     uri: str
+    ignored: tuple[str, ...] = ()  # how the names of files end that are passed over
 
     @property
     def name(self) -> str:
@@ -61,7 +62,7 @@ class Place:
 
     def below(self, *steps: str) -> "Place":
         """Return a file or folder in it, which need not be there."""
-        return Place("/".join((self.uri.rstrip("/"), *steps)))
+        return Place("/".join((self.uri.rstrip("/"), *steps)), self.ignored)
 
     def has(self, *names: str) -> bool:
         """Return whether all these are in it."""
@@ -69,7 +70,8 @@ class Place:
 
     def ending(self, *suffixes: str) -> tuple[str, ...]:
         """Return the names in it with one of these endings."""
-        return tuple(name for name in self.names if name.lower().endswith(suffixes))
+        found = (name for name in self.names if name.lower().endswith(suffixes))
+        return tuple(name for name in found if not name.lower().endswith(self.ignored))
 
     def head(self, size: int = HEAD_BYTES) -> str:
         """Return how a text file begins; nothing where it cannot be read."""

@@ -20,7 +20,7 @@ from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.layouts.prodigy import Prodigy
 from umc_ray.ingest.layouts.squad import Squad
 from umc_ray.ingest.layouts.webdataset import WebDataset
-from umc_ray.ingest.sources import BadRow, Listing, list_files
+from umc_ray.ingest.sources import TABLES, WHOLE_FILES, BadRow, Listing, list_files
 from umc_ray.ingest.validate import FOLDER, Rules
 
 LAYOUTS: Mapping[str, type[Layout]] = MappingProxyType(
@@ -39,42 +39,63 @@ def with_layouts(rules: Rules, sources: Sequence[str]) -> Rules:
     """Return how the files of sources are read, after a look at them.
 
     Raises:
-        DataError: a source is missing, has not the layout that is asked for, or could have several.
+        DataError: a source is missing, has not the layout that is asked for, or could have several,
+            or some have images in files, others in tables.
     """
-    found = [recognize(source, rules.asked) for source in sources]
-    layouts = tuple(layout for layout in found if layout is not None)
-    kinds = {type(layout) for layout in layouts}
-    if not layouts:
-        return rules
-    if len(kinds) > 1 or len(layouts) < len(sources):
+    found = {source: _fitting(rules, source) for source in sources}
+    layouts = tuple(layout for layout in found.values() if layout is not None)
+    tables = [layout for layout in layouts if not layout.are_images]
+    if not rules.are_images or not tables:
+        return replace(rules, layouts=layouts)
+    if len(tables) < len(sources):
         said = "; ".join(
-            f"{source}: {layout.about if layout else 'plain files'}"
-            for source, layout in zip(sources, found, strict=True)
+            f"{source}: {layout.about if layout else 'image files'}"
+            for source, layout in found.items()
         )
         raise DataError(
-            f"sources of one domain are in different layouts: {said}. Make them domains of their "
-            "own, or read all as plain files: {format: files, path: [...]}"
+            f"a domain has images in files or in tables, found both: {said}. Make them domains of "
+            "their own"
         )
-    return replace(_of_table(rules, layouts[0]), layouts=layouts)
-
-
-def _of_table(rules: Rules, layout: Layout) -> Rules:
-    """Return rules for a table of images, where image files were expected."""
-    if not rules.are_images or layout.image_column is None:
-        return rules
     label = "label" if rules.label == FOLDER else rules.label
-    return replace(rules, are_images=False, image=layout.image_column, label=label)
+    image = tables[0].image_column
+    return replace(rules, are_images=False, image=image, label=label, layouts=layouts)
 
 
-def recognize(source: str, asked: Asked) -> Layout | None:
-    """Return the layout of a source; None: plain files.
+def _fitting(rules: Rules, source: str) -> Layout | None:
+    """Return the layout of a source if it has samples such as the domain's.
+
+    Without a format, plain files that the domain can read are not given up for others beside them:
+    a folder of images may have COCO's annotations in it, one of tables an export as JSON.
+
+    Raises:
+        DataError: the layout that is asked for has other samples.
+    """
+    if rules.are_images:
+        ignored = (*WHOLE_FILES, *TABLES)
+    else:
+        ignored = WHOLE_FILES if Place(source).ending(*TABLES) else ()
+    is_asked = rules.asked.format is not None
+    layout = recognize(source, rules.asked, () if is_asked else ignored)
+    if layout is None or layout.are_images == rules.are_images or layout.image_column is not None:
+        return layout
+    if not is_asked:
+        return None
+    has, needs = ("image files", "rows") if layout.are_images else ("rows", "image files")
+    raise DataError(
+        f"{source}: {layout.about} has {has}, the domain reads {needs}: name the column as text, "
+        "columns or image, or leave these out for image files"
+    )
+
+
+def recognize(source: str, asked: Asked, ignored: tuple[str, ...] = ()) -> Layout | None:
+    """Return the layout of a source, without a look at files of some endings; None: plain files.
 
     Raises:
         DataError: it has not the layout that is asked for, or could have several.
     """
     if asked.format == FILES:
         return None
-    place = Place(source)
+    place = Place(source, ignored)
     if asked.format is not None:
         if not (place.is_file or place.is_folder):
             raise DataError(f"{source} does not exist; a format is that of a file or folder")
@@ -133,15 +154,23 @@ def _labels_in_rows(layout: Layout) -> set[str]:
 def list_split(rules: Rules, sources: Sequence[str], exclude: str) -> Listing:
     """List the files of sources that are read: of layouts, those of the split.
 
+    A file in two sources belongs to the first.
+
     Raises:
         DataError: a source does not exist, has no matching file, or has the wrong suffix.
     """
-    if not rules.layouts:
-        return list_files(sources, rules.suffixes, exclude)
-    paths = [path for layout in rules.layouts for path in layout.paths]
-    listing = list_files(paths, rules.suffixes, exclude)
-    for layout in rules.layouts:
-        count = sum(len(listing.files[path]) for path in layout.paths)
-        listing.notes[f"files of the layout {layout.about}"] += count
-        listing.notes.update(dict(layout.notes))
-    return listing
+    whole, seen = Listing({}, Counter()), set[str]()
+    layouts = {layout.root: layout for layout in rules.layouts}
+    for source in dict.fromkeys(sources):
+        layout = layouts.get(source)
+        paths = (source,) if layout is None else layout.paths
+        listing = list_files(paths, rules.suffixes if layout is None else layout.suffixes, exclude)
+        if layout is not None:
+            whole.notes[f"files of the layout {layout.about}"] += len(listing.all)
+            whole.notes.update(dict(layout.notes))
+        for path, files in listing.files.items():
+            new = [file for file in files if file.uri not in seen]
+            whole.files.setdefault(path, []).extend(new)
+            seen.update(file.uri for file in files)
+        whole.notes.update(listing.notes)
+    return whole

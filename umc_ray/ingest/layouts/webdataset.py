@@ -37,3 +37,8 @@ class WebDataset(Layout):
         split, names = choose(place, asked, splits)
         paths = tuple(place.below(name).uri for name in names)
         return cls(place.uri, paths, f"webdataset: {said(split, splits)}")
+
+    @property
+    def are_images(self) -> bool:
+        """Its samples are images."""
+        return True
