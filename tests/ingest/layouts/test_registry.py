@@ -1,5 +1,6 @@
 import json
 
+import PIL.Image
 import pytest
 import yaml
 
@@ -236,3 +237,25 @@ def test_questions_of_one_id_are_bad_rows(tmp_path):
     manifest = ingest(config, DOMAIN, "pool", storage)
     assert [row["key"] for row in pool_of(storage, manifest)] == ["q"]
     assert [row["reason"] for row in quarantine_of(storage)] == ["repeated key: q"]
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_an_image_that_is_missing_costs_one_row(tmp_path):
+    names = ("1.png", "2.png", "3.png")
+    document = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
+        "annotations": [{"image_id": i, "category_id": 1} for i in range(3)],
+        "categories": [{"id": 1, "name": "yes"}],
+    }
+    path = write(tmp_path / "train.json", json.dumps(document))
+    for level, name in enumerate(names[:2]):
+        picture = PIL.Image.new("L", (2, 2), 100 * level)
+        picture.putpixel((0, 0), 255)
+        picture.save(tmp_path / name)
+    config = campaign({"source": {"format": "coco", "path": str(path)}})
+    storage = Storage(str(tmp_path / "run"))
+    manifest = ingest(config, DOMAIN, "pool", storage)
+    assert [row["key"] for row in pool_of(storage, manifest)] == ["1.png", "2.png"]
+    assert manifest.labeled == 2
+    (bad,) = quarantine_of(storage)
+    assert bad["reason"].startswith("unreadable image: ")
