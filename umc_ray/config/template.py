@@ -32,7 +32,6 @@ tasks:
     domains:                              # sources of samples; the budget is split over them
       news: {source: data/news.csv, text: body}
       forum: {source: "data/forum/*.jsonl", text: text, cost_per_label: 2.0}
-      # films: {source: {format: glue, path: data/SST-2}}   # a dataset as it was published
 """
 
 DEFAULTS = "\n# Everything below is a default: leave it out or change it."
