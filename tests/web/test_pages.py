@@ -15,7 +15,10 @@ from umc_ray.web.guidelines import read_guidelines
 from umc_ray.web.samples import web_image
 from umc_ray.web.site import Site
 
-PAGES = ["/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items", "/admin"]
+PAGES = [
+    *("/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items"),
+    *("/admin", "/account"),
+]
 TAGS = re.findall(
     r"\w+",
     "html head meta title link script body header strong nav a form input span button main div "
@@ -199,15 +202,27 @@ def admin_post(world, **fields):
 
 def test_admins_add_change_and_deactivate_accounts(world):
     page = admin_post(world, do="add", name="new", role="reviewer")
-    password = re.search(r"<code>(.+?)</code>", page.text)[1]
-    assert world.site.accounts.log_in("new", password) is not None
+    link = re.search(r"<code>http://testserver(/invitation/.+?)</code>", page.text)[1]
+    guest = world.client()
+    assert guest.get(link).status_code == 200
+    assert guest.post(link, data={"password": "short", "again": "short"}).status_code == 409
+    password = {"password": "a long password", "again": "a long password"}
+    assert guest.post(link, data=password, follow_redirects=False).status_code == 303
+    assert guest.post(link, data=password).status_code == 409  # it works once
+    assert world.site.accounts.log_in("new", "a long password") is not None
     token = re.search(r"<code>(.+?)</code>", admin_post(world, do="token", name="new").text)[1]
     assert world.site.accounts.find_person(token, "token").role == "reviewer"
+    (made,) = world.site.accounts.tokens("new")
+    spare = world.site.accounts.create_key("new", "token")
+    admin_post(world, do="revoke", name="new", token=made.id)
+    assert world.site.accounts.find_person(token, "token") is None
+    token = spare
     admin_post(world, do="change", name="new", role="annotator")
     assert world.site.accounts.find_person(token, "token").role == "annotator"
     admin_post(world, do="end", name="new", role="annotator")
     assert world.site.accounts.find_person(token, "token") is None
     assert admin_post(world, do="token", name="new").status_code == 409
+    assert admin_post(world, do="password", name="new").status_code == 409
     assert admin_post(world, do="end", name="admin", role="admin").status_code == 409
     assert admin_post(world, do="add", name="<i>", role="admin").status_code == 409
     assert admin_post(world, do="rule", name="new").status_code == 409

@@ -128,8 +128,9 @@ KEYS = Table(
     METADATA,
     Column("digest", Text, primary_key=True),  # the key itself is not stored
     Column("account", Text, ForeignKey("accounts.name"), nullable=False),
-    Column("kind", Text, nullable=False),  # session, token
+    Column("kind", Text, nullable=False),  # session, token, invitation
     Column("expires_at", Float),
+    Column("created_at", Float),
 )
 Index("keys_account", KEYS.c.account)
 

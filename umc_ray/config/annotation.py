@@ -47,6 +47,11 @@ class AnnotationConfig(Section):
     gold_every: int | None = Field(
         None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
     )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="addresses or networks of proxies in front of the page, such as 127.0.0.1: "
+        "X-Forwarded-For and X-Forwarded-Proto count from them only (web)",
+    )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
     )

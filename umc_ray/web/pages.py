@@ -1,6 +1,7 @@
 """HTML pages, and the fragments that page.js fetches."""
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import jinja2
@@ -38,6 +39,11 @@ Names = Annotated[str, Query(max_length=100_000)]
 router = APIRouter(include_in_schema=False)
 
 
+def day(at: float | None) -> str:
+    """Return the day of a time in seconds since 1970, a dash for None."""
+    return "–" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
 def page(
     request: Request,
     template: str,
@@ -60,6 +66,9 @@ def page(
         **{"here": "", **values},
     )
     return Response(html, status, headers, media_type="text/html")
+
+
+ENVIRONMENT.filters["date"] = day
 
 
 @router.get("/")
