@@ -235,11 +235,14 @@ def test_on_a_phone_nothing_is_cut_off_and_all_pages_are_accessible(served, chro
     _, address = served
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "has_touch": True}
     with annotating(chromium, address, "admin", **phone) as user:
-        for path in ("/", "/groups", "/review", "/admin"):
+        item = user.label("1")
+        user.saved()
+        for path in ("/", "/groups", "/review", "/history", "/admin", "/account"):
             user.page.goto(f"{address}{path}")
             user.wait("article.item, #empty:not([hidden]), .admin")
             width = user.page.evaluate("document.documentElement.scrollWidth")
             assert (path, width, user.violations()) == (path, 390, [])
+            user.shoot(f"phone_{scheme}_{path.strip('/') or 'label'}")
         item = user.page.goto(address) and user.wait("article.item") and user.item
         user.page.locator(".choice").first.tap()
         user.next_after(item)
@@ -392,3 +395,43 @@ def test_a_concealed_suggestion_is_revealed_when_checked_labels_are_confirmed(tm
         user.next_after(item)
         user.saved()
         assert [each.label for each in world.store.answers("tiny", 2)] == ["billing | delivery"]
+
+
+def test_an_answer_is_found_in_the_history_and_changed(served, chromium):
+    world, address = served
+    with annotating(chromium, address, "annotator") as user:
+        first = user.label("1")
+        second = user.label("1")
+        user.saved()
+        user.page.goto(f"{address}/history")
+        user.shoot("history")
+        assert user.violations() == []
+        user.page.get_by_role("link", name="Change the answer to sample 2").click()
+        user.wait("article.item")
+        assert user.item == first
+        user.page.wait_for_function(
+            "() => document.getElementById('speed').textContent.includes('2 by you today')"
+        )
+        user.press("2")
+        user.next_after(first)
+        user.saved()
+        assert user.item not in (first, second)
+        assert "item=" not in user.page.url
+    found = {str(each.sample_id): each for each in answers_of(world, "annotator")}
+    chosen = {item: CLASSES[each.task].index(each.label) for item, each in found.items()}
+    assert chosen == {first: 1, second: 0}
+
+
+def test_who_is_invited_chooses_a_password_and_logs_in(served, chromium):
+    world, address = served
+    key = world.site.accounts.invite("eve", "annotator")
+    page = chromium.new_page()
+    page.goto(f"{address}/invitation/{key}")
+    page.screenshot(path=SCREENSHOTS / "invitation.png")
+    for field in ("password", "again"):
+        page.fill(f"[name={field}]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[name=name]")
+    page.close()
+    with annotating(chromium, address, "eve") as user:
+        assert user.item

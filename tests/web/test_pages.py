@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -17,7 +18,7 @@ from umc_ray.web.site import Site
 
 PAGES = [
     *("/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items"),
-    *("/admin", "/account"),
+    *("/history", "/admin", "/account"),
 ]
 TAGS = re.findall(
     r"\w+",
@@ -262,3 +263,54 @@ def test_all_links_stay_below_the_mount_path(still_world):
         assert not [link for link in links if not link.startswith("/annotate/")]
     assert client.get("/annotate/static/page.js").status_code == 200
     assert CLASSES["mood"][0] in client.get("/annotate/items").text
+
+
+def shown_in_history(world, role="annotator", **query):
+    html = world.client(role).get("/history", params=query).text
+    rows = re.findall(r"<tr>\s*<td.*?</tr>", html, re.DOTALL)
+    return [(re.search(r"<b [^>]*>(.*?)</b>", row)[1], "item=" in row) for row in rows]
+
+
+def test_people_find_their_own_answers_and_change_those_of_open_rounds(world):
+    texts, scans = ids(TEXT, 2), ids(PICTURES, 2)
+    given = [
+        answer(texts[0], "annotator", "good"),
+        answer(scans[0], "annotator", None, reason="too dark", domain_key=PICTURES),
+        answer(texts[2], "annotator", "bad"),
+        answer(texts[3], "somebody", "bad"),
+    ]
+    world.store.record(given, ["a", "b", "c", "d"])
+    assert shown_in_history(world) == [("bad", True), ("skipped", True), ("good", True)]
+    assert shown_in_history(world, find="GOOD ") == [("good", True)]
+    assert shown_in_history(world, find="digits") == shown_in_history(world, find="too dark")
+    assert shown_in_history(world, find="no such thing") == []
+    assert shown_in_history(world, role="reviewer") == []
+    world.store.close_round("tiny", 2)
+    assert shown_in_history(world) == [("bad", False), ("skipped", False), ("good", False)]
+
+
+def test_a_long_history_has_pages(world):
+    scans = ids(PICTURES, 2)[:60]
+    given = [answer(each, "annotator", "zero", domain_key=PICTURES) for each in scans]
+    world.store.record(given, [str(each) for each in scans])
+    assert [len(shown_in_history(world, page=number)) for number in (1, 2, 3)] == [50, 10, 0]
+    assert [len(shown_in_history(world, page=n, find="zero")) for n in (1, 2)] == [50, 10]
+    first = world.client("annotator").get("/history").text
+    assert ('rel="next"' in first, 'rel="prev"' in first) == (True, False)
+
+
+def test_progress_counts_what_a_person_did_and_what_is_left_for_them(world, monkeypatch):
+    def progress(role, since=0.0):
+        found = world.client(role).get("/api/progress", params={"since": since}).json()
+        return found["by_you"], found["left_for_you"]
+
+    asked = len(world.store.open_questions("tiny"))
+    texts = ids(TEXT, 2)
+    world.store.raise_votes([world.store.question(("tiny", "mood", texts[0]))], 2)
+    first = [answer(texts[0], "annotator", "good"), answer(texts[1], "annotator", "bad")]
+    world.store.record(
+        [replace(first[0], submitted_at=5.0), replace(first[1], submitted_at=9.0)], "ab"
+    )
+    assert progress("annotator") == (2, asked - 2)
+    assert progress("annotator", since=7.0) == (1, asked - 2)
+    assert progress("reviewer") == (0, asked - 1)  # the first one still needs an answer

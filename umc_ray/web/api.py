@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
+from umc_ray.annotation.history import count_given, count_left
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.web.accounts import Person
@@ -39,10 +40,17 @@ def openapi(request: Request, person: Annotator) -> dict[str, Any]:
 
 
 @router.get("/progress")
-def progress(site: CurrentSite, queue: Queue, person: Annotator) -> Progress:
-    """Return the progress of the current round."""
+def progress(
+    site: CurrentSite,
+    queue: Queue,
+    person: Annotator,
+    since: Annotated[float, Query(ge=0, le=1e11, description="seconds since 1970")] = 0.0,
+) -> Progress:
+    """Return the progress of the current round, and the account's own."""
     done, total = site.progress(queue)
-    return Progress(done=done, asked=total)
+    by_you = count_given(site.store, queue, person.name, since)
+    left = count_left(site.store, queue, person.name)
+    return Progress(done=done, asked=total, by_you=by_you, left_for_you=left)
 
 
 @router.get("/questions")

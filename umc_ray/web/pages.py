@@ -21,6 +21,7 @@ from umc_ray.web.view_models import review_card
 PAGES = (
     ("", "Label", "annotator"),
     ("groups", "Groups", "annotator"),
+    ("history", "History", "annotator"),
     ("review", "Review", "reviewer"),
     ("admin", "People", "admin"),
 )

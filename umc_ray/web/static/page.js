@@ -19,6 +19,7 @@ const fetched = new Set(); // names of all items fetched so far, so that none is
 let current = /** @type {HTMLElement | null} */ (null);
 let fetching = false;
 let answeredCount = 0; // samples answered since the page was loaded
+let givenBefore = 0; // samples answered today before that
 let answeredSeconds = 0; // working time spent on them
 let activeMs = 0; // working time on the current item
 
@@ -137,6 +138,29 @@ async function refill() {
   fetching = false;
 }
 
+/** Show what the address asks for before all else: an answer that is to be changed. */
+async function showWanted() {
+  const [task, sample] = (new URLSearchParams(location.search).get("item") ?? "").split("/");
+  if (!sample) return;
+  history.replaceState(null, "", url(""));
+  const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${encodeURIComponent(sample)}`).catch(() => []);
+  if (!node) return showStatus("This question is not there any more.", true);
+  fetched.add(nameOf(node));
+  show(node);
+  showStatus("Answer again to change your answer.");
+}
+
+/** Ask the server how far this person is today; the window counts on from there. */
+async function showOwnProgress() {
+  const midnight = new Date().setHours(0, 0, 0, 0) / 1000;
+  const response = await fetch(url("api/progress", { since: String(midnight) })).catch(() => null);
+  if (!response?.ok || outbox.waiting().length) return;
+  const { by_you, left_for_you } = await response.json();
+  givenBefore = by_you - answeredCount;
+  byId("left").textContent = left_for_you ? `${left_for_you} left for you` : "";
+  addWork(0, 0);
+}
+
 async function fetchMore() {
   const extra = { elsewhere: [...shownElsewhere()].join(" ") };
   const more = kind === "group" ? { after: [...fetched].join(" ") } : { n: String(2 * AHEAD) };
@@ -146,6 +170,7 @@ async function fetchMore() {
     waiting.push(node);
   }
   announce();
+  void showOwnProgress();
 }
 
 /** Say that there is nothing to label, or that nobody can tell. @param {boolean} isConnected */
@@ -265,7 +290,9 @@ function record(node, samples, label, reason, seconds, seen) {
 function addWork(samples, seconds) {
   answeredCount += samples;
   answeredSeconds += seconds;
-  byId("speed").textContent = answeredCount > 0 ? `${answeredCount} by you, ${(answeredSeconds / answeredCount).toFixed(1)} s each` : "";
+  const each = answeredCount > 0 ? `, ${(answeredSeconds / answeredCount).toFixed(1)} s each` : "";
+  const today = Math.max(0, givenBefore + answeredCount);
+  byId("speed").textContent = today ? `${today} by you today${each}` : "";
   showHistory();
 }
 
@@ -315,6 +342,8 @@ async function undo() {
   if (!response?.ok) return showStatus(undone?.detail ?? "No connection: try to undo again.", true);
   undoKey = newKey();
   if (!undone.samples.length) return showStatus("Nothing to undo.");
+  givenBefore -= undone.samples.length;
+  addWork(0, 0);
   if (kind === "group") return location.reload();
   const { task, sample_id } = undone.samples[0];
   const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${sample_id}`);
@@ -645,4 +674,4 @@ function giveBack() {
 showUnsent();
 showOthers();
 void drain();
-void refill();
+void showWanted().then(refill);
