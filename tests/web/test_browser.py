@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.tiny import ROOT
 from tests.web.conftest import World
-from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TOPICS, answer, ids
+from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TEXT, TOPICS, answer, ids
 from umc_ray.annotation.review import decisions
 from umc_ray.tasks.forms import NONE
 
@@ -435,3 +435,56 @@ def test_who_is_invited_chooses_a_password_and_logs_in(served, chromium):
     page.close()
     with annotating(chromium, address, "eve") as user:
         assert user.item
+
+
+def test_reviewers_take_decisions_back_ask_others_and_see_different_cases(tmp_path, chromium):
+    world = World(tmp_path, votes=2)
+    texts = ids(TEXT, 2)[:4]
+    votes = [answer(i, name, label) for i in texts for name, label in (("a", "bad"), ("b", "good"))]
+    world.store.record(votes, [f"{each.sample_id}{each.annotator}" for each in votes])
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "reviewer", path="/review") as user,
+    ):
+        user.wait("article.item")
+        first = user.label("1")
+        user.press("u")
+        assert user.item == first
+        user.shoot("review")
+        user.press("s", "1")  # with a reason
+        user.next_after(first)
+        second = user.item
+        user.press("s", "4")
+        user.next_after(second)
+        user.saved()
+        with annotating(chromium, address, "admin", path="/review") as other:
+            assert other.page.locator("article.item").count() == 0
+    decided = decisions(world.store, "tiny")
+    found = {str(key[2]): (each.label, each.reason) for key, each in decided.items()}
+    assert found == {first: (None, "unclear")}
+    assert world.store.question(("tiny", "mood", int(second))).votes == 3
+
+
+def test_one_key_splits_a_group_by_what_is_predicted(tmp_path, chromium, monkeypatch):
+    def alternating(domain_key, i):  # by pairs, where the embeddings alternate by samples
+        return CLASSES[domain_key.task][i // 2 % 2]
+
+    monkeypatch.setattr("tests.web.worlds.predicted", alternating)
+    world = World(tmp_path)
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator", path="/groups") as user,
+    ):
+        user.wait("article.group")
+        checked = ".grid input:checked"
+        predicted = "(boxes) => [...new Set(boxes.map((box) => box.dataset.predicted))]"
+        before = user.page.eval_on_selector_all(checked, predicted)
+        all_of_them = user.page.eval_on_selector_all(".grid input", predicted)
+        assert len(before) == 1
+        assert len(all_of_them) == 2
+        user.shoot("group_predictions")
+        user.press("x")
+        after = user.page.eval_on_selector_all(checked, predicted)
+        assert [*before, *after] in (all_of_them, all_of_them[::-1])

@@ -11,10 +11,12 @@ from starlette.testclient import TestClient
 
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.web.guidelines import read_guidelines
 from umc_ray.web.samples import web_image
 from umc_ray.web.site import Site
+from umc_ray.web.view_models import Alike, predicted_alike
 
 PAGES = [
     *("/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items"),
@@ -314,3 +316,33 @@ def test_progress_counts_what_a_person_did_and_what_is_left_for_them(world, monk
     assert progress("annotator") == (2, asked - 2)
     assert progress("annotator", since=7.0) == (1, asked - 2)
     assert progress("reviewer") == (0, asked - 1)  # the first one still needs an answer
+
+
+def test_in_a_group_only_what_is_predicted_alike_is_selected(tmp_path):
+    html = {}
+    for suggestion in ("show", "hidden"):
+        (tmp_path / suggestion).mkdir()
+        world = World(tmp_path / suggestion, suggestion=suggestion)
+        group = world.site.similar.groups(2)[0]
+        questions = [world.store.question(key) for key in group.keys]
+        alike = predicted_alike(questions, group.outliers, suggestion == "show")
+        html[suggestion] = world.client("annotator").get("/groups/next").text
+        checked = re.findall(r'data-sample="(\d+)"[^>]* checked', html[suggestion])
+        assert {int(each) for each in checked} == {key[2] for key in alike.keys}
+        world.store.close()
+    shown = re.findall(r'data-predicted="(\w+)"( checked)?', html["show"])
+    assert len({label for label, checked in shown if checked}) == 1
+    assert 'samples are predicted as <b dir="auto">' in html["show"]
+    assert "predicted" not in html["hidden"].replace("Deselect", "")
+
+
+def test_the_commonest_prediction_of_a_group_is_selected_without_outliers():
+    predictions = ["good", "bad", "good", "good"]
+    questions = [
+        Question("tiny", 2, "mood", "posts", i, payload=Payload(predicted=each))
+        for i, each in enumerate(predictions)
+    ]
+    keys = [each.key for each in questions]
+    alike = predicted_alike(questions, {keys[3]}, is_shown=True)
+    assert alike == Alike(frozenset({keys[0], keys[2]}), "good", 3)
+    assert predicted_alike(questions, {keys[3]}, is_shown=False) == Alike(frozenset(keys[:3]))

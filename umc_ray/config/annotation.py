@@ -34,6 +34,9 @@ class AnnotationConfig(Section):
     review: bool = Field(
         False, description="a round waits until reviewers have decided where people disagree (web)"
     )
+    spot_check: float = Field(
+        0.0, ge=0, le=1, description="random share of the questions that come up for review (web)"
+    )
     lease_s: float = Field(
         300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
     )

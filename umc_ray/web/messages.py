@@ -102,6 +102,14 @@ class DecisionIn(Message):
     client_key: ClientKey
     sample: QuestionRef
     label: Label | None = None
+    reason: Line | None = None
+
+
+class ReviewIn(Message):
+    """Something else that a reviewer does with a question."""
+
+    client_key: ClientKey
+    sample: QuestionRef
 
 
 class UndoIn(Message):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import jinja2
 from fastapi import APIRouter, Query, Request, Response
 
-from umc_ray.annotation.review import review_queue
+from umc_ray.annotation.review import hold, review_queue
 from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web.accounts import Person
@@ -16,7 +16,7 @@ from umc_ray.web.choices import plain_choices
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
 from umc_ray.web.site import CurrentSite, Queue, Site, page_name
-from umc_ray.web.view_models import review_card
+from umc_ray.web.view_models import predicted_alike, review_card
 
 PAGES = (
     ("", "Label", "annotator"),
@@ -26,7 +26,7 @@ PAGES = (
     ("admin", "People", "admin"),
 )
 MIN_GROUP = 2  # samples
-MAX_REVIEWS = 20  # questions per request
+MAX_REVIEWS = 12  # questions per request
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("umc_ray.web"),
     autoescape=True,
@@ -131,14 +131,32 @@ def next_group(
     form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
     choices = plain_choices(form) if form else ()
-    values = {"group": group, "cards": cards, "form": form, "choices": choices, "mode": mode}
+    outliers = group.outliers if group else ()
+    values = {
+        "group": group,
+        "cards": cards,
+        "form": form,
+        "choices": choices,
+        "mode": mode,
+        "alike": predicted_alike(questions, outliers, mode == "show"),
+    }
     return _fragment(request, site, queue, "group.html", **values)
 
 
 @router.get("/review/items")
-def review_items(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
-    """Return disputed questions as HTML, lowest agreement first."""
-    cases = review_queue(site.store, queue)[:MAX_REVIEWS]
+def review_items(
+    request: Request, site: CurrentSite, queue: Queue, person: Reviewer, elsewhere: Names = ""
+) -> Response:
+    """Lease disputed questions and return them as HTML, lowest agreement first.
+
+    Those that other reviewers hold, or the person's other windows show, are left out.
+    """
+    found = review_queue(site.store, queue, spot_check=site.config.spot_check)
+    shown = set(elsewhere.split())
+    by_key = {each.question.key: each for each in found if page_name(each.question) not in shown}
+    asked = [each.question for each in by_key.values()]
+    held = hold(site.store, asked, person.name, site.config.lease_s, MAX_REVIEWS)
+    cases = [by_key[each.key] for each in held]
     samples = site.samples.get([case.question for case in cases])
     cards = [
         review_card(case, sample, site.kind(case.question.task).form())

@@ -190,7 +190,7 @@ function announce() {
 
 /** Names of samples that other windows show, or whose answers are on their way. */
 function shownElsewhere() {
-  const names = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? []).map(nameOfSample)));
+  const names = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? [body.sample ?? []].flat()).map(nameOfSample)));
   for (const key of Object.keys(localStorage).filter((each) => each.startsWith(`${NAME}/window/`) && each !== WINDOW)) {
     const { at, samples } = JSON.parse(localStorage.getItem(key) ?? '{"at": 0, "samples": []}');
     if (Date.now() - at < FORGOTTEN_MS) samples.forEach((/** @type {string} */ each) => names.add(each));
@@ -278,7 +278,7 @@ function record(node, samples, label, reason, seconds, seen) {
   const bulk = node.dataset.bulk ?? null;
   const key =
     kind === "review"
-      ? send("decisions", { sample: samples[0], label })
+      ? send("decisions", { sample: samples[0], label, reason })
       : send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
   const name = label === null && node.dataset.made ? "rejected" : nameOfLabel(label);
   answered.push({ node, key, label: name, samples: samples.length, seconds });
@@ -330,9 +330,11 @@ async function undo() {
     show(last.node);
     addWork(-last.samples, -last.seconds);
     showStatus(`Undone: ${last.label}`);
-    send("undo", { answer: last.key });
+    if (kind === "review") send("decisions/undo", { sample: questionRef(last.node) });
+    else send("undo", { answer: last.key });
     return;
   }
+  if (kind === "review") return showStatus("Nothing to undo.");
   // What it takes back depends on what the server has: nothing may be under way, nor come in between.
   if (outbox.waiting().length || undoing) return showStatus("Answers are not sent yet: undo later.", true);
   undoing = true;
@@ -392,7 +394,11 @@ async function skip() {
   const node = current;
   if (!node) return;
   const reason = await openDialog("skip");
-  if (reason && current === node) answer(null, reason === "none" ? null : reason);
+  if (!reason || current !== node) return;
+  if (reason !== "ask") return answer(null, reason === "none" ? null : reason);
+  send("reask", { sample: questionRef(node) });
+  showStatus("One more person is asked.");
+  next();
 }
 
 /** Step through the classes name-0, name-1, ... @param {string[]} names */
@@ -489,11 +495,12 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   contrast: () => cycle(["contrast-1", "contrast-2"]),
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
+  split,
   confirm: confirmLabels,
   dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
-  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help",
+  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help", x: "split",
 });
 
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
@@ -613,6 +620,18 @@ function move(event) {
   return true;
 }
 
+/** In a group, select the samples with the next of their predictions, and no others. */
+function split() {
+  const boxes = /** @type {HTMLInputElement[]} */ ([...(current?.querySelectorAll(".grid input[data-predicted]") ?? [])]);
+  const predictions = [...new Set(boxes.map((box) => box.dataset.predicted))];
+  const checked = new Set(boxes.filter((box) => box.checked).map((box) => box.dataset.predicted));
+  if (!predictions.length) return showStatus("Nothing is predicted for these samples.");
+  const now = checked.size === 1 ? predictions.indexOf([...checked][0]) : -1;
+  const wanted = predictions[(now + 1) % predictions.length];
+  for (const box of boxes) box.checked = box.dataset.predicted === wanted;
+  showStatus(`Selected: predicted ${wanted}`);
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("input", (event) => {
   const find = /** @type {HTMLInputElement} */ (event.target);
@@ -668,7 +687,7 @@ function giveBack() {
   const open = [...waiting, ...(current ? [current] : [])].flatMap(allSamplesOf);
   const samples = open.filter((each) => !kept.has(nameOfSample(each)));
   localStorage.removeItem(WINDOW);
-  if (samples.length && kind !== "review") void post("release", { samples }).catch(() => {});
+  if (samples.length) void post("release", { samples }).catch(() => {});
 }
 
 showUnsent();
