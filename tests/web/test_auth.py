@@ -6,7 +6,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
-from umc_ray.web import admin, api, auth, auth_pages, exchange, history_page, pages
+from umc_ray.web import admin, api, auth, auth_pages, exchange, history_page, pages, questions_page
 from umc_ray.web.auth import COOKIE, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
@@ -14,7 +14,7 @@ ROLES = ["annotator", "reviewer", "admin"]
 OPEN = {(method, path) for method in ("GET", "POST") for path in ("/login", "/invitation/{key}")}
 ROUTES = sorted(
     (method, route.path, route)
-    for module in (api, exchange, auth_pages, admin, history_page, pages)
+    for module in (api, exchange, auth_pages, admin, history_page, questions_page, pages)
     for route in module.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods

@@ -237,7 +237,7 @@ def test_on_a_phone_nothing_is_cut_off_and_all_pages_are_accessible(served, chro
     with annotating(chromium, address, "admin", **phone) as user:
         item = user.label("1")
         user.saved()
-        for path in ("/", "/groups", "/review", "/history", "/admin", "/account"):
+        for path in ("/", "/groups", "/review", "/questions", "/history", "/admin", "/account"):
             user.page.goto(f"{address}{path}")
             user.wait("article.item, #empty:not([hidden]), .admin")
             width = user.page.evaluate("document.documentElement.scrollWidth")
@@ -460,9 +460,18 @@ def test_reviewers_take_decisions_back_ask_others_and_see_different_cases(tmp_pa
         user.saved()
         with annotating(chromium, address, "admin", path="/review") as other:
             assert other.page.locator("article.item").count() == 0
-    decided = decisions(world.store, "tiny")
-    found = {str(key[2]): (each.label, each.reason) for key, each in decided.items()}
-    assert found == {first: (None, "unclear")}
+        user.page.goto(f"{address}/questions?state=decided")
+        user.shoot("questions")
+        assert user.violations() == []
+        user.page.get_by_role("link", name="Open question 1").click()
+        user.wait("article.item")
+        assert user.item == first
+        user.press("2")
+        user.next_after(first)
+        user.saved()
+    decided = world.store.events("review", "tiny")
+    found = [(str(each.sample_id), each.label, each.reason) for each in decided]
+    assert found == [(first, None, "unclear"), (first, "good", None)]
     assert world.store.question(("tiny", "mood", int(second))).votes == 3
 
 

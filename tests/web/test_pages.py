@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.web.guidelines import read_guidelines
@@ -20,7 +21,7 @@ from umc_ray.web.view_models import Alike, predicted_alike
 
 PAGES = [
     *("/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items"),
-    *("/history", "/admin", "/account"),
+    *("/history", "/questions", "/admin", "/account"),
 ]
 TAGS = re.findall(
     r"\w+",
@@ -346,3 +347,29 @@ def test_the_commonest_prediction_of_a_group_is_selected_without_outliers():
     alike = predicted_alike(questions, {keys[3]}, is_shown=True)
     assert alike == Alike(frozenset({keys[0], keys[2]}), "good", 3)
     assert predicted_alike(questions, {keys[3]}, is_shown=False) == Alike(frozenset(keys[:3]))
+
+
+def test_reviewers_look_through_all_questions_by_what_was_said(world):
+    texts, scans = ids(TEXT, 2), ids(PICTURES, 2)
+    world.store.raise_votes([world.store.question(("tiny", "mood", texts[0]))], 2)
+    votes = [answer(texts[0], "ann", "good"), answer(texts[0], "bob", "bad")]
+    votes.append(answer(scans[0], "ann", None, reason="dark", domain_key=PICTURES))
+    world.store.record(votes, "abc")
+    world.store.record_as("flag", [answer(texts[1], "bob", None, reason="odd")], ["f"])
+    decide(world.store, answer(texts[0], "eve", "good"), "d")
+
+    def found(**query):
+        html = world.client("reviewer").get("/questions", params=query).text
+        return int(re.search(r"<p>(\d+) question", html)[1]), re.findall(r"item=\w+/(\d+)", html)
+
+    everything = len(world.store.questions("tiny"))
+    assert found()[0] == everything
+    assert len(found()[1]) == 50
+    assert len(found(page=3)[1]) == everything - 100
+    for query in ({"state": "disputed"}, {"who": "eve"}, {"label": "bad"}, {"state": "decided"}):
+        assert found(**query) == (1, [str(texts[0])])
+    assert found(state="flagged") == found(who="bob", state="open") == (1, [str(texts[1])])
+    assert found(domain="digits/scans", who="ann") == (1, [str(scans[0])])
+    assert found(round=1)[0] == len(world.store.questions("tiny", 1))
+    opened = world.client("reviewer").get(f"/review/items/mood/{texts[0]}").text
+    assert re.findall(r"Person \d</span> <b[^>]*>(\w+)", opened) == ["good", "bad"]

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.errors import DataError, StoreError
-from umc_ray.web import admin, api, auth_pages, exchange, history_page, pages
+from umc_ray.web import admin, api, auth_pages, exchange, history_page, pages, questions_page
 from umc_ray.web.security_headers import SecurityHeaders
 from umc_ray.web.site import Site
 
@@ -27,7 +27,7 @@ def create_app(site: Site) -> FastAPI:
     )
     app.state.site, app.state.login_throttle = site, auth_pages.LoginThrottle()
     app.state.hashing = CapacityLimiter(auth_pages.CONCURRENT_HASHES)
-    for module in (api, exchange, auth_pages, admin, history_page, pages):
+    for module in (api, exchange, auth_pages, admin, history_page, questions_page, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
     app.add_middleware(SecurityHeaders)

@@ -23,6 +23,7 @@ PAGES = (
     ("groups", "Groups", "annotator"),
     ("history", "History", "annotator"),
     ("review", "Review", "reviewer"),
+    ("questions", "Questions", "reviewer"),
     ("admin", "People", "admin"),
 )
 MIN_GROUP = 2  # samples
@@ -101,7 +102,7 @@ def items(
 ) -> Response:
     """Lease questions and return them as HTML, without those that other windows show."""
     cards = site.cards(site.claim(person, queue, n, set(elsewhere.split())))
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
+    return fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
 @router.get("/items/{task}/{sample_id}")
@@ -109,8 +110,8 @@ def item(
     request: Request, site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
     """Return one question as HTML."""
-    cards = site.cards([_question(site, queue, task, sample_id)])
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
+    cards = site.cards([question_of(site, queue, task, sample_id)])
+    return fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
 @router.get("/groups/next")
@@ -140,7 +141,7 @@ def next_group(
         "mode": mode,
         "alike": predicted_alike(questions, outliers, mode == "show"),
     }
-    return _fragment(request, site, queue, "group.html", **values)
+    return fragment(request, site, queue, "group.html", **values)
 
 
 @router.get("/review/items")
@@ -162,7 +163,7 @@ def review_items(
         review_card(case, sample, site.kind(case.question.task).form())
         for case, sample in zip(cases, samples, strict=True)
     ]
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="review")
+    return fragment(request, site, queue, "items.html", cards=cards, kind="review")
 
 
 @router.get("/images/{task}/{sample_id}")
@@ -170,7 +171,7 @@ def image(
     site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
     """Return the image of a sample that has a question."""
-    (sample,) = site.samples.get([_question(site, queue, task, sample_id)])
+    (sample,) = site.samples.get([question_of(site, queue, task, sample_id)])
     if sample.image is None:
         raise StoreError(f"sample {sample_id} of task {task} has no image")
     content, media_type = web_image(sample.image, site.run.config.ingest.max_image_pixels)
@@ -186,19 +187,26 @@ def _workspace(request: Request, site: Site, person: Person, kind: str, here: st
     return page(request, "workspace.html", person, kind=kind, here=here, guidelines=guidelines)
 
 
-def _fragment(
+def fragment(
     request: Request,
     site: Site,
     queue: str,
     template: str,
     **values: Any,  # noqa: ANN401 - values for the template
 ) -> Response:
+    """Render what page.js fetches, with the progress of the queue in its headers."""
     done, total = site.progress(queue)
     headers = {"X-Done": str(done), "X-Asked": str(total)}
     return page(request, template, None, headers=headers, **values)
 
 
-def _question(site: Site, queue: str, task: str, sample_id: str) -> Question:
+def question_of(site: Site, queue: str, task: str, sample_id: str) -> Question:
+    """Return the question that a path names.
+
+    Raises:
+        DataError: the path names no sample.
+        StoreError: there is no such question.
+    """
     try:
         number = int(sample_id)
     except ValueError:

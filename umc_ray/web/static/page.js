@@ -143,11 +143,12 @@ async function showWanted() {
   const [task, sample] = (new URLSearchParams(location.search).get("item") ?? "").split("/");
   if (!sample) return;
   history.replaceState(null, "", url(""));
-  const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${encodeURIComponent(sample)}`).catch(() => []);
+  const path = `${kind === "review" ? "review/" : ""}items/${encodeURIComponent(task)}/${encodeURIComponent(sample)}`;
+  const [node] = await fetchItems(path).catch(() => []);
   if (!node) return showStatus("This question is not there any more.", true);
   fetched.add(nameOf(node));
   show(node);
-  showStatus("Answer again to change your answer.");
+  if (kind === "label") showStatus("Answer again to change your answer.");
 }
 
 /** Ask the server how far this person is today; the window counts on from there. */
