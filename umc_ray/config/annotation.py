@@ -25,6 +25,14 @@ class AnnotationConfig(Section):
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
         "show", description="when the page shows what the models predict; never on audit samples"
     )
+    hidden_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="random share of the other samples that people answer without predictions, as "
+        "they do audit samples: neither can be told from the other, and the people page shows what "
+        "predictions do to answers",
+    )
     guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,

@@ -1,6 +1,7 @@
 """State that all routes share: the campaign, its store, accounts and samples."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -13,7 +14,7 @@ from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.tasks.task import TaskKind
 from umc_ray.web.accounts import Accounts, Person
-from umc_ray.web.guidelines import read_guidelines
+from umc_ray.web.guidelines import Guidelines, read_guidelines
 from umc_ray.web.samples import Sample, Samples
 from umc_ray.web.similar import SimilarSamples
 from umc_ray.web.view_models import Card, card
@@ -35,12 +36,19 @@ class Site:
                 "set it to web to annotate on the page"
             )
         self.name = run.config.name
-        self.guidelines = read_guidelines(self.config.guidelines)
+        self._guidelines = read_guidelines(self.config.guidelines)
         self.store = run.store
         self.recorder = Recorder(self.store)
         self.accounts = Accounts(self.store)
         self.samples = Samples(run)
         self.similar = SimilarSamples(run)
+
+    @property
+    def guidelines(self) -> Guidelines:
+        """The guidelines as their file says at the moment or, if it is gone, as it last said."""
+        with suppress(ConfigError):
+            self._guidelines = read_guidelines(self.config.guidelines)
+        return self._guidelines
 
     def queue(self, batch: str | None) -> str:
         """Return the name of a queue: the campaign's rounds, or a batch submitted to the API."""

@@ -378,12 +378,17 @@ function openDialog(id) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
+const drafts = /** @type {Map<string, string>} */ (new Map()); // what was typed and not saved, by item
+
 /** @param {"flag" | "note"} id */
 async function remark(id) {
   const node = current;
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
-  text.value = "";
-  const said = (await openDialog(id)) && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
+  const draft = node ? `${id} ${nameOf(node)}` : id;
+  text.value = drafts.get(draft) ?? "";
+  const saved = await openDialog(id);
+  drafts.set(draft, saved ? "" : text.value);
+  const said = saved && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
   if (said && node) {
     send("remarks", { sample: questionRef(node), kind: id, text: said });
     showStatus(id === "flag" ? "Flagged." : "Note saved.");
