@@ -512,7 +512,8 @@ const KEYS = /** @type {Record<string, string>} */ ({
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
 function choiceOf(event) {
   const match = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  const key = match && (event.shiftKey ? `⇧${match[1]}` : match[1]);
+  const letter = /^[a-z]$/i.test(event.key) && event.key.toLowerCase(); // named by the campaign
+  const key = match ? (event.shiftKey ? `⇧${match[1]}` : match[1]) : letter;
   return key && /** @type {HTMLElement | null | undefined} */ (current?.querySelector(`.choice[data-key="${key}"]`));
 }
 
@@ -531,7 +532,8 @@ function offerRecent(node) {
   }
   const used = /** @type {string[]} */ (JSON.parse(localStorage.getItem(`${RECENT}/${node.dataset.task}`) ?? "[]"));
   const plain = used.map((label) => choiceNamed(node, label)).filter((choice) => choice?.dataset.key === "");
-  const before = list?.querySelector('.choice[data-key=""]') ?? null;
+  const first = list?.querySelector('.choice[data-key=""]') ?? null;
+  const before = first?.previousElementSibling?.matches(".of-group") ? first.previousElementSibling : first;
   for (const [i, choice] of plain.slice(0, RECENT_KEYS.length).entries()) {
     if (!list || !choice) continue;
     choice.dataset.key = RECENT_KEYS[i];
@@ -569,6 +571,7 @@ function search(find) {
     return !choice.hidden;
   });
   const starts = found.find((choice) => nameOfChoice(choice).toLocaleLowerCase().startsWith(wanted));
+  for (const heading of /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".of-group") ?? [])])) heading.hidden = wanted !== "";
   const best = wanted ? (starts ?? found[0]) : undefined;
   best?.classList.add("best");
   return best;
