@@ -147,7 +147,9 @@ def _read_by(domain: DomainConfig) -> Values:
     how = domain.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
     set_now = {key: value for key, value in how.items() if value is not None}
     lists = domain.model_dump(include={"columns", "keep", "groups"})
-    return mapping | set_now | {key: value for key, value in lists.items() if value}
+    published = domain.published("pool").model_dump(include={"format", "split", "task"})
+    more = {**lists, **published}
+    return mapping | set_now | {key: value for key, value in more.items() if value}
 
 
 def _flat(values: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:

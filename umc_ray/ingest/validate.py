@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import GRAY
-from umc_ray.errors import ConfigError, DataError
+from umc_ray.errors import ConfigError
 from umc_ray.ingest.answers import AnswerRules, is_missing
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.embedded_images import embedded_image
 from umc_ray.ingest.embeddings import Embedding, given_embedding
 from umc_ray.ingest.image_check import check_image
+from umc_ray.ingest.layouts.layout import PLAIN, Asked, Layout
 from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
 from umc_ray.ingest.table_rows import row_text
@@ -26,7 +26,7 @@ from umc_ray.tasks.task import TaskKind
 
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
 IN_COLOR = "in color: the task's encoders see gray"
-_FILE = "file"  # stands for the image column that image files lack
+IMAGE_FILE = "file"  # stands for the image column that image files lack
 
 _BYTES_PER_PIXEL = 8  # an uncompressed image of 16-bit RGBA; a larger file is not an image
 
@@ -107,6 +107,12 @@ class Rules:
     embedding: str | None = None
     dimension: int = 0  # of the embeddings
     columns: tuple[str, ...] = ()  # that make a text, in place of one
+    asked: Asked = PLAIN  # what the campaign says of the format of the sources
+    layouts: tuple[Layout, ...] = ()  # of the sources that have one
+
+    def layout_of(self, uri: str) -> Layout | None:
+        """Return the layout that a file belongs to."""
+        return next((each for each in self.layouts if each.has(uri)), None)
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -162,12 +168,14 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         ConfigError: image files are asked for what only tables have, or a test split has no labels.
     """
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
+    source = domain.published(split)
     if split == "target":
         domain = domain.without_answers
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
     is_beside = domain.label not in (None, FOLDER) or bool(domain.beside)
-    lacks_beside = domain.embedding or (is_beside and not _are_archives(domain))
+    is_plain = source.format is None and not _are_archives(domain)
+    lacks_beside = domain.embedding or (is_beside and is_plain)
     if are_images and (domain.key or domain.ratings or lacks_beside):
         raise ConfigError(
             f"{domain_key}: image files have no columns key, ratings, embedding, groups, "
@@ -182,7 +190,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         domain_key=domain_key,
         split=split,
         text=domain.text if is_text else None,
-        image=None if is_text else (domain.image or _FILE),
+        image=None if is_text else (domain.image or IMAGE_FILE),
         key=domain.key,
         label=domain.label,
         ratings=domain.ratings,
@@ -201,6 +209,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         embedding=domain.embedding,
         dimension=task.dimension or 0,
         columns=tuple(domain.columns) if is_text else (),
+        asked=Asked(split, source.format, source.split, source.task),
     )
 
 
@@ -326,23 +335,3 @@ def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, 
     decoded = check_image(value, rules.max_image_pixels)
     colors = (IN_COLOR,) if rules.sees_gray and has_colors(decoded.image) else ()
     return value, (*notes, *decoded.notes, *colors)
-
-
-def values_of_image(image: str | bytes, key: str, root: str, rules: Rules) -> dict[str, Any]:
-    """Return the row that an image file stands for: the file, and the folder that is its class.
-
-    That is the outermost folder below `root`, which all sources share, whose name is a label. For
-    an image right in `root` it is `root` if its name is a label.
-    """
-    folders = key.split("/")[:-1]
-    candidates = folders or root.rstrip("/").split("/")[-1:]
-    label = next((each for each in candidates if _is_label(rules, each)), None)
-    return {_FILE: image, FOLDER: label or (folders[0] if folders else None)}
-
-
-def _is_label(rules: Rules, folder: str) -> bool:
-    try:
-        rules.kind.parse(folder)
-    except DataError:
-        return False
-    return True
