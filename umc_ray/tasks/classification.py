@@ -54,6 +54,7 @@ class Classification:
     utility_name: ClassVar[str] = "accuracy"
     hub_category: ClassVar[str] = "classification"
     target_type: ClassVar[pa.DataType] = pa.string()
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists of their highest probability",
