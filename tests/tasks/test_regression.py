@@ -76,12 +76,12 @@ def judged(outputs_N2, held_out_N2, texts, new_texts):
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_heads_learn_numbers_and_where_they_are_uncertain(kind):
-    (x_ND, texts, _), (new_ND, new_texts, deviation_N) = data(240, 0), data(300, 1)
+    (x_ND, texts, _), (new_ND, new_texts, deviation_N) = data(400, 0), data(300, 1)
     found = heads.fit(
         x_ND,
         KIND.encode(texts),
-        np.ones(240, np.float32),
-        np.arange(240) % 3,
+        np.ones(400, np.float32),
+        np.arange(400) % 5,
         heads.start(kind, 1, 6, KIND.outputs, 16, 0),
         KIND.loss,
     )

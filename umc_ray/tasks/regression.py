@@ -4,8 +4,8 @@ The range of the answers makes errors comparable: a utility, an uncertainty or a
 share of it. It is asked for, not learned: a figure must mean the same in each round, test and
 process, and the first labels of a campaign say little of the range.
 
-Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for the two outputs, the
-mean and the log-variance, and for the two moments that they become.
+Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for the two outputs, and
+for the two moments that they become.
 """
 
 import math
@@ -95,7 +95,6 @@ class Regression:
                 "a regression task needs range: [lowest, highest], two numbers that answers lie "
                 f"between, such as range: [0, 5]; labels are none, found {self.range}"
             )
-        object.__setattr__(self, "labels", ())
 
     @property
     def outputs(self) -> int:
