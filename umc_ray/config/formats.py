@@ -31,7 +31,7 @@ class Format:
 
 def _pair(first: str, second: str) -> Columns:
     """Return two columns of texts that are one sample."""
-    return {"columns": [first, second]}
+    return {"text": [first, second]}
 
 
 _SENTENCES = _pair("sentence1", "sentence2")

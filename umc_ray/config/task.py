@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
-    kind: str = Field(description="what an answer is: classification, multi_label")
+    kind: str = Field(description="what an answer is: classification, multi_label, regression")
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names text or columns"
     )
@@ -37,6 +37,10 @@ class TaskConfig(Section):
         {},
         description="other names of labels in sources, sheets and imports, such as "
         "{Football: sport}",
+    )
+    range: tuple[float, float] | None = Field(
+        None,
+        description="the lowest and the highest answer, such as [0, 5] (regression)",
     )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
@@ -74,6 +78,7 @@ class TaskConfig(Section):
                     f"domain {name} of a text task needs text: the column's name, or columns: "
                     "those of a table"
                 )
+            yield from self._pair_problems(name, domain, kind)
             for class_name in domain.names_by_id.values():
                 try:
                     kind.parse(class_name)
@@ -86,6 +91,16 @@ class TaskConfig(Section):
                         "already; rename it in the source, or leave it out of keep"
                     )
 
+    def _pair_problems(self, name: str, domain: DomainConfig, kind: "TaskKind") -> Iterator[str]:
+        if bool(self.pair) != bool(domain.pair):
+            yield f"text of domain {name} must be two columns in all domains of a task, or in none"
+        for column in domain.pair:
+            if column in {*RELEASED, *kind.measures_about, *domain.keep} - {"text"}:
+                yield (
+                    f"text of domain {name} names {column!r}, which is another column of every "
+                    "release; rename it in the source, or leave it out of keep"
+                )
+
     def _model_problems(self) -> Iterator[str]:
         if (self.encoder is None) == (not self.encoders):
             yield "a task needs encoder or, for several, encoders"
@@ -96,6 +111,8 @@ class TaskConfig(Section):
                     f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
                     f"the samples of this task are {self.payload}"
                 )
+            if self.pair and config.kind == "table":
+                yield f"encoder {name} of kind table reads columns, the samples are pairs of texts"
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
         yield from self._specialist_problems()
@@ -162,6 +179,11 @@ class TaskConfig(Section):
         return "text" if any(domain.has_text for domain in self.domains.values()) else "image"
 
     @property
+    def pair(self) -> tuple[str, ...]:
+        """What the two texts of a sample are called, if samples are pairs: as the first domain."""
+        return next((domain.pair for domain in self.domains.values() if domain.pair), ())
+
+    @property
     def named_encoders(self) -> dict[str, EncoderConfig]:
         """The encoders by name; a single one is named after its kind."""
         return self.encoders if self.encoder is None else {self.encoder.kind: self.encoder}
@@ -183,7 +205,8 @@ class TaskConfig(Section):
         from umc_ray.tasks.registry import task_kind
         from umc_ray.tasks.spelling import LabelSet
 
-        return task_kind(self.kind, LabelSet(self.labels, self.synonyms))
+        options = {} if self.range is None else {"range": self.range}
+        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
 
     @property
     def default_encoder(self) -> str:

@@ -58,6 +58,7 @@ class MultiLabel:
     utility_name: ClassVar[str] = "Jaccard index"
     hub_category: ClassVar[str] = "classification"
     target_type: ClassVar[pa.DataType] = pa.list_(pa.string())
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists and labels of the likelier side's probability",
