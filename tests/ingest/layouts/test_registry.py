@@ -112,7 +112,7 @@ def domain(text):
 
 def test_a_domain_has_the_columns_of_its_format_unless_it_names_its_own():
     found = domain("source: {format: squad, path: train-v2.0.json}")
-    assert (found.columns, found.label, found.key) == (["question", "context"], "answers", "id")
+    assert (found.texts, found.label, found.key) == (("question", "context"), "answers", "id")
     found = domain("{source: {format: glue, path: data/SST-2}, label: null}")
     assert (found.text, found.label) == ("sentence", None)
     found = domain("{source: {format: glue, task: qqp, path: x}, text: question1, ratings: r}")
