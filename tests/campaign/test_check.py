@@ -142,6 +142,12 @@ def test_a_target_set_is_read_without_its_answers(tmp_path, values):
     assert problem == f"mood/posts target: {tmp_path}/wanted.csv does not exist"
 
 
+def test_a_function_for_unsafe_contents_that_is_not_there_is_a_problem(tmp_path, values):
+    values["refine"] = {"unsafe": "no_such_rules:check"}
+    (problem,) = check(tmp_path, values).problems
+    assert problem.startswith("refine.unsafe: no_such_rules cannot be imported: ModuleNotFound")
+
+
 @pytest.mark.parametrize("reads_all", [True, False])
 def test_files_of_generators_are_read_as_a_run_reads_them(tmp_path, values, reads_all):
     made = {

@@ -18,6 +18,7 @@ from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.diversity.content import imported
 from umc_ray.diversity.generators.files import try_files
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
@@ -184,7 +185,12 @@ class _Checker:
 
     def generators(self) -> None:
         """Read the files of generators that have some, as a run will."""
-        limits = None if self.reads_all else OF_GENERATOR
+        unsafe, limits = self.config.refine.unsafe, None if self.reads_all else OF_GENERATOR
+        if unsafe is not None:
+            try:
+                imported(unsafe)
+            except ConfigError as error:
+                self.findings.problem("refine.unsafe", str(error).removeprefix("refine.unsafe: "))
         for name, generator in self.config.refine.generators.items():
             where = f"refine.generators.{name}"
             try:

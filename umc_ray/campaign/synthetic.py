@@ -18,6 +18,7 @@ from umc_ray.campaign.gaps import made_for
 from umc_ray.campaign.refill import is_on, share_to_validate
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import VALIDATION, RunState, round_folder
+from umc_ray.diversity.content import imported
 from umc_ray.diversity.generators.files import read_files
 from umc_ray.diversity.synthetic import read_origins
 from umc_ray.diversity.validation import (
@@ -43,7 +44,13 @@ SampleId = tuple[str, int]  # task, sample_id
 
 
 def bring_in_synthetic(run: Run) -> None:
-    """Read the files of generators that have some, and encode what is new."""
+    """Read the files of generators that have some, and encode what is new.
+
+    Raises:
+        ConfigError: the function that refuses unsafe contents is not here.
+    """
+    if run.config.refine.unsafe is not None:
+        imported(run.config.refine.unsafe)  # not only once people have labeled
     if any(each.kind == "files" for each in run.config.refine.generators.values()):
         run.stages.step("synthetic files", lambda _: read_files(run.config, run.storage))
     encode_synthetic(run)
