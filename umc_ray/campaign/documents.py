@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.diversity.measures import Diversity
+from umc_ray.diversity.validation import HumanRating
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.fairness import Difference
@@ -102,7 +103,8 @@ class RoundMetrics:
     """metrics.json: labels, cost and quality after a round, in all and by domain.
 
     `validated`: synthetic samples that people answered about; they cost as labels do.
-    `domain_balance`: how evenly the labels of a task are spread over its domains.
+    `domain_balance`: how evenly the labels of a task are spread over its domains. `ratings`: what
+    people say of the quality of synthetic samples, by generator.
     """
 
     labels: int
@@ -115,6 +117,7 @@ class RoundMetrics:
     validated: int = 0
     diversity: dict[str, Diversity] = field(default_factory=dict)
     domain_balance: dict[str, Estimate] = field(default_factory=dict)
+    ratings: list[HumanRating] = field(default_factory=list)
 
     @property
     def answered(self) -> int:

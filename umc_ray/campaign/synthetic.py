@@ -6,11 +6,14 @@ counts from the next one on.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.questions import validation_questions
+from umc_ray.annotation.ratings import ratings
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.annotation.votes import votes_of
@@ -200,11 +203,20 @@ def _verdicts(run: Run, rounds: int) -> dict[SampleId, Verdict]:
         if (key := (answer.task, answer.sample_id)) in asked:
             answers.setdefault(key, []).append(answer)
     decided = {key[1:]: each for key, each in decisions(run.store, run.config.name).items()}
-    costs = run.config.costs()
+    costs, scores = run.config.costs(), ratings(run.store, run.config.name)
     return {
-        key: _verdict(run.kinds[key[0]], given, costs, decided.get(key))
+        key: replace(
+            _verdict(run.kinds[key[0]], given, costs, decided.get(key)),
+            quality=_quality(given, scores),
+        )
         for key, given in answers.items()
     }
+
+
+def _quality(answers: list[Answer], scores: Mapping[tuple[SampleKey, str], int]) -> float | None:
+    """Return the mean score of a sample, by those whose answers count; None: nobody gave one."""
+    found = [scores[key] for each in answers if (key := (each.key, each.annotator)) in scores]
+    return sum(found) / len(found) if found else None
 
 
 def _verdict(

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from umc_ray.errors import DataError
+from umc_ray.records import SCORES
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.forms import Form as TaskForm
 
@@ -18,6 +19,9 @@ Document = dict[str, Any]
 
 CONTROL = "label"
 """The name of the control in the forms of `form_xml`."""
+
+QUALITY = "quality"
+"""The name of the control for the quality of synthetic samples."""
 
 MAX_FORM = 100_000
 """Characters; a form with a thousand labels needs half of them."""
@@ -98,16 +102,27 @@ def _choices(control: ElementTree.Element) -> ChoiceForm:
     return ChoiceForm(tuple(str(label) for label in labels), is_multiple)
 
 
-def form_xml(column: str, form: TaskForm) -> str:
+def form_xml(column: str, form: TaskForm, rates: bool = False) -> str:
     """Return the labeling form of a task: the sample, what is filled in, and why it was selected.
 
-    The sample's name and key are the column, the control's name is CONTROL.
+    The sample's name and key are the column, the control's name is CONTROL. With `rates`, people
+    can say how good a synthetic sample is.
     """
+    rating = (
+        '<Header value="If it is synthetic: how good is it? (optional)"/>'
+        f'<Rating name="{QUALITY}" toName="{column}" maxRating="{SCORES[-1]}"/>'
+    )
     return (
         f'<View><{column.capitalize()} name="{column}" value="${column}"/>'
-        f"{form.control_xml(CONTROL, column)}"
+        f"{form.control_xml(CONTROL, column)}{rating if rates else ''}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
+
+
+def score_of(result: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the quality in an annotation result, None if it has none."""
+    found = [each["value"]["rating"] for each in result if each.get("from_name") == QUALITY]
+    return next((str(each) for each in found if str(each) in SCORES), None)
 
 
 def seconds_since_1970(time: str) -> float:

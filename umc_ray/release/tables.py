@@ -86,7 +86,7 @@ class TaskTables:
             **{name: pool[name] for name in (payload(self.task).name, "key")},
             **{
                 name: picks[name]
-                for name in ("standing", "made_for", "round", "votes", "agreement")
+                for name in ("standing", "made_for", "round", "votes", "agreement", "quality")
             },
             "label": self._values(picks["label"].to_pylist()),
             "domain": pa.array([part.domain_key.domain] * len(picks)),
