@@ -12,7 +12,7 @@ worst class and macro F1 on 1,500 other samples, paired by seed.
 
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,18 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 """By arm, in the order of the seeds."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What campaigns are compared: the sections in which they differ, by arm, and their labels."""
+
+    arms: Mapping[str, dict[str, Any]]
+    budget: int
+    rounds: int
+
+
+PLAN = Plan(ARMS, BUDGET, 2)
+
+
 def run(options: Options) -> Report:
     """Run all campaigns of all sets, pools and seeds."""
     names = list(SETS)[:1] if options.quick else list(SETS)
@@ -70,7 +82,7 @@ def run(options: Options) -> Report:
         for name in names:
             rows = list(dict.fromkeys(SETS[name]()))
             for pool in ("1 %", "natural"):
-                seeds = [_play(rows, pool == "1 %", seed) for seed in range(options.repeats)]
+                seeds = [play(rows, pool == "1 %", seed, PLAN) for seed in range(options.repeats)]
                 found[f"{name}, {pool}"] = {arm: [each[arm] for each in seeds] for arm in ARMS}
     figures = dict[str, Figure]()
     for name, outcomes in found.items():
@@ -79,7 +91,7 @@ def run(options: Options) -> Report:
             figures[f"worst_recall_{key}"] = _gain(outcomes, arm, "worst")
             figures[f"macro_f1_{key}"] = _gain(outcomes, arm, "macro_f1")
     workload = {"pool": POOL, "given": GIVEN, "bought": BUDGET, "seeds": options.repeats}
-    return Report(workload, figures, tables=[_table(found)])
+    return Report(workload, figures, tables=[outcomes_table(found)])
 
 
 def _gain(outcomes: Outcomes, arm: str, what: str) -> Figure:
@@ -87,7 +99,8 @@ def _gain(outcomes: Outcomes, arm: str, what: str) -> Figure:
     return Figure("points", [100 * (getattr(a, what) - getattr(b, what)) for a, b in pairs])
 
 
-def _table(found: Mapping[str, Outcomes]) -> Table:
+def outcomes_table(found: Mapping[str, Outcomes]) -> Table:
+    """Return the means of all arms."""
     table = Table(title="means over seeds")
     for name in ("set, pool", "arm", "worst recall", "macro F1", "rare labels bought"):
         table.add_column(name)
@@ -99,13 +112,13 @@ def _table(found: Mapping[str, Outcomes]) -> Table:
     return table
 
 
-def _play(rows: Sequence[Labeled], thin: bool, seed: int) -> dict[str, Outcome]:
+def play(rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan) -> dict[str, Outcome]:
     """Run the campaigns of one seed in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        truth, rare = _write(Path(folder), rows, thin, seed)
+        truth, rare = _write(Path(folder), rows, thin, seed, plan)
         runs: list[Run] = []
         outcomes = {}
-        for arm in ARMS:
+        for arm in plan.arms:
             run = Run(load_campaign(Path(folder) / f"{arm}.yaml"))
             share_inputs(run, runs)
             runs.append(run)
@@ -115,7 +128,7 @@ def _play(rows: Sequence[Labeled], thin: bool, seed: int) -> dict[str, Outcome]:
 
 
 def _write(
-    folder: Path, rows: Sequence[Labeled], thin: bool, seed: int
+    folder: Path, rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan
 ) -> tuple[dict[str, str], list[str]]:
     """Write sources and campaigns; returns the labels by id, and the rare classes."""
     rng = np.random.default_rng([seed, 11])
@@ -134,8 +147,8 @@ def _write(
         columns = {payload: [rows[row][0] for row in chosen], "key": list(map(str, chosen))}
         table = pa.table({**columns, "label": pa.array(labels, pa.string())})
         pq.write_table(table, folder / f"{name}.parquet")
-    for arm, changes in ARMS.items():
-        values = _campaign(arm, payload, classes, seed) | changes
+    for arm, changes in plan.arms.items():
+        values = _campaign(arm, payload, classes, seed, plan) | changes
         (folder / f"{arm}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     return truth, rare
 
@@ -161,7 +174,7 @@ def _given(rows: Sequence[Labeled], pool: list[int], rare: list[str]) -> list[in
     return [row for own in few for row in own] + others[: GIVEN - RARE * EACH]
 
 
-def _campaign(arm: str, payload: str, labels: list[str], seed: int) -> dict[str, Any]:
+def _campaign(arm: str, payload: str, labels: list[str], seed: int, plan: Plan) -> dict[str, Any]:
     encoder = (
         {"kind": "gradients"}
         if payload == "image"
@@ -181,7 +194,7 @@ def _campaign(arm: str, payload: str, labels: list[str], seed: int) -> dict[str,
                 "domains": {"domain": {**domain, payload: payload}},
             }
         },
-        "budget": {"labels": BUDGET, "per_round": BUDGET // 2},
+        "budget": {"labels": plan.budget, "per_round": plan.budget // plan.rounds},
         "annotation": {"backend": "sheet"},
     }
 
@@ -193,7 +206,9 @@ def _outcome(run: Run, truth: Mapping[str, str], rare: Sequence[str]) -> Outcome
             run_campaign(run)
             break
         except AwaitingAnnotations:
-            bought += _answer(Path(run.storage.path(f"rounds/{number:04d}/sheet.csv")), truth, rare)
+            sheet = Path(run.storage.path(f"rounds/{number:04d}/sheet.csv"))
+            given = fill_in(sheet, lambda row: truth[row["sample_id"]])
+            bought += sum(label in rare for label in given)
             number += 1
     (metrics,) = run.round_metrics(run.finished_rounds)[-1:]
     quality = metrics.domains["task/domain"].test
@@ -202,17 +217,17 @@ def _outcome(run: Run, truth: Mapping[str, str], rare: Sequence[str]) -> Outcome
     return Outcome(min(recalls), quality.figures["macro F1"].value, bought)
 
 
-def _answer(sheet: Path, truth: Mapping[str, str], rare: Sequence[str]) -> int:
-    """Fill in a sheet; returns how many samples of rare classes it has."""
+def fill_in(sheet: Path, label: Callable[[Mapping[str, str]], str]) -> list[str]:
+    """Fill in a sheet; returns the labels."""
     with sheet.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["label"] = truth[row["sample_id"]]
+        row["label"] = label(row)
     with sheet.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return sum(row["label"] in rare for row in rows)
+    return [row["label"] for row in rows]
 
 
 if __name__ == "__main__":
