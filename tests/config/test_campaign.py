@@ -206,6 +206,12 @@ def test_fairness_needs_groups_and_reweighing_classes(tmp_path):
     values = changed("fairness", {"reweighing": 0.5, "group_floor": 0.1})
     values["tasks"]["topics"]["domains"]["news"]["groups"] = ["sex"]
     assert load(tmp_path, values).fairness.smallest_group == 30
+    values["fairness"]["thresholds"] = True
+    assert load(tmp_path, values).fairness.thresholds_from == 30
+    values["tasks"]["topics"]["labels"] = ["sport", "science", "art"]
+    (problem,) = problems(tmp_path, values)
+    assert "fairness.thresholds needs two classes, but topics is a task of kind" in problem
+    values["fairness"]["thresholds"] = False
     values["tasks"]["topics"]["kind"] = "multi_label"
     (problem,) = problems(tmp_path, values)
     assert "reweighing needs classes, but topics is a task of kind multi_label" in problem

@@ -169,6 +169,20 @@ class AnnotatorBias:
 
 
 @dataclass(frozen=True)
+class ThresholdEffect:
+    """What thresholds of groups do on test data: utility and equalized odds, without and with them.
+
+    `shifts`: by group, what is added to the log-odds of the second class.
+    """
+
+    shifts: dict[str, float]
+    utility_before: Estimate
+    utility: Estimate
+    odds_before: Difference | None
+    odds: Difference | None
+
+
+@dataclass(frozen=True)
 class DomainFairness:
     """What a round found out about the groups of a domain; intersections come last in each list.
 
@@ -179,6 +193,7 @@ class DomainFairness:
     test: list[GroupComparison]
     representation: list[Representation]
     annotators: list[AnnotatorBias]
+    thresholds: ThresholdEffect | None = None  # None: there are none, or no test data
 
     @property
     def quality(self) -> GroupComparison | None:

@@ -148,6 +148,7 @@ def train(run: Run, number: int) -> Training:
             last=asked >= run.config.budget.labels,
             heads_first=run.config.training.rescore == "candidates",
             reweighing=run.config.fairness.reweighing,
+            smallest_group=run.config.fairness.thresholds_from,
         )
         for name, each in examples.items()
     ]
