@@ -89,7 +89,8 @@ def _unshrunk(world: World, known: IntArray, group: int) -> float:
 
 def _decided(odds_M: FloatArray, groups_M: IntArray, shifts: Mapping[int, float]) -> IntArray:
     shift_M = np.array([shifts.get(group, 0.0) for group in groups_M.tolist()])
-    return (odds_M + shift_M > 0).astype(np.int64)
+    decided_M: IntArray = (odds_M + shift_M > 0).astype(np.int64)
+    return decided_M
 
 
 def _figures(name: str, arms: Sequence[Arms]) -> dict[str, Figure]:

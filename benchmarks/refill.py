@@ -115,7 +115,7 @@ def outcomes_table(found: Mapping[str, Outcomes]) -> Table:
 def play(rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan) -> dict[str, Outcome]:
     """Run the campaigns of one seed in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        truth, rare = _write(Path(folder), rows, thin, seed, plan)
+        truth, rare = write_campaigns(Path(folder), rows, thin, seed, plan)
         runs: list[Run] = []
         outcomes = {}
         for arm in plan.arms:
@@ -127,7 +127,7 @@ def play(rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan) -> dict[str
         return outcomes
 
 
-def _write(
+def write_campaigns(
     folder: Path, rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan
 ) -> tuple[dict[str, str], list[str]]:
     """Write sources and campaigns; returns the labels by id, and the rare classes."""

@@ -17,7 +17,7 @@ from umc_ray.specialists.combination import EnsembleJob, Evidence, _with_groups
 from umc_ray.specialists.specialist import Examples
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
-from umc_ray.tasks.task import in_group
+from umc_ray.tasks.decisions import in_group
 
 KIND = Classification(("no", "yes"))
 PROBS_SNC = torch.softmax(torch.randn(3, 50, 2, generator=torch.manual_seed(0)), dim=2)

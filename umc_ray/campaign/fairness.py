@@ -36,9 +36,10 @@ from umc_ray.specialists.combination import Trained
 from umc_ray.specialists.ensemble import decision_key
 from umc_ray.specialists.specialist import Examples
 from umc_ray.storage import Storage
+from umc_ray.tasks.decisions import group_key
 from umc_ray.tasks.group_quality import Attributes, GroupComparison, Predicted
 from umc_ray.tasks.quality import Estimate
-from umc_ray.tasks.task import TaskKind, agreement, group_key
+from umc_ray.tasks.task import TaskKind, agreement
 
 Groups = Mapping[DomainKey, Sequence[str]]
 """The attributes of each domain."""

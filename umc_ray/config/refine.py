@@ -47,6 +47,13 @@ class RefineConfig(Section):
         {}, description="what makes synthetic samples for gaps, by name; people validate them"
     )
 
+    @field_validator("share", mode="before")
+    @classmethod
+    def _is_a_share(cls, share: object) -> object:
+        if isinstance(share, str) and share != "auto":
+            raise ValueError(f"a number from 0 to 1, or auto, in small letters; found {share!r}")
+        return share
+
     @field_validator("unsafe")
     @classmethod
     def _is_named(cls, unsafe: str | None) -> str | None:

@@ -63,12 +63,13 @@ def precision_recall(
         balls_M += inside_BM.sum(0)
         own.append(inside_BM.any(1))
         recalled.append((squares_BM <= synthetic_M).any(1))
-    counts = balls_M.cpu().numpy()
-    return counts, *(cast(Bools, torch.cat(each).cpu().numpy()) for each in (recalled, own))
+    counts = cast(npt.NDArray[np.int64], balls_M.cpu().numpy())
+    inside = [cast(Bools, torch.cat(each).cpu().numpy()) for each in (recalled, own)]
+    return counts, inside[0], inside[1]
 
 
 def _moved(x_ND: Floats, device: str) -> Tensor:
-    return torch.from_numpy(np.require(x_ND, np.float32, "CW")).to(device)
+    return torch.from_numpy(np.require(x_ND, np.float32, ["C", "W"])).to(device)
 
 
 def _distances(a_ND: Tensor, b_MD: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -25,7 +25,8 @@ from umc_ray.specialists.held_out import read_held_out
 from umc_ray.specialists.specialist import Examples, FitReport
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import LEAST_PROBABILITY
-from umc_ray.tasks.task import Calibration, TaskKind, group_key, in_domain
+from umc_ray.tasks.decisions import group_key, in_domain
+from umc_ray.tasks.task import Calibration, TaskKind
 
 SELECTED_WEIGHT = 20.0
 """Random samples that all selected ones together count as in calibration: selected ones are harder

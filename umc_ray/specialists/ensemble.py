@@ -15,7 +15,8 @@ from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import Rows, Specialist, outputs_of
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import Calibration, Measures, TaskKind, in_domain, in_group
+from umc_ray.tasks.decisions import in_domain, in_group
+from umc_ray.tasks.task import Calibration, Measures, TaskKind
 
 BLOCK_ROWS = 16_384
 """Rows that are scored at a time: their probabilities stay in the processor's cache."""

@@ -261,35 +261,6 @@ def weights_of(decision: Calibration) -> Tensor | None:
     return torch.tensor(decision["weights"]) if "weights" in decision else None
 
 
-def in_domain(decision: Calibration, domain: str | None) -> Calibration:
-    """Return what a decision is for the samples of a domain: `domains` says how sure to be there.
-
-    Of a domain that is not known, it is that of the task.
-    """
-    factors, weights = decision.get("domains", {}), decision.get("weights")
-    assert isinstance(factors, dict)
-    if domain not in factors:
-        return decision
-    assert isinstance(weights, list)  # they are fitted together
-    return {**decision, "weights": [weight * factors[domain] for weight in weights]}
-
-
-def in_group(decision: Calibration, domain: str | None, group: str | None) -> Calibration:
-    """Return what a decision is for the samples of a group: `groups` shifts its log-odds.
-
-    A group that is not known, or too small for a threshold of its own, has the common one.
-    """
-    shifts = decision.get("groups", {})
-    assert isinstance(shifts, dict)
-    name = group_key(domain, group)
-    return {**decision, "shift": shifts[name]} if name in shifts else decision
-
-
-def group_key(domain: str | None, group: str | None) -> str:
-    """Name a group of a domain's samples, such as applications/Female × Black, in a decision."""
-    return f"{domain}/{group}"
-
-
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
     """Return how far votes agree with a label: their mean utility against it, 0 to 1."""
     return float(np.mean(kind.utility(list(votes), [label] * len(votes))))
