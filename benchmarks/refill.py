@@ -69,6 +69,7 @@ class Plan:
     arms: Mapping[str, dict[str, Any]]
     budget: int
     rounds: int
+    left: float = THIN  # of the pool that rare classes make up, each
 
 
 PLAN = Plan(ARMS, BUDGET, 2)
@@ -137,7 +138,7 @@ def write_campaigns(
     classes = sorted({label for _, label in rows})
     counts = {label: sum(rows[row][1] == label for row in rest) for label in classes}
     rare = rng.choice([c for c in classes if counts[c] >= SMALLEST], RARE, replace=False).tolist()
-    pool = _pool(rows, rest, rare, thin)
+    pool = _pool(rows, rest, rare, plan.left if thin else None)
     known = set(_given(rows, pool, rare))
     payload = "image" if isinstance(rows[0][0], bytes) else "text"
     ids = sample_ids("task", "domain", "pool", list(map(str, pool))).tolist()
@@ -153,13 +154,15 @@ def write_campaigns(
     return truth, rare
 
 
-def _pool(rows: Sequence[Labeled], rest: Sequence[int], rare: list[str], thin: bool) -> list[int]:
-    """Return the rows of the pool; of rare classes, all or 1 % of it each."""
-    left = dict.fromkeys(rare, round(THIN * len(rest)))
+def _pool(
+    rows: Sequence[Labeled], rest: Sequence[int], rare: list[str], share: float | None
+) -> list[int]:
+    """Return the rows of the pool; of rare classes, a share of it each, or all."""
+    left = dict.fromkeys(rare, round((share or 0) * len(rest)))
     pool = []
     for row in rest:
         label = rows[row][1]
-        if thin and label in left:
+        if share is not None and label in left:
             if not left[label]:
                 continue
             left[label] -= 1
