@@ -88,6 +88,7 @@ def test_what_does_not_pay_is_off_and_said_with_its_figures(run):
     assert "-1." in said
     said = what_it_gave(arms["writer"], True)
     assert said == "writer for label bad: on trial; planned share of the next round: 50%"
+    assert what_it_gave(arms["writer"], False) == "writer for label bad: on trial"
 
 
 def test_a_decision_is_stored_and_never_made_again(run):
