@@ -34,6 +34,9 @@ class AnnotationConfig(Section):
     review: bool = Field(
         False, description="a round waits until reviewers have decided where people disagree (web)"
     )
+    spot_check: float = Field(
+        0.0, ge=0, le=1, description="random share of the questions that come up for review (web)"
+    )
     lease_s: float = Field(
         300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
     )
@@ -46,6 +49,11 @@ class AnnotationConfig(Section):
     )
     gold_every: int | None = Field(
         None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
+    )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="addresses or networks of proxies in front of the page, such as 127.0.0.1: "
+        "X-Forwarded-For and X-Forwarded-Proto count from them only (web)",
     )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"

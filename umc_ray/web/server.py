@@ -39,6 +39,9 @@ def serve_page(run: Run, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        # By default uvicorn believes whoever connects from this machine about their address.
+        proxy_headers=bool(proxies := run.config.annotation.trusted_proxies),
+        forwarded_allow_ips=proxies,
     )
 
 
