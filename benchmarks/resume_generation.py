@@ -47,14 +47,14 @@ class Endpoint:
 
     def __init__(self, vocabulary: list[str]) -> None:
         self.vocabulary = vocabulary
-        self.seeds: list[int] = []
+        self.requests: list[str] = []
         self.app = FastAPI()
         self.app.post("/v1/chat/completions")(self.complete)
 
     async def complete(self, request: Request) -> dict[str, Any]:
         """Write a text of random words."""
+        self.requests.append(hashlib.sha256(await request.body()).hexdigest())
         seed = (await request.json())["seed"]
-        self.seeds.append(seed)
         await asyncio.sleep(SECONDS)
         text = " ".join(random.Random(seed).choices(self.vocabulary, k=WORDS))
         return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
@@ -79,7 +79,7 @@ def run(options: Options) -> Report:
                 expected = _undisturbed(whole, endpoint)
                 repeated, problems = _killed(killed, endpoint, expected)
                 again.append(repeated)
-                made.append(len(expected))
+                made.append(sum(expected.values()))
                 failures += [*problems, *_differences(whole, killed)]
     figures = {
         "texts": Figure("requests", made),
@@ -103,11 +103,11 @@ def serving(app: FastAPI) -> Iterator[str]:
         thread.join()
 
 
-def _undisturbed(folder: Path, endpoint: Endpoint) -> Counter[int]:
-    """Run a campaign until people are asked; returns the seeds that were requested."""
-    before = len(endpoint.seeds)
+def _undisturbed(folder: Path, endpoint: Endpoint) -> Counter[str]:
+    """Run a campaign until people are asked; returns what was requested."""
+    before = len(endpoint.requests)
     _run_to_the_questions(folder)
-    return Counter(endpoint.seeds[before:])
+    return Counter(endpoint.requests[before:])
 
 
 def _run_to_the_questions(folder: Path) -> None:
@@ -115,15 +115,15 @@ def _run_to_the_questions(folder: Path) -> None:
     assert code == WAITING_EXIT, f"the driver ended with {code}: {(folder / LOG).read_text()}"
 
 
-def _killed(folder: Path, endpoint: Endpoint, expected: Mapping[int, int]) -> tuple[int, list[str]]:
+def _killed(folder: Path, endpoint: Endpoint, expected: Mapping[str, int]) -> tuple[int, list[str]]:
     """Kill a campaign twice; returns how many requests were repeated, and what is wrong."""
-    before, directory = len(endpoint.seeds), folder / "runs" / ARM
+    before, directory = len(endpoint.requests), folder / "runs" / ARM
     _kill_when(folder, lambda: len(_shards(directory)) > 0)
     stored = {path: path.stat().st_mtime_ns for path in _shards(directory)}
     _kill_when(folder, lambda: len(_asked(directory)) > 0)
     asked = _asked(directory)
     _run_to_the_questions(folder)
-    found = Counter(endpoint.seeds[before:])
+    found = Counter(endpoint.requests[before:])
     problems = []
     if not 0 < len(stored) < len(_shards(directory)):
         problems.append(f"killed too late: {len(stored)} shards of {len(_shards(directory))}")
@@ -133,7 +133,7 @@ def _killed(folder: Path, endpoint: Endpoint, expected: Mapping[int, int]) -> tu
         problems.append("other texts were requested than without a kill")
     if len(_asked(directory)) != len(set(_asked(directory))) or not asked <= _asked(directory):
         problems.append("questions are lost")
-    return sum(found.values()) - len(expected), problems
+    return sum(found.values()) - sum(expected.values()), problems
 
 
 def _shards(directory: Path) -> list[Path]:
