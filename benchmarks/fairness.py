@@ -120,6 +120,10 @@ class World:
 
     def fit(self, known: IntArray, reweighing: float) -> Head:
         """Fit the product's linear head."""
+        return self.fitted(known, reweighing)[0]
+
+    def fitted(self, known: IntArray, reweighing: float) -> tuple[Head, FloatArray]:
+        """Fit the product's linear head; returns its held-out outputs, too."""
         ones = np.ones(len(known), np.float32)
         texts = tuple(self.labels[row] for row in known)
         examples = Examples(
@@ -137,7 +141,7 @@ class World:
         config, training = SpecialistConfig(encoder=FEATURES), TrainingConfig()
         job = FitJob(config, self.kind, Storage("."), "", None, 0, training, reweighing=reweighing)
         folds_N = (uniform(examples.ids_N, 0, "folds") * FOLDS).astype(np.int64)
-        return Head.fit(job, examples, ones, folds_N, "cpu")[0]
+        return Head.fit(job, examples, ones, folds_N, "cpu")[:2]
 
     def probs(self, head: Head, rows: IntArray) -> FloatArray:
         """Return class probabilities."""

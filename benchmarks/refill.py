@@ -12,7 +12,7 @@ worst class and macro F1 on 1,500 other samples, paired by seed.
 
 import csv
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,19 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 """By arm, in the order of the seeds."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What campaigns are compared: the sections in which they differ, by arm, and their labels."""
+
+    arms: Mapping[str, dict[str, Any]]
+    budget: int
+    rounds: int
+    left: float = THIN  # of the pool that rare classes make up, each
+
+
+PLAN = Plan(ARMS, BUDGET, 2)
+
+
 def run(options: Options) -> Report:
     """Run all campaigns of all sets, pools and seeds."""
     names = list(SETS)[:1] if options.quick else list(SETS)
@@ -70,7 +83,7 @@ def run(options: Options) -> Report:
         for name in names:
             rows = list(dict.fromkeys(SETS[name]()))
             for pool in ("1 %", "natural"):
-                seeds = [_play(rows, pool == "1 %", seed) for seed in range(options.repeats)]
+                seeds = [play(rows, pool == "1 %", seed, PLAN) for seed in range(options.repeats)]
                 found[f"{name}, {pool}"] = {arm: [each[arm] for each in seeds] for arm in ARMS}
     figures = dict[str, Figure]()
     for name, outcomes in found.items():
@@ -79,7 +92,7 @@ def run(options: Options) -> Report:
             figures[f"worst_recall_{key}"] = _gain(outcomes, arm, "worst")
             figures[f"macro_f1_{key}"] = _gain(outcomes, arm, "macro_f1")
     workload = {"pool": POOL, "given": GIVEN, "bought": BUDGET, "seeds": options.repeats}
-    return Report(workload, figures, tables=[_table(found)])
+    return Report(workload, figures, tables=[outcomes_table(found)])
 
 
 def _gain(outcomes: Outcomes, arm: str, what: str) -> Figure:
@@ -87,7 +100,8 @@ def _gain(outcomes: Outcomes, arm: str, what: str) -> Figure:
     return Figure("points", [100 * (getattr(a, what) - getattr(b, what)) for a, b in pairs])
 
 
-def _table(found: Mapping[str, Outcomes]) -> Table:
+def outcomes_table(found: Mapping[str, Outcomes]) -> Table:
+    """Return the means of all arms."""
     table = Table(title="means over seeds")
     for name in ("set, pool", "arm", "worst recall", "macro F1", "rare labels bought"):
         table.add_column(name)
@@ -99,13 +113,13 @@ def _table(found: Mapping[str, Outcomes]) -> Table:
     return table
 
 
-def _play(rows: Sequence[Labeled], thin: bool, seed: int) -> dict[str, Outcome]:
+def play(rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan) -> dict[str, Outcome]:
     """Run the campaigns of one seed in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        truth, rare = _write(Path(folder), rows, thin, seed)
+        truth, rare = write_campaigns(Path(folder), rows, thin, seed, plan)
         runs: list[Run] = []
         outcomes = {}
-        for arm in ARMS:
+        for arm in plan.arms:
             run = Run(load_campaign(Path(folder) / f"{arm}.yaml"))
             share_inputs(run, runs)
             runs.append(run)
@@ -114,8 +128,8 @@ def _play(rows: Sequence[Labeled], thin: bool, seed: int) -> dict[str, Outcome]:
         return outcomes
 
 
-def _write(
-    folder: Path, rows: Sequence[Labeled], thin: bool, seed: int
+def write_campaigns(
+    folder: Path, rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan
 ) -> tuple[dict[str, str], list[str]]:
     """Write sources and campaigns; returns the labels by id, and the rare classes."""
     rng = np.random.default_rng([seed, 11])
@@ -124,7 +138,7 @@ def _write(
     classes = sorted({label for _, label in rows})
     counts = {label: sum(rows[row][1] == label for row in rest) for label in classes}
     rare = rng.choice([c for c in classes if counts[c] >= SMALLEST], RARE, replace=False).tolist()
-    pool = _pool(rows, rest, rare, thin)
+    pool = _pool(rows, rest, rare, plan.left if thin else None)
     known = set(_given(rows, pool, rare))
     payload = "image" if isinstance(rows[0][0], bytes) else "text"
     ids = sample_ids("task", "domain", "pool", list(map(str, pool))).tolist()
@@ -134,19 +148,21 @@ def _write(
         columns = {payload: [rows[row][0] for row in chosen], "key": list(map(str, chosen))}
         table = pa.table({**columns, "label": pa.array(labels, pa.string())})
         pq.write_table(table, folder / f"{name}.parquet")
-    for arm, changes in ARMS.items():
-        values = _campaign(arm, payload, classes, seed) | changes
+    for arm, changes in plan.arms.items():
+        values = _campaign(arm, payload, classes, seed, plan) | changes
         (folder / f"{arm}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     return truth, rare
 
 
-def _pool(rows: Sequence[Labeled], rest: Sequence[int], rare: list[str], thin: bool) -> list[int]:
-    """Return the rows of the pool; of rare classes, all or 1 % of it each."""
-    left = dict.fromkeys(rare, round(THIN * len(rest)))
+def _pool(
+    rows: Sequence[Labeled], rest: Sequence[int], rare: list[str], share: float | None
+) -> list[int]:
+    """Return the rows of the pool; of rare classes, a share of it each, or all."""
+    left = dict.fromkeys(rare, round((share or 0) * len(rest)))
     pool = []
     for row in rest:
         label = rows[row][1]
-        if thin and label in left:
+        if share is not None and label in left:
             if not left[label]:
                 continue
             left[label] -= 1
@@ -161,7 +177,7 @@ def _given(rows: Sequence[Labeled], pool: list[int], rare: list[str]) -> list[in
     return [row for own in few for row in own] + others[: GIVEN - RARE * EACH]
 
 
-def _campaign(arm: str, payload: str, labels: list[str], seed: int) -> dict[str, Any]:
+def _campaign(arm: str, payload: str, labels: list[str], seed: int, plan: Plan) -> dict[str, Any]:
     encoder = (
         {"kind": "gradients"}
         if payload == "image"
@@ -181,7 +197,7 @@ def _campaign(arm: str, payload: str, labels: list[str], seed: int) -> dict[str,
                 "domains": {"domain": {**domain, payload: payload}},
             }
         },
-        "budget": {"labels": BUDGET, "per_round": BUDGET // 2},
+        "budget": {"labels": plan.budget, "per_round": plan.budget // plan.rounds},
         "annotation": {"backend": "sheet"},
     }
 
@@ -193,7 +209,9 @@ def _outcome(run: Run, truth: Mapping[str, str], rare: Sequence[str]) -> Outcome
             run_campaign(run)
             break
         except AwaitingAnnotations:
-            bought += _answer(Path(run.storage.path(f"rounds/{number:04d}/sheet.csv")), truth, rare)
+            sheet = Path(run.storage.path(f"rounds/{number:04d}/sheet.csv"))
+            given = fill_in(sheet, lambda row: truth[row["sample_id"]])
+            bought += sum(label in rare for label in given)
             number += 1
     (metrics,) = run.round_metrics(run.finished_rounds)[-1:]
     quality = metrics.domains["task/domain"].test
@@ -202,17 +220,17 @@ def _outcome(run: Run, truth: Mapping[str, str], rare: Sequence[str]) -> Outcome
     return Outcome(min(recalls), quality.figures["macro F1"].value, bought)
 
 
-def _answer(sheet: Path, truth: Mapping[str, str], rare: Sequence[str]) -> int:
-    """Fill in a sheet; returns how many samples of rare classes it has."""
+def fill_in(sheet: Path, label: Callable[[Mapping[str, str]], str]) -> list[str]:
+    """Fill in a sheet; returns the labels."""
     with sheet.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["label"] = truth[row["sample_id"]]
+        row["label"] = label(row)
     with sheet.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return sum(row["label"] in rare for row in rows)
+    return [row["label"] for row in rows]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from umc_ray.client import Client, EndpointError, VersionedScore
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.errors import ConfigError, StoreError
+from umc_ray.ingest.groups import read_groups
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import Manifest
 from umc_ray.methods.text_pair import plain
@@ -126,6 +127,7 @@ def _worker(
         acquisition=run.config.selection.acquisition,
         top=0,
         with_probabilities=probabilities,
+        groups=run.config.groups_with_thresholds(),
     )
 
 
@@ -185,8 +187,9 @@ def score_by_endpoint(
     work, target = _work_storage(output), Storage(output)
     manifest = ingest(config, domain_key, "pool", work, partial(run.stages.follow, "ingest"))
     on_rows = run.stages.follow("score", manifest.rows)
+    groups = run.config.groups_with_thresholds().get(domain_key, [])
     for part in manifest.parts:
-        _score_part(client, part, schema, work, target)
+        _score_part(client, part, groups, schema, work, target)
         on_rows(part.rows)
     _finish(work, target)
     return manifest
@@ -201,10 +204,19 @@ def _check_labels(kind: TaskKind, probabilities: bool) -> None:
 
 
 def _score_part(
-    client: Client, part: Part, schema: pa.Schema, work: Storage, target: Storage
+    client: Client,
+    part: Part,
+    groups: Sequence[str],
+    schema: pa.Schema,
+    work: Storage,
+    target: Storage,
 ) -> None:
     rows = work.read_table(part.key("pool")).to_pylist()
-    samples = (_sample(row["text"], row["image"]) for row in rows)
+    named = read_groups(work, part, groups) if groups else {}
+    samples = (
+        _sample(row["text"], row["image"], {name: str(named[name][i]) for name in groups})
+        for i, row in enumerate(rows)
+    )
     key = part.domain_key
     found = client.score(samples, key.task, columns=True, domain=key.domain)
     results = list(zip(rows, found, strict=True))
@@ -235,9 +247,10 @@ def _probabilities(result: VersionedScore) -> dict[str, float]:
     return {f"{PROBABILITY}{label}": value for label, value in result.probabilities.items()}
 
 
-def _sample(text: str | None, image: bytes | None) -> Sample:
+def _sample(text: str | None, image: bytes | None, group: dict[str, str]) -> Sample:
+    encoded = None if image is None else base64.b64encode(image).decode()
     given = None if text is None else plain(text)
-    return Sample(text=given, image=None if image is None else base64.b64encode(image).decode())
+    return Sample(text=given, image=encoded, group=group or None)
 
 
 def _work_storage(output: str) -> Storage:

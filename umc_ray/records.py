@@ -121,6 +121,9 @@ LABELS = pa.schema(
 rounds/<n>/corrections, in the same columns: labels of earlier rounds as they are from then on.
 """
 
+SCORES = ("1", "2", "3", "4", "5")
+"""What people may say of the quality of a synthetic sample: useless to as good as a real one."""
+
 STANDINGS = pa.schema(
     [
         *LABELS,  # null: it has no part in training or a release; round 0: nobody was asked
@@ -129,6 +132,7 @@ STANDINGS = pa.schema(
         ("gap", pa.string()),
         ("exemplars", pa.list_(pa.int64())),
         ("standing", pa.string()),  # of diversity.validation.Standing
+        ("quality", pa.float32()),  # what people say it is, 1 to 5, on average; null: nobody did
     ]
 )
 """rounds/<n>/standings: what has become of each synthetic sample."""

@@ -142,6 +142,57 @@ def test_a_target_set_is_read_without_its_answers(tmp_path, values):
     assert problem == f"mood/posts target: {tmp_path}/wanted.csv does not exist"
 
 
+def test_what_shifts_and_targets_share_with_the_pool_is_said(tmp_path, values, monkeypatch, capsys):
+    reviews = values["tasks"]["mood"]["domains"]["reviews"]
+    reviews |= {"shifted": {"night": "night.jsonl", "known": "known.jsonl"}, "target": "t.jsonl"}
+    bad = {"text": " ", "label": "good"}
+    write_jsonl(tmp_path / "night.jsonl", [*texts(40, seed=9), *texts(2, seed=3), bad])
+    write_jsonl(tmp_path / "known.jsonl", texts(3, seed=1))
+    write_jsonl(tmp_path / "t.jsonl", texts(5, seed=1))
+    code, output = umc_check(monkeypatch, capsys, write_campaign(tmp_path, values), "--all")
+    assert code == 1
+    assert "mood/reviews shifted night: 43 of 43 rows drawn, 40 samples to measure on" in output
+    assert "bad rows    1, such as" in output
+    found = check(tmp_path, values)
+    assert found.problems == (
+        "mood/reviews shifted known: all 3 samples are in a pool of the task, too",
+    )
+    assert {
+        "mood/reviews shifted night: in a pool of the task, too, so left out where models are "
+        "judged: 2 rows",
+        "mood/reviews target: in the pool, too: 5 rows; they say little of what it lacks",
+    } <= {*found.notes}
+
+
+def test_shifts_and_targets_need_the_columns_of_groups(tmp_path, values):
+    reviews = values["tasks"]["mood"]["domains"]["reviews"]
+    for name in ("reviews", "reviews_test"):
+        rows = [{**row, "sex": "f"} for row in texts(60, seed=len(name))]
+        write_jsonl(tmp_path / f"{name}.jsonl", rows)
+    write_csv(tmp_path / "other.csv", texts(30, seed=9))
+    reviews |= {"shifted": {"x": "other.csv"}, "target": "other.csv", "groups": ["sex"]}
+    problems = check(tmp_path, values).problems
+    assert [each.partition(": ")[0] for each in problems] == [
+        "mood/reviews target",
+        "mood/reviews shifted x",
+    ]
+    assert all("has no column 'sex'" in each for each in problems)
+
+
+def test_a_replay_knows_nothing_of_what_generators_make(tmp_path, values):
+    values["refine"] = {"generators": {"writer": {"kind": "language_model", "path": "model"}}}
+    said = [each for each in check(tmp_path, values).notes if "a replay knows nothing" in each]
+    assert len(said) == 1
+    values["annotation"] = {"backend": "sheet"}
+    assert "replay" not in str(check(tmp_path, values).notes)
+
+
+def test_a_function_for_unsafe_contents_that_is_not_there_is_a_problem(tmp_path, values):
+    values["refine"] = {"unsafe": "no_such_rules:check"}
+    (problem,) = check(tmp_path, values).problems
+    assert problem.startswith("refine.unsafe: no_such_rules cannot be imported: ModuleNotFound")
+
+
 @pytest.mark.parametrize("reads_all", [True, False])
 def test_files_of_generators_are_read_as_a_run_reads_them(tmp_path, values, reads_all):
     made = {

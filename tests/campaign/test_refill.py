@@ -83,11 +83,12 @@ def test_what_does_not_pay_is_off_and_said_with_its_figures(run):
     assert search_shares(run, 3, TEXT, 40) == {}
     assert share_to_validate(run, 3) == MOST
     assert is_on(run, 3, TEXT, BAD, "writer")
-    said = what_it_gave(arms["search"])
+    said = what_it_gave(arms["search"], True)
     assert said.startswith("search for label bad: off after 1 round: per 100 of cost")
     assert "-1." in said
-    said = what_it_gave(arms["writer"])
+    said = what_it_gave(arms["writer"], True)
     assert said == "writer for label bad: on trial; planned share of the next round: 50%"
+    assert what_it_gave(arms["writer"], False) == "writer for label bad: on trial"
 
 
 def test_a_decision_is_stored_and_never_made_again(run):

@@ -208,6 +208,27 @@ def test_fingerprints_tell_values_apart_and_not_the_order_of_keys():
     assert len({fingerprint(each) for each in ({"a": 1}, {"a": 2}, {"a": "1"}, {}, [])}) == 5
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("refine.share", "Auto", "a number from 0 to 1, or auto, in small letters; found 'Auto'"),
+        (
+            "tasks.topics.domains.news.shifted",
+            "night.csv",
+            "name each source, such as {night: night/*.csv}; found 'night.csv'",
+        ),
+        (
+            "robustness.corruptions",
+            ["blur"],
+            "true or false: all are tried, or none; found ['blur']",
+        ),
+    ],
+)
+def test_what_is_written_in_another_form_is_named_in_one_line(tmp_path, key, value, message):
+    (problem,) = problems(tmp_path, changed(key, value))
+    assert problem.endswith(f"{key}: {message}")
+
+
 def test_fairness_needs_groups_and_reweighing_classes(tmp_path):
     found = problems(tmp_path, changed("fairness.group_floor", 0.1))
     assert found == ["1: fairness.group_floor needs groups: name columns of a domain, such as "
@@ -215,6 +236,12 @@ def test_fairness_needs_groups_and_reweighing_classes(tmp_path):
     values = changed("fairness", {"reweighing": 0.5, "group_floor": 0.1})
     values["tasks"]["topics"]["domains"]["news"]["groups"] = ["sex"]
     assert load(tmp_path, values).fairness.smallest_group == 30
+    values["fairness"]["thresholds"] = True
+    assert load(tmp_path, values).fairness.thresholds_from == 30
+    values["tasks"]["topics"]["labels"] = ["sport", "science", "art"]
+    (problem,) = problems(tmp_path, values)
+    assert "fairness.thresholds needs two classes, but topics is a task of kind" in problem
+    values["fairness"]["thresholds"] = False
     values["tasks"]["topics"]["kind"] = "multi_label"
     (problem,) = problems(tmp_path, values)
     assert "reweighing needs classes, but topics is a task of kind multi_label" in problem

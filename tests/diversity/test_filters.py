@@ -3,16 +3,15 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from umc_ray.config.generator import GeneratorConfig
+from umc_ray.diversity.content import BlockedWords
 from umc_ray.diversity.filters import (
     COPY,
     OTHER_LABEL,
     OUTLIER,
     REPEAT,
-    BlockedWords,
     Spaces,
     judge,
     label_agreement,
@@ -41,6 +40,7 @@ def verdicts(checks=(), kind="language_model", **filters):
     paths = {"path": "model"} if kind == "language_model" else {}
     config = GeneratorConfig(kind=kind, filters={"blocked": [r"\bbombs?\b"], **filters}, **paths)
     made, spaces, agreement_N = synthetic()
+    checks = (BlockedWords(config.filters.blocked), *checks)
     return judge(made, spaces, Spaces((REAL_ND,)), agreement_N, config, checks)
 
 
@@ -68,19 +68,6 @@ def test_a_hook_refuses_with_its_reason():
     found = verdicts([lambda payload: "unsafe" if payload == "four" else None])
     assert found.refused[REPEATED] == "unsafe"
     assert found.refused[GOOD] is None  # what it repeats was refused
-
-
-def test_words_are_blocked_regardless_of_case_and_images_have_none():
-    check = BlockedWords(("secret", r"\d{3}-\d{4}"))
-    assert check("My SECRET plan") == "blocked: secret"
-    assert check("call 555-1234") == r"blocked: \d{3}-\d{4}"
-    assert check("a plan") is None
-    assert check(b"secret") is None
-
-
-def test_a_pattern_that_is_no_regular_expression_is_refused_when_the_file_is_read():
-    with pytest.raises(ValueError, match="no regular expression"):
-        GeneratorConfig(kind="transforms", filters={"blocked": ["("]})
 
 
 def test_the_surface_of_texts_and_images_tells_copies_from_others():

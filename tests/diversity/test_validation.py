@@ -4,8 +4,15 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.diversity.synthetic import PLACED
-from umc_ray.diversity.validation import Verdict, acceptance, choose_validation, standings
+from umc_ray.diversity.validation import (
+    Verdict,
+    acceptance,
+    choose_validation,
+    human_ratings,
+    standings,
+)
 from umc_ray.methods.identity import uniform
+from umc_ray.methods.intervals import wilson_interval
 from umc_ray.records import BATCH
 
 YES = Verdict("good", 1, 1.0, 1, 2.0)
@@ -69,6 +76,23 @@ def test_a_kind_is_admitted_from_a_random_sample_only():
     table = standings(samples(60), chosen, NOBODY, 0.9, 0)
     assert "admitted" not in table["standing"].to_pylist()
     assert acceptance(table, 1, 0).groups[0].rate is None
+
+
+def test_quality_is_the_mean_over_rated_samples_that_were_drawn_at_random():
+    drawn = by_chance(9)
+    verdicts = given(
+        {
+            drawn[0]: replace(YES, quality=5.0),
+            drawn[1]: replace(NO, quality=2.0),
+            drawn[2]: YES,  # nobody rated it
+            drawn[8]: replace(YES, quality=1.0),  # chosen because it is ambiguous
+        }
+    )
+    (found,) = human_ratings(standings(samples(9), verdicts, NOBODY, 0.9, 0), 0)
+    assert (found.generator, found.rated, found.quality.value) == ("writer", 2, 3.5)
+    low, high = wilson_interval(2 * 2.5 / 4, 2)
+    assert (found.quality.low, found.quality.high) == (1 + 4 * low, 1 + 4 * high)
+    assert human_ratings(standings(samples(9), {}, NOBODY, 0.9, 0), 0) == ()
 
 
 def test_rejected_and_refused_samples_are_not_admitted_with_the_others():

@@ -68,9 +68,9 @@ def test_groups_of_tests_must_be_there(tmp_path):
     assert read_groups(storage, part, ["sex"])["sex"].tolist() == ["m"]
 
 
-def test_a_target_set_needs_neither_labels_nor_groups(tmp_path):
+def test_a_target_set_needs_groups_and_no_labels(tmp_path):
     (tmp_path / "pool.csv").write_text("body,sex,y\none,f,yes\n")
-    (tmp_path / "target.csv").write_text("body,y\none,\ntwo,odd\n,\n")
+    (tmp_path / "target.csv").write_text("body,sex,y\none,f,\ntwo,m,odd\n,,\n")
     given = domain(tmp_path / "pool.csv", "sex", label="y", target=str(tmp_path / "target.csv"))
     storage, (part,) = brought_in(tmp_path, given, "target")
     assert storage.read_table(part.key("pool"))["text"].to_pylist() == ["one", "two"]

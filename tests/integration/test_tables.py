@@ -24,9 +24,10 @@ from umc_ray.report.fairness import group_lines
 from umc_ray.report.report import write_report
 from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
+from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.scorer import InvalidSample, TaskScorer
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.specialists.ensemble import load_specialist
+from umc_ray.specialists.ensemble import decision_key, load_specialist
 from umc_ray.specialists.trees import Trees
 from umc_ray.storage import Storage
 
@@ -93,7 +94,12 @@ def campaign(ray_cluster, made_once):
             },
             "budget": {"labels": 160, "per_round": 80},
             "annotation": {"backend": "replay"},
-            "fairness": {"reweighing": 0.5, "group_floor": 0.4, "smallest_group": 10},
+            "fairness": {
+                "reweighing": 0.5,
+                "group_floor": 0.4,
+                "smallest_group": 10,
+                "thresholds": True,
+            },
             "ingest": {"rows_per_part": 150},
         }
         run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
@@ -172,6 +178,9 @@ def test_each_round_measures_groups_and_selects_the_floor_of_each(run):
         batch = run.storage.read_table(f"rounds/{number:04d}/batch.parquet").to_pylist()
         selected = [sexes[row["sample_id"]] for row in batch if not row["audit"]]
         assert selected.count("f") >= int(0.4 * len(selected))
+        effect = found.thresholds
+        assert effect.odds == found.test[-1].equalized_odds
+        assert (effect.utility == effect.utility_before) or effect.shifts
     assert list(run.fairness(2)) == [1, 2]
     (line,) = group_lines(run)
     assert line.startswith("groups of loans/bank: equalized odds differ by ")
@@ -210,13 +219,21 @@ def test_new_rows_are_scored_and_served_alike(run, campaign, tmp_path):
     live = LivePublication(run.storage, run.config)
     live.refresh()
     scorer = TaskScorer(run.config, "loans", ServingConfig(campaign=campaign), live)
+    decision = run.storage.read_json(decision_key(run.training(3).ensembles["loans"].folder))
+    assert set(decision["groups"]) <= {"bank/f", "bank/m"}
     samples = ["\n".join(f"{name}: {row[name]}" for name in COLUMNS) for row in new]
     payloads = [scorer.validate(Sample(text=text)) for text in [*samples, "no row at all"]]
     (found,) = scorer.predict([payloads])
     assert isinstance(found.rows[-1], InvalidSample)
     assert "for any of the columns age, work, gain" in found.rows[-1].reason
-    for row, prediction in zip(new, found.rows, strict=False):
-        assert prediction.scored.label == by_key[row["id"]]["label_1"]
-        np.testing.assert_allclose(
-            max(prediction.scored.probabilities.values()), by_key[row["id"]]["prob_1"], atol=1e-5
-        )
+    pairs = zip(samples, new, strict=True)
+    named = [Sample(text=text, group={"sex": row["sex"]}) for text, row in pairs]
+    asked = scorer.asked([*named, Sample(text="no row at all")], None)
+    found = scorer.as_asked(found, asked)
+    columns = scorer.columns(found, asked)
+    for row, prediction, column in zip(new, found.rows, columns, strict=False):
+        expected = by_key[row["id"]]
+        assert prediction.scored.label == column["label_1"] == expected["label_1"]
+        np.testing.assert_allclose(prediction.scored.certainty, expected["prob_1"], atol=1e-5)
+    with pytest.raises(Refusal, match="group must have the groups of the domain: sex"):
+        scorer.asked([Sample(text="x", group={"age": "old"})], None)

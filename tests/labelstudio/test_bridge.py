@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.labelstudio.fake import KEY, FakeStudio
+from umc_ray.annotation.ratings import ratings
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.campaign.campaign import publish
 from umc_ray.campaign.publish import read_published
@@ -104,6 +105,13 @@ def test_the_prediction_for_a_synthetic_sample_is_the_label_that_it_was_made_for
     assert (item["data"]["text"], item["data"]["umc_why"]) == ("a good word", why)
     (prediction,) = item["predictions"]
     assert prediction["result"][0]["value"] == {"choices": ["bad"]}
+    rating = {"from_name": "quality", "type": "rating", "value": {"rating": 4}}
+    for each in (item, fake.items[0]):  # only the first one is synthetic
+        fake.annotate(each["data"]["umc_id"], "bad")["result"].append(rating)
+    assert bridge.pull(run, studio) == 2
+    assert bridge.pull(run, studio) == 0
+    ((key, score),) = ratings(run.store, "tiny").items()
+    assert (key, score) == ((("tiny", "mood", sample_id), "label-studio-1"), 4)
 
 
 def test_audit_samples_show_neither_reason_nor_prediction(run, fake, studio):

@@ -20,7 +20,7 @@ RECORDED = """<View>
 @pytest.mark.parametrize("column", ["text", "image"])
 def test_a_written_form_can_be_read(column, multiple):
     control = ChoiceForm(('a "quoted" <one>', "b & c", "ü"), multiple)
-    form = Form.read(form_xml(column, control))
+    form = Form.read(form_xml(column, control, rates=column == "text"))
     assert form == Form("label", column, column, column, control)
     assert form.fits(ChoiceForm(control.labels[::-1], multiple))
     assert not form.fits(ChoiceForm(control.labels, not multiple))

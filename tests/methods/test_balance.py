@@ -13,6 +13,15 @@ def test_even_groups_are_balanced_and_one_group_is_not():
     assert balance(np.zeros(50, np.int64), 3) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("sizes", [(30, 31), (20, 21, 19), (500, 520), (3, 2)])
+def test_groups_that_are_not_quite_even_never_become_so(sizes):
+    value, low, high = balance(np.repeat(np.arange(len(sizes)), sizes), len(sizes))
+    shares_G = np.array(sizes) / sum(sizes)
+    plain = -np.dot(shares_G, np.log(shares_G)) / np.log(len(sizes))
+    assert plain < value < 1
+    assert low <= value <= high
+
+
 def test_groups_that_are_empty_count():
     halves_N = np.arange(100_000) % 2
     assert balance(halves_N, 4)[0] == pytest.approx(0.5, abs=1e-4)

@@ -1,6 +1,7 @@
 """Suffixes: S specialists, N samples, C classes."""
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,9 @@ def storage(tmp_path):
     return Storage(str(tmp_path))
 
 
-def worker_of(storage, ref, asked=(), top=0, name="margin", kind=KIND, **tables):
+def worker_of(
+    storage, ref, asked=(), top=0, name="margin", kind=KIND, groups=MappingProxyType({}), **tables
+):
     return ScoreWorker(
         storage=storage,
         table="rounds/0001",
@@ -73,6 +76,7 @@ def worker_of(storage, ref, asked=(), top=0, name="margin", kind=KIND, **tables)
         excluded={DOMAIN: np.sort(np.array(asked, dtype=np.int64))},
         acquisition=name,
         top=top,
+        groups=groups,
     )
 
 

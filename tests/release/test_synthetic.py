@@ -1,6 +1,7 @@
 """Synthetic samples are released apart from real ones, or not at all."""
 
 import logging
+from dataclasses import replace
 
 import mlcroissant
 import numpy as np
@@ -11,7 +12,7 @@ from tests.finished import build_run
 from tests.report.test_report import read
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import Checked, Origin, read_origins, write_part
-from umc_ray.diversity.validation import Verdict, acceptance, standings
+from umc_ray.diversity.validation import Verdict, acceptance, human_ratings, standings
 from umc_ray.methods.identity import uniform
 from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
@@ -41,9 +42,13 @@ def run(tmp_path_factory):
     drawn = ids[np.argsort(uniform(ids, 0, "validate"))].tolist()
     said = dict(zip(drawn, ("good", "good", "bad", None), strict=False))
     verdicts = {("mood", i): Verdict(label, 1, 1.0, 2, 1.5) for i, label in said.items()}
+    verdicts["mood", drawn[0]] = replace(verdicts["mood", drawn[0]], quality=4.0)
     stand = standings(table, verdicts, frozenset(), accept_rate=0.14, seed=0)
     run.storage.write_table("rounds/0003/standings.parquet", stand)
     run.storage.write_record("rounds/0003/synthetic.json", acceptance(stand, 3, 0))
+    (metrics,) = run.round_metrics(3)[-1:]
+    rated = replace(metrics, ratings=list(human_ratings(stand, 0)))
+    run.storage.write_record("rounds/0003/metrics.json", rated)
     return run
 
 
@@ -54,6 +59,7 @@ def folder(run):
 
 def test_what_stands_is_released_with_all_that_made_it(run, folder):
     rows = folder.read_table(FILE).to_pylist()
+    assert sorted(row["quality"] or 0 for row in rows) == [0] * (MADE - 2) + [4]
     counts = {name: [r["standing"] for r in rows].count(name) for name in ("accepted", "fixed")}
     assert (len(rows), counts) == (MADE - 1, {"accepted": 2, "fixed": 1})
     assert {row["standing"] for row in rows} == {"accepted", "fixed", "admitted"}
@@ -103,7 +109,11 @@ def test_card_and_provenance_say_what_was_made_and_accepted(folder):
     names = [each["name"] for each in card["dataset_info"][1]["features"]]
     assert names == folder.read_table(FILE).column_names
     assert "| 8 | 2 | 1 | 1 | 4 | 4 | 50.0%, 15.0% to 85.0% |" in body
+    assert "rated 1 of the samples" in body
+    assert "4.0 on average (95 %: 1.5 to 4.9)" in body
     provenance = folder.read_json("provenance.json")
+    (rating,) = provenance["quality"]
+    assert (rating["generator"], rating["rated"], rating["quality"]["value"]) == (ATTACK, 1, 4.0)
     (group,) = provenance["synthetic"]
     assert (group["generator"], group["made"], group["rate"]["value"]) == (ATTACK, MADE, 0.5)
     assert FILE in provenance["sha256"]
@@ -122,7 +132,8 @@ def test_report_and_status_count_them(run):
     write_report(run)
     page = read(run)
     assert page.open == []
-    (row,) = (row for row in page.rows if ATTACK in row)
+    row, rating = (row for row in page.rows if ATTACK in row)
+    assert rating == ["mood/shop", ATTACK, "1", "4.0(1.5 to 4.9)"]
     assert row[:4] == ["mood/shop", ATTACK, "few | good", "good"]
     assert row[4:11] == ["8", "2", "1", "1", "4", "0", "0"]
     assert row[-1].startswith("50.0% of 4")

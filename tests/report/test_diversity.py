@@ -8,7 +8,7 @@ from tests.finished import build_run
 from umc_ray.campaign.documents import RoundMetrics
 from umc_ray.campaign.history import History
 from umc_ray.diversity.measures import Diversity, Imitation
-from umc_ray.report.diversity import diversity_lines, diversity_section
+from umc_ray.report.diversity import diversity_lines, diversity_section, short_of_even
 from umc_ray.report.report import REPORT, write_report
 from umc_ray.tasks.quality import Estimate
 
@@ -58,3 +58,8 @@ def test_measures_are_in_the_report_and_the_card(run):
     page = run.storage.read_bytes(REPORT).decode()
     for said in ("evenness over groups of sex", "new in the last round", "writer", "120.0%"):
         assert said in page
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1.0, 1.0), (0.99996, 0.999), (0.7, 0.7)])
+def test_only_what_is_even_is_shown_as_even(value, shown):
+    assert short_of_even(Estimate(value, 0.6, 1.0)) == Estimate(shown, 0.6, 1.0)

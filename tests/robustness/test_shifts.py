@@ -1,6 +1,7 @@
 """A domain with a shift, and a model that knows a rule, without Ray."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -76,17 +77,34 @@ def test_samples_of_a_shift_are_drawn_by_content_and_must_have_labels(spec, tmp_
     write_jsonl(tmp_path / "a.jsonl", rows)
     write_jsonl(tmp_path / "b.jsonl", rows[::-1])
     drawn = [
-        {row.text for row in some_rows(config, KEY, str(tmp_path / name), storage, 10)}
+        {row.text for row in some_rows(config, KEY, str(tmp_path / name), storage, 10).usable}
         for name in ("a.jsonl", "b.jsonl")
     ]
     assert len(drawn[0]) == 10
     assert drawn[0] == drawn[1]  # whatever the order
+    assert some_rows(config, KEY, str(tmp_path / "a.jsonl"), storage, 10).read == 40
     write_jsonl(tmp_path / "c.jsonl", [{"text": "word", "label": "odd"}])
     with pytest.raises(DataError, match=r"1 of 1 rows of .*c.jsonl cannot be used, such as"):
         some_rows(config, KEY, str(tmp_path / "c.jsonl"), storage, 10)
     (tmp_path / "d.jsonl").write_text("")
     with pytest.raises(DataError, match="has no row"):
         some_rows(config, KEY, str(tmp_path / "d.jsonl"), storage, 10)
+
+
+def test_samples_that_are_in_the_pool_are_left_out_and_counted_and_so_are_bad_rows(spec, tmp_path):
+    found = spec[0].config.domain(KEY)
+    rows = [*texts(12, seed=8), *texts(3, seed=1), {"text": " ", "label": "good"}]
+    write_jsonl(tmp_path / "shouted.jsonl", rows)
+    rules = spec[0].config.ingest.model_copy(update={"max_bad_share": 0.1})
+    config = spec[0].config.model_copy(update={"ingest": rules})
+    assert found.shifted
+    ingest(config, KEY, "pool", spec[1])  # seed 1 made it
+    (shift,) = measure(replace(spec[0], config=config), spec[1]).shifts
+    assert (shift.n, shift.in_pool, shift.bad) == (12, 3, 1)
+    assert shift.left_out == "3 also in a pool, 1 bad rows"
+    write_jsonl(tmp_path / "shouted.jsonl", texts(3, seed=1))
+    with pytest.raises(DataError, match="shifted shouted: all samples are in a pool, too"):
+        measure(spec[0], spec[1])
 
 
 def test_shifts_need_clean_samples_to_compare_with(tmp_path):
@@ -99,6 +117,11 @@ def test_shifts_need_clean_samples_to_compare_with(tmp_path):
 def test_a_shift_that_cannot_be_read_is_noticed_before_labels_are_spent(spec, tmp_path):
     run = Run(load_campaign(tmp_path / "campaign.yaml"))
     check_shifts(run)
+    assert not run.storage.exists("quarantine/shifted/mood/reviews/shouted.parquet")
+    write_jsonl(tmp_path / "shouted.jsonl", [*texts(29, seed=8), {"text": " ", "label": "good"}])
+    check_shifts(run)
+    (bad,) = run.storage.read_table("quarantine/shifted/mood/reviews/shouted.parquet").to_pylist()
+    assert bad["reason"] == "blank text"
     (tmp_path / "shouted.jsonl").unlink()
     with pytest.raises(DataError, match=r"mood/reviews, shifted shouted: .*does not exist"):
         check_shifts(run)

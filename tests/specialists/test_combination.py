@@ -23,7 +23,7 @@ from umc_ray.specialists.held_out import keep, read_held_out, write_held_out
 from umc_ray.specialists.specialist import FitReport, outputs_of
 from umc_ray.specialists.training import _fit_jobs
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import in_domain
+from umc_ray.tasks.decisions import in_domain
 
 TASK = TaskConfig.model_validate(
     {

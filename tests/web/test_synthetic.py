@@ -18,6 +18,7 @@ from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import Checked, Origin, read_origins, write_part
 from umc_ray.diversity.validation import choose_validation
 from umc_ray.records import Made, embeddings_column
+from umc_ray.web.api import question_ref
 
 TEXTS = ("I am <b>delighted</b>.", "Dreadful, really.", "asdf qwer")
 MADE = {
@@ -82,6 +83,11 @@ def test_a_person_accepts_fixes_and_rejects_synthetic_samples(tmp_path, chromium
             assert "Reject" in user.page.inner_text("[data-do=skip]")
             assert user.violations() == []
             user.shoot("synthetic_text")
+            user.press("q")
+            user.wait("dialog#rating[open]")
+            assert user.violations() == []
+            user.shoot("synthetic_rating")
+            user.press("4")
             user.label("Enter")
             user.label("1")
             user.press("s")
@@ -93,7 +99,12 @@ def test_a_person_accepts_fixes_and_rejects_synthetic_samples(tmp_path, chromium
             user.label("Enter")
             assert user.page.query_selector("article.item .made") is None
             assert "Skip" in user.page.inner_text("[data-do=skip]")
+            assert not user.page.is_visible("[data-do=rating]")
             user.saved()
+        rows = standings_now(world.run, 2).to_pylist()
+        assert {row["standing"]: row["quality"] for row in rows if row["quality"]} == {
+            "accepted": 4.0
+        }
         assert result(world.run) == [
             ("accepted", "good"),
             ("fixed", "bad"),
@@ -101,6 +112,28 @@ def test_a_person_accepts_fixes_and_rejects_synthetic_samples(tmp_path, chromium
             ("accepted", "zero"),
         ]
         assert standings_of(world.run, 2).num_rows == 0  # no round has learned it yet
+
+
+def test_only_synthetic_samples_are_rated_and_from_1_to_5(tmp_path):
+    world = world_with_synthetic(tmp_path, TEXT)
+    (first, *_, real) = world.store.questions("tiny")
+    with closing(world.store):
+        client = world.client("annotator")
+
+        def rate(question, score):
+            sample = question_ref(question).model_dump()
+            body = {"client_key": f"rated-{score}-x", "sample": sample, "kind": "rating"}
+            return client.post("/api/remarks", json={**body, "text": score})
+
+        assert rate(first, "6").status_code == 422
+        assert rate(real, "5").status_code == 422
+        assert rate(first, "3").status_code == 204
+        assert standings_now(world.run, 2)["quality"].null_count == len(TEXTS)  # not answered yet
+        world.store.record([first.answered("annotator", "good")], ["key-of-answer"])
+        assert standings_now(world.run, 2)["quality"].to_pylist().count(3.0) == 1
+        lines = world.client("admin").get("/api/labels?format=jsonl").text.splitlines()
+        notes = [json.loads(line)["notes"] for line in lines]
+        assert [note for note in notes if note] == [["quality 3 of 5"]]
 
 
 def test_exported_labels_name_what_made_a_synthetic_sample(tmp_path):

@@ -11,20 +11,22 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from umc_ray.campaign.check_findings import split_notes, split_problems
+from umc_ray.campaign.check_shifts import ShiftCheck, check_shifts, check_target
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.diversity.content import imported
 from umc_ray.diversity.generators.files import try_files
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
 from umc_ray.ingest.layouts.registry import list_split, with_layouts
 from umc_ray.ingest.sampling import Limits, everything, some
-from umc_ray.ingest.some_rows import some_rows
 from umc_ray.ingest.sources import Listing, SourceFile, common_folder
 from umc_ray.ingest.stage import Reader
 from umc_ray.ingest.tally import SPECIMENS, Specimen
@@ -42,6 +44,11 @@ OF_GENERATOR = Limits(read=100_000, checked=2_000, bytes_read=1 << 30)
 """What a sample may take of the files of a generator."""
 
 ONE_MODEL = "one model, so nothing disagrees with it; a second encoder, or domain, gives another"
+
+NO_ANSWERS = (
+    "a replay knows nothing of what is made, so all of it is rejected; let people answer, or use a "
+    "generator of kind files with answer: the column with what a person would say"
+)
 
 SIMILARITY = 0.98
 """Cosine of near-duplicates, unless the campaign names one."""
@@ -76,6 +83,7 @@ class CampaignCheck:
     encoders: tuple[EncoderCheck, ...]
     problems: tuple[str, ...]  # these stop the campaign
     notes: tuple[str, ...]
+    shifts: tuple[ShiftCheck, ...] = ()
 
 
 @dataclass
@@ -117,6 +125,9 @@ class _Checker:
         for key in keys:
             pool = self.split(key, "pool", contents)
             target = self.split(key, "target", Contents.nothing())
+            if target is not None and pool is not None:
+                both = target.inspection.contents, pool.inspection.contents
+                check_target(key, *both, self.findings.note)
             yield from (each for each in (pool, tests.get(key), target) if each is not None)
 
     def split(self, domain_key: DomainKey, split: Split, test: Contents) -> SplitCheck | None:
@@ -193,9 +204,16 @@ class _Checker:
 
     def generators(self) -> None:
         """Read the files of generators that have some, as a run will."""
-        limits = None if self.reads_all else OF_GENERATOR
+        unsafe, limits = self.config.refine.unsafe, None if self.reads_all else OF_GENERATOR
+        if unsafe is not None:
+            try:
+                imported(unsafe)
+            except ConfigError as error:
+                self.findings.problem("refine.unsafe", str(error).removeprefix("refine.unsafe: "))
         for name, generator in self.config.refine.generators.items():
             where = f"refine.generators.{name}"
+            if self.config.annotation.traits.knows_answers and generator.answer is None:
+                self.findings.note(where, NO_ANSWERS)
             try:
                 if generator.kind == "files":
                     note = try_files(self.config, name, self.storage, limits)
@@ -203,16 +221,6 @@ class _Checker:
                         self.findings.note(where, note.removeprefix(f"{where}: "))
             except (ConfigError, DataError) as error:
                 self.findings.problem(where, str(error).removeprefix(f"{where}: "))
-
-    def shifts(self) -> None:
-        """Read some of the samples that domains name as shifted."""
-        most = self.config.robustness.samples
-        for key, domain in self.config.domains().items():
-            for name, source in domain.shifted.items():
-                try:
-                    some_rows(self.config, key, source, self.storage, most)
-                except (ConfigError, DataError) as error:
-                    self.findings.problem(f"{key} shifted {name}", error)
 
     def encoders(self, splits: Sequence[SplitCheck]) -> Iterator[EncoderCheck]:
         """Try all encoders; without samples, only whether they load."""
@@ -299,16 +307,24 @@ def check_campaign(
     checker = _Checker(config, storage, reads_all, listener, findings)
     splits = [split for name in config.tasks for split in checker.task(name)]
     checker.generators()
-    checker.shifts()
+    told = findings.problem, findings.note
+    shifts = tuple(check_shifts(config, storage, partial(_pools_of, splits), *told))
     encoders = tuple(checker.encoders(splits))
     checker.campaign(splits)
-    return CampaignCheck(tuple(splits), encoders, tuple(findings.problems), tuple(findings.notes))
+    problems, notes = tuple(findings.problems), tuple(findings.notes)
+    return CampaignCheck(tuple(splits), encoders, problems, notes, shifts)
 
 
 def specimens_by_domain(check: CampaignCheck) -> Mapping[DomainKey, Sequence[Specimen]]:
     """Return the samples of each domain's pool that were kept to be shown."""
     pools = [each for each in check.splits if each.split == "pool"]
     return {each.domain_key: each.inspection.specimens for each in pools}
+
+
+def _pools_of(splits: Sequence[SplitCheck], task: str) -> Contents:
+    """Return what the pools of a task have."""
+    pools = [each for each in splits if each.split == "pool" and each.domain_key.task == task]
+    return Contents.joined(each.inspection.contents for each in pools)
 
 
 def _spread(specimens: Sequence[Specimen]) -> list[Specimen]:

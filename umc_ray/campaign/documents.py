@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.diversity.measures import Diversity
+from umc_ray.diversity.validation import HumanRating
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.methods.certificates import Certificate
 from umc_ray.methods.fairness import Difference
@@ -102,7 +103,8 @@ class RoundMetrics:
     """metrics.json: labels, cost and quality after a round, in all and by domain.
 
     `validated`: synthetic samples that people answered about; they cost as labels do.
-    `domain_balance`: how evenly the labels of a task are spread over its domains.
+    `domain_balance`: how evenly the labels of a task are spread over its domains. `ratings`: what
+    people say of the quality of synthetic samples, by generator.
     """
 
     labels: int
@@ -115,6 +117,7 @@ class RoundMetrics:
     validated: int = 0
     diversity: dict[str, Diversity] = field(default_factory=dict)
     domain_balance: dict[str, Estimate] = field(default_factory=dict)
+    ratings: list[HumanRating] = field(default_factory=list)
 
     @property
     def answered(self) -> int:
@@ -166,6 +169,20 @@ class AnnotatorBias:
 
 
 @dataclass(frozen=True)
+class ThresholdEffect:
+    """What thresholds of groups do on test data: utility and equalized odds, without and with them.
+
+    `shifts`: by group, what is added to the log-odds of the second class.
+    """
+
+    shifts: dict[str, float]
+    utility_before: Estimate
+    utility: Estimate
+    odds_before: Difference | None
+    odds: Difference | None
+
+
+@dataclass(frozen=True)
 class DomainFairness:
     """What a round found out about the groups of a domain; intersections come last in each list.
 
@@ -176,6 +193,7 @@ class DomainFairness:
     test: list[GroupComparison]
     representation: list[Representation]
     annotators: list[AnnotatorBias]
+    thresholds: ThresholdEffect | None = None  # None: there are none, or no test data
 
     @property
     def quality(self) -> GroupComparison | None:

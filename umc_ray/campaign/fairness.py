@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from umc_ray.annotation.store import Answer
 from umc_ray.campaign.documents import (
@@ -19,20 +20,23 @@ from umc_ray.campaign.documents import (
     GroupDisagreement,
     GroupShare,
     Representation,
+    ThresholdEffect,
     Training,
 )
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
 from umc_ray.ingest.groups import count_groups, group_names, read_groups
-from umc_ray.methods.fairness import accuracy_gap, representation_gap
+from umc_ray.methods.fairness import Difference, accuracy_gap, representation_gap
 from umc_ray.methods.intersections import count_by_group, groupings, intersect
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import DomainKey, IntArray, Part
 from umc_ray.selection.labeled import gather, labels_so_far, of_domain
 from umc_ray.selection.random_orders import audit_prefix, random_orders_key
 from umc_ray.specialists.combination import Trained
+from umc_ray.specialists.ensemble import decision_key
 from umc_ray.specialists.specialist import Examples
 from umc_ray.storage import Storage
+from umc_ray.tasks.decisions import group_key
 from umc_ray.tasks.group_quality import Attributes, GroupComparison, Predicted
 from umc_ray.tasks.quality import Estimate
 from umc_ray.tasks.task import TaskKind, agreement
@@ -80,6 +84,7 @@ def measure_fairness(run: Run, number: int, training: Training) -> Fairness:
                 test=_compare_tests(run, number, domain_key, training),
                 representation=_representation(run, domain_key, own),
                 annotators=_annotators(run, number, domain_key, of_samples(own, audits)),
+                thresholds=_thresholds(run, number, domain_key, training),
             )
     return Fairness(found)
 
@@ -121,17 +126,30 @@ def of_samples(table: pa.Table, ids: IntArray) -> pa.Table:
 def _compare_tests(
     run: Run, number: int, domain_key: DomainKey, training: Training
 ) -> list[GroupComparison]:
-    """Compare groups on a domain's test data, which the round has scored."""
+    """Compare groups on a domain's test data."""
+    found = _predicted_tests(run, number, domain_key, training)
+    smallest = run.config.fairness.smallest_group
+    return [] if found is None else found[0].compare(found[1], smallest)
+
+
+def _predicted_tests(
+    run: Run, number: int, domain_key: DomainKey, training: Training, common: bool = False
+) -> tuple[Predicted, Attributes] | None:
+    """Return the predictions of a domain's test data, which the round has scored, and its groups.
+
+    `common`: by the common threshold, where groups have their own.
+    """
     parts = [p for p in run.parts if p.split == "test" and p.domain_key == domain_key]
     if not parts or domain_key.task not in training.ensembles:
-        return []
+        return None
     kind, names = run.kinds[domain_key.task], run.config.domains()[domain_key].groups
     rows = _concatenated(run.storage, parts, f"{round_folder(number)}/scores")
     targets = _concatenated(run.storage, parts, "oracle")["label"]
     groups = [read_groups(run.storage, part, names) for part in parts]
     # What no encoder could read has no prediction.
     readable_N = np.isfinite(rows[next(iter(kind.measures_about))].to_numpy())
-    predicted_N, certainty_N = kind.predicted(rows.filter(pa.array(readable_N)))
+    rows = rows.filter(pa.array(readable_N))
+    predicted_N, certainty_N = kind.predicted(by_common_threshold(rows) if common else rows)
     predicted = Predicted(
         kind=kind,
         predicted_N=predicted_N,
@@ -139,7 +157,49 @@ def _compare_tests(
         certainty_N=np.array(certainty_N, np.float32),
     )
     attributes = {name: np.concatenate([g[name] for g in groups])[readable_N] for name in names}
-    return predicted.compare(attributes, run.config.fairness.smallest_group)
+    return predicted, attributes
+
+
+def by_common_threshold(rows: pa.Table) -> pa.Table:
+    """Return scores of two classes with the more probable one first."""
+    swaps = pc.greater(rows["prob_2"], rows["prob_1"])
+    columns = {}
+    for name in ("label", "prob"):
+        first, second = rows[f"{name}_1"], rows[f"{name}_2"]
+        columns[f"{name}_1"] = pc.if_else(swaps, second, first)
+        columns[f"{name}_2"] = pc.if_else(swaps, first, second)
+    return pa.table({name: columns.get(name, rows[name]) for name in rows.column_names})
+
+
+def _thresholds(
+    run: Run, number: int, domain_key: DomainKey, training: Training
+) -> ThresholdEffect | None:
+    """Compare what is predicted of a domain's test data with the common threshold of all groups."""
+    if not run.config.fairness.thresholds:
+        return None
+    found = [_predicted_tests(run, number, domain_key, training, each) for each in (True, False)]
+    (utility_before, odds_before), (utility, odds) = (
+        _worth(each, run.config.fairness.smallest_group) for each in found
+    )
+    if utility_before is None or utility is None:
+        return None
+    decision = run.storage.read_json(decision_key(training.ensembles[domain_key.task].folder))
+    prefix = group_key(domain_key.domain, "")
+    shifts = decision.get("groups", {}).items()
+    own = {key.removeprefix(prefix): shift for key, shift in shifts if key.startswith(prefix)}
+    return ThresholdEffect(own, utility_before, utility, odds_before, odds)
+
+
+def _worth(
+    found: tuple[Predicted, Attributes] | None, smallest: int
+) -> tuple[Estimate | None, Difference | None]:
+    """Return how often predictions are right, and how far odds differ between intersections."""
+    if found is None:
+        return None, None
+    predicted, attributes = found
+    right_N = predicted.kind.utility(predicted.predicted_N, predicted.targets_N)
+    odds = predicted.compare(attributes, smallest)[-1].equalized_odds
+    return Estimate(*mean_interval(right_N)), odds
 
 
 def _concatenated(storage: Storage, parts: Sequence[Part], table: str) -> pa.Table:

@@ -149,6 +149,7 @@ def _make_and_store(
             kind=run.kinds[key.task],
             encoders=named,
             ensemble=None if training is None else training.ensembles.get(key.task),
+            unsafe=run.config.refine.unsafe,
         )
         for request, each in zip(requests, made, strict=True)
     ]

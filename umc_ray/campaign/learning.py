@@ -41,6 +41,7 @@ from umc_ray.campaign.synthetic import (
 )
 from umc_ray.cluster.stream import OnRows
 from umc_ray.diversity.gaps import AuditErrors, Gaps
+from umc_ray.diversity.validation import human_ratings
 from umc_ray.passes.gap_candidates import CANDIDATES_OF_GAPS
 from umc_ray.passes.rescore import HEADS
 from umc_ray.passes.score import FeatureTables, PoolScores
@@ -147,6 +148,7 @@ def train(run: Run, number: int) -> Training:
             last=asked >= run.config.budget.labels,
             heads_first=run.config.training.rescore == "candidates",
             reweighing=run.config.fairness.reweighing,
+            smallest_group=run.config.fairness.thresholds_from,
         )
         for name, each in examples.items()
     ]
@@ -238,8 +240,10 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
     queried = run.queried(number)
     ids = {each for domain_ids in queried.values() for each in domain_ids.tolist()}
     answers = [each for each in run.store.answers(run.config.name) if each.sample_id in ids]
+    standings = standings_of(run, number)
     return replace(
-        with_validation(metrics, standings_of(run, number)),
+        with_validation(metrics, standings),
+        ratings=list(human_ratings(standings, run.config.seed)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
         diversity=diversity_after(run, number),

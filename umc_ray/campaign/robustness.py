@@ -1,13 +1,18 @@
 """After the last round: how robust its models are to shifts and corruptions of their samples."""
 
+import logging
 from dataclasses import replace
 
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import ROBUSTNESS, round_folder
 from umc_ray.cluster.connect import connect
+from umc_ray.console import counted
+from umc_ray.ingest.stage import write_quarantine
 from umc_ray.methods.identity import fingerprint
 from umc_ray.robustness.shifts import Robustness, ShiftSpec, measure_all, read_shifts
+
+logger = logging.getLogger(__name__)
 
 
 def measure_robustness(run: Run, number: int) -> None:
@@ -29,13 +34,18 @@ def measure_robustness(run: Run, number: int) -> None:
 
 
 def check_shifts(run: Run) -> None:
-    """Read all shifts before labels are spent.
+    """Read all shifts before labels are spent; rows that cannot be used go to the quarantine.
 
     Raises:
         DataError: the source of a shift cannot be read.
     """
     for key in run.config.domains():
-        read_shifts(run.config, key, run.storage)
+        for name, found in read_shifts(run.config, key, run.storage).items():
+            if found.rejected:
+                where = f"quarantine/shifted/{key}/{name}.parquet"
+                write_quarantine(run.storage, where, found.rejected)
+                rows = counted(len(found.rejected), "row")
+                logger.warning("%s, shifted %s: %s cannot be used, see %s", key, name, rows, where)
 
 
 def _wanted(run: Run) -> str:

@@ -66,6 +66,7 @@ def _score_worker(run: Run, number: int, training: Training) -> ScoreWorker:
             for key in run.config.domains()
             if (floor := run.group_floor(key)) is not None
         },
+        groups=run.config.groups_with_thresholds(),
     )
 
 

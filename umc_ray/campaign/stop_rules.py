@@ -43,7 +43,7 @@ def _criteria_hold(rules: StopConfig, reached: Criteria) -> dict[str, bool]:
     holds: dict[str, bool] = {}
     if rules.coverage is not None:
         covers = reached.coverage is not None and reached.coverage >= rules.coverage
-        holds[f"the labeled samples cover {rules.coverage:.0%} of each pool"] = covers
+        holds[f"the labeled samples cover {rules.coverage:.0%} of each pool or target set"] = covers
     if rules.worst_recall is not None:
         recalls = reached.worst_recall is not None and reached.worst_recall >= rules.worst_recall
         holds[f"the recall of each class reached {rules.worst_recall}"] = recalls

@@ -6,11 +6,14 @@ counts from the next one on.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.questions import validation_questions
+from umc_ray.annotation.ratings import ratings
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.annotation.votes import votes_of
@@ -18,6 +21,7 @@ from umc_ray.campaign.gaps import made_for
 from umc_ray.campaign.refill import is_on, share_to_validate
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import VALIDATION, RunState, round_folder
+from umc_ray.diversity.content import imported
 from umc_ray.diversity.generators.files import read_files
 from umc_ray.diversity.synthetic import read_origins
 from umc_ray.diversity.validation import (
@@ -43,7 +47,13 @@ SampleId = tuple[str, int]  # task, sample_id
 
 
 def bring_in_synthetic(run: Run) -> None:
-    """Read the files of generators that have some, and encode what is new."""
+    """Read the files of generators that have some, and encode what is new.
+
+    Raises:
+        ConfigError: the function that refuses unsafe contents is not here.
+    """
+    if run.config.refine.unsafe is not None:
+        imported(run.config.refine.unsafe)  # not only once people have labeled
     if any(each.kind == "files" for each in run.config.refine.generators.values()):
         run.stages.step("synthetic files", lambda _: read_files(run.config, run.storage))
     encode_synthetic(run)
@@ -193,11 +203,20 @@ def _verdicts(run: Run, rounds: int) -> dict[SampleId, Verdict]:
         if (key := (answer.task, answer.sample_id)) in asked:
             answers.setdefault(key, []).append(answer)
     decided = {key[1:]: each for key, each in decisions(run.store, run.config.name).items()}
-    costs = run.config.costs()
+    costs, scores = run.config.costs(), ratings(run.store, run.config.name)
     return {
-        key: _verdict(run.kinds[key[0]], given, costs, decided.get(key))
+        key: replace(
+            _verdict(run.kinds[key[0]], given, costs, decided.get(key)),
+            quality=_quality(given, scores),
+        )
         for key, given in answers.items()
     }
+
+
+def _quality(answers: list[Answer], scores: Mapping[tuple[SampleKey, str], int]) -> float | None:
+    """Return the mean score of a sample, by those whose answers count; None: nobody gave one."""
+    found = [scores[key] for each in answers if (key := (each.key, each.annotator)) in scores]
+    return sum(found) / len(found) if found else None
 
 
 def _verdict(

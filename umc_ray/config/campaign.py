@@ -316,6 +316,12 @@ class CampaignConfig(Section):
             raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
         return domains[domain_key]
 
+    def groups_with_thresholds(self) -> dict[DomainKey, list[str]]:
+        """Return the columns of groups by which samples are predicted, by domain."""
+        if not self.fairness.thresholds:
+            return {}
+        return {key: domain.groups for key, domain in self.domains().items() if domain.groups}
+
     def reduced_to(self, domain_key: DomainKey, domain: DomainConfig) -> Self:
         """Return a campaign with this domain only."""
         domains = {"domains": {domain_key.domain: domain}}

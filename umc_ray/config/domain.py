@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from umc_ray.config.formats import with_format
 from umc_ray.config.section import Name, Section
@@ -122,6 +122,13 @@ class DomainConfig(Section):
             raise ValueError("label_names needs label: the column with the class ids")
         return self
 
+    @field_validator("shifted", mode="before")
+    @classmethod
+    def _shifts_have_names(cls, shifted: object) -> object:
+        if isinstance(shifted, str | list):
+            raise ValueError(f"name each source, such as {{night: night/*.csv}}; found {shifted!r}")
+        return shifted
+
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
         source = as_source(self.source)
@@ -186,9 +193,9 @@ class DomainConfig(Section):
 
     @property
     def without_answers(self) -> Self:
-        """The same samples without what is known of them."""
+        """The same samples without what is known of them but their groups."""
         answers: dict[str, object] = dict.fromkeys(("label", "label_names", "ratings"))
-        return self.model_copy(update={**answers, "keep": [], "groups": []})
+        return self.model_copy(update={**answers, "keep": []})
 
     @property
     def names_by_id(self) -> dict[str, str]:

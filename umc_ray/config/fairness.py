@@ -38,9 +38,23 @@ class FairnessConfig(Section):
         "or equal shares if that is more than all; audits stay random",
     )
 
+    thresholds: bool = Field(
+        False,
+        description="predict samples of a known group, in scores and from the endpoint, by a "
+        "threshold of that group: odds that differ less, for some accuracy (classification, two "
+        "labels)",
+    )
+
+    @property
+    def thresholds_from(self) -> int | None:
+        """The samples that a group must have to get a threshold of its own; None: none does."""
+        return self.smallest_group if self.thresholds else None
+
     def problems(self, tasks: Mapping[str, TaskConfig]) -> Iterator[str]:
         """Say what the tasks lack for what is asked."""
-        asked = [name for name in ("reweighing", "group_floor") if getattr(self, name)]
+        asked = [
+            name for name in ("reweighing", "group_floor", "thresholds") if getattr(self, name)
+        ]
         grouped = {
             name: task
             for name, task in tasks.items()
@@ -52,6 +66,11 @@ class FairnessConfig(Section):
             )
         for name, task in grouped.items():
             yield from self._seen(task)
+            if self.thresholds and (task.kind != "classification" or len(task.labels or ()) != 2):
+                yield (
+                    f"fairness.thresholds needs two classes, but {name} is a task of kind "
+                    f"{task.kind} with {len(task.labels or ())} labels"
+                )
             if self.reweighing and task.kind not in WITH_CLASSES:
                 yield (
                     f"fairness.reweighing needs classes, but {name} is a task of kind {task.kind}; "

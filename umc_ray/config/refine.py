@@ -1,11 +1,14 @@
 """The section `refine`: the second loop, which looks for what the labeled samples lack."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.config.section import Name, Section
+
+FUNCTION = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 
 
 class RefineConfig(Section):
@@ -34,6 +37,28 @@ class RefineConfig(Section):
         gt=0,
         description="samples that each generator makes for a domain before a round, at most",
     )
+    unsafe: str | None = Field(
+        None,
+        description="package.module:function of yours that is given each synthetic sample, a text "
+        "or the bytes of an image, before anybody sees it: it returns why the sample is refused, "
+        "or None; it is imported on each node",
+    )
     generators: dict[Name, GeneratorConfig] = Field(
         {}, description="what makes synthetic samples for gaps, by name; people validate them"
     )
+
+    @field_validator("share", mode="before")
+    @classmethod
+    def _is_a_share(cls, share: object) -> object:
+        if isinstance(share, str) and share != "auto":
+            raise ValueError(f"a number from 0 to 1, or auto, in small letters; found {share!r}")
+        return share
+
+    @field_validator("unsafe")
+    @classmethod
+    def _is_named(cls, unsafe: str | None) -> str | None:
+        if unsafe is not None and not re.fullmatch(FUNCTION, unsafe):
+            raise ValueError(
+                f"{unsafe!r} names no function: write package.module:function; paths are not read"
+            )
+        return unsafe

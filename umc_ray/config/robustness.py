@@ -1,6 +1,6 @@
 """How much is tried on the models of the last round."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from umc_ray.config.section import Section
 
@@ -17,3 +17,10 @@ class RobustnessConfig(Section):
     samples: int = Field(
         500, gt=0, description="test samples of a domain, and of each of its shifts, at most"
     )
+
+    @field_validator("corruptions", mode="before")
+    @classmethod
+    def _is_all_or_none(cls, corruptions: object) -> object:
+        if isinstance(corruptions, list | dict):
+            raise ValueError(f"true or false: all are tried, or none; found {corruptions!r}")
+        return corruptions

@@ -31,7 +31,7 @@ class StopConfig(Section):
         gt=0,
         le=1,
         description="stop when the labeled samples of each domain surely (95 %) cover this share "
-        "of its pool, in embeddings",
+        "of its pool, or of its target set, in embeddings",
     )
     worst_recall: float | None = Field(
         None,

@@ -81,7 +81,7 @@ def plant(folder: Path, source: Path, wheel: Path) -> dict[str, list[Drawing]]:
 def turn_some(drawings: Sequence[Drawing], rng: np.random.Generator) -> list[Drawing]:
     """Turn a share of some images by 90 degrees to the left."""
     turned_N = rng.random(len(drawings)) < TURNED_SHARE
-    return [_turned(each) if turn else each for each, turn in zip(drawings, turned_N, strict=True)]
+    return [turned(each) if turn else each for each, turn in zip(drawings, turned_N, strict=True)]
 
 
 def blend(positions: Sequence[Sequence[int]]) -> Iterator[list[int]]:
@@ -92,7 +92,8 @@ def blend(positions: Sequence[Sequence[int]]) -> Iterator[list[int]]:
             yield mixed.round().astype(int).tolist()
 
 
-def _turned(drawing: Drawing) -> Drawing:
+def turned(drawing: Drawing) -> Drawing:
+    """Turn an image by 90 degrees to the left."""
     image = Image.open(io.BytesIO(drawing.image)).transpose(Image.Transpose.ROTATE_90)
     return replace(drawing, image=digits.png(image), style=TURNED)
 

@@ -3,16 +3,15 @@
 Suffixes: N synthetic samples, R real samples, D dimension, C classes, S spaces.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.generator import MAKES_COPIES, FiltersConfig, GeneratorConfig
+from umc_ray.diversity.content import ContentCheck, first_reason
 from umc_ray.diversity.generators.generator import Generated, Payload
 from umc_ray.methods.memorization import MemorizationGuard, distance_to_reals
 from umc_ray.methods.near_duplicates import repeats
@@ -28,28 +27,6 @@ THUMBNAIL_PX = 8
 
 LETTERS = 512
 """Numbers that describe the spelling of a text."""
-
-
-class ContentCheck(Protocol):
-    """Decides whether people may be shown a sample."""
-
-    def __call__(self, payload: Payload) -> str | None:
-        """Return why a sample is refused; None if it may be shown."""
-        ...
-
-
-@dataclass(frozen=True)
-class BlockedWords:
-    """Refuses texts that match a regular expression, regardless of case."""
-
-    patterns: tuple[str, ...]
-
-    def __call__(self, payload: Payload) -> str | None:
-        """Name the first expression that a text matches."""
-        if isinstance(payload, bytes):
-            return None
-        found = (each for each in self.patterns if re.search(each, payload, re.IGNORECASE))
-        return next((f"blocked: {pattern}" for pattern in found), None)
 
 
 @dataclass(frozen=True)
@@ -95,7 +72,7 @@ def judge(
     real: Spaces,
     agreement_N: FloatArray,
     config: GeneratorConfig,
-    checks: Sequence[ContentCheck] = (),
+    checks: Sequence[ContentCheck],
 ) -> Verdicts:
     """Apply all filters; the first that refuses a sample is the reason.
 
@@ -106,13 +83,12 @@ def judge(
             of the gap, or what fills it would be unlike all real ones.
         agreement_N: the probability that the ensemble gives the label of each.
         config: of the generator that made them.
-        checks: hooks for unsafe contents, beside the blocked words of the campaign file.
+        checks: of contents that nobody may be shown.
     """
     filters = config.filters
     copy_ratio_N = MemorizationGuard.fit(real.x_SND).copy_ratio(synthetic.x_SND)
     distance_N, farthest = distance_to_reals(synthetic.x_SND[0], real.x_SND[0])
-    hooks = (BlockedWords(filters.blocked), *checks)
-    unsafe = [_first_reason(hooks, each.payload) for each in generated]
+    unsafe = [first_reason(checks, each.payload) for each in generated]
     refusals: list[tuple[str, NDArray[np.bool_]]] = [
         (COPY, (copy_ratio_N < 1) & filters.copies),
         (OUTLIER, (distance_N > farthest) & filters.outliers),
@@ -124,10 +100,6 @@ def judge(
     for row in _repeats(synthetic.x_SND[0], reasons, filters):
         reasons[row] = REPEAT
     return Verdicts(copy_ratio_N, distance_N, agreement_N, tuple(reasons))
-
-
-def _first_reason(checks: Sequence[ContentCheck], payload: Payload) -> str | None:
-    return next(filter(None, (check(payload) for check in checks)), None)
 
 
 def _reason(refusals: Sequence[tuple[str, NDArray[np.bool_]]], row: int) -> str | None:

@@ -11,6 +11,7 @@ import ray
 
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.generator import GeneratorConfig
+from umc_ray.diversity.content import content_checks, first_reason
 from umc_ray.diversity.filters import Spaces, Verdicts, judge, label_agreement
 from umc_ray.diversity.gaps import DomainGaps, read_members
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Payload, Request
@@ -110,6 +111,7 @@ class FilterSpec:
     kind: TaskKind
     encoders: Mapping[str, EncoderConfig]  # the first one decides what is alike
     ensemble: EnsembleRef | None
+    unsafe: str | None = None  # function of the user's that refuses contents
 
 
 def filter_all(specs: Sequence[FilterSpec], storage: Storage) -> list[list[Checked]]:
@@ -119,7 +121,7 @@ def filter_all(specs: Sequence[FilterSpec], storage: Storage) -> list[list[Check
 
 
 def checked(spec: FilterSpec, storage: Storage) -> list[Checked]:
-    """Judge the samples of one request; those that nothing can judge pass."""
+    """Judge the samples of one request; without real samples, by their contents alone."""
     made = spec.generated
     if not made:
         return []
@@ -128,8 +130,12 @@ def checked(spec: FilterSpec, storage: Storage) -> list[Checked]:
     first = next(iter(spec.encoders))
     agreement_N = _agreement(spec, storage, embeddings)
     names = [_key(spec.request, row, each) for row, each in enumerate(made)]
+    checks = content_checks(spec.generator.filters, spec.unsafe)
     if len(spec.request.exemplars) < FEWEST_REAL:
-        return [Checked(name, each) for name, each in zip(names, made, strict=True)]
+        return [
+            Checked(name, each, refused=first_reason(checks, each.payload))
+            for name, each in zip(names, made, strict=True)
+        ]
     # Without samples of the gap itself, what fills it would be unlike all real ones.
     real = [*(each.payload for each in spec.request.exemplars), *spec.request.members]
     verdicts = judge(
@@ -138,6 +144,7 @@ def checked(spec: FilterSpec, storage: Storage) -> list[Checked]:
         Spaces.of(real, embed_with(spec.encoders[first])(real)),
         agreement_N,
         spec.generator,
+        checks,
     )
     return [_checked(names[row], each, verdicts, row) for row, each in enumerate(made)]
 

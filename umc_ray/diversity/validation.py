@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from umc_ray.methods.admission import admits, drawn_prefix, most_ambiguous, spread
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.intervals import wilson_interval
-from umc_ray.records import BATCH, STANDINGS
+from umc_ray.records import BATCH, SCORES, STANDINGS
 from umc_ray.tasks.quality import Estimate
 
 Standing = Literal["accepted", "fixed", "rejected", "admitted", "open", "refused"]
@@ -44,6 +44,21 @@ class Verdict:
     agreement: float
     round: int
     cost: float
+    quality: float | None = None
+
+
+@dataclass(frozen=True)
+class HumanRating:
+    """How good people find a generator's samples, from 1 to 5: the mean over `rated` samples.
+
+    Only those count that people were asked about in a random order; nobody must rate.
+    """
+
+    task: str
+    domain: str
+    generator: str
+    rated: int
+    quality: Estimate
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,7 @@ def _decided(row: Row, verdict: Verdict | None, withdrawn: frozenset[int]) -> di
     """Return a row of STANDINGS, by what people and filters say of a sample."""
     places = {name: row[name] for name in STANDINGS.names if name in row and name != "label"}
     nothing = {"label": None, "votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0}
-    result = {**places, **nothing, "made_for": row["label"], "standing": "open"}
+    result = {**places, **nothing, "quality": None, "made_for": row["label"], "standing": "open"}
     if verdict is not None:
         is_rejected, is_same = verdict.label is None, verdict.label == row["label"]
         standing = "rejected" if is_rejected else "accepted" if is_same else "fixed"
@@ -172,6 +187,25 @@ def acceptance(table: pa.Table, number: int, seed: int) -> SyntheticSamples:
             groups.append(_group(kind, gap, of_gap, asked))
     now = [row for row in rows if row["round"] == number]
     return SyntheticSamples(tuple(groups), len(now), sum(row["cost"] for row in now))
+
+
+def human_ratings(table: pa.Table, seed: int) -> tuple[HumanRating, ...]:
+    """Return how good people find each generator's samples, by domain, where they said so."""
+    drawn = [row for own in _by_kind(table.to_pylist()).values() for row in _drawn(own, seed)]
+    scores: dict[tuple[str, str, str], list[float]] = {}
+    for row in drawn:
+        if row["quality"] is not None:
+            key = row["task"], row["domain"], row["generator"]
+            scores.setdefault(key, []).append(row["quality"])
+    return tuple(HumanRating(*key, len(own), _mean(own)) for key, own in sorted(scores.items()))
+
+
+def _mean(scores: Sequence[float]) -> Estimate:
+    """Return a mean of 1 to 5 with its interval, which a few equal scores leave wide."""
+    most, n = int(SCORES[-1]), len(scores)
+    mean = sum(scores) / n
+    ends = wilson_interval(n * (mean - 1) / (most - 1), n)
+    return Estimate(mean, *(1 + (most - 1) * end for end in ends))
 
 
 def _group(

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice
+from itertools import count, islice
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.source import Source
@@ -20,13 +21,22 @@ MOST_READ = 1_000_000
 """Rows of a source among which some are drawn."""
 
 
+@dataclass(frozen=True)
+class SomeRows:
+    """Rows that were drawn of a source, usable or not; `read` is the number drawn from."""
+
+    usable: tuple[Row, ...]
+    rejected: tuple[Rejected, ...]
+    read: int
+
+
 def some_rows(
     config: CampaignConfig,
     domain_key: DomainKey,
     source: Source | str | list[str],
     storage: Storage,
     most: int,
-) -> list[Row]:
+) -> SomeRows:
     """Read labeled samples as those of a domain's test split: all, or `most` drawn by content.
 
     Raises:
@@ -34,7 +44,7 @@ def some_rows(
         DataError: the source is missing, lacks a column, or has too many bad rows, or no others.
     """
     domain = config.domain(domain_key)
-    others: dict[str, object] = {"ratings": None, "key": None, "keep": [], "groups": []}
+    others: dict[str, object] = {"ratings": None, "key": None, "keep": []}
     alike = domain.model_copy(update={"test": source, **others})
     rules = rules_of(config.reduced_to(domain_key, alike), domain_key, "test")
     sources = alike.sources("test")
@@ -43,12 +53,14 @@ def some_rows(
     reader = Reader(storage, "", common_folder(listing.files), rules)
     works = split_work([file.uri for file in listing.all], rules.are_images)
     found = (each for work in works for each in reader.find(work, Counter()))
-    read = (candidate(rules, each) for each in islice(found, MOST_READ))
-    chosen = nsmallest(most, read, key=lambda each: (each.mark, each.found.key))
+    read = count()  # is asked for the next number once for each row
+    candidates = (candidate(rules, each) for each in islice(found, MOST_READ) if next(read) >= 0)
+    chosen = nsmallest(most, candidates, key=lambda each: (each.mark, each.found.key))
     checked = list(each_checked(rules, lambda each: check(rules, each.found), iter(chosen)))
     bad = [each for each in checked if isinstance(each, Rejected)]
     _refuse(", ".join(sources), bad, len(checked), config.ingest.max_bad_share)
-    return [each for each in checked if isinstance(each, Row)]
+    usable = tuple(each for each in checked if isinstance(each, Row))
+    return SomeRows(usable, tuple(bad), next(read))
 
 
 def _refuse(source: str, bad: Sequence[Rejected], rows: int, max_share: float) -> None:

@@ -16,12 +16,19 @@ from itertools import islice
 from typing import Any
 
 from umc_ray.annotation.backends.backend import sample_rows
+from umc_ray.annotation.ratings import RATING, rated
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.run import Run
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.labelstudio.form import CONTROL, form_xml, sample_data, seconds_since_1970
+from umc_ray.labelstudio.form import (
+    CONTROL,
+    form_xml,
+    sample_data,
+    score_of,
+    seconds_since_1970,
+)
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
 from umc_ray.tasks.forms import Form
@@ -156,7 +163,8 @@ def _project(run: Run, studio: LabelStudio, task: str) -> Project:
 
 def _form_xml(run: Run, task: str) -> str:
     config = run.config.tasks[task]
-    return form_xml(config.payload, run.kinds[task].form(), config.pair)
+    rates = bool(run.config.refine.generators)
+    return form_xml(config.payload, run.kinds[task].form(), config.pair, rates)
 
 
 def _register_webhook(studio: LabelStudio, project: Project, url: str, token: str) -> None:
@@ -244,14 +252,16 @@ def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
     since = None if until is None else _iso(datetime.fromtimestamp(until - OVERLAP_S, UTC))
     questions = run.store.questions(run.config.name)
     by_name = {_name(q): q for q in questions if q.task == project.task}
-    answers: dict[str, Answer] = {}
+    answers, scores = dict[str, Answer](), dict[str, Answer]()
     for item in studio.tasks(project.id, since):
         changed = seconds_since_1970(item["updated_at"])
         until = changed if until is None else max(until, changed)
         question = by_name.get(item["data"].get("umc_id"))
         if question is not None:
             answers |= _answers(studio, project, question, item)
+            scores |= _scores(project, question, item)
     new = run.store.record(list(answers.values()), list(answers))
+    run.store.record_as(RATING, list(scores.values()), list(scores))
     if until is not None:
         run.storage.write_json(key, {"until": until})
     return new
@@ -287,6 +297,18 @@ def _answers(
             reason=None if label is not None else "skipped in Label Studio",
         )
     return answers
+
+
+def _scores(project: Project, question: Question, item: Document) -> dict[str, Answer]:
+    """Return what people say of the quality of a synthetic sample, as `_answers` does."""
+    scores = {}
+    for annotation in sorted(item["annotations"], key=lambda each: each["updated_at"]):
+        score = score_of(annotation["result"])
+        if question.payload.made and score is not None and annotation["completed_by"] is not None:
+            changed = f"{annotation['id']}/{annotation['updated_at']}"
+            key = f"{RATING}/labelstudio/{project.id}/{changed}"
+            scores[key] = rated(question, _person(annotation), score)
+    return scores
 
 
 def _iso(time: datetime) -> str:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
 from umc_ray.methods.text_pair import parts_of
+from umc_ray.records import SCORES
 from umc_ray.tasks.forms import ChoiceForm, NumberForm
 from umc_ray.tasks.forms import Form as TaskForm
 
@@ -24,6 +25,8 @@ CONTROL = "label"
 
 SECOND = "_2"
 """How the names of the second texts of pairs end."""
+QUALITY = "quality"
+"""The name of the control for the quality of synthetic samples."""
 
 MAX_FORM = 100_000
 """Characters; a form with a thousand labels needs half of them."""
@@ -128,22 +131,33 @@ def sample_data(text: str | None) -> Document:
     return dict(zip(("text", f"text{SECOND}"), parts, strict=False))
 
 
-def form_xml(column: str, form: TaskForm, pair: Sequence[str] = ()) -> str:
+def form_xml(column: str, form: TaskForm, pair: Sequence[str] = (), rates: bool = False) -> str:
     """Return the labeling form of a task: the sample, what is filled in, and why it was selected.
 
     The sample's name and key are the column, the control's name is CONTROL. The texts of a pair
-    have headings; the second one has a name and a key of its own.
+    have headings; the second one has a name and a key of its own. With `rates`, people can say how
+    good a synthetic sample is.
     """
     shown = f'<{column.capitalize()} name="{column}" value="${column}"/>'
     if pair:
         headings = [f"<Header value={quoteattr(name)}/>" for name in pair]
         other = f'<Text name="{column}{SECOND}" value="${column}{SECOND}"/>'
         shown = f"{headings[0]}{shown}{headings[1]}{other}"
+    rating = (
+        '<Header value="If it is synthetic: how good is it? (optional)"/>'
+        f'<Rating name="{QUALITY}" toName="{column}" maxRating="{SCORES[-1]}"/>'
+    )
     return (
         f"<View>{shown}"
-        f"{form.control_xml(CONTROL, column)}"
+        f"{form.control_xml(CONTROL, column)}{rating if rates else ''}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
+
+
+def score_of(result: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the quality in an annotation result, None if it has none."""
+    found = [each["value"]["rating"] for each in result if each.get("from_name") == QUALITY]
+    return next((str(each) for each in found if str(each) in SCORES), None)
 
 
 def seconds_since_1970(time: str) -> float:

@@ -13,15 +13,15 @@ def balance(groups_N: npt.NDArray[np.integer], n_groups: int) -> tuple[float, fl
     """Return the entropy of the group sizes by its maximum, 0..1, with a 95 % interval.
 
     1 if all groups are equally large, 0 if all samples are in one group. Of clusters, it is the
-    entropy of their occupancy. A few samples look less even than what they are drawn from: what
-    they lose is estimated and added.
+    entropy of their occupancy. A few samples look less even than what they are drawn from: the
+    factor by which draws miss more is estimated and taken out.
 
     Args:
         groups_N: numbers of groups, from 0.
         n_groups: two or more, with those that are empty.
 
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap (bias correction and basic
-    interval).
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap (bias correction, here as a
+    factor, and basic interval).
 
     Raises:
         ValueError: there are no samples, or fewer than two groups.
@@ -33,11 +33,15 @@ def balance(groups_N: npt.NDArray[np.integer], n_groups: int) -> tuple[float, fl
     value = float(_entropy(shares_G[None])[0])
     drawn_B = _entropy(np.random.default_rng(0).multinomial(n, shares_G, size=REPLICATES) / n)
     low, high = np.quantile(drawn_B, TAILS)
+    # What draws lose is taken as a factor of what is missing: groups that are not quite even never
+    # become so.
+    missing, lost = 1 - value, float(1 - drawn_B.mean())
+    corrected = 1 - missing**2 / lost if lost > 0 else value
     # Samples that are even by chance may come from groups that are not: mirrored at their own
     # value, no replicate would say so.
-    ends = 2 * value - float(drawn_B.mean()), min(low, 2 * value - high), 2 * value - low
-    corrected, least, most = (min(max(float(each), 0.0), 1.0) for each in ends)
-    return corrected, least, most
+    ends = corrected, min(low, 2 * value - high), max(2 * value - low, corrected)
+    value, least, most = (min(max(float(each), 0.0), 1.0) for each in ends)
+    return value, min(least, value), most
 
 
 def _entropy(shares_BG: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -38,15 +38,22 @@ def coverage(x_ND: Floats, labeled_LD: Floats, *, seed: int = 0) -> ValueLowHigh
     return mean_interval(covered(x_ND, labeled_LD))
 
 
-def covered(x_ND: Floats, labeled_LD: Floats, neighbors: int = NEIGHBORS) -> Bools:
+def covered(
+    x_ND: Floats, labeled_LD: Floats, neighbors: int = NEIGHBORS, device: str | None = None
+) -> Bools:
     """Return which points lie in the ball of a labeled point.
 
     A ball reaches to the labeled point that is so many neighbors away, or to the farthest one if
-    there are fewer. A single labeled point has no ball.
+    there are fewer. A single labeled point has no ball. A GPU is used if this process may; `device`
+    names another one.
 
     Source: Kynkäänniemi et al. 2019, Improved Precision and Recall Metric for Assessing Generative
     Models (the recall of the labeled points).
     """
+    from umc_ray.methods import balls  # torch takes a second to import
+
+    if (device := device or balls.gpu()) is not None:
+        return balls.covered(x_ND, labeled_LD, neighbors, device)
     squares_L = squared_radii(labeled_LD, neighbors)
     blocks = [
         (squared_distances(x_ND[start : start + _BLOCK], labeled_LD) <= squares_L).any(1)

@@ -10,8 +10,10 @@ REPLICATES = 1000
 TAILS = (0.025, 0.975)
 
 
-def wilson_interval(right: int, n: int) -> tuple[float, float]:
-    """Return the interval of a share of n.
+def wilson_interval(right: float, n: int) -> tuple[float, float]:
+    """Return the interval of a share of n; of a mean of n values in 0..1, it is a wide one.
+
+    No such values vary more than those that are 0 or 1.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """

@@ -4,6 +4,7 @@ Suffixes: N real samples, M synthetic ones, D dimension, B samples of a block, S
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from umc_ray.methods.diversity import NEIGHBORS, squared_radii
 from umc_ray.methods.intervals import Z_95
 
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 ValueLowHigh = tuple[float, float, float]
 
 DRAWS = 20
@@ -65,9 +67,25 @@ def prdc(real_ND: Floats, synthetic_MD: Floats, n: int, *, seed: int = 0) -> Prd
 
 
 def prdc_once(
-    real_ND: Floats, synthetic_MD: Floats, neighbors: int = NEIGHBORS
+    real_ND: Floats, synthetic_MD: Floats, neighbors: int = NEIGHBORS, device: str | None = None
 ) -> tuple[float, float, float, float]:
-    """Return precision, recall, density and coverage, in blocks of distances."""
+    """Return precision, recall, density and coverage, in blocks of distances.
+
+    A GPU is used if this process may; `device` names another one.
+    """
+    from umc_ray.methods import balls  # torch takes a second to import
+
+    device = device or balls.gpu()
+    count = _counted if device is None else partial(balls.precision_recall, device=device)
+    n_balls_M, recalled_N, covered_N = count(real_ND, synthetic_MD, neighbors)
+    density = float(n_balls_M.mean()) / neighbors
+    return float((n_balls_M > 0).mean()), float(recalled_N.mean()), density, float(covered_N.mean())
+
+
+def _counted(
+    real_ND: Floats, synthetic_MD: Floats, neighbors: int
+) -> tuple[npt.NDArray[np.int64], Bools, Bools]:
+    """Return how many real balls hold each synthetic sample, and what `precision_recall` does."""
     real_squares_N = squared_radii(real_ND, neighbors)
     synthetic_squares_M = squared_radii(synthetic_MD, neighbors)
     n_balls_M = np.zeros(len(synthetic_MD), np.int64)
@@ -80,5 +98,4 @@ def prdc_once(
         n_balls_M += inside_BM.sum(axis=0)
         covered_N[rows] = inside_BM.any(axis=1)
         recalled_N[rows] = (squares_BM <= synthetic_squares_M).any(axis=1)
-    density = float(n_balls_M.mean()) / neighbors
-    return float((n_balls_M > 0).mean()), float(recalled_N.mean()), density, float(covered_N.mean())
+    return n_balls_M, recalled_N, covered_N

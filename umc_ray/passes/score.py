@@ -67,6 +67,7 @@ class ScoreWorker:
     In the pools of tasks that are `heads_first`, heads score what fine-tuned specialists have no
     outputs for; candidates are the other samples. Domains in `by_group` keep as many candidates of
     each intersection of these attributes: those of a small group may not be among the best of all.
+    Domains in `groups` have intersections with thresholds of their own.
     """
 
     storage: Storage
@@ -80,6 +81,7 @@ class ScoreWorker:
     with_probabilities: bool = False
     heads_first: frozenset[str] = frozenset()
     by_group: Mapping[DomainKey, tuple[str, ...]] = field(default_factory=dict)
+    groups: Mapping[DomainKey, Sequence[str]] = field(default_factory=dict)
     summary_type: ClassVar[type[ScoreSummary]] = ScoreSummary
 
     def output_key(self, item: Part) -> str:
@@ -92,11 +94,10 @@ class ScoreWorker:
         ensemble = load_ensemble(self.storage, ref, kind)
         ids_N, rows = self._read(item, ensemble)
         open_N, whole_N = self._open(item, ids_N), self._whole(item, rows)
-        domain = item.domain_key.domain
-        said = [_said(ensemble, domain, rows, np.flatnonzero(whole_N))]
+        said = self._said(item, ensemble, rows, np.flatnonzero(whole_N))
         if not whole_N.all():
             heads = load_heads(self.storage, ref, kind)
-            said.append(_said(heads, domain, rows, np.flatnonzero(~whole_N)))
+            said += self._said(item, heads, rows, np.flatnonzero(~whole_N))
         if item.split == "pool" and self.top:
             values_N = self._acquisition(kind, said)
             best = self._candidates(item, ids_N, values_N, np.flatnonzero(open_N & whole_N))
@@ -105,6 +106,19 @@ class ScoreWorker:
         uncertainty = float((1 - expected_N)[open_N].sum(dtype=np.float64))
         summary = ScoreSummary(len(ids_N), int(open_N.sum()), uncertainty)
         return self._table(kind, ids_N, said), summary
+
+    def _said(
+        self, item: Part, ensemble: Ensemble, rows: Mapping[str, Rows], rows_N: IntArray
+    ) -> list[_Said]:
+        """Score rows of a part, each group that may have a threshold of its own by itself."""
+        domain, attributes = item.domain_key.domain, self.groups.get(item.domain_key)
+        if not attributes or item.split == "target" or not len(rows_N):
+            return [_said(ensemble, domain, rows, rows_N)]
+        groups_N = joined_names(list(read_groups(self.storage, item, attributes).values()))
+        return [
+            _said(ensemble, domain, rows, rows_N[groups_N[rows_N] == group], group)
+            for group in np.unique(groups_N[rows_N]).tolist()
+        ]
 
     def best_by_heads(self, item: Part) -> pa.Table:
         """Return the most informative samples of a part by the heads alone."""
@@ -171,10 +185,17 @@ class ScoreWorker:
         return pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
 
 
-def _said(ensemble: Ensemble, domain: str, rows: Mapping[str, Rows], rows_N: IntArray) -> _Said:
+def _said(
+    ensemble: Ensemble,
+    domain: str,
+    rows: Mapping[str, Rows],
+    rows_N: IntArray,
+    group: str | None = None,
+) -> _Said:
     if len(rows_N) < len(next(iter(rows.values()))):
         rows = {name: x_ND[rows_N] for name, x_ND in rows.items()}
-    return _Said(rows_N, ensemble.measures(rows, domain), ensemble.decision_in(domain))
+    measures = ensemble.measures(rows, domain, group)
+    return _Said(rows_N, measures, ensemble.decision_in(domain, group))
 
 
 def _in_order(said: Sequence[_Said], values: Sequence[np.ndarray]) -> np.ndarray:

@@ -67,6 +67,7 @@ SYNTHETIC_COLUMNS = (
     Column("made_for", pa.string(), "the label that it was made for"),
     Column("round", pa.int32(), "round in which people answered; 0: nobody was asked"),
     *COLUMNS[6:8],
+    Column("quality", pa.float32(), "what people say it is, 1 to 5, on average; empty: nobody did"),
     Column("generator", pa.string(), "what made it, as the campaign file calls it"),
     Column("version", pa.string(), "of the generator's code and weights, or of its files"),
     Column("gap", pa.string(), "the gap that it was made for; empty: none in particular"),

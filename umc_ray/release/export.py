@@ -116,6 +116,7 @@ def _write_descriptions(
     origin = {
         **provenance(history),
         "synthetic": [asdict(each) for each in history.acceptance if released],
+        "quality": [asdict(each) for each in history.metrics[-1].ratings if released],
     }
     documents = {
         "README.md": card(history, version, files).encode(),

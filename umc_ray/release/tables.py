@@ -88,7 +88,7 @@ class TaskTables:
             "key": pool["key"],
             **{
                 name: picks[name]
-                for name in ("standing", "made_for", "round", "votes", "agreement")
+                for name in ("standing", "made_for", "round", "votes", "agreement", "quality")
             },
             "label": self._values(picks["label"].to_pylist()),
             "domain": pa.array([part.domain_key.domain] * len(picks)),

@@ -1,11 +1,13 @@
 """What `umc check` prints: each pool and test split, each encoder, then notes and problems."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import psutil
 
 from umc_ray.campaign.check import CampaignCheck, EncoderCheck, SplitCheck
 from umc_ray.campaign.check_findings import counts_by_label
+from umc_ray.campaign.check_shifts import ShiftCheck
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.ingest.inspection import Inspection
@@ -18,6 +20,8 @@ def check_lines(check: CampaignCheck, config: CampaignConfig) -> Iterator[str]:
     """Say everything that was found, what stops the campaign last."""
     for split in check.splits:
         yield from _split_lines(split, config)
+    for shift in check.shifts:
+        yield from _shift_lines(shift)
     for encoder in check.encoders:
         yield from _encoder_lines(encoder, config)
     if check.splits:
@@ -47,6 +51,16 @@ def _split_lines(split: SplitCheck, config: CampaignConfig) -> Iterator[str]:
     yield _line("duplicates", _duplicates(found, has_test))
     yield from _form_lines(found)
     yield from _quarantine_lines(found)
+
+
+def _shift_lines(shift: ShiftCheck) -> Iterator[str]:
+    rows, usable = shift.rows, len(shift.rows.usable)
+    drawn = f"{usable + len(rows.rejected):,} of {counted(rows.read, 'row')} drawn"
+    measured = counted(usable - shift.in_pool, "sample")
+    yield f"{shift.domain_key} shifted {shift.name}: {drawn}, {measured} to measure on"
+    yield _line("labels", _counts(Counter(str(row.label) for row in rows.usable)))
+    for row in rows.rejected[:1]:
+        yield _line("bad rows", f"{len(rows.rejected):,}, such as {row}")
 
 
 def _form_lines(found: Inspection) -> Iterator[str]:

@@ -8,6 +8,9 @@ from umc_ray.diversity.measures import DRAWN, Diversity, Imitation
 from umc_ray.report.pages import percent
 from umc_ray.tasks.quality import Estimate
 
+ALMOST = 0.999
+"""As even as is shown where groups are not quite so."""
+
 
 @dataclass(frozen=True)
 class Evenness:
@@ -35,7 +38,8 @@ def diversity_section(history: History) -> DiversitySection | None:
     if not metrics.diversity:
         return None
     over_domains = [
-        Evenness(task, "domains", value) for task, value in metrics.domain_balance.items()
+        Evenness(task, "domains", short_of_even(value))
+        for task, value in metrics.domain_balance.items()
     ]
     return DiversitySection(
         evenness=over_domains
@@ -51,11 +55,18 @@ def diversity_section(history: History) -> DiversitySection | None:
 
 def _evenness(name: str, found: Diversity) -> Iterator[Evenness]:
     if found.classes is not None:
-        yield Evenness(name, "classes", found.classes)
+        yield Evenness(name, "classes", short_of_even(found.classes))
     if found.clusters is not None:
         yield Evenness(name, "clusters of the pool", found.clusters, found.random_clusters)
     for column, value in found.groups.items():
-        yield Evenness(name, f"groups of {column}", value)
+        yield Evenness(name, f"groups of {column}", short_of_even(value))
+
+
+def short_of_even(value: Estimate) -> Estimate:
+    """Return a figure that is not shown as 100.0 % where groups are not quite even."""
+    if value.value == 1:
+        return value
+    return Estimate(min(value.value, ALMOST), min(value.low, ALMOST), value.high)
 
 
 def diversity_lines(history: History) -> list[str]:

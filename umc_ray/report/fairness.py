@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from umc_ray.campaign.documents import DomainFairness, Representation
+from umc_ray.campaign.documents import DomainFairness, Representation, ThresholdEffect
 from umc_ray.campaign.history import History
 from umc_ray.campaign.state import RunState
 from umc_ray.methods.fairness import Difference
@@ -165,7 +165,7 @@ def _warnings(domain: DomainFairness) -> Iterator[str]:
 
 
 def _notes(domain: DomainFairness) -> Iterator[str]:
-    """Say what could not be measured."""
+    """Say what could not be measured, and what thresholds of groups do."""
     compared = _compared(domain)
     if not compared:
         yield "quality by group is not measured yet: there are no audit samples and no test data"
@@ -182,6 +182,23 @@ def _notes(domain: DomainFairness) -> Iterator[str]:
                 f"by {each.by}, {each.merged} samples of small groups count together as other, "
                 f"{each.left_out} are left out"
             )
+    if domain.thresholds is not None:
+        yield _about_thresholds(domain.thresholds)
+
+
+def _about_thresholds(effect: ThresholdEffect) -> str:
+    """Say what thresholds of groups bring and cost on test data."""
+    odds = "equalized odds cannot be compared"
+    if effect.odds is not None and effect.odds_before is not None:
+        before, now = effect.odds_before.value, effect.odds.value
+        odds = f"equalized odds differ by {percent(now)} with them, {percent(before)} without"
+    shifts = ", ".join(f"{name} {shift:+.2f}" for name, shift in effect.shifts.items())
+    return (
+        f"thresholds of groups on test data: {odds}; {percent(effect.utility.value)} are right "
+        f"with them, {percent(effect.utility_before.value)} without. Added to the log-odds: "
+        f"{shifts or 'nothing, no group has enough samples'}. Certificates are those of the common "
+        "threshold: what a group's threshold decides otherwise goes to people"
+    )
 
 
 def _against_controls(

@@ -7,6 +7,7 @@ from umc_ray.campaign.gaps import gaps_after
 from umc_ray.campaign.history import History
 from umc_ray.campaign.refill import tried_so_far
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.stop_rules import stop_reason
 from umc_ray.console import counted, first_of
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, read_members
 from umc_ray.methods.refill import Arm
@@ -115,16 +116,20 @@ def gap_lines(run: Run) -> list[str]:
     domains = gaps_after(run, run.finished_rounds).domains
     gaps = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
     tried = tried_so_far(run, run.finished_rounds + 1)
+    goes_on = bool(tried) and stop_reason(run, run.finished_rounds) is None
     rare = [
         f"{name}: few samples with label {first_of(list(found.rare))}"
         for name, found in domains.items()
         if found.rare
     ]
-    return [*gaps, *rare, *(f"{domain}: {what_it_gave(arm)}" for domain, arm in tried)]
+    return [*gaps, *rare, *(f"{domain}: {what_it_gave(arm, goes_on)}" for domain, arm in tried)]
 
 
-def what_it_gave(arm: Arm) -> str:
-    """Say what was tried about something that is lacking, what that gave, and what became of it."""
+def what_it_gave(arm: Arm, goes_on: bool) -> str:
+    """Say what was tried about something that is lacking, what that gave, and what became of it.
+
+    `goes_on`: whether there is another round.
+    """
     said = f"{arm.action} for {arm.lack}: {arm.state}"
     if arm.rounds:
         gain, error = (100 * each for each in (arm.gain, 2 * arm.error))
@@ -133,7 +138,8 @@ def what_it_gave(arm: Arm) -> str:
             f"log-loss by {gain:+.2f} ({gain - error:+.2f} to {gain + error:+.2f}) more than other "
             "labels"
         )
-    return f"{said}; planned share of the next round: {arm.share:.0%}" if arm.share else said
+    plans = goes_on and arm.share
+    return f"{said}; planned share of the next round: {arm.share:.0%}" if plans else said
 
 
 def _counted(found: DomainGaps) -> str:

@@ -55,4 +55,5 @@ def robustness_lines(history: History) -> list[str]:
 
 
 def _said(quality: ShiftQuality) -> str:
-    return f"{quality.name} {percent(quality.utility.value)} ({between(quality.utility)})"
+    said = f"{quality.name} {percent(quality.utility.value)} ({between(quality.utility)})"
+    return f"{said}, without {quality.left_out}" if quality.left_out else said

@@ -4,7 +4,7 @@ Suffixes: N samples.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,9 @@ from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.precision import with_precision
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import DataError, UmcError
-from umc_ray.ingest.some_rows import some_rows
-from umc_ray.ingest.validate import Row
+from umc_ray.ingest.manifest import is_ingested, load_manifest, read_index
+from umc_ray.ingest.parts import content_words
+from umc_ray.ingest.some_rows import SomeRows, some_rows
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.robustness import robustness_score
 from umc_ray.passes.encode import encode_rows
@@ -43,6 +44,14 @@ class ShiftQuality:
     name: str
     n: int
     utility: Estimate
+    in_pool: int = 0  # more samples, that are in a pool of the task, too, and so left out
+    bad: int = 0  # rows that cannot be used
+
+    @property
+    def left_out(self) -> str:
+        """Say what was left out, if anything was."""
+        said = {"also in a pool": self.in_pool, "bad rows": self.bad}
+        return ", ".join(f"{n} {why}" for why, n in said.items() if n)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,8 @@ def _gpus(spec: ShiftSpec) -> float:
 def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
     """Measure a domain: its test samples, then its shifts, then corruptions of the former.
 
+    Samples of a shift that are in a pool of the task are left out: models may have learned them.
+
     Raises:
         DataError: the source of a shift cannot be read.
     """
@@ -124,7 +135,14 @@ def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
     predict = _Predictor.of(spec, storage)
     clean_N = predict.utility(payloads, targets)
     by_shift: dict[str, FloatArray] = {}
-    for name, rows in read_shifts(spec.config, spec.domain_key, storage).items():
+    shifts = read_shifts(spec.config, spec.domain_key, storage)
+    pools = pool_contents(spec.config, spec.domain_key.task, storage) if shifts else frozenset()
+    for name, found in shifts.items():
+        rows = [row for row in found.usable if row.content not in pools]
+        if not rows:
+            raise DataError(
+                f"{spec.domain_key}, shifted {name}: all samples are in a pool, too; remove it"
+            )
         shown = [row.image or row.text or "" for row in rows]  # it has one of them
         by_shift[name] = predict.utility(shown, [str(row.label) for row in rows])
     by_corruption = {
@@ -134,7 +152,14 @@ def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
     score = robustness_score(clean_N, list(by_corruption.values()), list(by_shift.values()))
     return DomainRobustness(
         clean=_quality("clean", clean_N),
-        shifts=[_quality(*each) for each in by_shift.items()],
+        shifts=[
+            replace(
+                _quality(name, utility_N),
+                in_pool=len(shifts[name].usable) - len(utility_N),
+                bad=len(shifts[name].rejected),
+            )
+            for name, utility_N in by_shift.items()
+        ],
         corruptions=[_quality(*each) for each in by_corruption.items()],
         score=None if score is None else Estimate(*score),
     )
@@ -142,19 +167,31 @@ def measure(spec: ShiftSpec, storage: Storage) -> DomainRobustness:
 
 def read_shifts(
     config: CampaignConfig, domain_key: DomainKey, storage: Storage
-) -> dict[str, list[Row]]:
+) -> dict[str, SomeRows]:
     """Read the samples of a domain's shifts, by name.
 
     Raises:
         DataError: the source of a shift cannot be read.
     """
-    found, most = dict[str, list[Row]](), config.robustness.samples
+    found, most = dict[str, SomeRows](), config.robustness.samples
     for name, source in config.domain(domain_key).shifted.items():
         try:
             found[name] = some_rows(config, domain_key, source, storage, most)
         except UmcError as error:
             raise DataError(f"{domain_key}, shifted {name}: {error}") from error
     return found
+
+
+def pool_contents(config: CampaignConfig, task: str, storage: Storage) -> frozenset[bytes]:
+    """Return the hashes of all that is in the pools of a task."""
+    words = [
+        content_words(
+            read_index(storage, key, "pool", load_manifest(storage, key, "pool").generation)
+        )
+        for key in config.domains()
+        if key.task == task and is_ingested(storage, key)
+    ]
+    return frozenset(row.tobytes() for words_K2 in words for row in words_K2)
 
 
 def _quality(name: str, utility_N: FloatArray) -> ShiftQuality:

@@ -131,9 +131,10 @@ class Endpoint:
         """
         scorer = self._scorer_of(request)
         domain = scorer.known_domain(request.domain)
+        asked = scorer.asked(request.samples, domain)
         predictions = await self._predict(scorer, request.samples)
-        if domain is not None:
-            predictions = await asyncio.to_thread(scorer.in_domain, predictions, domain)
+        if asked.says_something:
+            predictions = await asyncio.to_thread(scorer.as_asked, predictions, asked)
         publication = predictions.publication
         if publication is None or scorer.name not in publication.manifest.ensembles:
             raise self._no_specialists(f" for {scorer.name}")
@@ -143,7 +144,7 @@ class Endpoint:
         result = partial(_sample_score, scorer, request, published, labeled)
         results, errors = _results_and_errors(request.samples, predictions.rows, result)
         if request.columns:
-            columns = await asyncio.to_thread(scorer.columns, predictions, domain)
+            columns = await asyncio.to_thread(scorer.columns, predictions, asked)
             results = [
                 each.model_copy(update={"columns": row})
                 for each, row in zip(results, columns, strict=True)

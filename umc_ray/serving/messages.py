@@ -41,6 +41,11 @@ class Sample(RequestModel):
     id: Annotated[str, Field(max_length=200)] | None = Field(
         None, description="any name; returned with the result"
     )
+    group: dict[str, Annotated[str, Field(max_length=200)]] | None = Field(
+        None,
+        description="the group by each column that the domain names, such as {sex: Female}: its "
+        "label is by the threshold of that group, if the campaign has any",
+    )
 
 
 class EmbedRequest(RequestModel):

@@ -8,9 +8,9 @@ Suffixes: S specialists, N samples, C outputs, D embedding dimension.
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from umc_ray.campaign.publish import Publication, PublishedEnsemble
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.registry import encoder_hash, load_encoder
+from umc_ray.ingest.groups import group_name
 from umc_ray.ingest.validate import Found, Rejected, check, rules_of
+from umc_ray.methods.intersections import BETWEEN
 from umc_ray.passes.score import score_table
 from umc_ray.records import DomainKey
 from umc_ray.serving.encoding import Payload, ThreadedEncoder
@@ -28,6 +30,7 @@ from umc_ray.serving.messages import Sample
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
 from umc_ray.specialists.ensemble import Ensemble
+from umc_ray.tasks.task import Calibration
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,33 @@ class Predictions:
         """The scores of all valid samples, in order."""
         predictions = [row for row in self.rows if isinstance(row, Prediction)]
         return [each.scored for each in predictions if each.scored is not None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which domain the samples of a request are of, and of which group each, where it says so."""
+
+    domain: str | None
+    groups: Sequence[str | None]
+
+    @property
+    def says_something(self) -> bool:
+        """Whether predictions may differ from those of samples of which nothing is known."""
+        return self.domain is not None or any(group is not None for group in self.groups)
+
+    def decided(
+        self, predictions: Predictions, ensemble: Ensemble
+    ) -> Iterator[tuple[list[int], torch.Tensor, Calibration]]:
+        """Yield the valid samples that are decided alike: rows, outputs SNC and the decision."""
+        places: dict[str | None, list[int]] = {}
+        probs: dict[int, torch.Tensor] = {}
+        for place, (row, group) in enumerate(zip(predictions.rows, self.groups, strict=True)):
+            if isinstance(row, Prediction) and row.scored is not None:
+                places.setdefault(group, []).append(place)
+                probs[place] = row.scored.probs_SC
+        for group, own in places.items():
+            probs_SNC = torch.stack([probs[place] for place in own], dim=1)
+            yield own, probs_SNC, ensemble.decision_in(self.domain, group)
 
 
 class TaskScorer:
@@ -199,7 +229,8 @@ class TaskScorer:
         embeddings_ND = embeddings[self.config.default_encoder]
         if ensemble is None:
             return [Prediction(row_D, None) for row_D in embeddings_ND]
-        scored = self._scored(ensemble, ensemble.probabilities(embeddings))
+        probs_SNC = ensemble.probabilities(embeddings)
+        scored = self._scored(ensemble, probs_SNC, ensemble.decision_in(None))
         return [Prediction(*each) for each in zip(embeddings_ND, scored, strict=True)]
 
     def known_domain(self, domain: str | None) -> str | None:
@@ -224,23 +255,46 @@ class TaskScorer:
         certificate = published.certificate if holds else None
         return published.model_copy(update={"certificate": certificate, "specialists": specialists})
 
-    def in_domain(self, predictions: Predictions, domain: str) -> Predictions:
-        """Return predictions as they are for samples of a domain, as `umc score` has them."""
+    def asked(self, samples: Sequence[Sample], domain: str | None) -> Asked:
+        """Return the domain that a request names, and the group that each sample names.
+
+        Raises:
+            Refusal: it has other columns than the groups of the domain.
+        """
+        if all(each.group is None for each in samples):
+            return Asked(domain, [None] * len(samples))
+        if domain is None and len(self.config.domains) == 1:
+            (domain,) = self.config.domains
+        columns = [] if domain is None else self.config.domains[domain].groups
+        for sample in samples:
+            if sample.group is not None and set(sample.group) != set(columns):
+                named = ", ".join(columns) or "none here; a task of several domains needs domain"
+                raise Refusal(422, f"group must have the groups of the domain: {named}")
+        return Asked(
+            domain,
+            [
+                BETWEEN.join(group_name(each.group[name]) for name in columns)
+                if each.group
+                else None
+                for each in samples
+            ],
+        )
+
+    def as_asked(self, predictions: Predictions, asked: Asked) -> Predictions:
+        """Return predictions as they are in a domain and for groups, as `umc score` has them."""
         ensemble = self.ensemble(predictions.publication, predictions.by_heads)
-        if ensemble is None or not predictions.scored:
+        if ensemble is None:
             return predictions
-        probs_SNC = torch.stack([each.probs_SC for each in predictions.scored], dim=1)
-        scored = iter(self._scored(ensemble, probs_SNC, domain))
-        rows = [
-            replace(row, scored=next(scored)) if isinstance(row, Prediction) else row
-            for row in predictions.rows
-        ]
+        rows = list(predictions.rows)
+        for places, probs_SNC, decision in asked.decided(predictions, ensemble):
+            scored = self._scored(ensemble, probs_SNC, decision)
+            for place, each in zip(places, scored, strict=True):
+                rows[place] = replace(cast(Prediction, rows[place]), scored=each)
         return replace(predictions, rows=rows)
 
     def _scored(
-        self, ensemble: Ensemble, probs_SNC: torch.Tensor, domain: str | None = None
+        self, ensemble: Ensemble, probs_SNC: torch.Tensor, decision: Calibration
     ) -> list[Scored]:
-        decision = ensemble.decision_in(domain)
         found = self.kind.measures(probs_SNC, decision)
         measures = zip(*(values_N.tolist() for values_N in found.columns.values()), strict=True)
         columns = (
@@ -257,14 +311,14 @@ class TaskScorer:
         """Return probabilities by label; empty where the task has no labels."""
         return dict(zip(self.kind.labels, probs_C.tolist(), strict=bool(self.kind.labels)))
 
-    def columns(self, predictions: Predictions, domain: str | None) -> list[dict[str, Any]]:
+    def columns(self, predictions: Predictions, asked: Asked) -> list[dict[str, Any]]:
         """Return the columns that `umc score` writes, by name, for each sample."""
-        scored = predictions.scored
         ensemble = self.ensemble(predictions.publication, predictions.by_heads)
         assert ensemble is not None  # it has scored them
-        probs_SNC = torch.stack([each.probs_SC for each in scored], dim=1)
-        decision = ensemble.decision_in(domain)
-        measures = self.kind.measures(probs_SNC, decision)
-        table = score_table(self.kind, np.arange(len(scored)), measures, decision)
-        rows: list[dict[str, Any]] = self.kind.named(table).drop_columns("sample_id").to_pylist()
-        return rows
+        found: dict[int, dict[str, Any]] = {}
+        for places, probs_SNC, decision in asked.decided(predictions, ensemble):
+            measures = self.kind.measures(probs_SNC, decision)
+            table = score_table(self.kind, np.arange(len(places)), measures, decision)
+            rows = self.kind.named(table).drop_columns("sample_id").to_pylist()
+            found |= dict(zip(places, rows, strict=True))
+        return [found[place] for place in sorted(found)]

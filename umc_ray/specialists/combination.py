@@ -15,14 +15,18 @@ import torch
 from torch import Tensor
 
 from umc_ray.config.task import TaskConfig
+from umc_ray.methods.group_thresholds import group_shift
 from umc_ray.methods.identity import fingerprint, uniform
+from umc_ray.methods.intersections import OTHER, intersect
 from umc_ray.methods.stacking import sharpen, sharpen_groups, stack
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import read_held_out
 from umc_ray.specialists.specialist import Examples, FitReport
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import Calibration, TaskKind, in_domain
+from umc_ray.tasks.classification import LEAST_PROBABILITY
+from umc_ray.tasks.decisions import group_key, in_domain
+from umc_ray.tasks.task import Calibration, TaskKind
 
 SELECTED_WEIGHT = 20.0
 """Random samples that all selected ones together count as in calibration: selected ones are harder
@@ -49,6 +53,7 @@ class EnsembleJob:
     last: bool = False  # no more labels will come
     heads_first: bool = False  # fine-tuned specialists score the candidates of heads only
     reweighing: float = 0.0  # exponent of the training weights of classes by group
+    smallest_group: int | None = None  # that gets a threshold of its own; None: none does
 
     @property
     def by_evidence(self) -> bool:
@@ -103,7 +108,7 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
     dropped = _dropped(job, evidence, probs) if job.by_evidence else {}
     names = [name for name in probs if name not in dropped]
     probs_SNC = torch.stack([probs[name] for name in names])
-    decision = evidence.decision(probs_SNC)
+    decision = _with_groups(job, evidence, probs_SNC)
     storage.write_json(decision_key(job.folder), decision)
     predicted_N, certainty_N = evidence.answers(probs_SNC)
     weights = dict(zip(names, _shares(decision, len(names)), strict=True))
@@ -129,7 +134,7 @@ def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage
         rejected=_rejected(job, reports, dropped),
     )
     if ref.tuned and ref.heads:
-        heads = evidence.decision(torch.stack([probs[name] for name in ref.heads]))
+        heads = _with_groups(job, evidence, torch.stack([probs[name] for name in ref.heads]))
         storage.write_json(heads_key(job.folder), heads)
     version = fingerprint([decision, *(asdict(specialists[name]) for name in names)])
     return Trained(
@@ -210,6 +215,30 @@ class Evidence:
             for fold in range(n_folds)
             if len(rows := np.flatnonzero(folds_N == fold))
         ]
+
+
+def _with_groups(job: EnsembleJob, evidence: Evidence, probs_SNC: Tensor) -> Calibration:
+    """Return the decision with the shifts of groups, if they are asked for."""
+    decision = evidence.decision(probs_SNC)
+    if job.smallest_group is None:
+        return decision
+    examples = evidence.examples
+    mean_NC = evidence.mean(probs_SNC, decision, examples.domains_N).numpy().astype(np.float64)
+    log_N = np.log(np.clip(mean_NC, LEAST_PROBABILITY, 1))
+    log_odds_N, positive_N = log_N[:, 1] - log_N[:, 0], examples.targets == 1
+    shifts: dict[str, float] = {}
+    for domain, config in job.task.domains.items():
+        rows = np.flatnonzero(examples.domains_N == domain)
+        if config.groups and len(rows):
+            names = [examples.groups[name][rows] for name in config.groups]
+            groups = intersect(names, job.smallest_group)
+            weights_N = evidence.importance_N[rows].astype(np.float64)
+            for code, name in enumerate(groups.names):
+                own_N = groups.codes_N == code
+                shift = group_shift(log_odds_N[rows], positive_N[rows], weights_N, own_N)
+                if name != OTHER and shift:
+                    shifts[group_key(domain, name)] = shift
+    return {**decision, "groups": shifts} if shifts else decision
 
 
 def _dropped(job: EnsembleJob, evidence: Evidence, probs: Mapping[str, Tensor]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import Rows, Specialist, outputs_of
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import Calibration, Measures, TaskKind, in_domain
+from umc_ray.tasks.decisions import in_domain, in_group
+from umc_ray.tasks.task import Calibration, Measures, TaskKind
 
 BLOCK_ROWS = 16_384
 """Rows that are scored at a time: their probabilities stay in the processor's cache."""
@@ -88,13 +89,15 @@ class Ensemble:
         outputs = by_group[0] if len(by_group) == 1 else torch.cat(by_group)[self.order]
         return self.activate(outputs)
 
-    def decision_in(self, domain: str | None) -> Calibration:
-        """Return its decision for samples of a domain; None: they may be of any."""
-        return in_domain(self.decision, domain)
+    def decision_in(self, domain: str | None, group: str | None = None) -> Calibration:
+        """Return its decision for samples of a domain and group; None: they may be of any."""
+        return in_group(in_domain(self.decision, domain), domain, group)
 
-    def measures(self, rows: Mapping[str, Rows], domain: str | None = None) -> Measures:
+    def measures(
+        self, rows: Mapping[str, Rows], domain: str | None = None, group: str | None = None
+    ) -> Measures:
         """Measure samples block by block, so that memory does not grow with their number."""
-        decision = self.decision_in(domain)
+        decision = self.decision_in(domain, group)
         blocks = [
             self.kind.measures(self.probabilities(block), decision) for block in _blocks(rows)
         ]

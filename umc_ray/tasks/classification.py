@@ -157,12 +157,19 @@ class Classification:
         """Measure samples by the specialists' class probabilities."""
         found = scoring.score(probs_SNC, weights_of(decision))
         columns = {name: getattr(found, f"{name}_N") for name in self.measures_about}
-        top_N = found.mean_NC.amax(1)
-        return Measures(found.mean_NC, columns, top_N, top_N)
+        decided_N = self._decided(found.mean_NC, decision)
+        right_N = found.mean_NC.gather(1, decided_N[:, None])[:, 0]
+        return Measures(found.mean_NC, columns, right_N, right_N)
 
     def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
-        """Return the most likely class."""
-        return [self.labels[i] for i in mean_NC.argmax(1).tolist()]
+        """Return the most likely class, or by the threshold of a group."""
+        return [self.labels[i] for i in self._decided(mean_NC, decision).tolist()]
+
+    def _decided(self, mean_NC: Tensor, decision: Calibration) -> Tensor:
+        """Return class numbers; a shift of the log-odds is in favor of the second of two."""
+        shift = decision.get("shift", 0.0)
+        assert isinstance(shift, float)
+        return mean_NC.argmax(1) if not shift else (_log_odds(mean_NC) + shift > 0).long()
 
     def utility(self, predicted: Sequence[str], targets: Sequence[str]) -> FloatArray:
         """Return 1 for the right class, else 0."""
@@ -183,8 +190,9 @@ class Classification:
         return scoring.urgency(value, name, len(self.labels), specialists)
 
     def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
-        """Return the two most likely classes; of equally likely ones the first, as `predict`."""
-        prob_1, label_1 = measures.mean_NC.max(1)
+        """Return what `predict` says, and the most likely of the other classes."""
+        label_1 = self._decided(measures.mean_NC, decision)
+        prob_1 = measures.mean_NC.gather(1, label_1[:, None])[:, 0]
         prob_2, label_2 = measures.mean_NC.scatter(1, label_1[:, None], -1.0).max(1)
         columns = [label_1, prob_1, label_2, prob_2]
         return [
@@ -211,7 +219,7 @@ class Classification:
     def explain(self, row: Mapping[str, Any]) -> str:
         """Name the two most likely classes and how far they are apart."""
         first, second = self.labels[int(row["label_1"])], self.labels[int(row["label_2"])]
-        gap = 100 * (row["prob_1"] - row["prob_2"])
+        gap = 100 * abs(row["prob_1"] - row["prob_2"])
         return f"{first} and {second} are {gap:.0f} points apart{disagreement_clause(row)}"
 
     def describe(
@@ -269,6 +277,12 @@ class Classification:
     def form(self) -> ChoiceForm:
         """Return a choice of one label."""
         return ChoiceForm(self.labels)
+
+
+def _log_odds(mean_NC: Tensor) -> Tensor:
+    """Return the log-odds of the second of two classes."""
+    log_NC = mean_NC.clamp_min(LEAST_PROBABILITY).log()
+    return log_NC[:, 1] - log_NC[:, 0]
 
 
 def _confusion(truth_N: IntArray, predicted_N: IntArray, classes: int) -> npt.NDArray[np.int64]:

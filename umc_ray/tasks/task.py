@@ -266,19 +266,6 @@ def weights_of(decision: Calibration) -> Tensor | None:
     return torch.tensor(decision["weights"]) if "weights" in decision else None
 
 
-def in_domain(decision: Calibration, domain: str | None) -> Calibration:
-    """Return what a decision is for the samples of a domain: `domains` says how sure to be there.
-
-    Of a domain that is not known, it is that of the task.
-    """
-    factors, weights = decision.get("domains", {}), decision.get("weights")
-    assert isinstance(factors, dict)
-    if domain not in factors:
-        return decision
-    assert isinstance(weights, list)  # they are fitted together
-    return {**decision, "weights": [weight * factors[domain] for weight in weights]}
-
-
 def agreement(kind: TaskKind, label: str, votes: Sequence[str]) -> float:
     """Return how far votes agree with a label: their mean utility against it, 0 to 1."""
     return float(np.mean(kind.utility(list(votes), [label] * len(votes))))

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Query, Request
 
 from umc_ray.annotation.history import count_given, count_left
 from umc_ray.annotation.leases import LeaseManager
+from umc_ray.annotation.ratings import RATING
 from umc_ray.annotation.review import ask_one_more, decide, reopen
 from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.errors import DataError
 from umc_ray.methods.text_pair import plain
 from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
@@ -95,7 +97,10 @@ def undo(body: UndoIn, site: CurrentSite, queue: Queue, person: Annotator) -> Un
 
 @router.post("/remarks", status_code=204)
 def remarks(body: RemarkIn, site: CurrentSite, queue: Queue, person: Annotator) -> None:
-    """Flag a sample or add a note."""
+    """Flag a sample, add a note, or rate a synthetic sample."""
+    question = site.question(queue, body.sample.task, body.sample.id)
+    if body.kind == RATING and question.payload.made is None:
+        raise DataError(f"sample {body.sample.sample_id} is real: only synthetic ones are rated")
     remark = _event(body.sample, queue, person, None, body.text)
     site.store.record_as(body.kind, [remark], [client_key(person, body.client_key)])
 

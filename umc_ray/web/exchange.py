@@ -12,6 +12,7 @@ from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.changes import changed_answers
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.labels import tied
+from umc_ray.annotation.ratings import RATING, said
 from umc_ray.annotation.review import by_sample, decisions
 from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
@@ -93,8 +94,8 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     labels = _consensus(site, answers)
     labels |= {key: decision.label for key, decision in decision_by_key.items()}
     ties, given = tied(answers), by_sample(answers)
-    extra, flags, notes = (
-        by_sample(site.store.events(k, queue)) for k in ("extra", "flag", "note")
+    extra, flags, notes, scores = (
+        by_sample(site.store.events(k, queue)) for k in ("extra", "flag", "note", RATING)
     )
     return [
         LabeledQuestion(
@@ -108,7 +109,7 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
             tied=question.key[1:] in ties and question.key not in decision_by_key,
             extra=extra.get(question.key, ()),
             flags=flags.get(question.key, ()),
-            notes=notes.get(question.key, ()),
+            notes=(*notes.get(question.key, ()), *map(said, scores.get(question.key, ()))),
         )
         for question, sample in zip(questions, site.samples.get(questions), strict=True)
     ]

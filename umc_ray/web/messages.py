@@ -1,10 +1,12 @@
 """Request and response models of the REST API."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from umc_ray.annotation.ratings import RATING
 from umc_ray.config.section import Name
+from umc_ray.records import SCORES
 
 MAX_TEXT = 1_000_000
 MAX_SAMPLES = 1000
@@ -88,12 +90,18 @@ class Saved(Message):
 
 
 class RemarkIn(Message):
-    """A flag or a note about a sample."""
+    """A flag or a note about a sample, or a rating of a synthetic one: from 1 to 5, as text."""
 
     client_key: ClientKey
     sample: QuestionRef
-    kind: Literal["flag", "note"]
+    kind: Literal["flag", "note", "rating"]
     text: Annotated[Line, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _is_a_score(self) -> Self:
+        if self.kind == RATING and self.text not in SCORES:
+            raise ValueError(f"a rating is one of {', '.join(SCORES)}, found {self.text!r}")
+        return self
 
 
 class DecisionIn(Message):

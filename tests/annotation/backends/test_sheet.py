@@ -14,7 +14,7 @@ from umc_ray.annotation.backends.sheet import SheetBackend
 from umc_ray.annotation.store import AnnotationStore, Payload, Question
 from umc_ray.errors import AwaitingAnnotations, DataError, StoreError
 from umc_ray.methods.text_pair import joined
-from umc_ray.records import POOL, DomainKey, Part
+from umc_ray.records import POOL, DomainKey, Made, Part
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
@@ -77,6 +77,27 @@ def fill_in(sheet: Path, *labels, annotator="", **options):
     for row, label in zip(rows, labels, strict=False):
         row.update(label=label, annotator=annotator)
     save(sheet, rows, **options)
+
+
+def test_a_synthetic_sample_may_be_rated(backend, store, tmp_path):
+    made = Payload(predicted="Good", made=Made("writer", "Good"))
+    backend.submit([question(1, payload=made), question(-3)])
+    backend.collect(1)
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    rows = rows_of(sheet)
+    assert [row["quality"] for row in rows] == ["", ""]
+    rows[0] |= {"label": "Good", "quality": "2"}
+    save(sheet, rows)
+    backend.collect(1)
+    rows[0]["quality"] = "4"
+    save(sheet, rows)
+    for _ in range(2):  # what was read is not recorded again
+        backend.collect(1)
+    assert [each.reason for each in store.events("rating", "camp")] == ["2", "4"]
+    rows[1] |= {"label": "Good", "quality": "4"}
+    save(sheet, rows)
+    with pytest.raises(DataError, match=r"sheet.csv:4: quality is 1 or .* empty otherwise, found"):
+        backend.collect(1)
 
 
 def labels_of(answers):

@@ -123,3 +123,11 @@ def test_too_many_bad_rows_stop_the_campaign_and_say_where_they_are(tmp_path):
 def test_a_generator_of_files_needs_a_path_and_a_domain_that_there_is(tmp_path, generator, problem):
     with pytest.raises(ConfigError, match=problem):
         World(tmp_path, TEXTS, generator)
+
+
+def test_contents_of_files_are_checked_too(tmp_path):
+    generator = {"path": "made.csv", "filters": {"blocked": ["secret"]}}
+    world = World(tmp_path, TEXTS, generator)
+    (tmp_path / "made.csv").write_text("text,label\nfine,good\nA Secret plan,bad\n")
+    world.read()
+    assert [row["refused"] for row in world.rows()] == [None, "blocked: secret"]

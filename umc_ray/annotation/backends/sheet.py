@@ -2,7 +2,7 @@
 
 A row is one vote on one sample. Columns can be added and rows sorted. The label `skip` says that
 a person cannot tell. What was read stays: an emptied cell takes nothing back; another label by
-the same person replaces theirs.
+the same person replaces theirs. Where samples are synthetic, a column more is for their quality.
 """
 
 import logging
@@ -12,11 +12,13 @@ from typing import Any
 
 from umc_ray.annotation.backends.backend import AnnotationBackend, sample_rows
 from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.ratings import RATING, change_key, rated, ratings
 from umc_ray.annotation.spreadsheet import read_records, write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.methods.text_pair import parts_of
+from umc_ray.records import SCORES
 from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ TO_READ = ("domain", SAMPLE, "suggestion", "why", "choices")
 TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
 COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
 SKIP = "skip"
+QUALITY = "quality"
+"""Of a synthetic sample, from 1 to 5, if people like; no column where all samples are real."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class SheetRow:
     slot: Slot
     label: str
     annotator: str
+    quality: str = ""
 
 
 class SheetBackend(AnnotationBackend):
@@ -65,7 +70,9 @@ class SheetBackend(AnnotationBackend):
         ]
         check_slots(rows, slots, path)
         new = new_answers(rows, slots, given, self.kinds, path)
+        scores = new_scores(rows, slots, ratings(self.store, self.campaign), path)
         self.store.record(list(new.values()), list(new))
+        self.store.record_as(RATING, list(scores.values()), list(scores))
         return self.store.answers(self.campaign, round)
 
     def look_again(self, rounds: int) -> None:
@@ -98,10 +105,13 @@ class SheetBackend(AnnotationBackend):
             read = [question.domain, *shown, _suggestion(question), question.why]
             read.append(self._choices(question.task))
             identity = [f"s{question.sample_id}", str(slot[2]), question.task]
-            lines.append([*identity, *read, *filled_in.get(slot, ("", ""))])
+            lines.append([*identity, *read, *filled_in.get(slot, ("", "")), ""])
         place = COLUMNS.index(SAMPLE)
         columns = [*COLUMNS[:place], *texts, *COLUMNS[place + 1 :]]
-        self.storage.write_bytes(_key(round), write_records(columns, lines))
+        if any(question.payload.made for question in slots.values()):
+            columns.append(QUALITY)
+        rows_read = [line[: len(columns)] for line in lines]
+        self.storage.write_bytes(_key(round), write_records(columns, rows_read))
 
     def _text_columns(self, tasks: Collection[str]) -> tuple[str, ...]:
         """Return the columns with samples: one, or two for pairs, which have their own names."""
@@ -151,7 +161,8 @@ def read_sheet(data: bytes, path: str) -> list[SheetRow]:
                 f"{path}:{line}: sample_id and vote must stay as they were, such as s17 and 1, "
                 f"found {sample!r} and {vote!r}"
             ) from error
-        rows.append(SheetRow(line, slot, cells["label"], cells["annotator"]))
+        quality = cells.get(QUALITY, "")
+        rows.append(SheetRow(line, slot, cells["label"], cells["annotator"], quality))
     return rows
 
 
@@ -207,6 +218,32 @@ def new_answers(
         last = before.get(person)
         if last is None or last.label != answer.label:
             new[_client_key(answer, last)] = answer
+    return new
+
+
+def new_scores(
+    rows: Sequence[SheetRow],
+    slots: Mapping[Slot, Question],
+    before: Mapping[tuple[SampleKey, str], int],
+    path: str,
+) -> dict[str, Answer]:
+    """Return what a sheet says of the quality of synthetic samples beyond `before`, by client key.
+
+    Raises:
+        DataError: something else than a score, or a score of a real sample.
+    """
+    new = {}
+    for row in (row for row in rows if row.quality and row.label):
+        question = slots[row.slot]
+        if row.quality not in SCORES or question.payload.made is None:
+            raise DataError(
+                f"{path}:{row.line}: {QUALITY} is {' or '.join(SCORES)} of a synthetic sample, and "
+                f"empty otherwise, found {row.quality!r}"
+            )
+        event = rated(question, row.annotator or _nobody(row.slot[2]), row.quality)
+        last = before.get((event.key, event.annotator))
+        if str(last) != row.quality:
+            new[change_key(event, last)] = event
     return new
 
 

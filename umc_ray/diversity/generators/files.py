@@ -15,6 +15,7 @@ from itertools import islice
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.generator import GeneratorConfig
+from umc_ray.diversity.content import content_checks, first_reason
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import TABLE, Checked, Origin, write_part
 from umc_ray.errors import ConfigError, DataError
@@ -179,7 +180,9 @@ class _Files:
         payload = row.text if row.image is None else row.image
         assert payload is not None and row.label is not None  # the rules require both
         sample = Generated(payload, row.label, exemplars=(), prompt="", seed=0)
-        return Checked(f"{self.name}/{row.key}", sample, answer=self._answer(row))
+        checks = content_checks(self.generator.filters, self.config.refine.unsafe)
+        refused, answer = first_reason(checks, payload), self._answer(row)
+        return Checked(f"{self.name}/{row.key}", sample, refused=refused, answer=answer)
 
     def _answer(self, row: Row) -> str | None:
         """Return what a replayed person says; None: that no label fits."""

@@ -213,6 +213,7 @@ function show(node) {
   stage.className = "";
   stage.replaceChildren(...(node ? [node] : []));
   document.body.classList.toggle("with-image", node?.querySelector(".picture") != null);
+  document.body.classList.toggle("with-synthetic", node?.dataset.made != null);
   if (!node) return;
   showEmpty(true);
   byId("skip-name").textContent = node.dataset.made ? "Reject" : "Skip";
@@ -446,6 +447,15 @@ async function remark(id) {
   }
 }
 
+async function rate() {
+  const node = current;
+  if (!node?.dataset.made) return;
+  const score = await openDialog("rating");
+  if (!score) return;
+  send("remarks", { sample: questionRef(node), kind: "rating", text: score });
+  showStatus(`Quality: ${score} of 5.`);
+}
+
 async function skip() {
   if (kind === "group") return answer(null);
   const node = current;
@@ -546,6 +556,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   undo,
   flag: () => remark("flag"),
   note: () => remark("note"),
+  rating: rate,
   zoom,
   "zoom-in": () => zoomBy(2),
   "zoom-out": () => zoomBy(-2),
@@ -557,7 +568,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
-  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help", x: "split",
+  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", q: "rating", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help", x: "split",
 });
 
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
