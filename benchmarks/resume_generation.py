@@ -48,6 +48,7 @@ class Endpoint:
     def __init__(self, vocabulary: list[str]) -> None:
         self.vocabulary = vocabulary
         self.requests: list[str] = []
+        self.under_way = 0
         self.app = FastAPI()
         self.app.post("/v1/chat/completions")(self.complete)
 
@@ -55,7 +56,9 @@ class Endpoint:
         """Write a text of random words."""
         self.requests.append(hashlib.sha256(await request.body()).hexdigest())
         seed = (await request.json())["seed"]
+        self.under_way += 1
         await asyncio.sleep(SECONDS)
+        self.under_way -= 1
         text = " ".join(random.Random(seed).choices(self.vocabulary, k=WORDS))
         return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
 
@@ -118,7 +121,7 @@ def _run_to_the_questions(folder: Path) -> None:
 def _killed(folder: Path, endpoint: Endpoint, expected: Mapping[str, int]) -> tuple[int, list[str]]:
     """Kill a campaign twice; returns how many requests were repeated, and what is wrong."""
     before, directory = len(endpoint.requests), folder / "runs" / ARM
-    _kill_when(folder, lambda: len(_shards(directory)) > 0)
+    _kill_when(folder, lambda: endpoint.under_way > 0 and len(_shards(directory)) > 0)
     stored = {path: path.stat().st_mtime_ns for path in _shards(directory)}
     _kill_when(folder, lambda: len(_asked(directory)) > 0)
     asked = _asked(directory)

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import campaign, end, run_to_its_end, start_umc, write_campaign
+from tests.tiny import (
+    campaign,
+    end,
+    run_to_its_end,
+    start_umc,
+    texts,
+    write_campaign,
+    write_csv,
+)
 from umc_ray import cli
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.run import Run
@@ -29,7 +37,8 @@ def other_seed(ray_cluster, tmp_path_factory):
     budget = {"labels": 60, "per_round": 30}
     robustness = {"corruptions": True, "samples": 60}
     values = campaign(folder, name="other-seed", seed=1, budget=budget, robustness=robustness)
-    values["tasks"]["mood"]["domains"]["reviews"]["shifted"] = {"posts": "posts.csv"}
+    values["tasks"]["mood"]["domains"]["reviews"]["shifted"] = {"posts": "shift.csv"}
+    write_csv(folder / "shift.csv", texts(120, seed=13))
     run = Run(load_campaign(write_campaign(folder, values)))
     run_campaign(run)
     return run
