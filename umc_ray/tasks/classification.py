@@ -26,6 +26,7 @@ from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
 from umc_ray.tasks.task import (
     Calibration,
+    LearnedFrom,
     Measures,
     Prediction,
     Targets,
@@ -53,6 +54,7 @@ class Classification:
     name: ClassVar[str] = "classification"
     utility_name: ClassVar[str] = "accuracy"
     hub_category: ClassVar[str] = "classification"
+    learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.string()
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {

@@ -34,6 +34,7 @@ from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
 from umc_ray.tasks.task import (
     Calibration,
+    LearnedFrom,
     Measures,
     Prediction,
     Targets,
@@ -57,6 +58,7 @@ class MultiLabel:
     name: ClassVar[str] = "multi_label"
     utility_name: ClassVar[str] = "Jaccard index"
     hub_category: ClassVar[str] = "classification"
+    learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.list_(pa.string())
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {

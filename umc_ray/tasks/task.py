@@ -9,7 +9,7 @@ Suffixes: S specialists, N samples, C outputs of a specialist, M models fitted t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ Calibration = dict[str, float | list[float] | dict[str, float]]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs MNC and targets (N first) to losses MN."""
+
+LearnedFrom = Literal["embedding", "tokens"]
+"""What models learn answers from: the embedding of a sample, or the tokens of its text."""
 
 SHOWN_DIGITS = 4
 
@@ -85,7 +88,9 @@ class TaskKind(Protocol):
     hub_category: ClassVar[str]
     """What the Hugging Face Hub calls such tasks, after the modality."""
     target_type: ClassVar[pa.DataType]
-    """Of the label column of a release: a key of HF_TYPES, or a list of one."""
+    """Of the label column of a release: a key of HF_TYPES, a list of one, or a struct of these."""
+    learned_from: ClassVar[LearnedFrom]
+    """Whether heads can learn it, or only networks that are fine-tuned on tokens."""
     measures_about: ClassVar[Mapping[str, str]]
     """The measures by name, each with a line that explains it.
 
