@@ -132,6 +132,8 @@ def frozen(config: CampaignConfig) -> Values:
         values[f"tasks.{name}.kind"] = task.kind
         values[f"tasks.{name}.input"] = task.payload
         values[f"tasks.{name}.labels"] = list(task.task_kind().labels)
+        if task.range is not None:
+            values[f"tasks.{name}.range"] = list(task.range)
         for encoder, each in task.named_encoders.items():
             if each.kind in NETWORKS:
                 values[precision_key(name, encoder)] = precision_of(each)

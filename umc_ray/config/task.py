@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
-    kind: str = Field(description="what an answer is: classification, multi_label")
+    kind: str = Field(description="what an answer is: classification, multi_label, regression")
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names text or columns"
     )
@@ -37,6 +37,10 @@ class TaskConfig(Section):
         {},
         description="other names of labels in sources, sheets and imports, such as "
         "{Football: sport}",
+    )
+    range: tuple[float, float] | None = Field(
+        None,
+        description="the lowest and the highest answer, such as [0, 5] (regression)",
     )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
@@ -183,7 +187,8 @@ class TaskConfig(Section):
         from umc_ray.tasks.registry import task_kind
         from umc_ray.tasks.spelling import LabelSet
 
-        return task_kind(self.kind, LabelSet(self.labels, self.synonyms))
+        options = {} if self.range is None else {"range": self.range}
+        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
 
     @property
     def default_encoder(self) -> str:

@@ -56,6 +56,7 @@ class Classification:
     hub_category: ClassVar[str] = "classification"
     learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.string()
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists of their highest probability",

@@ -26,9 +26,9 @@ from umc_ray.methods.candidates import Candidates
 from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray
-from umc_ray.tasks.forms import SpanForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text, read_spans, spans_of
+from umc_ray.tasks.span_form import SpanForm
 from umc_ray.tasks.task import (
     Calibration,
     LearnedFrom,
@@ -61,6 +61,7 @@ class ExtractiveQA:
     utility_name: ClassVar[str] = "F1"
     hub_category: ClassVar[str] = "question-answering"
     learned_from: ClassVar[LearnedFrom] = "tokens"
+    right_from: ClassVar[float] = 1.0
     target_type: ClassVar[pa.DataType] = pa.struct(
         [("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int32()))]
     )
@@ -90,6 +91,7 @@ class ExtractiveQA:
         if self.labels:
             found = list(self.labels)
             raise ValueError(f"an extractive_qa task has no labels: leave them out, found {found}")
+        object.__setattr__(self, "labels", ())
 
     @property
     def outputs(self) -> int:

@@ -11,7 +11,6 @@ from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
 from umc_ray.methods.unicode_text import without_invisible
-from umc_ray.tasks.span_answers import NO_ANSWER, UNKNOWN, Span, answer_text, read_spans
 from umc_ray.tasks.spelling import find_label, shown
 
 Document = dict[str, Any]
@@ -20,6 +19,10 @@ SEPARATOR = " | "
 
 NONE = "(none)"
 """The text of an answer that is an empty set of labels."""
+
+
+EXACT = 2.0**53
+"""Below, a float that is a whole number is just that."""
 
 
 def says_none(text: str) -> bool:
@@ -132,61 +135,59 @@ class ChoiceForm:
         return SEPARATOR.join(label for label in self.labels if label in given) or NONE
 
 
-MARK = "Answer"
-"""The label of a marked span in Label Studio."""
-
-
 @dataclass(frozen=True)
-class SpanForm:
-    """A span of a text that people mark, or that there is none."""
+class NumberForm:
+    """A number from `low` to `high`."""
 
-    template: ClassVar[str] = "span"
+    low: float
+    high: float
+    template: ClassVar[str] = "number"
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False
 
     def hint(self) -> str:
-        """Say what can be written in a sheet."""
-        return f"the answer as it stands in the text, or {NO_ANSWER}"
+        """Say which numbers can be answered."""
+        return f"a number from {number_text(self.low)} to {number_text(self.high)}"
 
     def control_xml(self, name: str, to_name: str) -> str:
-        """Return a <Labels> element, and <Choices> for no answer."""
-        return (
-            f'<Labels name="{name}" toName="{to_name}"><Label value="{MARK}"/></Labels>'
-            f'<Choices name="{name}-none" toName="{to_name}" choice="multiple">'
-            f'<Choice value="{NO_ANSWER}"/></Choices>'
-        )
+        """Return a <Number> element."""
+        low, high = number_text(self.low), number_text(self.high)
+        return f'<Number name="{name}" toName="{to_name}" min="{low}" max="{high}" step="any"/>'
 
     def result(self, answer: str, name: str, to_name: str) -> list[Document]:
-        """Return marked spans as results of type labels, or the choice of no answer."""
-        about: Document = {"to_name": to_name}
-        if answer == NO_ANSWER:
-            value: Document = {"choices": [NO_ANSWER]}
-            return [{**about, "from_name": f"{name}-none", "type": "choices", "value": value}]
-        return [
-            {**about, "from_name": name, "type": "labels", "value": _marked(span)}
-            for span in read_spans(answer)
-        ]
+        """Return the number as a result of type number."""
+        value = {"number": float(self.text(answer))}
+        return [{"from_name": name, "to_name": to_name, "type": "number", "value": value}]
 
     def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
-        """Return the marked spans as text; None if nothing was marked."""
-        values = {
-            control: [each.get("value", {}) for each in result if each.get("from_name") == control]
-            for control in (name, f"{name}-none")
-        }
-        marked, none = values[name], values[f"{name}-none"]
-        if marked and none:
-            raise DataError("an answer is marked, and it is said that there is none")
-        if none:
-            return NO_ANSWER
-        return answer_text(read_spans(marked)) if marked else None
+        """Return the number as text; None if none was filled in."""
+        regions = [each for each in result if each.get("from_name") == name]
+        given = [each.get("value", {}).get("number") for each in regions]
+        if len(given) > 1:
+            raise DataError(f"need {self.hint()}, found several: {given}")
+        return self.text(given[0]) if given else None
 
     def chosen(self, answer: str) -> list[str]:
-        """Return none: a span is no choice."""
+        """Return none: a number is no choice."""
         return []
 
+    def text(self, raw: object) -> str:
+        """Return the text of a number in the range, however it is spelled.
 
-def _marked(span: Span) -> Document:
-    if span.start == UNKNOWN:
-        raise DataError(f"it is not known where {shown(span.text)} stands")
-    end = span.start + len(span.text)
-    return {"start": span.start, "end": end, "text": span.text, "labels": [MARK]}
+        Raises:
+            DataError: it is none, or outside of the range.
+        """
+        try:
+            if isinstance(raw, bool):
+                raise ValueError
+            value = float(without_invisible(raw) if isinstance(raw, str) else raw)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{shown(str(raw))} is not {self.hint()}") from error
+        if not self.low <= value <= self.high:  # nor is NaN
+            raise DataError(f"{shown(str(raw))} is not {self.hint()}")
+        return number_text(value)
+
+
+def number_text(value: float) -> str:
+    """Return the shortest text of a finite number: 3 for 3.0."""
+    return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)

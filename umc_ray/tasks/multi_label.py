@@ -60,6 +60,7 @@ class MultiLabel:
     hub_category: ClassVar[str] = "classification"
     learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.list_(pa.string())
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists and labels of the likelier side's probability",

@@ -41,7 +41,7 @@ class Measures:
     """What an ensemble says of N samples; float32 tensors.
 
     `expected_utility_N` is what the ensemble expects its predictions to be worth, 0 to 1;
-    `certainty_N` the probability that they are right in full.
+    `certainty_N` the probability that they are right, as `right_from` says.
     """
 
     mean_NC: Tensor
@@ -77,8 +77,9 @@ class TaskKind(Protocol):
     """A kind of task, with the label space of one task.
 
     An instance is frozen, cheap to send to workers, and equal to another of the same task. It is
-    made of the labels that the campaign names, none if it leaves them out, and raises a ValueError
-    if they do not fit.
+    made of the labels that the campaign names, none if it leaves them out, and of the options of
+    its kind that are fields beside `labels`, such as `range`. It raises a ValueError if they do not
+    fit.
     """
 
     name: ClassVar[str]
@@ -91,6 +92,8 @@ class TaskKind(Protocol):
     """Of the label column of a release: a key of HF_TYPES, a list of one, or a struct of these."""
     learned_from: ClassVar[LearnedFrom]
     """Whether heads can learn it, or only networks that are fine-tuned on tokens."""
+    right_from: ClassVar[float]
+    """The utility from which a prediction counts as right: 1, or less where none is exact."""
     measures_about: ClassVar[Mapping[str, str]]
     """The measures by name, each with a line that explains it.
 
@@ -159,7 +162,10 @@ class TaskKind(Protocol):
         ...
 
     def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
-        """Return the function from outputs SNC to calibrated probabilities SNC."""
+        """Return the function from outputs SNC to calibrated probabilities SNC.
+
+        Of a kind without labels they are any numbers of which a plain mean is an ensemble's.
+        """
         ...
 
     def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
@@ -301,7 +307,7 @@ def shown_predictions(
     Args:
         measures: of the samples; its means are the shares of the labels.
         predicted: what the ensemble predicts, shape N.
-        labels: one for each column of the means.
+        labels: one for each column of the means; none where these are no shares.
         specialists: by name, what each predicts and how certain it is, both of shape N.
     """
 
@@ -318,7 +324,7 @@ def shown_predictions(
         Prediction(
             predicted=text,
             confidence=certainty_N[i],
-            shares=dict(zip(labels, shares_NC[i], strict=True)),
+            shares=dict(zip(labels, shares_NC[i], strict=bool(labels))),
             specialists={name: (texts[i], values[i]) for name, (texts, values) in opinions.items()},
             measures={name: values[i] for name, values in columns.items()},
         )
