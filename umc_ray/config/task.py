@@ -20,7 +20,10 @@ from umc_ray.config.specialist import (
 from umc_ray.records import RELEASED
 
 if TYPE_CHECKING:
-    from umc_ray.tasks.task import TaskKind
+    from umc_ray.tasks.task import LearnedFrom, TaskKind
+
+READER_LAYERS, READER_EPOCHS = 3, 4
+"""Of networks that learn from tokens by default: spans need more than the embedding of a text."""
 
 
 class TaskConfig(Section):
@@ -106,12 +109,20 @@ class TaskConfig(Section):
 
     def _specialist_problems(self) -> Iterator[str]:
         if not self.ensemble():
-            yield "specialists are none: name at least one, or leave it out"
+            if self.specialists in ("auto", "per_domain"):
+                yield f"a task of kind {self.kind} needs an encoder of kind transformers"
+            else:
+                yield "specialists are none: name at least one, or leave it out"
         for name, specialist in self.ensemble().items():
             if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
                 yield (
                     f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
                     f"only {' and '.join(LEARNED_BY_TREES)}"
+                )
+            if self.learned_from == "tokens" and not specialist.fine_tunes:
+                yield (
+                    f"specialist {name} of kind {specialist.kind} cannot learn a task of kind "
+                    f"{self.kind}: name one that fine-tunes a network, such as kind: top_layers"
                 )
             if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
                 yield (
@@ -191,6 +202,13 @@ class TaskConfig(Section):
         return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
 
     @property
+    def learned_from(self) -> "LearnedFrom":
+        """What its models learn from: embeddings, or the tokens of its texts."""
+        from umc_ray.tasks.registry import learned_from  # as in task_kind
+
+        return learned_from(self.kind)
+
+    @property
     def default_encoder(self) -> str:
         """The name of the encoder that selection goes by."""
         return self.selection_encoder or next(iter(self.named_encoders))
@@ -208,8 +226,18 @@ class TaskConfig(Section):
                 name: each.model_copy(update={"encoder": each.encoder or first})
                 for name, each in self.specialists.items()
             }
+        if self.learned_from == "tokens":
+            return self._readers()
         heads = self._heads_per_domain()
         return heads if self.specialists == "per_domain" else heads | self._more_specialists()
+
+    def _readers(self) -> dict[str, SpecialistConfig]:
+        """Return a fine-tuned network for each text encoder that has one."""
+        names = [name for name, each in self.named_encoders.items() if each.kind == "transformers"]
+        reader = SpecialistConfig(kind="top_layers", layers=READER_LAYERS, epochs=READER_EPOCHS)
+        return {
+            f"reader-{name}": reader.model_copy(update={"encoder": name}) for name in names
+        }
 
     def _heads_per_domain(self) -> dict[str, SpecialistConfig]:
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]
