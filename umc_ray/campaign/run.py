@@ -46,7 +46,8 @@ class Run(RunState):
         """Where people answer."""
         backend = BACKENDS[self.config.annotation.backend]
         parts = (*self.pools, *self.synthetic)
-        return backend(self.store, self.config.name, self.storage, parts, self.kinds)
+        pairs = {name: task.pair for name, task in self.config.tasks.items() if task.pair}
+        return backend(self.store, self.config.name, self.storage, parts, self.kinds, pairs)
 
     @cached_property
     def allocator(self) -> ActorProxy[BudgetAllocator]:

@@ -282,6 +282,18 @@ class CampaignConfig(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _language_models_write_single_texts(self) -> Self:
+        pairs = [str(key) for key in self.domains() if self.tasks[key.task].pair]
+        for name, generator in self.refine.generators.items():
+            asked = [each for each in pairs if generator.domain in (None, each)]
+            if generator.kind == "language_model" and asked:
+                raise ValueError(
+                    f"refine.generators.{name} writes single texts, the samples of "
+                    f"{' and '.join(asked)} are pairs: name another domain, or use kind files"
+                )
+        return self
+
     def domains(self) -> dict[DomainKey, DomainConfig]:
         """Return all domains of all tasks, in the order of the file."""
         return {

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from umc_ray.config.section import Name, Section, Written
-from umc_ray.config.table_columns import beside_problem, columns_problem
+from umc_ray.config.table_columns import beside_problem, columns_problem, pair_problem
 from umc_ray.records import Split
 
 
@@ -22,7 +22,10 @@ class DomainConfig(Section):
     source: Annotated[str | Annotated[list[str], Field(min_length=1)], Written] = Field(
         description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
     )
-    text: str | None = Field(None, description="column with the text")
+    text: str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description="column with the text; two columns make a pair, such as [question, sentence]",
+    )
     columns: list[str] = Field(
         [],
         description="columns of a table that make a sample, in place of text, such as "
@@ -99,8 +102,10 @@ class DomainConfig(Section):
         if self.columns and self.text is not None:
             raise ValueError("a domain has text or columns, found both; remove one of them")
         answers = (self.label, self.ratings)
-        if problem := columns_problem(self.columns, answers) or beside_problem(
-            self.keep, self.groups, answers
+        if problem := (
+            columns_problem(self.columns, answers)
+            or pair_problem(self.pair, answers)
+            or beside_problem(self.keep, self.groups, answers)
         ):
             raise ValueError(problem)
         if self.label_names and self.label is None:
@@ -121,6 +126,18 @@ class DomainConfig(Section):
         return tuple(dict.fromkeys([*self.keep, *self.groups]))
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with texts: none, one, or the two of a pair."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """The two columns that make a pair of texts, if samples are pairs."""
+        return self.texts if len(self.texts) > 1 else ()
+
+    @property
     def has_text(self) -> bool:
         """Whether its samples are texts: of a column, or made of several."""
         return self.text is not None or bool(self.columns)
@@ -128,7 +145,7 @@ class DomainConfig(Section):
     @property
     def sample(self) -> tuple[str | None, ...]:
         """The columns that make a sample."""
-        return (self.text, self.image, *self.columns)
+        return (*self.texts, self.image, *self.columns)
 
     def sources(self, split: Split) -> list[str]:
         """Return the sources of the pool or of another split; none if there is no such split."""

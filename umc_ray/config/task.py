@@ -81,6 +81,7 @@ class TaskConfig(Section):
                     f"domain {name} of a text task needs text: the column's name, or columns: "
                     "those of a table"
                 )
+            yield from self._pair_problems(name, domain, kind)
             for class_name in domain.names_by_id.values():
                 try:
                     kind.parse(class_name)
@@ -93,6 +94,16 @@ class TaskConfig(Section):
                         "already; rename it in the source, or leave it out of keep"
                     )
 
+    def _pair_problems(self, name: str, domain: DomainConfig, kind: "TaskKind") -> Iterator[str]:
+        if bool(self.pair) != bool(domain.pair):
+            yield f"text of domain {name} must be two columns in all domains of a task, or in none"
+        for column in domain.pair:
+            if column in {*RELEASED, *kind.measures_about, *domain.keep} - {"text"}:
+                yield (
+                    f"text of domain {name} names {column!r}, which is another column of every "
+                    "release; rename it in the source, or leave it out of keep"
+                )
+
     def _model_problems(self) -> Iterator[str]:
         if (self.encoder is None) == (not self.encoders):
             yield "a task needs encoder or, for several, encoders"
@@ -103,6 +114,8 @@ class TaskConfig(Section):
                     f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
                     f"the samples of this task are {self.payload}"
                 )
+            if self.pair and config.kind == "table":
+                yield f"encoder {name} of kind table reads columns, the samples are pairs of texts"
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
         yield from self._specialist_problems()
@@ -175,6 +188,11 @@ class TaskConfig(Section):
         if self.input is not None:
             return self.input
         return "text" if any(domain.has_text for domain in self.domains.values()) else "image"
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """What the two texts of a sample are called, if samples are pairs: as the first domain."""
+        return next((domain.pair for domain in self.domains.values() if domain.pair), ())
 
     @property
     def named_encoders(self) -> dict[str, EncoderConfig]:

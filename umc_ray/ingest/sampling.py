@@ -20,6 +20,7 @@ from umc_ray.ingest.stage import THREADS, WorkItem, split_work
 from umc_ray.ingest.table_rows import row_text
 from umc_ray.ingest.text_files import read_head
 from umc_ray.ingest.validate import Found, Rules
+from umc_ray.methods.text_pair import joined
 from umc_ray.methods.unicode_text import comparable
 
 OPENED = 100  # of many files, to estimate their rows
@@ -208,6 +209,9 @@ def _content(rules: Rules, found: Found) -> str | bytes:
         with suppress(BadRow):
             return row_text(rules.columns, found.values)
         return found.key
+    if len(rules.texts) > 1:
+        parts = [found.values.get(name) for name in rules.texts]
+        return joined([str(part) for part in parts]) if all(parts) else found.key
     value = found.values.get(str(rules.text or rules.image))
     if not isinstance(value, str | bytes) and isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")

@@ -19,6 +19,7 @@ from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
 from umc_ray.ingest.table_rows import row_text
 from umc_ray.ingest.text_files import lost_byte
 from umc_ray.methods.identity import content_hash
+from umc_ray.methods.text_pair import joined, parts_of
 from umc_ray.methods.unicode_text import comparable, escaped, is_blank
 from umc_ray.records import DomainKey, Split
 from umc_ray.tasks.spelling import shown
@@ -87,7 +88,7 @@ class Rules:
 
     domain_key: DomainKey
     split: Split
-    text: str | None
+    text: str | tuple[str, ...] | None  # several columns: of a pair of texts
     image: str | None
     key: str | None
     label: str | None
@@ -107,6 +108,13 @@ class Rules:
     embedding: str | None = None
     dimension: int = 0  # of the embeddings
     columns: tuple[str, ...] = ()  # that make a text, in place of one
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with texts: none, one, or those of a pair."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -131,7 +139,7 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        columns = [self.text, *self.columns, self.image, self.key, self.embedding]
+        columns = [*self.texts, *self.columns, self.image, self.key, self.embedding]
         columns += self.groups if self.split == "test" else self.keep
         if self.needs_answers:
             columns += [self.label, self.ratings]
@@ -181,7 +189,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     return Rules(
         domain_key=domain_key,
         split=split,
-        text=domain.text if is_text else None,
+        text=(domain.pair or domain.text) if is_text else None,
         image=None if is_text else (domain.image or _FILE),
         key=domain.key,
         label=domain.label,
@@ -226,7 +234,7 @@ def _checked(rules: Rules, found: Found) -> Row:
     values = found.values
     text = _text(rules, values) if rules.image is None else None
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
-    content = comparable(text).encode() if text is not None else image
+    content = _same(text) if text is not None else image
     assert content is not None
     label, spelling = (None, ()) if rules.label is None else _label(rules, values)
     kept, lacking = _kept(rules, values)
@@ -245,19 +253,35 @@ def _checked(rules: Rules, found: Found) -> Row:
     )
 
 
+def _same(text: str) -> bytes:
+    """Return what equal texts, or pairs of equal texts, have in common."""
+    return joined([comparable(part) for part in parts_of(text)]).encode()
+
+
 def _text(rules: Rules, values: Values) -> str:
-    text = row_text(rules.columns, values) if rules.columns else values.get(str(rules.text))
+    """Return the text of a row, or those of a pair, joined."""
+    if rules.columns:
+        return _checked_text(rules, "text", row_text(rules.columns, values), values)
+    if len(rules.texts) == 1:
+        return _checked_text(rules, "text", values.get(rules.texts[0]), values)
+    parts = [_checked_text(rules, name, values.get(name), values) for name in rules.texts]
+    return joined(parts)
+
+
+def _checked_text(rules: Rules, what: str, text: object, values: Values) -> str:
     if text is None:
         names = ", ".join(escaped(str(name)) for name in values)
-        raise BadRow("missing text", f"no {rules.text!r} among {names}")
+        asked = rules.text if isinstance(rules.text, str) else what
+        raise BadRow("missing text", f"no {asked!r} among {names}")
     if not isinstance(text, str):
-        raise BadRow("wrong type", f"text is {type(text).__name__}")
+        raise BadRow("wrong type", f"{what} is {type(text).__name__}")
     if is_blank(text):
         seen = f"only invisible characters: {shown(text)}" if text.strip() else ""
-        raise BadRow("blank text", seen)
+        where = what if len(rules.texts) > 1 else ""
+        raise BadRow("blank text", ", ".join(filter(None, (where, seen))))
     if len(text) > rules.max_text_chars:
         raise BadRow("text too long", f"{len(text)} characters")
-    return _clean(text, "text", rules.encoding)
+    return _clean(text, what, rules.encoding)
 
 
 def _clean(text: str, what: str, encoding: str | None) -> str:

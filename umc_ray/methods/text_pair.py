@@ -20,6 +20,12 @@ def parts_of(text: str) -> tuple[str, ...]:
     return tuple(text.split(BETWEEN))
 
 
+def plain(text: str) -> str | list[str]:
+    """Return a text as JSON has it: a pair is a list."""
+    parts = parts_of(text)
+    return text if len(parts) == 1 else list(parts)
+
+
 def readable(text: str) -> str:
     """Return a text for people, where there is no room for headings: parts are paragraphs."""
     return text.replace(BETWEEN, "\n\n")

@@ -137,9 +137,11 @@ class DataFile:
         return "/".join(steps if self.kind == "data" else [*steps, self.kind])
 
 
-def payload(task: TaskConfig) -> Column:
-    """Return the column with a task's samples."""
-    return TEXT if task.payload == "text" else IMAGE
+def payload(task: TaskConfig) -> tuple[Column, ...]:
+    """Return the column with a task's samples, or the two of pairs of texts."""
+    if task.pair:
+        return tuple(Column(name, pa.string(), f"the {name} of the pair") for name in task.pair)
+    return (TEXT if task.payload == "text" else IMAGE,)
 
 
 def score_columns(task: TaskConfig) -> list[Column]:
@@ -175,7 +177,7 @@ def columns(task: TaskConfig, kind: Kind, is_replayed: bool, kept: pa.Schema) ->
     label = Column("label", target.target_type, about, target.labels)
     passed = [Column(field.name, field.type, "as the source has it") for field in kept]
     passed = [] if kind == "synthetic" else passed
-    return (SAMPLE_ID, payload(task), label, *rest[kind], *passed)
+    return (SAMPLE_ID, *payload(task), label, *rest[kind], *passed)
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:

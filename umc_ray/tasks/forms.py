@@ -145,13 +145,18 @@ class NumberForm:
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The texts of both ends."""
+        return number_text(self.low), number_text(self.high)
+
     def hint(self) -> str:
         """Say which numbers can be answered."""
-        return f"a number from {number_text(self.low)} to {number_text(self.high)}"
+        return f"a number from {self.ends[0]} to {self.ends[1]}"
 
     def control_xml(self, name: str, to_name: str) -> str:
         """Return a <Number> element."""
-        low, high = number_text(self.low), number_text(self.high)
+        low, high = self.ends
         return f'<Number name="{name}" toName="{to_name}" min="{low}" max="{high}" step="any"/>'
 
     def result(self, answer: str, name: str, to_name: str) -> list[Document]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.methods.text_pair import plain
 from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
@@ -54,7 +55,7 @@ def questions(
     return [
         QuestionOut(
             sample=question_ref(question),
-            text=sample.text,
+            text=None if sample.text is None else plain(sample.text),
             image=None if sample.image is None else image_path(question),
             labels=list(site.kind(question.task).labels),
             hint=site.kind(question.task).form().hint(),

@@ -288,9 +288,60 @@ function reveal(next) {
 /** @param {HTMLElement | null} node */
 const checkedLabels = (node) => [...(node?.querySelectorAll(".choices input:checked") ?? [])].map((box) => /** @type {HTMLInputElement} */ (box).value);
 
-/** Answer with the labels whose boxes are checked, of which there may be none. */
+/** Answer with the labels whose boxes are checked, of which there may be none, or with the number. */
 function confirmLabels() {
+  const form = numberForm();
+  if (form) return confirmNumber(form);
   if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
+}
+
+// ---- numbers ------------------------------------------------------------------------------------
+
+/** The field and the slider of a number, which follow each other; a suggestion, if there is one. */
+function numberForm() {
+  const form = /** @type {HTMLElement | null | undefined} */ (current?.querySelector(".number-form"));
+  const field = /** @type {HTMLInputElement} */ (form?.querySelector(".value"));
+  return form ? { field, slider: /** @type {HTMLInputElement} */ (form.querySelector(".slider")), suggested: form.dataset.suggested } : null;
+}
+
+/** Answer with the number in the field or, if it is empty, with the one that is suggested and seen. @param {NonNullable<ReturnType<typeof numberForm>>} form */
+function confirmNumber({ field, suggested }) {
+  const isSeen = current?.dataset.mode !== "hidden" && !current?.classList.contains("concealed");
+  const text = field.value.trim() || (isSeen ? suggested : "") || "";
+  const [low, high] = [Number(field.dataset.low), Number(field.dataset.high)];
+  if (!text || !(Number(text) >= low && Number(text) <= high)) {
+    field.focus();
+    return showStatus(`${text || "Nothing"} is not a number from ${low} to ${high}.`, true);
+  }
+  if (!reveal("Confirm again, or change the number.")) answer(text);
+}
+
+/** Let the slider or the field follow the other one. @param {HTMLElement} input */
+function follow(input) {
+  const { field, slider } = numberForm() ?? {};
+  if (!field || !slider) return;
+  if (input === slider) field.value = slider.value;
+  if (input === field && Number.isFinite(Number(field.value))) slider.value = field.value || "";
+  const text = current?.querySelector(".confirm span");
+  if (text) text.textContent = field.value.trim() || "no number";
+}
+
+/** Begin to type a number, wherever the focus is. @param {KeyboardEvent} event */
+function startNumber(event) {
+  const { field } = numberForm() ?? {};
+  if (!field || !/^[0-9.-]$/.test(event.key)) return false;
+  field.focus();
+  field.select(); // the key replaces what was there
+  return true;
+}
+
+/** @param {KeyboardEvent} event @param {HTMLInputElement} field */
+function onNumberKey(event, field) {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  if (event.repeat) return;
+  if (event.key === "Escape") return field.blur();
+  confirmLabels();
 }
 
 let undoing = false;
@@ -549,7 +600,10 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.matches(".find")) return onSearchKey(event, /** @type {HTMLInputElement} */ (target));
-  if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
+  if (target.matches(".number-form .value")) return onNumberKey(event, /** @type {HTMLInputElement} */ (target));
+  const isSlider = target.matches(".slider"); // which has arrow keys of its own
+  if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox], .slider)")) return;
+  if (startNumber(event) || (isSlider && isScroll(event))) return;
   if (event.repeat) {
     if (move(event) || !isScroll(event)) event.preventDefault();
     return; // a held key is one answer
@@ -588,9 +642,10 @@ document.addEventListener("keydown", onKey);
 document.addEventListener("input", (event) => {
   const find = /** @type {HTMLInputElement} */ (event.target);
   if (find.matches(".find")) search(find);
+  if (find.matches(".number-form input")) follow(find);
 });
 document.addEventListener("change", () => {
-  const text = current?.querySelector(".confirm span");
+  const text = current?.querySelector(".choices .confirm span");
   if (text) text.textContent = nameOfLabel(checkedLabels(current));
 });
 document.addEventListener("click", (event) => {
