@@ -58,7 +58,9 @@ def test_a_text_that_is_cut_within_a_character_can_be_read():
 
 
 def test_a_temperature_counts_the_rest_as_one_answer():
-    cold = candidates.probabilities(row([(0.5, 0, "a"), (0.3, 2, "b")], 0.2)[None, None], 2 * torch.ones(1))
+    cold = candidates.probabilities(
+        row([(0.5, 0, "a"), (0.3, 2, "b")], 0.2)[None, None], 2 * torch.ones(1)
+    )
     expected = np.sqrt([0.2, 0.5, 0.3])
     assert cold[0, 0, :3].tolist() == pytest.approx(expected / expected.sum())
 
@@ -101,9 +103,7 @@ def test_a_pool_is_the_weighted_product_and_its_gradient_is_right():
 
 def test_the_best_of_all_candidates_stay_and_the_rest_is_what_remains():
     """Three specialists that list other answers each: more than fit into one list."""
-    each = [
-        [row([(0.1, 10 * s + i, f"{s}{i}") for i in range(LIST)], 0.2)] for s in range(3)
-    ]
+    each = [[row([(0.1, 10 * s + i, f"{s}{i}") for i in range(LIST)], 0.2)] for s in range(3)]
     aligned = candidates.align(lists(*each))
     mean_NU, _ = candidates.pooled(aligned, torch.tensor([0.6, 0.3, 0.1]))
     best = candidates.best_of(aligned.slots, mean_NU)
@@ -116,7 +116,9 @@ def test_the_same_text_in_several_places_is_one_answer():
     found = candidates.unpack(lists([row([(0.4, 0, "a"), (0.35, 2, "b"), (0.2, 9, "b")], 0.05)])[0])
     assert candidates.by_text(found)[0, :3].tolist() == pytest.approx([0.4, 0.55, 0.55])
     keys = torch.tensor([[candidates.text_key("b"), -1], [candidates.text_key("x"), -1]])
-    right = candidates.of_right_ones(candidates.unpack(lists([row([(0.4, 0, "a"), (0.55, 2, "b")], 0.05)] * 2)[0]), keys)
+    right = candidates.of_right_ones(
+        candidates.unpack(lists([row([(0.4, 0, "a"), (0.55, 2, "b")], 0.05)] * 2)[0]), keys
+    )
     assert right.tolist() == pytest.approx([0.55, 0.05 / UNLISTED])
 
 

@@ -27,9 +27,7 @@ def by_brute_force(windows, offsets):
                     span = (places[i][0], places[j][1])
                     scores.setdefault(span, []).append(float(found[i, 0] + found[j, 1]))
     total = math.log(sum(math.exp(each) for own in scores.values() for each in own))
-    return {
-        span: sum(math.exp(each - total) for each in own) for span, own in scores.items()
-    }
+    return {span: sum(math.exp(each - total) for each in own) for span, own in scores.items()}
 
 
 @pytest.mark.parametrize("windows", [1, 2])

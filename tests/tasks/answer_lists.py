@@ -29,8 +29,7 @@ def lists(probs_NK):
     """Outputs NC: the probability of each candidate, and of the rest, which is the last."""
     logs_NK = np.log(probs_NK)
     rows = [
-        listed(list(zip(row, STARTS, WORDS, strict=True)), rest)
-        for *row, rest in logs_NK.tolist()
+        listed(list(zip(row, STARTS, WORDS, strict=True)), rest) for *row, rest in logs_NK.tolist()
     ]
     empty = torch.zeros(0, len(listed([], 0.0)))
     return (torch.stack(rows) if rows else empty).numpy().astype(np.float32)
@@ -70,7 +69,9 @@ def list_log_loss(probs_NC, targets):
     for i, right in enumerate(targets):
         keys = {int(key) for *_, key in right}
         texts = [text_of(each) for each in found.bytes_KW[i]]
-        right_p = [float(p) for t, p in zip(texts, found.values_K[i], strict=True) if text_key(t) in keys]
+        right_p = [
+            float(p) for t, p in zip(texts, found.values_K[i], strict=True) if text_key(t) in keys
+        ]
         total -= math.log(sum(right_p) if right_p else float(found.rest[i]) / UNLISTED)
     return total / len(targets)
 

@@ -194,11 +194,11 @@ SAMPLES = {
         honest=honest_lists,
         overconfident=too_sure_lists,
         agreeing=agreeing_lists,
-        some=lambda rng, shape, outputs: np.stack(
-            [honest_lists(rng, shape[-1], outputs) for _ in range(shape[0])]
-        )
-        if len(shape) > 1
-        else honest_lists(rng, shape[0], outputs),
+        some=lambda rng, shape, outputs: (
+            np.stack([honest_lists(rng, shape[-1], outputs) for _ in range(shape[0])])
+            if len(shape) > 1
+            else honest_lists(rng, shape[0], outputs)
+        ),
     ),
     "regression": Samples(
         kind=Regression((), (0.0, 5.0)),
@@ -476,7 +476,9 @@ class TestModels:
         rng, kind = np.random.default_rng(2), samples.kind
         z_NC = samples.some(rng, (300,), kind.outputs)
         targets, ones = kind.encode(samples.draw(z_NC, rng)), np.ones(300, np.float32)
-        found = [kind.calibrate(each, targets, ones) for each in (z_NC, samples.overconfident(z_NC))]
+        found = [
+            kind.calibrate(each, targets, ones) for each in (z_NC, samples.overconfident(z_NC))
+        ]
         z_SNC = torch.from_numpy(np.stack([z_NC, samples.overconfident(z_NC)]))
         both = kind.activation(found)(z_SNC)
         for s, each in enumerate(found):

@@ -29,7 +29,9 @@ READER_LAYERS, READER_EPOCHS = 3, 4
 class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
-    kind: str = Field(description="what an answer is: classification, multi_label, regression")
+    kind: str = Field(
+        description="what an answer is: classification, multi_label, regression, extractive_qa"
+    )
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names text or columns"
     )
@@ -97,6 +99,8 @@ class TaskConfig(Section):
     def _pair_problems(self, name: str, domain: DomainConfig, kind: "TaskKind") -> Iterator[str]:
         if bool(self.pair) != bool(domain.pair):
             yield f"text of domain {name} must be two columns in all domains of a task, or in none"
+        if self.learned_from == "tokens" and not domain.pair:
+            yield f"domain {name} needs text: two columns, such as [question, context]"
         for column in domain.pair:
             if column in {*RELEASED, *kind.measures_about, *domain.keep} - {"text"}:
                 yield (
@@ -127,21 +131,7 @@ class TaskConfig(Section):
             else:
                 yield "specialists are none: name at least one, or leave it out"
         for name, specialist in self.ensemble().items():
-            if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
-                yield (
-                    f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
-                    f"only {' and '.join(LEARNED_BY_TREES)}"
-                )
-            if self.learned_from == "tokens" and not specialist.fine_tunes:
-                yield (
-                    f"specialist {name} of kind {specialist.kind} cannot learn a task of kind "
-                    f"{self.kind}: name one that fine-tunes a network, such as kind: top_layers"
-                )
-            if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
-                yield (
-                    f"specialist {name} has class_weights, but a sample of a task of kind "
-                    f"{self.kind} has no single class; only {' and '.join(WITH_CLASSES)} has"
-                )
+            yield from self._learning_problems(name, specialist)
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)
             yield from self._tuning_problems(name, specialist)
@@ -150,6 +140,24 @@ class TaskConfig(Section):
             if specialist.domain is not None and specialist.domain not in self.domains:
                 known = ", ".join(self.domains)
                 yield f"specialist {name} names domain {specialist.domain}, the task has {known}"
+
+    def _learning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
+        """Say why a specialist cannot learn what this kind of task asks."""
+        if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
+            yield (
+                f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
+                f"only {' and '.join(LEARNED_BY_TREES)}"
+            )
+        elif self.learned_from == "tokens" and not specialist.fine_tunes:
+            yield (
+                f"specialist {name} of kind {specialist.kind} cannot learn a task of kind "
+                f"{self.kind}: name one that fine-tunes a network, such as kind: top_layers"
+            )
+        if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
+            yield (
+                f"specialist {name} has class_weights, but a sample of a task of kind "
+                f"{self.kind} has no single class; only {' and '.join(WITH_CLASSES)} has"
+            )
 
     def _tuning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
         if not specialist.fine_tunes:
@@ -253,9 +261,7 @@ class TaskConfig(Section):
         """Return a fine-tuned network for each text encoder that has one."""
         names = [name for name, each in self.named_encoders.items() if each.kind == "transformers"]
         reader = SpecialistConfig(kind="top_layers", layers=READER_LAYERS, epochs=READER_EPOCHS)
-        return {
-            f"reader-{name}": reader.model_copy(update={"encoder": name}) for name in names
-        }
+        return {f"reader-{name}": reader.model_copy(update={"encoder": name}) for name in names}
 
     def _heads_per_domain(self) -> dict[str, SpecialistConfig]:
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]

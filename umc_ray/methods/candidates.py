@@ -24,7 +24,7 @@ NOTHING = -1e4
 """The log-probability of an empty place; finite, because rows with other numbers are unusable."""
 
 UNLISTED = 100
-"""As how many answers `rest` counts: a candidate that a specialist did not list has such a share."""
+"""As how many answers `rest` counts: one that a specialist did not list has such a share."""
 
 _BASE = 1024  # float16 has all whole numbers up to twice as much
 _MULTIPLIER = 0x5851F42D4C957F2D  # Knuth's MMIX: odd, so that no byte is lost
@@ -64,7 +64,7 @@ _POWERS_W = _powers()
 
 
 def text_key(text: str) -> int:
-    """Return the number of a text in `Candidates.texts_K`; of one that is too long, of its begin."""
+    """Return the number of a text, or of its beginning, in `Candidates.texts_K`."""
     return int((text_bytes(text).long() * _POWERS_W).sum())
 
 
@@ -116,7 +116,7 @@ def unpack(rows_C: Tensor) -> Candidates:
 
 
 def probabilities(rows_SNC: Tensor, temperatures_S: Tensor) -> Tensor:
-    """Return lists with probabilities in place of log-probabilities; `rest` is one of the answers."""
+    """Return lists with probabilities in place of log-probabilities; `rest` is one answer."""
     values = rows_SNC[..., : 1 + LIST].float() / temperatures_S[:, None, None]
     return torch.cat([values.softmax(-1), rows_SNC[..., 1 + LIST :].float()], dim=-1)
 

@@ -44,7 +44,7 @@ def _f1(a: Sequence[str], b: Sequence[str]) -> float:
 
 
 def most_agreed(texts: Sequence[str]) -> int:
-    """Return which of several answers has the highest mean F1 to the others; of equal ones the first.
+    """Return which of several answers has the highest mean F1 to the others; of equals the first.
 
     Raises:
         ValueError: there are none.

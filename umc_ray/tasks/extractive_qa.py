@@ -3,8 +3,8 @@
 Specialists read the tokens of question and context, and give lists of candidate spans:
 methods/candidates.py. An answer is as good as its words: F1 by the rules of SQuAD.
 
-Suffixes: S specialists, N samples, C numbers of a list, K candidates, U of all specialists, M models
-fitted together, G right answers.
+Suffixes: S specialists, N samples, C numbers of a list, K candidates, U of all specialists, M
+models fitted together, G right answers.
 """
 
 from collections.abc import Callable, Mapping, Sequence

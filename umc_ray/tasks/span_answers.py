@@ -80,7 +80,9 @@ def _of_columns(raw: Mapping[str, Any]) -> list[Span]:
     texts, starts = raw["text"], raw.get("answer_start")
     if not isinstance(starts, list) or len(starts) != len(texts):
         raise DataError(f"{shown(str(raw))} does not have an answer_start for each text")
-    return [_span({"start": start, "text": text}) for start, text in zip(starts, texts, strict=True)]
+    return [
+        _span({"start": start, "text": text}) for start, text in zip(starts, texts, strict=True)
+    ]
 
 
 def _span(raw: Mapping[str, Any]) -> Span:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from umc_ray.errors import DataError
 from umc_ray.tasks.forms import Document
-from umc_ray.tasks.span_answers import NO_ANSWER, UNKNOWN, Span, answer_text, read_spans
+from umc_ray.tasks.span_answers import NO_ANSWER, UNKNOWN, Span, answer_text, read_spans, spans_of
 from umc_ray.tasks.spelling import shown
 
 MARK = "Answer"
@@ -18,8 +18,14 @@ class SpanForm:
     """A span of a text that people mark, or that there is none."""
 
     template: ClassVar[str] = "span"
+    marks_text: ClassVar[bool] = True
+    none: ClassVar[str] = NO_ANSWER
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False
+
+    def shown(self, answer: str) -> str:
+        """Return the answer's text, without where it stands."""
+        return " / ".join(dict.fromkeys(each.text for each in spans_of(answer))) or NO_ANSWER
 
     def hint(self) -> str:
         """Say what can be written in a sheet."""

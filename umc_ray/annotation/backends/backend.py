@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from umc_ray.annotation.events import SampleKey
@@ -29,7 +28,7 @@ class AnnotationBackend(ABC):
     storage: Storage
     parts: Sequence[Part]
     kinds: Mapping[str, TaskKind]
-    pairs: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    pairs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def submit(self, questions: Sequence[Question]) -> None:
         """Ask; asking the same again changes nothing."""
