@@ -110,9 +110,11 @@ def pack(candidates: Candidates) -> Tensor:
 def unpack(rows_C: Tensor) -> Candidates:
     """Return the lists of some rows."""
     sizes = [1, LIST, LIST, LIST, LIST * BYTES]
-    rest, values_K, high_K, low_K, bytes_C = rows_C.split(sizes, dim=-1)
+    rest, values_K, high_K, low_K, bytes_C = torch.split(rows_C, sizes, dim=-1)
     starts_K = (high_K * _BASE + low_K).long() - 1
-    return Candidates(rest[..., 0], values_K, starts_K, bytes_C.unflatten(-1, (LIST, BYTES)))
+    return Candidates(
+        rest[..., 0], values_K, starts_K, bytes_C.reshape(*bytes_C.shape[:-1], LIST, BYTES)
+    )
 
 
 def probabilities(rows_SNC: Tensor, temperatures_S: Tensor) -> Tensor:
@@ -142,7 +144,7 @@ def align(rows_SNC: Tensor) -> Aligned:
     names_NU = slots.texts_K * 1_000_003 + starts_NU
     same_NUU = names_NU[:, :, None] == names_NU[:, None, :]
     is_first_NU = same_NUU.int().argmax(2) == torch.arange(names_NU.shape[1])
-    same_NUSK = same_NUU.unflatten(2, (len(rows_SNC), LIST)).to(each.values_K)
+    same_NUSK = same_NUU.reshape(*starts_NU.shape, len(rows_SNC), LIST).to(each.values_K)
     probs_SNU = torch.einsum("nusk,snk->snu", same_NUSK, each.values_K) * is_first_NU
     is_there_NU = (probs_SNU > 0).any(0)
     rest_SN = each.rest.clamp_min(_LEAST_REST)

@@ -180,7 +180,7 @@ class OnTokens:
     def _scored(
         self, logits: Tensor, prepared: Sequence[Passage], others: Sequence[Any]
     ) -> list[tuple[spans.Scored, Passage, Any]]:
-        windows = list(logits.split([len(each.tokens) for each in prepared]))
+        windows = torch.split(logits, [len(each.tokens) for each in prepared])
         return [
             (spans.score_spans(list(own), each.offsets), each, other)
             for own, each, other in zip(windows, prepared, others, strict=True)

@@ -25,9 +25,17 @@ from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.candidates import Candidates
 from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.tasks.quality import Estimate, Quality
-from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text, read_spans, spans_of
+from umc_ray.tasks.span_answers import (
+    NO_ANSWER,
+    Span,
+    answer_text,
+    nearest,
+    read_spans,
+    spans_of,
+)
 from umc_ray.tasks.span_form import SpanForm
 from umc_ray.tasks.task import (
     Calibration,
@@ -105,6 +113,15 @@ class ExtractiveQA:
             DataError: it is none.
         """
         return answer_text(read_spans(raw))
+
+    def placed(self, text: str, sample: str) -> str:
+        """Return the answers, each where its text stands in the context, next to where it is said.
+
+        Raises:
+            DataError: a text is not in the context.
+        """
+        context = parts_of(sample)[-1]
+        return answer_text([nearest(each, context) for each in spans_of(text)])
 
     def value(self, text: str) -> object:
         """Return the answers as SQuAD has them on the Hugging Face Hub."""

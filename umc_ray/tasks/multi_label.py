@@ -117,6 +117,10 @@ class MultiLabel:
             given = [] if says_none(text) else [each.strip() for each in text.split("|")]
         return self.form().text([find_label(each, self.labels) for each in given])
 
+    def placed(self, text: str, sample: str) -> str:
+        """Return the answer: it says nothing of where in a sample it stands."""
+        return text
+
     def value(self, text: str) -> object:
         """Return the list of labels."""
         return self.form().chosen(text)

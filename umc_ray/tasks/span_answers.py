@@ -6,6 +6,7 @@ stands there. Known answers may be several right ones, in a list, by start. No a
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -32,6 +33,20 @@ def answer_text(spans: Iterable[Span]) -> str:
     if not each:
         return NO_ANSWER
     return json.dumps(each[0] if len(each) == 1 else each, ensure_ascii=False)
+
+
+def nearest(span: Span, context: str) -> Span:
+    """Return where the text of a span stands in a context, next to where it is said to.
+
+    Raises:
+        DataError: it does not stand there.
+    """
+    if span.start >= 0 and context.startswith(span.text, span.start):
+        return span
+    places = [found.start() for found in re.finditer(f"(?={re.escape(span.text)})", context)]
+    if not places:
+        raise DataError(f"answer {shown(span.text)} is not in the text")
+    return Span(min(places, key=lambda place: abs(place - span.start)), span.text)
 
 
 @lru_cache(maxsize=65_536)

@@ -127,6 +127,14 @@ class TaskKind(Protocol):
         """
         ...
 
+    def placed(self, text: str, sample: str) -> str:
+        """Return an answer as it fits the text of its sample: where in it the answer stands.
+
+        Raises:
+            DataError: it does not stand there.
+        """
+        ...
+
     def value(self, text: str) -> object:
         """Return an answer as a release holds it, of `target_type`."""
         ...
