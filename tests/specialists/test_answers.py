@@ -1,5 +1,7 @@
 """Networks that read the tokens of a question and its context. Axes as in the module."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from umc_ray.specialists.fine_tuned import TUNINGS
 from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.network import trainable_encoder
 from umc_ray.tasks.extractive_qa import ExtractiveQA
-from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text, spans_of
+from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text
 
 KIND = ExtractiveQA()
 
@@ -55,7 +57,7 @@ def test_a_long_context_is_read_in_windows_that_overlap_and_cover_it(config):
     assert len(passage.tokens) > 2
     seen = [{tuple(each) for each in own.tolist() if each[0] >= 0} for own in passage.offsets]
     assert len(set.union(*seen)) == 150
-    assert all(first & second for first, second in zip(seen, seen[1:], strict=False))
+    assert all(first & second for first, second in itertools.pairwise(seen))
     assert all(len(window["input_ids"]) <= 64 for window in passage.tokens)
 
 
@@ -92,45 +94,58 @@ def test_an_answer_is_found_where_it_is_said_to_be_or_where_its_text_is():
     assert places_of(text, *KIND.encode([NO_ANSWER])[0, 0].tolist()) == []
 
 
-@pytest.mark.parametrize("kind", ["full", "top_layers"])
-def test_a_network_learns_which_word_is_asked_for_and_says_so_once_it_is_stored(config, kind):
-    rng = np.random.default_rng(0)
-    payloads, answers = [], []
-    for i in range(36):
-        words = [*rng.choice(PLAIN, 4), "good" if i % 3 else "word1"]
-        text = " ".join(rng.permutation(words))
-        place = text.split().index("good") if i % 3 else -1
-        start = len(" ".join([*text.split()[:place], ""])) if i % 3 else -1
+def test_top_layers_see_of_each_window_what_the_layers_below_gave(config):
+    reader = short(config, 64)
+    passages = [reader.prepare(joined(["good", context(n, seed=n)])) for n in (5, 120, 70)]
+    specialist = SpecialistConfig(kind="top_layers", layers=1)
+    top = TUNINGS["top_layers"](reader, passages, specialist)
+    whole = TUNINGS["full"](reader, passages, specialist)
+    cut, network = top.network(2).eval(), whole.network(2).eval()
+    cut.output.load_state_dict(network.output.state_dict())
+    with torch.inference_mode():
+        found, expected = top.logits(cut, [2, 1]), whole.logits(network, [2, 1])
+        known = reader.collate([passages[2], passages[1]])["attention_mask"].bool()
+    assert len(found) == len(passages[2].tokens) + len(passages[1].tokens) > 3
+    torch.testing.assert_close(found[known], expected[known], atol=2e-3, rtol=0)
+
+
+def rows(n):
+    """Questions where the word is that others are not, or whether there is one."""
+    rng, payloads, answers = np.random.default_rng(0), [], []
+    for i in range(n):
+        words = rng.permutation([*rng.choice(PLAIN[2:], 4), "good" if i % 3 else PLAIN[0]])
+        text = " ".join(words)
         payloads.append(joined(["where", text]))
-        answers.append(answer_text([Span(start, "good")]) if i % 3 else NO_ANSWER)
-    reader = trainable_encoder(config, "tokens")
-    specialist = SpecialistConfig.model_validate(
-        {"kind": kind, "epochs": 6, **({"layers": 3} if kind == "top_layers" else {})}
-    )
-    tuning = TUNINGS[kind](reader, [reader.prepare(each) for each in payloads], specialist)
-    ones_N = np.ones(36, np.float32)
+        answers.append(answer_text([Span(text.index("good"), "good")]) if i % 3 else NO_ANSWER)
+    return payloads, answers
+
+
+def test_a_network_learns_which_word_is_asked_for_and_says_so_once_it_is_stored(reader, config):
+    payloads, answers = rows(30)
+    specialist, ones_N = SpecialistConfig(kind="full", epochs=5), np.ones(30, np.float32)
+    tuning = TUNINGS["full"](reader, [reader.prepare(each) for each in payloads], specialist)
     found = FineTuning(
         tuning,
         KIND,
         KIND.encode(answers),
         ones_N,
-        np.arange(36) % 3,
+        np.arange(30) % 2,
         [len(each) for each in payloads],
         training_weights_N=ones_N,
-        epochs=6,
+        epochs=5,
         learning_rate=0.02,
         accumulate=1,
         seed=0,
         on_epoch=lambda *_: None,
     ).run()
-    again = TUNINGS[kind].load(
+    again = TUNINGS["full"].load(
         trainable_encoder(config, "tokens"), tuning.tensors(found.network), specialist, tuning.card
     )
     outputs_NC = again.encode([again.prepare(each) for each in payloads]).astype(np.float32)
     probs_NC = KIND.activation([{"temperature": 1.0}])(torch.from_numpy(outputs_NC)[None])[0]
-    right_N = KIND.utility(KIND.predict(probs_NC, {}), answers)
-    assert right_N.mean() > 0.9
-    assert spans_of(answers[1])[0].text == "good"
+    assert KIND.utility(KIND.predict(probs_NC, {}), answers).mean() > 0.8
+    held_out = KIND.activation([{"temperature": 1.0}])(torch.from_numpy(found.held_out_NC)[None])[0]
+    assert KIND.utility(KIND.predict(held_out, {}), answers).mean() > 0.6
 
 
 def test_only_text_encoders_read_tokens():
