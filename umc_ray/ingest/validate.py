@@ -17,12 +17,12 @@ from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
 from umc_ray.ingest.table_rows import row_text
+from umc_ray.ingest.text_check import checked, clean, same_text, undecoded
 from umc_ray.ingest.text_files import lost_byte
 from umc_ray.methods.identity import content_hash
-from umc_ray.methods.text_pair import joined, parts_of
-from umc_ray.methods.unicode_text import comparable, escaped, is_blank
+from umc_ray.methods.text_pair import joined
+from umc_ray.methods.unicode_text import escaped
 from umc_ray.records import DomainKey, Split
-from umc_ray.tasks.spelling import shown
 from umc_ray.tasks.task import TaskKind
 
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
@@ -189,7 +189,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     return Rules(
         domain_key=domain_key,
         split=split,
-        text=(domain.pair or domain.text) if is_text else None,
+        text=(domain.pair or next(iter(domain.texts), None)) if is_text else None,
         image=None if is_text else (domain.image or _FILE),
         key=domain.key,
         label=domain.label,
@@ -234,7 +234,7 @@ def _checked(rules: Rules, found: Found) -> Row:
     values = found.values
     text = _text(rules, values) if rules.image is None else None
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
-    content = _same(text) if text is not None else image
+    content = same_text(text) if text is not None else image
     assert content is not None
     label, spelling = (None, ()) if rules.label is None else _label(rules, values, text)
     kept, lacking = _kept(rules, values)
@@ -253,51 +253,25 @@ def _checked(rules: Rules, found: Found) -> Row:
     )
 
 
-def _same(text: str) -> bytes:
-    """Return what equal texts, or pairs of equal texts, have in common."""
-    return joined([comparable(part) for part in parts_of(text)]).encode()
-
-
 def _text(rules: Rules, values: Values) -> str:
     """Return the text of a row, or those of a pair, joined."""
+    limits = (rules.max_text_chars, rules.encoding)
     if rules.columns:
-        return _checked_text(rules, "text", row_text(rules.columns, values), values)
-    if len(rules.texts) == 1:
-        return _checked_text(rules, "text", values.get(rules.texts[0]), values)
-    parts = [_checked_text(rules, name, values.get(name), values) for name in rules.texts]
+        return checked(row_text(rules.columns, values), "text", *limits)
+    is_pair = len(rules.texts) > 1
+    parts = []
+    for name in rules.texts:
+        if values.get(name) is None:
+            names = ", ".join(escaped(str(each)) for each in values)
+            raise BadRow("missing text", f"no {name!r} among {names}")
+        parts.append(checked(values[name], name if is_pair else "text", *limits))
     return joined(parts)
-
-
-def _checked_text(rules: Rules, what: str, text: object, values: Values) -> str:
-    if text is None:
-        names = ", ".join(escaped(str(name)) for name in values)
-        asked = rules.text if isinstance(rules.text, str) else what
-        raise BadRow("missing text", f"no {asked!r} among {names}")
-    if not isinstance(text, str):
-        raise BadRow("wrong type", f"{what} is {type(text).__name__}")
-    if is_blank(text):
-        seen = f"only invisible characters: {shown(text)}" if text.strip() else ""
-        where = what if len(rules.texts) > 1 else ""
-        raise BadRow("blank text", ", ".join(filter(None, (where, seen))))
-    if len(text) > rules.max_text_chars:
-        raise BadRow("text too long", f"{len(text)} characters")
-    return _clean(text, what, rules.encoding)
-
-
-def _clean(text: str, what: str, encoding: str | None) -> str:
-    if "\0" in text:
-        raise BadRow("NUL character", f"at character {text.index(chr(0)) + 1} of the {what}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _undecoded(text, what, encoding) from error
-    return text
 
 
 def _label(rules: Rules, values: Values, text: str | None) -> tuple[str | None, tuple[str, ...]]:
     value = values.get(str(rules.label))
     if rules.needs_answers and isinstance(value, str) and lost_byte(value):
-        raise _undecoded(value, "label", rules.encoding)
+        raise undecoded(value, "label", rules.encoding)
     return rules.answers.label(value, text)
 
 
@@ -305,20 +279,10 @@ def _kept(rules: Rules, values: Values) -> tuple[tuple[object, ...], tuple[str, 
     """Return the values of the columns to keep, and notes on those that the row does not have."""
     for name in rules.keep:
         if isinstance(value := values.get(name), str) and lost_byte(value):
-            raise _undecoded(value, f"column {name}", rules.encoding)
+            raise undecoded(value, f"column {name}", rules.encoding)
     lacking = [name for name in rules.keep if name not in values and rules.split == "pool"]
     notes = tuple(f"no {name!r}, which the domain keeps" for name in lacking)
     return tuple(values.get(name) for name in rules.keep), notes
-
-
-def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:
-    """Say which byte does not fit the encoding of a file, or which character is none."""
-    kind, lost = f"not {encoding or 'UTF-8'}", lost_byte(text)
-    if lost is None:
-        return BadRow(kind, f"{what} with half a surrogate pair: {shown(text)}")
-    byte, index = lost
-    advice = "" if encoding else "; if the file has another encoding, name it: encoding: cp1252"
-    return BadRow(kind, f"byte 0x{byte:02X} at character {index + 1} of the {what}{advice}")
 
 
 def _embedding(rules: Rules, values: Values) -> Embedding:
@@ -330,7 +294,7 @@ def _key(rules: Rules, value: object) -> str:
         raise BadRow("missing key")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRow("wrong type", f"key is {type(value).__name__}")
-    return _clean(str(value), "key", rules.encoding)
+    return clean(str(value), "key", rules.encoding)
 
 
 def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, ...]]:

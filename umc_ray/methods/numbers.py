@@ -88,7 +88,7 @@ def fit_variance_scale(mean_N: Floats, variance_N: Floats, targets_N: Floats, w_
 
     Source: Laves et al. 2020, Well-Calibrated Regression Uncertainty (sigma scaling).
     """
-    squares_N = (np.float64(targets_N) - mean_N) ** 2 / variance_N
+    squares_N = (targets_N - mean_N) ** 2 / variance_N
     return float((w_N @ squares_N + PRIOR_SAMPLES) / (w_N.sum() + PRIOR_SAMPLES))
 
 
@@ -117,7 +117,7 @@ def correlations(predicted_N: Floats, targets_N: Floats) -> dict[str, Interval]:
 
 def errors(predicted_N: Floats, targets_N: Floats) -> dict[str, Interval]:
     """Return the root of the mean squared error, and the mean absolute one, with intervals."""
-    apart_N = np.abs(np.float64(predicted_N) - targets_N)
+    apart_N = np.abs(predicted_N - targets_N)
     means_B2 = _resampled(np.stack([apart_N**2, apart_N], axis=1))
     means_B2[:, 0] **= 0.5
     values = (float(np.sqrt(np.mean(apart_N**2))), float(apart_N.mean()))
@@ -128,7 +128,7 @@ def errors(predicted_N: Floats, targets_N: Floats) -> dict[str, Interval]:
 
 
 def _correlation(x_N: Floats, y_N: Floats) -> Interval:
-    x_N, y_N = (np.float64(each_N) - np.mean(each_N) for each_N in (x_N, y_N))
+    x_N, y_N = (each_N.astype(np.float64) - each_N.mean() for each_N in (x_N, y_N))
     products_N5 = np.stack([x_N, y_N, x_N * y_N, x_N**2, y_N**2], axis=1)
     value = float(_of_means(products_N5.mean(0)[None])[0])
     return _interval(value, _of_means(_resampled(products_N5)))
@@ -136,10 +136,12 @@ def _correlation(x_N: Floats, y_N: Floats) -> Interval:
 
 def _of_means(means_B5: Floats) -> npt.NDArray[np.float64]:
     """Return correlations from the means of x, y, xy, x^2 and y^2."""
-    x_B, y_B, xy_B, xx_B, yy_B = np.float64(means_B5).T
+    x_B, y_B, xy_B, xx_B, yy_B = means_B5.T
     spread_B = np.maximum(xx_B - x_B**2, 0) * np.maximum(yy_B - y_B**2, 0)
     is_there_B = spread_B > 0
-    found_B = (xy_B - x_B * y_B) / np.sqrt(np.where(is_there_B, spread_B, 1))
+    found_B: npt.NDArray[np.float64] = (xy_B - x_B * y_B) / np.sqrt(
+        np.where(is_there_B, spread_B, 1)
+    )
     return np.where(is_there_B, found_B, 0.0).clip(-1, 1)
 
 
@@ -149,7 +151,7 @@ def _resampled(values_NX: Floats) -> npt.NDArray[np.float64]:
     k = min(n, CELLS)
     order_N = rng.permutation(n) if n > k else np.arange(n)
     first_K = np.arange(k) * n // k
-    sums_KX = np.add.reduceat(np.float64(values_NX)[order_N], first_K)
+    sums_KX = np.add.reduceat(values_NX[order_N], first_K, dtype=np.float64)
     sizes_K = np.diff(np.append(first_K, n))
     counts_BK = rng.multinomial(k, np.full(k, 1 / k), size=REPLICATES).astype(np.float64)
     means_BX: npt.NDArray[np.float64] = counts_BK @ sums_KX / (counts_BK @ sizes_K)[:, None]
@@ -168,7 +170,7 @@ def trimmed_mean(votes_V: Floats) -> float:
 
     Source: Tukey and McLaughlin 1963, Less Vulnerable Confidence and Significance Procedures.
     """
-    ordered_V = np.sort(np.float64(votes_V))
+    ordered_V = np.sort(votes_V)
     cut = (len(ordered_V) if len(ordered_V) > 2 else 0) // 3
     middle_V = ordered_V[cut : len(ordered_V) - cut]
     return float(np.clip(middle_V.mean(), middle_V[0], middle_V[-1]))

@@ -105,7 +105,7 @@ def _sample(form: Form, item: object) -> Sample:
     if not isinstance(value, str):
         return Sample()
     if form.column == "text":
-        other = None if form.second is None else data.get(form.second)
+        other = data.get(form.second) if isinstance(data, dict) and form.second else None
         return Sample(text=[value, other] if isinstance(other, str) else value)
     if value.startswith(DATA_URI):
         return Sample(image=value.partition(";base64,")[2])

@@ -116,7 +116,7 @@ class TaskScorer:
         if given != [self.column]:
             found = " and ".join(given) or "nothing"
             return InvalidSample(f"{self.name} needs {self.column}, found {found}")
-        texts = [sample.text] if isinstance(sample.text, str) else sample.text or [None]
+        texts = sample.text if isinstance(sample.text, list) else [sample.text]
         if len(texts) != self.parts:
             asked = f"the two texts {list(self.config.pair)}" if self.config.pair else "one text"
             return InvalidSample(f"{self.name} needs {asked}, found {len(texts)}")

@@ -261,8 +261,9 @@ def _rescaled(outputs_NC: FloatArray, is_number: bool) -> FloatArray:
     """Return outputs MNC as they may be after calibration: logits, or a variance, times a scale."""
     if not is_number:
         return np.stack([outputs_NC * np.float32(scale) for scale in SCALES])
-    shifts_M = np.log(np.float32(SCALES))
-    return outputs_NC + shifts_M[:, None, None] * np.array([0, 1], np.float32)
+    shifts_M2 = np.outer(np.log(SCALES), [0, 1]).astype(np.float32)
+    shifted_MNC: FloatArray = outputs_NC + shifts_M2[:, None]
+    return shifted_MNC
 
 
 def _outputs_of(
@@ -270,7 +271,7 @@ def _outputs_of(
 ) -> FloatArray:
     if not is_number:
         return _outputs(method, is_exclusive, sums_NC)
-    mean_N, second_N = np.float64(sums_NC).T
+    mean_N, second_N = sums_NC.astype(np.float64).T
     return to_outputs(mean_N, second_N - mean_N**2 if method == "randomized" else second_N)
 
 

@@ -77,9 +77,8 @@ class TaskKind(Protocol):
     """A kind of task, with the label space of one task.
 
     An instance is frozen, cheap to send to workers, and equal to another of the same task. It is
-    made of the labels that the campaign names, none if it leaves them out, and of the options of
-    its kind that are fields beside `labels`, such as `range`. It raises a ValueError if they do not
-    fit.
+    made of the labels that the campaign names, none if it leaves them out, and of options that are
+    fields beside them, such as `range`. It raises a ValueError if they do not fit.
     """
 
     name: ClassVar[str]
@@ -93,7 +92,7 @@ class TaskKind(Protocol):
     learned_from: ClassVar[LearnedFrom]
     """Whether heads can learn it, or only networks that are fine-tuned on tokens."""
     right_from: ClassVar[float]
-    """The utility from which a prediction counts as right: 1, or less where none is exact."""
+    """The utility from which a prediction is right: 1, or less where none is exact."""
     measures_about: ClassVar[Mapping[str, str]]
     """The measures by name, each with a line that explains it.
 
@@ -172,7 +171,7 @@ class TaskKind(Protocol):
     def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
         """Return the function from outputs SNC to calibrated probabilities SNC.
 
-        Of a kind without labels they are any numbers of which a plain mean is an ensemble's.
+        Without labels they are any numbers whose plain mean is an ensemble's.
         """
         ...
 

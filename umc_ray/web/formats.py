@@ -251,7 +251,7 @@ def _from_ls_result(form: Form, result: Sequence[Content]) -> str:
 def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
-            **({"text": _readable(row)} if row.image is None else {"image": row.image}),
+            **({"image": row.image} if row.text is None else {"text": readable(row.text)}),
             "options": [{"id": label, "text": label} for label in row.form.labels],
             "accept": [] if answer.label is None else row.form.chosen(answer.label),
             "answer": "ignore" if answer.label is None else "accept",
@@ -274,10 +274,6 @@ def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401
     if vote.label == [] and not form_of(vote.task).multiple:
         raise DataError("accept is empty: nothing was chosen")
     return [vote]
-
-
-def _readable(row: LabeledQuestion) -> str | None:
-    return None if row.text is None else readable(row.text)
 
 
 def _identity(row: LabeledQuestion) -> Content:
