@@ -3,8 +3,8 @@
     python -m benchmarks.qa [--quick] [--check] [--repeats 5]
 
 Questions about the lines of a series, with MiniLM: benchmarks/dialogues.py. A reader learns from
-500 questions by the code of the product, and answers 400 of other episodes: F1, exact match, how well
-uncertainty predicts errors (AUROC), calibration error, and CPU seconds on one thread, its
+500 questions by the code of the product, and answers 400 of other episodes: F1, exact match, how
+well uncertainty predicts errors (AUROC), calibration error, and CPU seconds on one thread, its
 cross-validation included. Then the curve: a reader of 150 questions chooses 150 more among 600, the
 least certain ones or at random, and both learn anew; F1 of the two, paired by seed.
 """
