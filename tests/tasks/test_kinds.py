@@ -145,6 +145,7 @@ def class_quality(predicted, targets):
         "utility": sklearn.metrics.accuracy_score(targets, predicted),
         "balanced accuracy": sklearn.metrics.balanced_accuracy_score(targets, predicted),
         "macro F1": sklearn.metrics.f1_score(targets, predicted, average="macro"),
+        "Matthews correlation": sklearn.metrics.matthews_corrcoef(targets, predicted),
         **{f"recall of {label}": each for label, each in zip(LABELS, recalls, strict=True)},
     }
 

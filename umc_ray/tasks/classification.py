@@ -17,7 +17,7 @@ from torch import Tensor
 
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
-from umc_ray.methods.class_figures import class_figures, recalls
+from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
 from umc_ray.methods.consensus import majority, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray
@@ -265,6 +265,8 @@ class Classification:
 
     def _figures(self, confusion_CC: npt.NDArray[np.int64]) -> dict[str, Estimate]:
         figures = class_figures(confusion_CC)
+        if POSITIVE in figures:  # named, as people may think of either as the positive one
+            figures[f"F1 of {self.labels[1]}"] = figures.pop(POSITIVE)
         if len(self.labels) <= MAX_RECALLS:
             found = recalls(confusion_CC).items()
             figures |= {f"recall of {self.labels[number]}": each for number, each in found}
