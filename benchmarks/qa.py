@@ -53,7 +53,8 @@ class Answered:
     @property
     def right_N(self) -> npt.NDArray[np.bool_]:
         """Where an answer has the words of a right one."""
-        return self.f1_N == 1
+        right_N: npt.NDArray[np.bool_] = self.f1_N == 1
+        return right_N
 
     def auroc(self, acquisition: str) -> float:
         """Return how well uncertainty tells errors from right answers."""
@@ -113,7 +114,7 @@ def _curve(pool: Sequence[Question], test: Sequence[Question], seed: int) -> dic
     with TemporaryDirectory() as folder:
         reader = _Reader(folder, pool[:FIRST], seed)
         first = float(reader.answer(test).f1_N.mean())
-        said = reader.answer([pool[row] for row in rest])
+        said = reader.answer(pool[FIRST:])
     uncertain_N = KIND.acquisition(said.measures, "margin").numpy()
     chosen = {
         "uncertain": rest[np.argsort(-uncertain_N, kind="stable")[:MORE]],
@@ -127,7 +128,7 @@ def _curve(pool: Sequence[Question], test: Sequence[Question], seed: int) -> dic
 def _f1_after(
     pool: Sequence[Question], rows: IntArray, test: Sequence[Question], seed: int
 ) -> float:
-    labeled = [*pool[:FIRST], *(pool[row] for row in rows)]
+    labeled = [*pool[:FIRST], *(pool[row] for row in rows.tolist())]
     with TemporaryDirectory() as folder:
         return float(_Reader(folder, labeled, seed).answer(test).f1_N.mean())
 

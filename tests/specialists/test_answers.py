@@ -103,7 +103,7 @@ def test_top_layers_see_of_each_window_what_the_layers_below_gave(config):
     cut, network = top.network(2).eval(), whole.network(2).eval()
     cut.output.load_state_dict(network.output.state_dict())
     with torch.inference_mode():
-        found, expected = top.logits(cut, [2, 1]), whole.logits(network, [2, 1])
+        found, expected = top.outputs(cut, [2, 1]), whole.outputs(network, [2, 1])
         known = reader.collate([passages[2], passages[1]])["attention_mask"].bool()
     assert len(found) == len(passages[2].tokens) + len(passages[1].tokens) > 3
     torch.testing.assert_close(found[known], expected[known], atol=2e-3, rtol=0)

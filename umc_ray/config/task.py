@@ -17,10 +17,10 @@ from umc_ray.config.specialist import (
     WITH_CLASSES,
     SpecialistConfig,
 )
-from umc_ray.records import RELEASED
+from umc_ray.records import RELEASED, LearnedFrom
 
 if TYPE_CHECKING:
-    from umc_ray.tasks.task import LearnedFrom, TaskKind
+    from umc_ray.tasks.task import TaskKind
 
 READER_LAYERS, READER_EPOCHS = 3, 4
 """Of networks that learn from tokens by default: spans need more than the embedding of a text."""
@@ -228,7 +228,7 @@ class TaskConfig(Section):
         return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
 
     @property
-    def learned_from(self) -> "LearnedFrom":
+    def learned_from(self) -> LearnedFrom:
         """What its models learn from: embeddings, or the tokens of its texts."""
         from umc_ray.tasks.registry import learned_from  # as in task_kind
 

@@ -37,14 +37,12 @@ class AnswerRules:
             return None, ()
         try:
             meant = self._named(value)
-            said = self.kind.parse(meant)
-            answer = said if sample is None else self.kind.placed(said, sample)
+            answer = self.kind.parse(meant, sample)
         except DataError as error:
             if self.is_read:
                 raise BadRow("unknown label", str(error)) from error
             return None, (UNKNOWN_LABEL,)
-        moved = () if answer == said else (MOVED,)
-        return answer, moved or (() if meant == answer else self._respelled(meant, answer))
+        return answer, () if meant == answer else self._respelled(meant, answer)
 
     def ratings(self, value: object) -> list[int] | None:
         """Return recorded ratings.
@@ -73,6 +71,8 @@ class AnswerRules:
     def _respelled(self, value: object, answer: str) -> tuple[str, ...]:
         """Note the labels that the campaign spells in another way."""
         labels = self.kind.labels
+        if self.kind.learned_from == "tokens" and self.kind.parse(value) != answer:
+            return (MOVED,)
         odd = [text for text in self._parts(value) if text not in labels] if labels else []
         multiple = self.kind.form().multiple
         pairs = [(text, _meant(text, labels) if multiple else answer) for text in odd]

@@ -194,6 +194,15 @@ def by_text(found: Candidates) -> Tensor:
     return (same_NKK * found.values_K[..., None, :]).sum(-1)
 
 
+def likeliest(found: Candidates) -> tuple[Tensor, Tensor]:
+    """Return which candidate is the most probable one of the most probable text, and its text's."""
+    texts_NK = by_text(found)
+    certainty_N = texts_NK.amax(1)
+    is_likeliest_NK = texts_NK >= certainty_N[:, None] - 1e-6
+    own_NK = found.values_K.masked_fill(~is_likeliest_NK, -1)
+    return own_NK.argmax(1), certainty_N.clamp(0, 1)
+
+
 def of_right_ones(found: Candidates, texts_NG: Tensor) -> Tensor:
     """Return the probability of N lists that the answer is one of G texts.
 

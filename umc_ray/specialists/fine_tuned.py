@@ -20,7 +20,7 @@ from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Encoder, Payload
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.full import Full
 from umc_ray.specialists.lora import Lora
@@ -28,7 +28,6 @@ from umc_ray.specialists.network import trainable_encoder
 from umc_ray.specialists.specialist import Examples, FitJob, FitReport, outputs_of
 from umc_ray.specialists.top_layers import TopLayers
 from umc_ray.storage import Storage
-from umc_ray.tasks.task import LearnedFrom
 
 WEIGHTS = "model.safetensors"
 CARD = "outputs.json"

@@ -165,7 +165,7 @@ class FineTuning:
         # The batch's first row stands in where there are fewer rows than processes.
         counts = float(len(batch) > rank)
         with self.tuning.encoder.autocast():
-            logits = self.tuning.logits(module, mine).float()
+            logits = self.tuning.outputs(module, mine).float()
         samples, targets = self.tuning.samples(mine), self.targets[mine]
         losses_B = self.tuning.answers.losses(logits, samples, targets, self.kind)
         share = (losses_B @ self.training_weights_N[mine]) * counts / weight
@@ -182,7 +182,7 @@ class FineTuning:
         batches = [by_length[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         for batch in batches[rank::world]:
             with self.tuning.encoder.autocast():
-                logits = self.tuning.logits(_plain(module), batch).float()
+                logits = self.tuning.outputs(_plain(module), batch).float()
             found_NC[batch] = self.tuning.answers.outputs(logits, self.tuning.samples(batch))
         self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
 

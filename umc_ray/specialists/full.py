@@ -46,7 +46,7 @@ class Full:
             parameter.requires_grad_("pooler." not in name)
         return network
 
-    def logits(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
+    def outputs(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
         """Return what the network's last layer gives for some of the samples."""
         logits: Tensor = network(self.encoder.collate(self.samples(rows)))
         return logits

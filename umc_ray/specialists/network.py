@@ -15,8 +15,8 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import ConfigError
+from umc_ray.records import LearnedFrom
 from umc_ray.specialists.answers import OnTokens, answers_of
-from umc_ray.tasks.task import LearnedFrom
 
 DROPOUT = 0.1
 """Of the embedding, while training."""

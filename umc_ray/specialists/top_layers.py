@@ -90,7 +90,7 @@ class TopLayers(Full):
         layers, returns_tuple = self.config.layers, self.returns_tuple
         return TopNetwork(self.encoder, self.dimension, outputs, layers, returns_tuple)
 
-    def logits(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
+    def outputs(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
         """Return what the network's last layer gives for some of the samples."""
         batch = self.encoder.collate(self.samples(rows))
         lower = self.answers.rows([self.lower[row] for row in rows])

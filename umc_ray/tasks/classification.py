@@ -20,13 +20,12 @@ from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
 from umc_ray.methods.consensus import majority, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
 from umc_ray.tasks.task import (
     Calibration,
-    LearnedFrom,
     Measures,
     Prediction,
     Targets,
@@ -90,7 +89,7 @@ class Classification:
         """One logit for each class."""
         return len(self.labels)
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return a label; a list of one stands for it, as in other tools' files.
 
         Raises:
@@ -99,10 +98,6 @@ class Classification:
         if isinstance(raw, list | tuple) and len(raw) == 1:
             raw = raw[0]
         return find_label(plain_text(raw), self.labels)
-
-    def placed(self, text: str, sample: str) -> str:
-        """Return the answer: it says nothing of where in a sample it stands."""
-        return text
 
     def value(self, text: str) -> object:
         """Return the label."""

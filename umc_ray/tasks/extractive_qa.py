@@ -26,20 +26,22 @@ from umc_ray.methods.candidates import Candidates
 from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.text_pair import parts_of
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.span_answers import (
     NO_ANSWER,
     Span,
     answer_text,
+    first_text,
     nearest,
+    quoted,
     read_spans,
     spans_of,
+    texts_of,
 )
 from umc_ray.tasks.span_form import SpanForm
 from umc_ray.tasks.task import (
     Calibration,
-    LearnedFrom,
     Measures,
     Prediction,
     Targets,
@@ -106,22 +108,16 @@ class ExtractiveQA:
         """A list of candidates, as numbers."""
         return candidates.WIDTH
 
-    def parse(self, raw: object) -> str:
-        """Return the right answers as text.
+    def parse(self, raw: object, sample: str | None = None) -> str:
+        """Return the right answers as text, each where it stands next to where it is said to.
 
         Raises:
-            DataError: it is none.
+            DataError: it is none, or a text is not in the context.
         """
-        return answer_text(read_spans(raw))
-
-    def placed(self, text: str, sample: str) -> str:
-        """Return the answers, each where its text stands in the context, next to where it is said.
-
-        Raises:
-            DataError: a text is not in the context.
-        """
-        context = parts_of(sample)[-1]
-        return answer_text([nearest(each, context) for each in spans_of(text)])
+        found = read_spans(raw)
+        if sample is not None:
+            found = [nearest(each, parts_of(sample)[-1]) for each in found]
+        return answer_text(found)
 
     def value(self, text: str) -> object:
         """Return the answers as SQuAD has them on the Hugging Face Hub."""
@@ -208,7 +204,7 @@ class ExtractiveQA:
             "entropy": candidates.entropy(mean_NU, rest_N),
             "mutual_information": (mixed_N - within_N).clamp_min(0),
         }
-        chosen_N, certainty_N = _chosen(best)
+        chosen_N, certainty_N = candidates.likeliest(best)
         overlap_NK = spans.overlap(best.starts_K, best.lengths_K, chosen_N)
         expected_N = (overlap_NK * best.values_K).sum(1)
         return Measures(mean_NC, columns, torch.maximum(expected_N, certainty_N), certainty_N)
@@ -216,12 +212,12 @@ class ExtractiveQA:
     def predict(self, mean_NC: Tensor, decision: Calibration) -> list[str]:
         """Return the most probable text, where it is most probable."""
         best = candidates.unpack(mean_NC)
-        return _answers(best, _chosen(best)[0])
+        return _answers(best, candidates.likeliest(best)[0])
 
     def utility(self, predicted: Sequence[str], targets: Sequence[str]) -> FloatArray:
         """Return the F1 of the words, by the rules of SQuAD."""
-        pairs = zip(predicted, targets, strict=True)
-        return np.array([squad.f1(_first(p), _texts(t)) for p, t in pairs], np.float32)
+        pairs = zip(map(first_text, predicted), map(texts_of, targets), strict=True)
+        return np.array([squad.f1(*each) for each in pairs], np.float32)
 
     def raw_utility(self, outputs_MNC: FloatArray, targets: Targets) -> FloatArray:
         """Return 1 where the most probable text is a right one, else 0."""
@@ -256,7 +252,7 @@ class ExtractiveQA:
     def prediction_columns(self, measures: Measures, decision: Calibration) -> list[pa.Array]:
         """Return the predicted answer, and the most probable one of those with another text."""
         best = candidates.unpack(measures.mean_NC)
-        chosen_N, _ = _chosen(best)
+        chosen_N, _ = candidates.likeliest(best)
         texts_NK = best.texts_K
         others_NK = candidates.by_text(best)
         others_NK = others_NK.masked_fill(texts_NK == texts_NK.gather(1, chosen_N[:, None]), -1)
@@ -282,7 +278,7 @@ class ExtractiveQA:
 
     def explain(self, row: Mapping[str, Any]) -> str:
         """Name the two most probable answers and how far they are apart."""
-        first, second = (_quoted(row[name]) for name in ("answer_1", "answer_2"))
+        first, second = (quoted(row[name]) for name in ("answer_1", "answer_2"))
         gap = 100 * (row["prob_1"] - row["prob_2"])
         return f"{first} and {second} are {gap:.0f} points apart{disagreement_clause(row)}"
 
@@ -292,9 +288,8 @@ class ExtractiveQA:
         """Return the ensemble's answer, and that of each specialist."""
         found = self.measures(probs_SNC, decision)
         opinions = {}
-        for name, probs_NC in zip(specialists, probs_SNC, strict=True):
-            own = candidates.unpack(probs_NC)
-            chosen_N, certainty_N = _chosen(own)
+        for name, own in zip(specialists, map(candidates.unpack, probs_SNC), strict=True):
+            chosen_N, certainty_N = candidates.likeliest(own)
             opinions[name] = _answers(own, chosen_N), certainty_N
         predicted = self.predict(found.mean_NC, decision)
         return shown_predictions(found, predicted, self.labels, opinions)
@@ -305,7 +300,7 @@ class ExtractiveQA:
         for row in last_votes(votes.sample_V, votes.person_V).tolist():
             given.setdefault(int(votes.sample_V[row]), []).append(votes.text_V[row])
         return {
-            sample: (own := sorted(texts))[squad.most_agreed([_first(each) for each in own])]
+            sample: (own := sorted(texts))[squad.most_agreed([first_text(each) for each in own])]
             for sample, texts in sorted(given.items())
         }
 
@@ -313,7 +308,7 @@ class ExtractiveQA:
         """Return the samples for which two people gave the same words, and nobody others."""
         given: dict[int, list[str]] = {}
         for row in last_votes(votes.sample_V, votes.person_V).tolist():
-            given.setdefault(int(votes.sample_V[row]), []).append(_first(votes.text_V[row]))
+            given.setdefault(int(votes.sample_V[row]), []).append(first_text(votes.text_V[row]))
         return {
             sample
             for sample, texts in given.items()
@@ -324,8 +319,8 @@ class ExtractiveQA:
         """Return F1 and exact match, also of questions with and without an answer."""
         predicted, certainty = self.predicted(rows)
         utility_N = self.utility(predicted, targets)
-        pairs = zip(predicted, targets, strict=True)
-        exact_N = np.array([squad.exact_match(_first(p), _texts(t)) for p, t in pairs], np.bool_)
+        pairs = zip(map(first_text, predicted), map(texts_of, targets), strict=True)
+        exact_N = np.array([squad.exact_match(*each) for each in pairs], np.bool_)
         calibration = reliability(np.array(certainty, np.float32), exact_N)
         has_N = self.strata(targets) == 0
         figures = {"exact match": Estimate(*mean_interval(exact_N))}
@@ -347,33 +342,7 @@ class ExtractiveQA:
         return SpanForm()
 
 
-def _chosen(best: Candidates) -> tuple[Tensor, Tensor]:
-    """Return which candidate is the most probable one of the most probable text, and its text's."""
-    texts_NK = candidates.by_text(best)
-    certainty_N = texts_NK.amax(1)
-    is_likeliest_NK = texts_NK >= certainty_N[:, None] - 1e-6
-    own_NK = best.values_K.masked_fill(~is_likeliest_NK, -1)
-    return own_NK.argmax(1), certainty_N.clamp(0, 1)
-
-
 def _answers(found: Candidates, place_N: Tensor) -> list[str]:
     rows = zip(found.starts_K, found.bytes_KW, place_N.tolist(), strict=True)
-    return [
-        answer_text([Span(int(starts_K[place]), text)] if text else [])
-        for starts_K, bytes_KW, place in rows
-        for text in [candidates.text_of(bytes_KW[place])]
-    ]
-
-
-def _texts(answer: str) -> list[str]:
-    return [each.text for each in spans_of(answer)]
-
-
-def _first(answer: str) -> str:
-    """Return the text of a prediction, or of a person's answer."""
-    return next(iter(_texts(answer)), "")
-
-
-def _quoted(answer: str) -> str:
-    text = _first(answer)
-    return f"“{text}”" if text else "no answer"
+    each = [Span(int(starts[k]), candidates.text_of(texts[k])) for starts, texts, k in rows]
+    return [answer_text([span] if span.text else []) for span in each]

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from umc_ray.errors import ConfigError
+from umc_ray.records import LearnedFrom
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.extractive_qa import ExtractiveQA
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.regression import Regression
-from umc_ray.tasks.task import LearnedFrom, TaskKind
+from umc_ray.tasks.task import TaskKind
 
 KINDS: Mapping[str, Callable[..., TaskKind]] = MappingProxyType(
     {kind.name: kind for kind in (Classification, MultiLabel, Regression, ExtractiveQA)}

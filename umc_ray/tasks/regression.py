@@ -25,12 +25,11 @@ from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import NumberForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.task import (
     Calibration,
-    LearnedFrom,
     Measures,
     Prediction,
     Targets,
@@ -89,9 +88,8 @@ class Regression:
             ValueError: there is none, it is empty, or the campaign names labels.
         """
         if self.labels:
-            raise ValueError(
-                f"a regression task has no labels: leave them out, found {list(self.labels)}"
-            )
+            found = list(self.labels)
+            raise ValueError(f"a regression task has no labels: leave them out, found {found}")
         low, high = self.range or (math.nan, math.nan)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(
@@ -119,7 +117,7 @@ class Regression:
     def _span(self) -> float:
         return self._high - self._low
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return a number in its shortest spelling; a list of one stands for it.
 
         Raises:
@@ -128,10 +126,6 @@ class Regression:
         if isinstance(raw, list | tuple) and len(raw) == 1:
             raw = raw[0]
         return self.form().text(raw)
-
-    def placed(self, text: str, sample: str) -> str:
-        """Return the answer: it says nothing of where in a sample it stands."""
-        return text
 
     def value(self, text: str) -> object:
         """Return the number."""

@@ -59,6 +59,22 @@ def spans_of(answer: str) -> tuple[Span, ...]:
     return tuple(Span(one["start"], one["text"]) for one in each)
 
 
+def texts_of(answer: str) -> list[str]:
+    """Return the texts of the right answers."""
+    return [each.text for each in spans_of(answer)]
+
+
+def first_text(answer: str) -> str:
+    """Return the text of a prediction, or of a person's answer; empty if there is none."""
+    return next(iter(texts_of(answer)), "")
+
+
+def quoted(answer: str) -> str:
+    """Return an answer as part of a sentence."""
+    text = first_text(answer)
+    return f"“{text}”" if text else "no answer"
+
+
 def read_spans(raw: object) -> list[Span]:
     """Return the right answers that a file, a sheet, the page or an API gives.
 

@@ -9,7 +9,7 @@ Suffixes: S specialists, N samples, C outputs of a specialist, M models fitted t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
 
@@ -29,9 +29,6 @@ Calibration = dict[str, float | list[float] | dict[str, float]]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs MNC and targets (N first) to losses MN."""
-
-LearnedFrom = Literal["embedding", "tokens"]
-"""What models learn answers from: the embedding of a sample, or the tokens of its text."""
 
 SHOWN_DIGITS = 4
 
@@ -94,10 +91,8 @@ class TaskKind(Protocol):
     right_from: ClassVar[float]
     """The utility from which a prediction is right: 1, or less where none is exact."""
     measures_about: ClassVar[Mapping[str, str]]
-    """The measures by name, each with a line that explains it.
-
-    Those that are called margin, score and disagreement are shown to people while they answer.
-    """
+    """The measures by name, each with a line that explains it; people who answer see those that are
+    called margin, score and disagreement."""
     prediction_fields: ClassVar[tuple[pa.Field, ...]]
     """The columns of the scores that hold the ensemble's prediction; none is named as a measure."""
 
@@ -115,22 +110,15 @@ class TaskKind(Protocol):
         """How many numbers a specialist gives for a sample."""
         ...
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
         A list of one answer stands for it, as in other tools' files. How a label may be spelled is
-        one rule for all: `find_label` in tasks/spelling.py.
+        one rule for all: `find_label` in tasks/spelling.py. An answer that is a piece of its
+        `sample`, where that text is known, has to stand there.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
-        """
-        ...
-
-    def placed(self, text: str, sample: str) -> str:
-        """Return an answer as it fits the text of its sample: where in it the answer stands.
-
-        Raises:
-            DataError: it does not stand there.
         """
         ...
 
