@@ -68,13 +68,16 @@ def umc(
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> None:
+def init(
+    path: Annotated[Path, typer.Argument()] = Path("campaign.yaml"),
+    kind: Annotated[str, typer.Option(help="of the task: what an answer is")] = "classification",
+) -> None:
     """Write a commented campaign file to start from."""
     from umc_ray.config.template import config_template
 
     if path.exists():
         raise ConfigError(f"{path} already exists; choose another file name")
-    path.write_text(config_template(), encoding="utf-8")
+    path.write_text(config_template(kind), encoding="utf-8")
     print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
 

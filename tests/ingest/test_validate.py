@@ -11,6 +11,7 @@ from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check
 from umc_ray.methods.identity import content_hash
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import DomainKey
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
@@ -269,3 +270,30 @@ def test_a_rejected_row_says_where_and_why():
 def test_the_columns_that_a_table_must_have(changes, columns):
     assert rules(**changes).table.columns == columns
     assert set(rules(**changes).table.optional) <= {"y", "votes"}
+
+
+PAIR = {"text": ("question", "answer")}
+
+
+def test_a_pair_is_both_texts_and_equal_ones_are_the_same_sample():
+    found = outcome({"question": "Cafe\u0301?", "answer": "good", "id": 7, "y": "yes"}, **PAIR)
+    assert parts_of(found.text) == ("Cafe\u0301?", "good")
+    same = outcome({"question": " Caf\u00e9?", "answer": "good\r\n", "id": 8, "y": "yes"}, **PAIR)
+    moved = outcome({"question": "Caf\u00e9?g", "answer": "ood", "id": 9, "y": "yes"}, **PAIR)
+    assert found.content == same.content != moved.content
+    assert set(PAIR["text"]) <= set(rules(**PAIR).table.columns)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (None, "missing text: no 'answer' among question, answer, id, y"),
+        (3, "wrong type: answer is int"),
+        (" ", "blank text: answer"),
+        ("x" * 11, "text too long: 11 characters"),
+        ("a\0b", "NUL character: at character 2 of the answer"),
+    ],
+)
+def test_a_pair_needs_both_texts(part, reason):
+    values = {"question": "is it?", "answer": part, "id": 7, "y": "yes"}
+    assert outcome(values, **PAIR) == reason

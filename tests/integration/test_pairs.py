@@ -56,8 +56,8 @@ def campaign(ray_cluster, made_once):
         tiny.write_encoder(folder / "encoder")
         bad = {"id": "half", "first": "word1 word2", "second": " ", "score": 1}
         far = {"id": "far", "first": "word1", "second": "word2", "score": 5.5}
-        write(folder / "pool.csv", [*rows(300, 1), bad, far])
-        write(folder / "test.csv", rows(150, 2))
+        write(folder / "pool.csv", [*rows(240, 1), bad, far])
+        write(folder / "test.csv", rows(100, 2))
         domain = {
             "source": "pool.csv",
             "test": "test.csv",
@@ -77,10 +77,9 @@ def campaign(ray_cluster, made_once):
                     "specialists": {"linear": {"kind": "linear"}, "trees": {"kind": "trees"}},
                 }
             },
-            "budget": {"labels": 160, "per_round": 80},
+            "budget": {"labels": 140, "per_round": 70},
             "annotation": {"backend": "replay"},
-            "robustness": {"corruptions": True, "samples": 40},
-            "ingest": {"rows_per_part": 150},
+            "ingest": {"rows_per_part": 120},
         }
         run_campaign(Run(load_campaign(tiny.write_campaign(folder, values))))
 
@@ -98,8 +97,8 @@ def test_both_texts_are_stored_and_a_row_without_one_is_in_quarantine(run):
         for part in run.pools
         for row in run.storage.read_table(part.key("pool")).to_pylist()
     }
-    assert len(texts) == 300
-    for row in rows(300, 1)[:20]:
+    assert len(texts) == 240
+    for row in rows(240, 1)[:20]:
         assert parts_of(texts[row["id"]]) == (row["first"], row["second"])
     reasons = [
         row["reason"]
@@ -111,9 +110,7 @@ def test_both_texts_are_stored_and_a_row_without_one_is_in_quarantine(run):
 
 
 def test_the_numbers_are_learned(run):
-    first, second = run.round_metrics(2)
-    found = second.domains["similar/headlines"].test
-    print(found, second.domains["similar/headlines"].audit)
+    found = run.round_metrics(2)[-1].domains["similar/headlines"].test
     assert found.figures["Pearson"].value > 0.6
     assert found.figures["Spearman"].low > 0.4
     assert found.errors["RMSE"].value < 1.5
@@ -131,8 +128,8 @@ def test_the_report_shows_both_texts_and_the_errors(run):
 def test_a_release_has_both_texts_and_the_number(run):
     release = Storage(write_release(run, "pairs"))
     tables = [release.read_table(key) for key in release.keys("") if key.endswith(".parquet")]
-    found = [row for table in tables for row in table.to_pylist() if row.get("predicted")]
-    assert len(found) >= 160
+    found = [row for table in tables for row in table.to_pylist() if "predicted" in row]
+    assert len(found) >= 140
     assert all(len(row["first"].split()) == WORDS for row in found)
     assert all(isinstance(row["label"], float) and 0 <= row["label"] <= 5 for row in found)
     assert "text" not in tables[0].column_names
@@ -140,9 +137,9 @@ def test_a_release_has_both_texts_and_the_number(run):
 
 
 def test_new_pairs_are_scored_and_served_alike(run, campaign, tmp_path):
-    new = rows(60, 3)
+    new = rows(40, 3)
     write(tmp_path / "new.csv", new)
-    assert score_new(run, str(tmp_path / "new.csv"), HEADLINES, str(tmp_path / "out")).rows == 60
+    assert score_new(run, str(tmp_path / "new.csv"), HEADLINES, str(tmp_path / "out")).rows == 40
     output = Storage(str(tmp_path / "out"))
     scored = [row for key in output.keys("") for row in output.read_table(key).to_pylist()]
     by_key = {row["key"]: row for row in scored}

@@ -4,7 +4,7 @@ import pytest
 
 from umc_ray.errors import DataError
 from umc_ray.labelstudio.form import Form, form_xml, project_id, seconds_since_1970
-from umc_ray.tasks.forms import NONE, ChoiceForm
+from umc_ray.tasks.forms import NONE, ChoiceForm, NumberForm
 from umc_ray.tasks.span_form import SpanForm
 
 RECORDED = """<View>
@@ -106,3 +106,17 @@ def test_labels_of_pieces_may_stand_beside_the_choices_of_a_form():
         "</View>"
     )
     assert Form.read(xml).fits(ChoiceForm(("a", "b")))
+
+
+def test_a_form_for_pairs_and_numbers_can_be_read():
+    xml = form_xml("text", NumberForm(0, 5), ("question <1>", "answer"))
+    form = Form.read(xml)
+    assert form == Form("label", "text", "text", "text", NumberForm(0, 5), "text_2")
+    assert xml.index("question &lt;1&gt;") < xml.index("$text") < xml.index("answer")
+    assert form.fits(NumberForm(0, 5))
+    assert not form.fits(ChoiceForm(("a", "b")))
+    (result,) = form.result("3.5")
+    assert (result["type"], result["value"]) == ("number", {"number": 3.5})
+    assert form.answer([result]) == "3.5"
+    with pytest.raises(DataError, match="'7' is not a number from 0 to 5"):
+        form.answer([{"from_name": "label", "value": {"number": 7}}])

@@ -33,7 +33,7 @@ START_VARIANCE = 1 / 16
 PRIOR_SAMPLES = 5.0
 """Samples that a scale of 1 counts as: a few held-out errors cannot ask for any."""
 
-CELLS = 4000
+CELLS = 1000
 """More samples are resampled in as many random cells: the intervals are the same, nearly."""
 
 

@@ -214,4 +214,5 @@ class NumberForm:
 
 def number_text(value: float) -> str:
     """Return the shortest text of a finite number: 3 for 3.0."""
+    value = float(value)
     return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)

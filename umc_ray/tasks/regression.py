@@ -146,7 +146,7 @@ class Regression:
 
     def strata(self, texts: Sequence[str]) -> IntArray:
         """Return the fifth of the range that holds each answer."""
-        parts_N = np.floor((self.encode(texts) + 0.5) * STRATA).astype(np.int64)
+        parts_N = np.floor((self.encode(texts) + 0.5) * STRATA + 1e-6).astype(np.int64)
         return parts_N.clip(0, STRATA - 1)
 
     def counts(self, texts: Sequence[str]) -> dict[str, int]:

@@ -146,7 +146,7 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
             _maker(row),
             _time(answer),
             row.decision.annotator if row.decision else "",
-            *(_joined(remarks) for remarks in (row.flags, row.notes)),
+            *("; ".join(each.reason or "" for each in said) for said in (row.flags, row.notes)),
         ]
         for row in rows
         for answer in row.answers
@@ -253,7 +253,7 @@ def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
         {
             **({"image": row.image} if row.text is None else {"text": readable(row.text)}),
             "options": [{"id": label, "text": label} for label in row.form.labels],
-            "accept": [] if answer.label is None else row.form.chosen(answer.label),
+            "accept": [] if answer.label is None else _accepted(row.form, answer.label),
             "answer": "ignore" if answer.label is None else "accept",
             "_annotator_id": answer.annotator,
             "meta": {**_identity(row), **_remarks(row), "reason": answer.reason},
@@ -274,6 +274,10 @@ def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401
     if vote.label == [] and not form_of(vote.task).multiple:
         raise DataError("accept is empty: nothing was chosen")
     return [vote]
+
+
+def _accepted(form: Form, label: str) -> list[str]:
+    return form.chosen(label) if form.labels else [label]  # what is no choice stands for itself
 
 
 def _identity(row: LabeledQuestion) -> Content:
@@ -298,10 +302,6 @@ def _remarks(row: LabeledQuestion) -> Content:
     said = {"flags": row.flags, "notes": row.notes}
     texts = {name: [each.reason for each in remarks] for name, remarks in said.items()}
     return {"reviewer": row.decision and row.decision.annotator, **texts}
-
-
-def _joined(remarks: Sequence[Answer]) -> str:
-    return "; ".join(each.reason or "" for each in remarks)
 
 
 def _time(answer: Answer) -> str:
