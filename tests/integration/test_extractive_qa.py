@@ -133,4 +133,4 @@ def test_new_questions_are_scored_and_served_alike(run, finished, tmp_path):
     for row, prediction in zip(new, found.rows, strict=True):
         known = scored[row["id"]]
         assert prediction.scored.label == kind.value(known["answer_1"])
-        assert prediction.scored.confidence == pytest.approx(known["prob_1"], abs=1e-3)
+        assert prediction.scored.certainty == pytest.approx(known["prob_1"], abs=1e-3)
