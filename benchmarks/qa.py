@@ -5,8 +5,7 @@
 Questions about the lines of a series, with MiniLM: benchmarks/dialogues.py. A reader learns from
 500 questions by the code of the product, and answers 400 of other episodes: F1, exact match, how
 well uncertainty predicts errors (AUROC), calibration error, and CPU seconds on one thread, its
-cross-validation included. Then the curve: a reader of 150 questions chooses 150 more among 600, the
-least certain ones or at random, and both learn anew; F1 of the two, paired by seed.
+cross-validation included.
 """
 
 import time
@@ -37,7 +36,6 @@ from umc_ray.tasks.task import Measures
 
 KIND = ExtractiveQA()
 LABELS, TESTS, FOLDS = 500, 400, 5
-FIRST, MORE, POOL = 150, 150, 600
 MAX_TOKENS = 256
 
 IntArray = npt.NDArray[np.int64]
@@ -63,25 +61,22 @@ class Answered:
 
 
 def run(options: Options) -> Report:
-    """Train readers, and compare what they choose with a random choice."""
+    """Train readers and let them answer."""
     torch.set_num_threads(1)
     found: dict[str, list[float]] = {}
     labels, tests = (60, 60) if options.quick else (LABELS, TESTS)
     for seed in range(options.repeats):
-        train, test = _episodes(seed)
-        figures = _whole(train[:labels], test[:tests], seed)
-        if not options.quick:
-            figures |= _curve(train[:POOL], test[:tests], seed)
-        for name, value in figures.items():
+        train, test = episodes_apart(seed)
+        for name, value in _measured(train[:labels], test[:tests], seed).items():
             found.setdefault(name, []).append(value)
     units = {"train": "CPU s"}
     return Report(
-        {"questions": labels, "tests": tests, "curve": f"{FIRST} + {MORE} of {POOL}"},
+        {"questions": labels, "tests": tests},
         {name: Figure(units.get(name, "share"), values) for name, values in found.items()},
     )
 
 
-def _episodes(seed: int) -> tuple[list[Question], list[Question]]:
+def episodes_apart(seed: int) -> tuple[list[Question], list[Question]]:
     """Return questions of half of the episodes, and of the others, both shuffled."""
     everything, rng = questions(seed), np.random.default_rng(seed)
     names = sorted({each.episode for each in everything})
@@ -91,10 +86,10 @@ def _episodes(seed: int) -> tuple[list[Question], list[Question]]:
     return train, [each for each in shuffled if each.episode not in chosen]
 
 
-def _whole(train: Sequence[Question], test: Sequence[Question], seed: int) -> dict[str, float]:
+def _measured(train: Sequence[Question], test: Sequence[Question], seed: int) -> dict[str, float]:
     began = time.process_time()
     with TemporaryDirectory() as folder:
-        reader = _Reader(folder, train, seed)
+        reader = Reader(folder, train, seed)
         seconds = time.process_time() - began
         found = reader.answer(test)
     certainty_N = found.measures.certainty_N.numpy()
@@ -109,31 +104,7 @@ def _whole(train: Sequence[Question], test: Sequence[Question], seed: int) -> di
     }
 
 
-def _curve(pool: Sequence[Question], test: Sequence[Question], seed: int) -> dict[str, float]:
-    rest = np.arange(FIRST, len(pool))
-    with TemporaryDirectory() as folder:
-        reader = _Reader(folder, pool[:FIRST], seed)
-        first = float(reader.answer(test).f1_N.mean())
-        said = reader.answer(pool[FIRST:])
-    uncertain_N = KIND.acquisition(said.measures, "margin").numpy()
-    chosen = {
-        "uncertain": rest[np.argsort(-uncertain_N, kind="stable")[:MORE]],
-        "random": np.random.default_rng(seed).permutation(rest)[:MORE],
-    }
-    f1 = {name: _f1_after(pool, rows, test, seed) for name, rows in chosen.items()}
-    gain = f1["uncertain"] - f1["random"]
-    return {"curve_first": first, **{f"curve_{k}": v for k, v in f1.items()}, "curve_gain": gain}
-
-
-def _f1_after(
-    pool: Sequence[Question], rows: IntArray, test: Sequence[Question], seed: int
-) -> float:
-    labeled = [*pool[:FIRST], *(pool[row] for row in rows.tolist())]
-    with TemporaryDirectory() as folder:
-        return float(_Reader(folder, labeled, seed).answer(test).f1_N.mean())
-
-
-class _Reader:
+class Reader:
     """A network that was fine-tuned on questions, stored and loaded as the product does."""
 
     def __init__(self, folder: str, train: Sequence[Question], seed: int) -> None:
