@@ -2,8 +2,8 @@
 
     python -m benchmarks.qa_curve [--quick] [--check] [--repeats 5]
 
-A reader (benchmarks/qa.py) of 100 questions chooses 100 more among 300, the least certain ones or at
-random, and learns anew from both; F1 on 400 questions of other episodes, paired by seed.
+A reader (benchmarks/qa.py) of 100 questions chooses 100 more among 300, the least certain ones or
+at random, and learns anew from both; F1 on 400 questions of other episodes, paired by seed.
 """
 
 from collections.abc import Sequence
