@@ -152,7 +152,7 @@ def test_label_studio_marks_characters_or_says_that_there_is_none():
     (region,) = form.result('{"start": 7, "text": "Rome"}', "label", "text_2")
     assert region["value"] == {"start": 7, "end": 11, "text": "Rome", "labels": ["Answer"]}
     (none,) = form.result(NO_ANSWER, "label", "text_2")
-    assert form.answer([none], "label") == NO_ANSWER
+    assert form.answer([none], "label") == form.answer([none], "label-none") == NO_ANSWER
     with pytest.raises(DataError, match="is marked, and it is said"):
         form.answer([region, none], "label")
     with pytest.raises(DataError, match="not known where 'Rome' stands"):

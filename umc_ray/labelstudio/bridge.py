@@ -21,7 +21,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.labelstudio.form import CONTROL, form_xml, sample_data, seconds_since_1970
+from umc_ray.labelstudio.form import CONTROL, form_xml, labeled, sample_data, seconds_since_1970
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
 from umc_ray.tasks.forms import Form
@@ -54,7 +54,7 @@ class Project:
 
     def prediction(self, prediction: Prediction, version: str) -> Document:
         """Convert a prediction to Label Studio's format."""
-        result = self.form.result(prediction.answer, CONTROL, self.column)
+        result = self.form.result(prediction.answer, CONTROL, labeled(self.column, self.form))
         return {"model_version": version, "score": prediction.score, "result": result}
 
 

@@ -138,13 +138,17 @@ def sample_data(text: str | None) -> Document:
     return dict(zip(("text", f"text{SECOND}"), parts, strict=False))
 
 
+def labeled(column: str, form: TaskForm) -> str:
+    """Name what a form labels: the sample or, where pieces of it are marked, the second text."""
+    return f"{column}{SECOND}" if form.marks_text else column
+
+
 def form_xml(column: str, form: TaskForm, pair: Sequence[str] = ()) -> str:
     """Return the labeling form of a task: the sample, what is filled in, and why it was selected.
 
     The sample's name and key are the column, the control's name is CONTROL. The texts of a pair
     have headings; the second one has a name and a key of its own.
     """
-    labeled = f"{column}{SECOND}" if pair and form.marks_text else column
     shown = f'<{column.capitalize()} name="{column}" value="${column}"/>'
     if pair:
         headings = [f"<Header value={quoteattr(name)}/>" for name in pair]
@@ -152,7 +156,7 @@ def form_xml(column: str, form: TaskForm, pair: Sequence[str] = ()) -> str:
         shown = f"{headings[0]}{shown}{headings[1]}{other}"
     return (
         f"<View>{shown}"
-        f"{form.control_xml(CONTROL, labeled)}"
+        f"{form.control_xml(CONTROL, labeled(column, form))}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
 

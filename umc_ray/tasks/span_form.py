@@ -9,6 +9,9 @@ from umc_ray.tasks.forms import Document
 from umc_ray.tasks.span_answers import NO_ANSWER, UNKNOWN, Span, answer_text, read_spans, spans_of
 from umc_ray.tasks.spelling import shown
 
+NONE = "-none"
+"""How the name of the control ends that says that there is no answer."""
+
 MARK = "Answer"
 """The label of a marked span in Label Studio."""
 
@@ -35,7 +38,7 @@ class SpanForm:
         """Return a <Labels> element, and <Choices> for no answer."""
         return (
             f'<Labels name="{name}" toName="{to_name}"><Label value="{MARK}"/></Labels>'
-            f'<Choices name="{name}-none" toName="{to_name}" choice="multiple">'
+            f'<Choices name="{name}{NONE}" toName="{to_name}" choice="multiple">'
             f'<Choice value="{NO_ANSWER}"/></Choices>'
         )
 
@@ -44,7 +47,7 @@ class SpanForm:
         about: Document = {"to_name": to_name}
         if answer == NO_ANSWER:
             value: Document = {"choices": [NO_ANSWER]}
-            return [{**about, "from_name": f"{name}-none", "type": "choices", "value": value}]
+            return [{**about, "from_name": f"{name}{NONE}", "type": "choices", "value": value}]
         return [
             {**about, "from_name": name, "type": "labels", "value": _marked(span)}
             for span in read_spans(answer)
@@ -52,11 +55,12 @@ class SpanForm:
 
     def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
         """Return the marked spans as text; None if nothing was marked."""
+        name = name.removesuffix(NONE)
         values = {
             control: [each.get("value", {}) for each in result if each.get("from_name") == control]
-            for control in (name, f"{name}-none")
+            for control in (name, f"{name}{NONE}")
         }
-        marked, none = values[name], values[f"{name}-none"]
+        marked, none = values[name], values[f"{name}{NONE}"]
         if marked and none:
             raise DataError("an answer is marked, and it is said that there is none")
         if none:
