@@ -32,7 +32,7 @@ def test_a_product_is_that_of_the_densities():
 
 
 def test_outputs_are_those_of_their_mean_and_variance():
-    mean, variance = np.array([-0.5, 0.0, 0.4]), np.array([1e-3, 0.06, 0.5])
+    mean, variance = np.array([-0.5, 0.0, 0.4]), np.array([0.011, 0.06, 0.5])
     found = numbers.of_outputs(torch.from_numpy(numbers.to_outputs(mean, variance)))
     np.testing.assert_allclose(found[0], mean, atol=1e-6)
     np.testing.assert_allclose(found[1], variance, rtol=1e-4)
@@ -51,16 +51,25 @@ def test_a_constant_correlates_with_nothing():
     assert found == {"Pearson": (0, 0, 0), "Spearman": (0, 0, 0)}
 
 
-@pytest.mark.parametrize("n", [60, 2500])  # more than there are cells
-def test_intervals_hold_the_truth_about_as_often_as_they_say(n):
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
     rng, hits = np.random.default_rng(0), 0
-    for _ in range(12):
-        x_N = rng.normal(size=n)
-        y_N = 0.6 * x_N + 0.8 * rng.normal(size=n)
+    for _ in range(20):
+        x_N = rng.normal(size=60)
+        y_N = 0.6 * x_N + 0.8 * rng.normal(size=60)
         value, low, high = numbers.correlations(x_N, y_N)["Pearson"]
         assert value == pytest.approx(scipy.stats.pearsonr(x_N, y_N).statistic, abs=1e-9)
         hits += low <= 0.6 <= high
-    assert 10 <= hits <= 12
+    assert 17 <= hits <= 20
+
+
+def test_the_interval_of_many_samples_is_that_of_fisher():
+    """Source: Fisher 1915: artanh r is normal with variance 1 / (N - 3)."""
+    rng = np.random.default_rng(0)
+    x_N = rng.normal(size=2000)
+    y_N = 0.6 * x_N + 0.8 * rng.normal(size=2000)
+    value, low, high = numbers.correlations(x_N, y_N)["Pearson"]
+    expected = np.tanh(np.arctanh(value) + np.array([-1.96, 1.96]) / np.sqrt(1997))
+    assert (low, high) == pytest.approx(expected.tolist(), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +82,15 @@ def test_votes_far_from_the_others_do_not_move_the_consensus(votes, mean):
 
 def test_equal_votes_are_their_own_mean():
     assert numbers.trimmed_mean(np.array([0.1] * 3)) == 0.1
+
+
+def test_calibration_finds_the_scale_and_the_least_variance():
+    rng = np.random.default_rng(0)
+    fitted_N = numbers.FITTED_VARIANCE + rng.uniform(0, 0.05, 4000)
+    true_N = 3 * (fitted_N - numbers.FITTED_VARIANCE) + 0.02
+    targets_N = 0.1 + np.sqrt(true_N) * rng.normal(size=4000)
+    scale, least = numbers.fit_variances(np.full(4000, 0.1), fitted_N, targets_N, np.ones(4000))
+    assert (scale, least) == pytest.approx((3, 0.02), rel=0.15)
+    nothing = np.zeros(0)
+    kept = numbers.fit_variances(nothing, nothing, nothing, nothing)
+    assert kept == (1, numbers.FITTED_VARIANCE)

@@ -89,11 +89,11 @@ def test_heads_learn_numbers_and_where_they_are_uncertain(kind):
     correlation, variance_N = judged(outputs_N2, found.held_out_NC, texts, new_texts)
     assert correlation > 0.7
     is_noisy_N = deviation_N > 0.5
-    assert variance_N[is_noisy_N].mean() > 3 * variance_N[~is_noisy_N].mean()
+    assert variance_N[is_noisy_N].mean() > 2 * variance_N[~is_noisy_N].mean()
 
 
 def test_trees_learn_numbers(tmp_path):
-    (x_ND, texts, _), (new_ND, new_texts, _) = data(300, 0), data(200, 1)
+    (x_ND, texts, _), (new_ND, new_texts, _) = data(200, 0), data(200, 1)
     model, held_out_N2, report = fit(KIND, x_ND, texts, tmp_path)
     correlation, _ = judged(model.outputs(new_ND), held_out_N2, texts, new_texts)
     assert correlation > 0.6

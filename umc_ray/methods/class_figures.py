@@ -1,5 +1,7 @@
 """What accuracy hides: figures of a confusion matrix. Suffixes: C classes, E its cells."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,7 +9,7 @@ from umc_ray.methods.intervals import REPLICATES, TAILS, wilson_interval
 
 Counts = npt.NDArray[np.int64]
 
-Floats = npt.NDArray[np.float64]
+Sums = npt.NDArray[np.number[Any]]
 
 Interval = tuple[float, float, float]
 """A figure with its 95 % interval."""
@@ -58,7 +60,7 @@ def _figures(cells_E2: Counts, counts_E: Counts, classes: int) -> tuple[float, .
     return tuple(map(float, (*found, f1_C[1]) if classes == 2 else found))
 
 
-def _matthews(true_C: Floats, predicted_C: Floats, right_C: Floats) -> float:
+def _matthews(true_C: Sums, predicted_C: Sums, right_C: Sums) -> float:
     """Return the correlation of true and predicted classes, -1 to 1; 0 if one is constant."""
     n = true_C.sum()
     spread = (n**2 - predicted_C @ predicted_C) * (n**2 - true_C @ true_C)

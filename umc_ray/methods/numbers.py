@@ -30,8 +30,11 @@ MOST_VARIANCE = 1.0
 START_VARIANCE = 1 / 16
 """Where the outputs of a model are zero."""
 
-PRIOR_SAMPLES = 5.0
-"""Samples that a scale of 1 counts as: a few held-out errors cannot ask for any."""
+FITTED_VARIANCE = 0.01
+"""The least that a model is fitted with, a tenth of the range off: where it may be surer, what it
+learns outweighs its penalty, and few samples are learned by heart. Of 70 samples in 64 dimensions,
+a linear head correlates with new ones by 0.67, without it by 0.44. Calibration finds the least."""
+
 
 CELLS = 1000
 """More samples are resampled in as many random cells: the intervals are the same, nearly."""
@@ -53,12 +56,12 @@ def of_outputs(outputs_2: Tensor) -> tuple[Tensor, Tensor]:
 
     The second output is a log-variance, so that a model can say any.
     """
-    return outputs_2[..., 0] / 2, LEAST_VARIANCE + START_VARIANCE * outputs_2[..., 1].exp()
+    return outputs_2[..., 0] / 2, FITTED_VARIANCE + START_VARIANCE * outputs_2[..., 1].exp()
 
 
 def to_outputs(mean: Floats, variance: Floats) -> npt.NDArray[np.float32]:
-    """Return the outputs that stand for a mean and a variance."""
-    above = np.maximum(variance - LEAST_VARIANCE, LEAST_VARIANCE)
+    """Return the outputs that stand for a mean, and a variance above the least fitted one."""
+    above = np.maximum(variance - FITTED_VARIANCE, LEAST_VARIANCE)
     outputs_2 = np.stack([2 * mean, np.log(above / START_VARIANCE)], axis=-1)
     return outputs_2.astype(np.float32)
 
@@ -83,13 +86,36 @@ def gaussian_product(moments_SN2: Tensor, weights_S: Tensor) -> Tensor:
     return moments(mean_N, (1 / precision_N).clamp_min(LEAST_VARIANCE))
 
 
-def fit_variance_scale(mean_N: Floats, variance_N: Floats, targets_N: Floats, w_N: Floats) -> float:
-    """Return what to multiply variances by, for the greatest likelihood; a weak prior says 1.
+def fit_variances(
+    mean_N: Floats, variance_N: Floats, targets_N: Floats, weights_N: Floats
+) -> tuple[float, float]:
+    """Return a scale and a least variance, for `calibrated`, by the greatest likelihood.
 
-    Source: Laves et al. 2020, Well-Calibrated Regression Uncertainty (sigma scaling).
+    A normal prior on the logarithms keeps them at 1 and FITTED_VARIANCE without samples.
+
+    Source: Laves et al. 2020, Well-Calibrated Regression Uncertainty (sigma scaling); the least
+    variance and the prior are ours.
     """
-    squares_N = (targets_N - mean_N) ** 2 / variance_N
-    return float((w_N @ squares_N + PRIOR_SAMPLES) / (w_N.sum() + PRIOR_SAMPLES))
+    from scipy.optimize import minimize  # half a second that most processes are spared
+
+    squares_N = (targets_N - mean_N) ** 2
+    above_N = np.maximum(variance_N - FITTED_VARIANCE, 0)
+
+    def loss(logs_2: Floats) -> float:
+        scale, least = np.exp(logs_2)
+        found_N = scale * above_N + least * FITTED_VARIANCE
+        losses_N = 0.5 * (squares_N / found_N + np.log(found_N / FITTED_VARIANCE))
+        return float(weights_N @ losses_N + 0.5 * logs_2 @ logs_2)
+
+    found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=[(-8, 8)] * 2)
+    scale, least = np.exp(found.x)
+    return float(scale), float(least * FITTED_VARIANCE)
+
+
+def calibrated(variance: Tensor, scale: Tensor, least: Tensor) -> Tensor:
+    """Return fitted variances, of which what is above the least fitted one is scaled."""
+    above = (variance - FITTED_VARIANCE).clamp_min(0)
+    return (scale * above + least).clamp(LEAST_VARIANCE, MOST_VARIANCE)
 
 
 def within(variance_N: Tensor, tolerance: float) -> Tensor:

@@ -4,8 +4,8 @@ The range of the answers makes errors comparable: a utility, an uncertainty or a
 share of it. It is asked for, not learned: a figure must mean the same in each round, test and
 process, and the first labels of a campaign say little of the range.
 
-Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for the two outputs, the
-mean and the log-variance, and for the two moments that they become.
+Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for the two outputs, and
+for the two moments that they become.
 """
 
 import math
@@ -44,8 +44,7 @@ TOLERANCE = 0.1
 STRATA = 5
 """Parts of the range that the search for rare answers tells apart."""
 
-DIGITS = 3
-"""Predictions are written to a thousandth of the range, or finer."""
+DIGITS = 3  # predictions are written to a thousandth of the range, or finer
 
 ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 MOST_BITS = 0.5 * math.log2(numbers.MOST_VARIANCE / numbers.LEAST_VARIANCE)
@@ -90,13 +89,12 @@ class Regression:
         if self.labels:
             found = list(self.labels)
             raise ValueError(f"a regression task has no labels: leave them out, found {found}")
-        low, high = self.range or (math.nan, math.nan)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        low, high = self.range or (0, 0)
+        if not (math.isfinite(high - low) and low < high):
             raise ValueError(
                 "a regression task needs range: [lowest, highest], two numbers that answers lie "
                 f"between, such as range: [0, 5]; labels are none, found {self.range}"
             )
-        object.__setattr__(self, "labels", ())
 
     @property
     def outputs(self) -> int:
@@ -160,21 +158,23 @@ class Regression:
     def calibrate(
         self, outputs_NC: FloatArray, targets: Targets, weights_N: FloatArray
     ) -> Calibration:
-        """Fit a scale of the variances."""
+        """Fit a scale of the variances, and the least of them."""
         found = numbers.of_outputs(torch.from_numpy(outputs_NC).double())
         mean_N, variance_N = (each_N.numpy() for each_N in found)
-        scale = numbers.fit_variance_scale(mean_N.clip(-0.5, 0.5), variance_N, targets, weights_N)
-        return {"variance_scale": scale}
+        fitted = numbers.fit_variances(mean_N.clip(-0.5, 0.5), variance_N, targets, weights_N)
+        return dict(zip(("variance_scale", "least_variance"), fitted, strict=True))
 
     def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
-        """Return the moments of each specialist, its mean in the range and its variance scaled."""
-        scales_S1 = torch.tensor([each["variance_scale"] for each in calibrations])[:, None]
-        least, most = numbers.LEAST_VARIANCE, numbers.MOST_VARIANCE
+        """Return the moments of each specialist, its mean in the range, its variance scaled."""
+        scales_S1, least_S1 = (
+            torch.tensor([each[name] for each in calibrations])[:, None]
+            for name in ("variance_scale", "least_variance")
+        )
 
         def activate(outputs_SN2: Tensor) -> Tensor:
-            mean_SN, variance_SN = numbers.of_outputs(outputs_SN2.float())
-            scaled_SN = (variance_SN * scales_S1.to(variance_SN)).clamp(least, most)
-            return numbers.moments(mean_SN.clamp(-0.5, 0.5), scaled_SN)
+            mean_SN, fitted_SN = numbers.of_outputs(outputs_SN2.float())
+            variance_SN = numbers.calibrated(fitted_SN, scales_S1, least_S1)
+            return numbers.moments(mean_SN.clamp(-0.5, 0.5), variance_SN)
 
         return activate
 
