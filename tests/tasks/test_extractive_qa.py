@@ -174,3 +174,14 @@ def test_an_answer_is_moved_to_where_it_stands():
     assert KIND.parse(NO_ANSWER, sample) == NO_ANSWER
     with pytest.raises(DataError, match="answer 'Bern' is not in the text"):
         KIND.parse("Bern", sample)
+
+
+def test_a_sample_that_could_not_be_read_has_no_measures_and_leaves_others_alone():
+    good = lists(np.array([nearly(0)]))
+    outputs_SNC = torch.from_numpy(np.concatenate([good, np.full_like(good, np.nan)]))[None]
+    found = KIND.measures(KIND.activation([PLAIN])(outputs_SNC.expand(2, -1, -1)), {})
+    for name, values_N in found.columns.items():
+        assert values_N.isfinite().tolist() == [True, False], name
+    columns = KIND.prediction_columns(found, {})
+    assert spans_of(columns[0][0].as_py()) == (Span(STARTS[0], WORDS[0]),)
+    assert KIND.acquisition(found, "margin").isfinite().tolist() == [True, False]
