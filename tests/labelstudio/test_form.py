@@ -5,6 +5,7 @@ import pytest
 from umc_ray.errors import DataError
 from umc_ray.labelstudio.form import Form, form_xml, project_id, seconds_since_1970
 from umc_ray.tasks.forms import NONE, ChoiceForm, NumberForm
+from umc_ray.tasks.span_form import SpanForm
 
 RECORDED = """<View>
   <!-- a person wrote this one -->
@@ -84,6 +85,27 @@ def test_timestamps_and_project_ids_are_parsed():
     for bad in ("../etc", None, {}, [], ""):
         with pytest.raises(DataError):
             project_id(bad)
+
+
+def test_a_span_is_marked_in_the_second_text_of_a_pair():
+    xml = form_xml("text", SpanForm(), ("question", "context"))
+    form = Form.read(xml)
+    assert (form.from_name, form.to_name) == ("label", "text_2")
+    assert (form.column, form.key, form.second) == ("text", "text", "text_2")
+    assert form.fits(SpanForm())
+    answer = '{"start": 3, "text": "Rome"}'
+    assert form.answer(form.result(answer)) == answer
+    assert form.answer([]) is None
+
+
+def test_labels_of_pieces_may_stand_beside_the_choices_of_a_form():
+    xml = (
+        '<View><Text name="text" value="$text"/>'
+        '<Labels name="parts" toName="text"><Label value="noun"/></Labels>'
+        '<Choices name="label" toName="text"><Choice value="a"/><Choice value="b"/></Choices>'
+        "</View>"
+    )
+    assert Form.read(xml).fits(ChoiceForm(("a", "b")))
 
 
 def test_a_form_for_pairs_and_numbers_can_be_read():

@@ -264,7 +264,8 @@ class _Checker:
         for name, specialist in config.ensemble().items():
             if specialist.fine_tunes and specialist.encoders[0] == encoder and specimens:
                 try:
-                    try_tuning(specialist, settings, specimens[0].payload(READS[settings.kind]))
+                    payload = specimens[0].payload(READS[settings.kind])
+                    try_tuning(specialist, settings, payload, config.learned_from)
                 except ConfigError as error:
                     self.findings.problem(f"specialist {task}/{name}", error)
 

@@ -22,23 +22,26 @@ storage: ./runs
 
 tasks:
 $TASK
-    encoder: {kind: static_text, path: models/wordllama-256}
-    # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better
-    # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images
-    # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder
-    # encoder: {kind: gradients}          # small images, no weights needed
-    # encoder: {kind: table}              # with columns: [age, city] of each domain, not text
     domains:                              # sources of samples; the budget is split over them
       news: {source: data/news.csv, text: $TEXT}
       forum: {source: "data/forum/*.jsonl", text: $TEXT, cost_per_label: 2.0}
 """
+
+ENCODERS = (
+    "    encoder: {kind: static_text, path: models/wordllama-256}",
+    "    # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better",
+    "    # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images",
+    "    # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder",
+    "    # encoder: {kind: gradients}          # small images, no weights needed",
+    "    # encoder: {kind: table}              # with columns: [age, city] of a domain, no text",
+)
 
 KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "classification": (
             """\
   topics:                                 # a task: one question with its label set
-    kind: classification                  # or multi_label, regression: umc init --kind NAME
+    kind: classification                  # or another: umc init --kind NAME
     labels: [sport, politics, science]""",
             "body",
         ),
@@ -57,9 +60,16 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     # text: body                          # in a domain: one text, in place of a pair""",
             "[first, second]",
         ),
+        "extractive_qa": (
+            """\
+  reading:                                # a task: questions that their contexts answer
+    kind: extractive_qa
+    encoder: {kind: transformers, path: models/all-minilm-l6-v2, max_tokens: 384}   # is trained""",
+            "[question, context]",
+        ),
     }
 )
-"""By kind, how a task begins, and the columns with the texts."""
+"""By kind, how a task begins, with its encoder if not any will do, and the columns with texts."""
 
 DEFAULTS = "\n# Everything below is a default: leave it out or change it."
 OPTIONS = """
@@ -89,8 +99,9 @@ def config_template(kind: str = "classification") -> str:
     if kind not in KINDS:
         raise ConfigError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
     task, text = KINDS[kind]
+    encoders = () if "encoder:" in task else ENCODERS
     lines = [
-        HEAD.replace("$TASK", task).replace("$TEXT", text),
+        HEAD.replace("$TASK", "\n".join((task, *encoders))).replace("$TEXT", text),
         *_section("budget", EXAMPLE_BUDGET),
         DEFAULTS,
     ]

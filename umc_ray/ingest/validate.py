@@ -245,7 +245,7 @@ def _checked(rules: Rules, found: Found) -> Row:
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
     content = same_text(text) if text is not None else image
     assert content is not None
-    label, spelling = (None, ()) if rules.label is None else _label(rules, values)
+    label, spelling = (None, ()) if rules.label is None else _label(rules, values, text)
     kept, lacking = _kept(rules, values)
     return Row(
         source=found.source,
@@ -277,11 +277,11 @@ def _text(rules: Rules, values: Values) -> str:
     return joined(parts)
 
 
-def _label(rules: Rules, values: Values) -> tuple[str | None, tuple[str, ...]]:
+def _label(rules: Rules, values: Values, text: str | None) -> tuple[str | None, tuple[str, ...]]:
     value = values.get(str(rules.label))
     if rules.needs_answers and isinstance(value, str) and lost_byte(value):
         raise undecoded(value, "label", rules.encoding)
-    return rules.answers.label(value)
+    return rules.answers.label(value, text)
 
 
 def _kept(rules: Rules, values: Values) -> tuple[tuple[object, ...], tuple[str, ...]]:

@@ -25,6 +25,7 @@ from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import (
     CONTROL,
     form_xml,
+    labeled,
     sample_data,
     score_of,
     seconds_since_1970,
@@ -61,7 +62,7 @@ class Project:
 
     def prediction(self, prediction: Prediction, version: str) -> Document:
         """Convert a prediction to Label Studio's format."""
-        result = self.form.result(prediction.answer, CONTROL, self.column)
+        result = self.form.result(prediction.answer, CONTROL, labeled(self.column, self.form))
         return {"model_version": version, "score": prediction.score, "result": result}
 
 

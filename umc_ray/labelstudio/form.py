@@ -17,6 +17,7 @@ from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SCORES
 from umc_ray.tasks.forms import ChoiceForm, NumberForm
 from umc_ray.tasks.forms import Form as TaskForm
+from umc_ray.tasks.span_form import MARK, SpanForm
 
 Document = dict[str, Any]
 
@@ -65,20 +66,23 @@ class Form:
         except ElementTree.ParseError as error:
             raise DataError(f"the labeling form is not XML: {error}") from error
         objects = {each.get("name"): each for tag in ("Text", "Image") for each in root.iter(tag)}
-        for control in (each for tag in CONTROLS for each in root.iter(tag)):
+        for control in (each for tag in CONTROLS for each in root.iter(tag) if _is_read(each)):
             target = objects.get(control.get("toName"))
             if target is not None and (target.get("value") or "").startswith("$"):
-                name = target.get("name") or ""
-                second = objects.get(f"{name}{SECOND}")
+                to_name = target.get("name") or ""
+                name = to_name.removesuffix(SECOND)
+                target, second = objects.get(name, target), objects.get(f"{name}{SECOND}")
                 return cls(
                     from_name=control.get("name") or "",
-                    to_name=name,
+                    to_name=to_name,
                     column=target.tag.lower(),
                     key=str(target.get("value"))[1:],
                     control=CONTROLS[control.tag](control),
                     second=None if second is None else str(second.get("value"))[1:],
                 )
-        raise DataError("the labeling form needs <Choices> or <Number> for a <Text> or <Image>")
+        raise DataError(
+            "the labeling form needs <Choices>, <Number> or <Labels> for a <Text> or <Image>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,6 +112,12 @@ class Form:
         return self.control.answer(result, self.from_name)
 
 
+def _is_read(control: ElementTree.Element) -> bool:
+    """Whether a control asks for an answer; labels of pieces of a text may be beside it."""
+    marks = [each.get("value") for each in control.iter("Label")]
+    return control.tag != "Labels" or MARK in marks
+
+
 def _choices(control: ElementTree.Element) -> ChoiceForm:
     labels = (each.get("alias") or each.get("value") for each in control.iter("Choice"))
     is_multiple = control.get("choice") == "multiple"
@@ -120,7 +130,7 @@ def _number(control: ElementTree.Element) -> NumberForm:
 
 
 CONTROLS: Mapping[str, Callable[[ElementTree.Element], TaskForm]] = MappingProxyType(
-    {"Choices": _choices, "Number": _number}
+    {"Labels": lambda _: SpanForm(), "Choices": _choices, "Number": _number}
 )
 """The controls that are read, by tag."""
 
@@ -129,6 +139,11 @@ def sample_data(text: str | None) -> Document:
     """Return a text as a task's data has it: that of a pair as two."""
     parts = [text] if text is None else parts_of(text)
     return dict(zip(("text", f"text{SECOND}"), parts, strict=False))
+
+
+def labeled(column: str, form: TaskForm) -> str:
+    """Name what a form labels: the sample or, where pieces of it are marked, the second text."""
+    return f"{column}{SECOND}" if form.marks_text else column
 
 
 def form_xml(column: str, form: TaskForm, pair: Sequence[str] = (), rates: bool = False) -> str:
@@ -149,7 +164,7 @@ def form_xml(column: str, form: TaskForm, pair: Sequence[str] = (), rates: bool 
     )
     return (
         f"<View>{shown}"
-        f"{form.control_xml(CONTROL, column)}{rating if rates else ''}"
+        f"{form.control_xml(CONTROL, labeled(column, form))}{rating if rates else ''}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
 

@@ -192,14 +192,20 @@ def hub_feature(column: Column) -> Feature:
     """Return the type of a column as Hugging Face datasets declares it in a file."""
     if column is IMAGE:
         return {"_type": "Image"}
-    if pa.types.is_list(column.kind):
-        return {"_type": "List", "feature": _value(column.kind.value_type)}
-    return _value(column.kind)
+    return _feature(column.kind)
 
 
 def hub_dtype(kind: pa.DataType) -> str:
     """Return the name of a type in Hugging Face datasets."""
     return HF_TYPES.get(kind, str(kind))
+
+
+def _feature(kind: pa.DataType) -> Feature:
+    if pa.types.is_list(kind):
+        return {"_type": "List", "feature": _feature(kind.value_type)}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return _value(kind)
 
 
 def _value(kind: pa.DataType) -> Feature:

@@ -46,8 +46,17 @@ class Form(Protocol):
         """Whether an answer can be several labels."""
         ...
 
+    @property
+    def marks_text(self) -> bool:
+        """Whether an answer is a piece of the text, of the second one of a pair."""
+        ...
+
     def chosen(self, answer: str) -> list[str]:
         """Return the labels of an answer."""
+        ...
+
+    def shown(self, answer: str) -> str:
+        """Return an answer as people see it."""
         ...
 
     def hint(self) -> str:
@@ -82,6 +91,11 @@ class ChoiceForm:
     labels: tuple[str, ...]
     multiple: bool = False
     template: ClassVar[str] = "choices"
+    marks_text: ClassVar[bool] = False
+
+    def shown(self, answer: str) -> str:
+        """Return the answer."""
+        return answer
 
     def hint(self) -> str:
         """List the labels, and say how several are given."""
@@ -142,6 +156,7 @@ class NumberForm:
     low: float
     high: float
     template: ClassVar[str] = "number"
+    marks_text: ClassVar[bool] = False
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False
 
@@ -149,6 +164,10 @@ class NumberForm:
     def ends(self) -> tuple[str, str]:
         """The texts of both ends."""
         return number_text(self.low), number_text(self.high)
+
+    def shown(self, answer: str) -> str:
+        """Return the answer."""
+        return answer
 
     def hint(self) -> str:
         """Say which numbers can be answered."""

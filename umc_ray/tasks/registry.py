@@ -5,14 +5,22 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from umc_ray.errors import ConfigError
+from umc_ray.records import LearnedFrom
 from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.extractive_qa import ExtractiveQA
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.regression import Regression
 from umc_ray.tasks.task import TaskKind
 
 KINDS: Mapping[str, Callable[..., TaskKind]] = MappingProxyType(
-    {kind.name: kind for kind in (Classification, MultiLabel, Regression)}
+    {kind.name: kind for kind in (Classification, MultiLabel, Regression, ExtractiveQA)}
 )
+
+
+def learned_from(name: str) -> LearnedFrom:
+    """Return what models learn a kind from; of one that is not known, as most."""
+    found: LearnedFrom = getattr(KINDS.get(name), "learned_from", "embedding")
+    return found
 
 
 def task_kind(name: str, labels: tuple[str, ...], **options: object) -> TaskKind:

@@ -25,7 +25,7 @@ from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import NumberForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.task import (
@@ -61,6 +61,7 @@ class Regression:
     utility_name: ClassVar[str] = "closeness"
     hub_category: ClassVar[str] = "classification"  # where the Hub files the scoring of texts
     target_type: ClassVar[pa.DataType] = pa.float64()
+    learned_from: ClassVar[LearnedFrom] = "embedding"
     right_from: ClassVar[float] = 1 - TOLERANCE
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -86,9 +87,8 @@ class Regression:
             ValueError: there is none, it is empty, or the campaign names labels.
         """
         if self.labels:
-            raise ValueError(
-                f"a regression task has no labels: leave them out, found {list(self.labels)}"
-            )
+            found = list(self.labels)
+            raise ValueError(f"a regression task has no labels: leave them out, found {found}")
         low, high = self.range or (0, 0)
         if not (math.isfinite(high - low) and low < high):
             raise ValueError(
@@ -115,7 +115,7 @@ class Regression:
     def _span(self) -> float:
         return self._high - self._low
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return a number in its shortest spelling; a list of one stands for it.
 
         Raises:

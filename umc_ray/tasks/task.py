@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
 
@@ -85,14 +85,14 @@ class TaskKind(Protocol):
     hub_category: ClassVar[str]
     """What the Hugging Face Hub calls such tasks, after the modality."""
     target_type: ClassVar[pa.DataType]
-    """Of the label column of a release: a key of HF_TYPES, or a list of one."""
+    """Of the label column of a release: a key of HF_TYPES, a list of one, or a struct of these."""
+    learned_from: ClassVar[LearnedFrom]
+    """Whether heads can learn it, or only networks that are fine-tuned on tokens."""
     right_from: ClassVar[float]
     """The utility from which a prediction is right: 1, or less where none is exact."""
     measures_about: ClassVar[Mapping[str, str]]
-    """The measures by name, each with a line that explains it.
-
-    Those that are called margin, score and disagreement are shown to people while they answer.
-    """
+    """The measures by name, each with a line that explains it; people who answer see those that are
+    called margin, score and disagreement."""
     prediction_fields: ClassVar[tuple[pa.Field, ...]]
     """The columns of the scores that hold the ensemble's prediction; none is named as a measure."""
 
@@ -110,11 +110,11 @@ class TaskKind(Protocol):
         """How many numbers a specialist gives for a sample."""
         ...
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
-        A list of one answer stands for it, as in other tools' files. How a label may be spelled is
-        one rule for all: `find_label` in tasks/spelling.py.
+        A list of one answer stands for it. How a label may be spelled is one rule for all:
+        `find_label` in tasks/spelling.py. A piece of a `sample`, if known, must stand there.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.

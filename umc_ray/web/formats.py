@@ -13,7 +13,7 @@ import pydantic
 from umc_ray.annotation.spreadsheet import read_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
-from umc_ray.labelstudio.form import CONTROL, sample_data
+from umc_ray.labelstudio.form import CONTROL, labeled, sample_data
 from umc_ray.methods.text_pair import plain, readable
 from umc_ray.tasks.forms import Form
 from umc_ray.web.messages import Vote
@@ -198,7 +198,7 @@ def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
 
 
 def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
-    to_name = "text" if row.image is None else "image"
+    to_name = labeled("text" if row.image is None else "image", row.form)
     return [] if label is None else row.form.result(label, CONTROL, to_name)
 
 

@@ -99,7 +99,7 @@ def card(
     What a synthetic sample was made for is never hidden: people are asked whether it is right.
     """
     shown = tuple(
-        SimilarSample(each.label, similar_text(content), each.question.sample_id)
+        SimilarSample(form.shown(each.label), similar_text(content), each.question.sample_id)
         for each, content in similar
     )
     if (made := question.payload.made) is not None:
@@ -118,7 +118,7 @@ def card(
         payload.predicted,
         tuple(_facts(payload, form)),
         tuple(
-            SpecialistPrediction(name, label, share)
+            SpecialistPrediction(name, form.shown(label), share)
             for name, (label, share) in payload.specialists.items()
         ),
         shown,
@@ -153,7 +153,7 @@ def predicted_alike(
 def review_card(case: Case, sample: Sample, form: Form) -> Card:
     """Build the view of a disputed question for a reviewer, with answers and remarks."""
     votes = tuple(
-        Vote(f"Person {number}", answer.label, answer.reason)
+        Vote(f"Person {number}", answer.label and form.shown(answer.label), answer.reason)
         for number, answer in enumerate(case.answers, start=1)
     )
     remarks = tuple(each.reason or "" for each in (*case.flags, *case.notes))

@@ -3,6 +3,7 @@
 // leave through an outbox that reloads and other windows do not disturb.
 
 import { newKey, oneWindow, Outbox } from "./outbox.js";
+import { asksForSpan, markWord, nameOfSpan, rememberSelection, spanOf, suggestedSpan } from "./span.js";
 
 const { kind, root, batch, csrf, person, campaign, guideline } = document.body.dataset;
 const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
@@ -255,7 +256,7 @@ function samplesOf(node, boxes = ".grid input:checked") {
 const allSamplesOf = (node) => samplesOf(node, ".grid input");
 
 /** What an answer is called on the page. @param {Label} label */
-const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().join(", ") || "no label");
+const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().map(nameOfSpan).join(", ") || "no label");
 
 /** @param {Label} label @param {string | null} [reason] */
 function answer(label, reason = null) {
@@ -321,7 +322,16 @@ const checkedLabels = (node) => [...(node?.querySelectorAll(".choices input:chec
 function confirmLabels() {
   const form = numberForm();
   if (form) return confirmNumber(form);
+  if (asksForSpan(current)) return confirmSpan();
   if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
+}
+
+/** Answer with what is marked or, if nothing is, with what is suggested and seen. */
+function confirmSpan() {
+  const isSeen = current?.dataset.mode !== "hidden" && !current?.classList.contains("concealed");
+  const span = spanOf(current) ?? (isSeen ? suggestedSpan(current) : null);
+  if (!span) return showStatus("Nothing is marked: mark the answer in the text, or say that there is none.", true);
+  if (!reveal("Confirm again, or mark another answer.")) answer(span);
 }
 
 // ---- numbers ------------------------------------------------------------------------------------
@@ -659,6 +669,7 @@ function onKey(event) {
   if (target.matches(".number-form .value")) return onNumberKey(event, /** @type {HTMLInputElement} */ (target));
   const isSlider = target.matches(".slider"); // which has arrow keys of its own
   if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox], .slider)")) return;
+  if (markWord(event, current)) return event.preventDefault();
   if (startNumber(event) || (isSlider && isScroll(event))) return;
   if (event.repeat) {
     if (move(event) || !isScroll(event)) event.preventDefault();
@@ -707,6 +718,7 @@ function split() {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("selectionchange", () => rememberSelection(current));
 document.addEventListener("input", (event) => {
   const find = /** @type {HTMLInputElement} */ (event.target);
   if (find.matches(".find")) search(find);
