@@ -23,6 +23,7 @@ from umc_ray.errors import ConfigError, StoreError
 from umc_ray.ingest.groups import read_groups
 from umc_ray.ingest.ingest import ingest
 from umc_ray.ingest.manifest import Manifest
+from umc_ray.methods.text_pair import plain
 from umc_ray.passes.encode import Encoding, encode_all, features_table
 from umc_ray.passes.outputs import output_encodings
 from umc_ray.passes.score import (
@@ -248,7 +249,8 @@ def _probabilities(result: VersionedScore) -> dict[str, float]:
 
 def _sample(text: str | None, image: bytes | None, group: dict[str, str]) -> Sample:
     encoded = None if image is None else base64.b64encode(image).decode()
-    return Sample(text=text, image=encoded, group=group or None)
+    given = None if text is None else plain(text)
+    return Sample(text=given, image=encoded, group=group or None)
 
 
 def _work_storage(output: str) -> Storage:

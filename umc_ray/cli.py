@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -68,13 +69,16 @@ def umc(
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument()] = Path("campaign.yaml")) -> None:
+def init(
+    path: Annotated[Path, typer.Argument()] = Path("campaign.yaml"),
+    kind: Annotated[str, typer.Option(help="of the task: what an answer is")] = "classification",
+) -> None:
     """Write a commented campaign file to start from."""
     from umc_ray.config.template import config_template
 
     if path.exists():
         raise ConfigError(f"{path} already exists; choose another file name")
-    path.write_text(config_template(), encoding="utf-8")
+    path.write_text(config_template(kind), encoding="utf-8")
     print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
 
@@ -274,9 +278,12 @@ def account(
     role: Annotated[str, typer.Option(help="annotator, reviewer or admin")] = "annotator",
 ) -> None:
     """Create an account on the annotation page, or change its password and role."""
-    from umc_ray.web.server import set_account
+    from umc_ray.campaign.answer_store import open_store
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.web.accounts import set_account
 
-    set_account(_load_run(campaign), name, role, password)
+    with closing(open_store(load_campaign(campaign))) as store:
+        set_account(store, name, role, password)
     print_line(f"account {name} has role {role}; start the page: umc annotate {campaign}")
 
 

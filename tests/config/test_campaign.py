@@ -17,6 +17,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
 from umc_ray.config.template import FILLED_IN, config_template
+from umc_ray.config.template import KINDS as STARTERS
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import DomainKey
@@ -185,6 +186,14 @@ def test_the_starter_explains_every_option_of_every_part():
         for key, field in part.model_fields.items():
             explained = f"{key}:.*# {re.escape(field.description)}" if field.description else key
             assert re.search(explained, text), key
+
+
+@pytest.mark.parametrize("kind", STARTERS)
+def test_there_is_a_starter_for_a_kind_of_task(tmp_path, kind):
+    (task,) = load(tmp_path, config_template(kind)).tasks.values()
+    assert task.kind == task.task_kind().name == kind
+    with pytest.raises(ConfigError, match="unknown kind 'x'; known: classification"):
+        config_template("x")
 
 
 def test_every_value_of_a_choice_is_named_in_its_explanation():

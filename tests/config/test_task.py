@@ -390,3 +390,43 @@ def test_an_encoder_of_a_table_has_no_path(tmp_path):
     values["tasks"]["topics"]["encoder"] = {"kind": "table", "path": "weights"}
     with pytest.raises(ConfigError, match="learns from the pool, it has no path; remove it"):
         load(tmp_path, values)
+
+
+def pairs(folder, domains, **changes):
+    named = {name: {"source": "x.csv", **each} for name, each in domains.items()}
+    values = changed("tasks.topics.domains", named)
+    values["tasks"]["topics"].update(changes)
+    return topics(folder, values)
+
+
+def test_two_columns_are_a_pair_and_the_first_domain_names_the_texts(tmp_path):
+    domains = {"a": {"text": ["premise", "hypothesis"]}, "b": {"text": ["one", "other"]}}
+    task = pairs(tmp_path, domains)
+    assert (task.payload, task.pair) == ("text", ("premise", "hypothesis"))
+    assert task.domains["b"].texts == ("one", "other")
+    assert topics(tmp_path, VALUES).pair == ()
+
+
+@pytest.mark.parametrize(
+    ("domains", "changes", "said"),
+    [
+        ({"a": {"text": ["x", "y"]}, "b": {"text": "x"}}, {}, "two columns in all domains"),
+        ({"a": {"text": ["x", "x"]}}, {}, "names 'x' twice"),
+        ({"a": {"text": ["x", "y"], "label": "y"}}, {}, "names 'y', the known answer"),
+        ({"a": {"text": ["x", "key"]}}, {}, "another column of every release"),
+        ({"a": {"text": ["x", "y"], "keep": ["y"]}}, {}, "another column of every release"),
+        ({"a": {"text": ["x", "y"]}}, {"encoder": {"kind": "table"}}, "are pairs of texts"),
+        ({"a": {"text": "x"}}, {"range": [0, 5]}, "kind classification has no range"),
+        ({"a": {"text": "x"}}, {"kind": "regression", "labels": []}, "needs range"),
+    ],
+)
+def test_what_cannot_be_a_pair_or_a_number_is_an_error(tmp_path, domains, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        pairs(tmp_path, domains, **changes)
+
+
+def test_a_language_model_writes_no_pairs(tmp_path):
+    values = changed("tasks.topics.domains", {"a": {"source": "x.csv", "text": ["x", "y"]}})
+    model = {"kind": "language_model", "path": "model"}
+    with pytest.raises(ConfigError, match="writes single texts, the samples of topics/a are pairs"):
+        load(tmp_path, {**values, "refine": {"generators": {"writer": model}}})

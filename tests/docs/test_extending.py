@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -15,6 +16,9 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.diversity.generators.generator import Exemplar, Request
+from umc_ray.ingest.columns import TableFormat
+from umc_ray.ingest.layouts.layout import Asked
+from umc_ray.ingest.layouts.place import Place
 from umc_ray.methods import bandit, selection
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage
@@ -115,3 +119,17 @@ def test_a_backend(tmp_path):
     storage.write_json("rounds/0001/answers/7.json", answer)
     for _ in range(2):
         assert [each.label for each in backend.collect(1)] == ["sport"]
+
+
+def test_a_format(tmp_path):
+    ag_news = example("A published format").AgNews
+    (tmp_path / "classes.txt").write_text("World\nSci/Tech\n")
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(f'"2","{split}","He said ""no"""\n"1","a"\n')
+    place = Place(str(tmp_path))
+    assert ag_news.mark(place) == "classes.txt beside train.csv"
+    layout = ag_news.at(place, Asked("test"))
+    assert layout.about == "ag_news: split test of train, test"
+    (_, row), (number, bad) = layout.read_rows(layout.paths[0], TableFormat(()), None, Counter())
+    assert row == {"title": "test", "description": 'He said "no"', "label": "Sci/Tech"}
+    assert (number, str(bad)) == (2, "broken row: 2 fields in place of 3")

@@ -12,8 +12,9 @@ from transformers import AutoModel, LlamaConfig, LlamaModel, PreTrainedTokenizer
 from tests.tiny import write_encoder
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders import text as texts
-from umc_ray.encoders.text import TransformersText, pooling_of
+from umc_ray.encoders.text import StaticText, TransformersText, pooling_of
 from umc_ray.errors import ConfigError
+from umc_ray.methods.text_pair import joined
 
 TEXTS = ["good word1 word2", "bad", "fine poor sad word3 word4"]
 
@@ -144,3 +145,31 @@ def test_a_pooling_that_we_have_not_is_named(tmp_path, card, said):
 def test_a_setting_that_a_kind_would_ignore_is_refused(settings, said):
     with pytest.raises(ValueError, match=said):
         EncoderConfig(**settings)
+
+
+@pytest.mark.parametrize("of", ["static", "transformers"])
+def test_a_pair_is_both_embeddings_their_distance_and_their_product(writer, of):
+    config = EncoderConfig(kind="static_text", path=str(writer / "words"))
+    model = StaticText(config) if of == "static" else encoder(writer, prefix="word5 ")
+    pairs = [("good word1", "bad"), ("fine", "poor sad word3 word4")]
+    found_ND = encode(model, [joined(pair) for pair in pairs]).astype(float)
+    for pair, found_D in zip(pairs, found_ND, strict=True):
+        u_D, v_D = encode(model, pair).astype(float)
+        expected_D = np.concatenate([u_D, v_D, abs(u_D - v_D), u_D * v_D])
+        expected_D /= np.linalg.norm(expected_D)
+        np.testing.assert_allclose(found_D, expected_D, atol=2e-3)
+
+
+def test_a_fine_tuned_network_reads_both_texts_together(writer):
+    model = encoder(writer, max_tokens=6)
+    pairs = [("good word1", "bad"), ("fine", "poor sad word3 word4 word5")]
+    found = model.collate([model.prepare(joined(pair)) for pair in pairs])
+    expected = model.tokenizer(
+        [pair[0] for pair in pairs],
+        [pair[1] for pair in pairs],
+        padding=True,
+        truncation=True,
+        max_length=6,
+    )
+    assert found["input_ids"].tolist() == expected["input_ids"]
+    assert found["attention_mask"].sum(1).tolist() == [3, 6]

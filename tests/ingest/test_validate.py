@@ -6,13 +6,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from umc_ray.ingest.answers import UNKNOWN_LABEL
+from umc_ray.ingest.answers import MOVED, UNKNOWN_LABEL
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check
 from umc_ray.methods.identity import content_hash
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import DomainKey
 from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.extractive_qa import ExtractiveQA
 from umc_ray.tasks.multi_label import MultiLabel
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
@@ -269,3 +271,51 @@ def test_a_rejected_row_says_where_and_why():
 def test_the_columns_that_a_table_must_have(changes, columns):
     assert rules(**changes).table.columns == columns
     assert set(rules(**changes).table.optional) <= {"y", "votes"}
+
+
+PAIR = {"text": ("question", "answer")}
+
+
+def test_a_pair_is_both_texts_and_equal_ones_are_the_same_sample():
+    found = outcome({"question": "Cafe\u0301?", "answer": "good", "id": 7, "y": "yes"}, **PAIR)
+    assert parts_of(found.text) == ("Cafe\u0301?", "good")
+    same = outcome({"question": " Caf\u00e9?", "answer": "good\r\n", "id": 8, "y": "yes"}, **PAIR)
+    moved = outcome({"question": "Caf\u00e9?g", "answer": "ood", "id": 9, "y": "yes"}, **PAIR)
+    assert found.content == same.content != moved.content
+    assert set(PAIR["text"]) <= set(rules(**PAIR).table.columns)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (None, "missing text: no 'answer' among question, answer, id, y"),
+        (3, "wrong type: answer is int"),
+        (" ", "blank text: answer"),
+        ("x" * 11, "text too long: 11 characters"),
+        ("a\0b", "NUL character: at character 2 of the answer"),
+    ],
+)
+def test_a_pair_needs_both_texts(part, reason):
+    values = {"question": "is it?", "answer": part, "id": 7, "y": "yes"}
+    assert outcome(values, **PAIR) == reason
+
+
+@pytest.mark.parametrize(
+    ("start", "label", "notes"),
+    [
+        (3, 3, ()),
+        (2, 3, (MOVED,)),  # off by one
+        (99, 14, (MOVED,)),
+    ],
+)
+def test_a_known_answer_stands_where_its_text_does(start, label, notes):
+    answers = {"text": ["Rome"], "answer_start": [start]}
+    values = {"q": "Where?", "c": "in Rome, near Rome", "id": 1, "y": answers}
+    asked = {"text": ("q", "c"), "kind": ExtractiveQA(), "ratings": None, "max_text_chars": 99}
+    found = outcome(values, **asked)
+    assert found.label == f'{{"start": {label}, "text": "Rome"}}'
+    assert found.notes == notes
+    elsewhere = {**values, "y": {"text": ["Bern"], "answer_start": [3]}}
+    assert outcome(elsewhere, **asked) == "unknown label: answer 'Bern' is not in the text"
+    none = {**values, "y": {"text": [], "answer_start": []}}
+    assert (outcome(none, **asked).label, outcome(none, **asked).notes) == ("(no answer)", ())

@@ -4,7 +4,8 @@ import pytest
 
 from umc_ray.errors import DataError
 from umc_ray.labelstudio.form import Form, form_xml, project_id, seconds_since_1970
-from umc_ray.tasks.forms import NONE, ChoiceForm
+from umc_ray.tasks.forms import NONE, ChoiceForm, NumberForm
+from umc_ray.tasks.span_form import SpanForm
 
 RECORDED = """<View>
   <!-- a person wrote this one -->
@@ -84,3 +85,38 @@ def test_timestamps_and_project_ids_are_parsed():
     for bad in ("../etc", None, {}, [], ""):
         with pytest.raises(DataError):
             project_id(bad)
+
+
+def test_a_span_is_marked_in_the_second_text_of_a_pair():
+    xml = form_xml("text", SpanForm(), ("question", "context"))
+    form = Form.read(xml)
+    assert (form.from_name, form.to_name) == ("label", "text_2")
+    assert (form.column, form.key, form.second) == ("text", "text", "text_2")
+    assert form.fits(SpanForm())
+    answer = '{"start": 3, "text": "Rome"}'
+    assert form.answer(form.result(answer)) == answer
+    assert form.answer([]) is None
+
+
+def test_labels_of_pieces_may_stand_beside_the_choices_of_a_form():
+    xml = (
+        '<View><Text name="text" value="$text"/>'
+        '<Labels name="parts" toName="text"><Label value="noun"/></Labels>'
+        '<Choices name="label" toName="text"><Choice value="a"/><Choice value="b"/></Choices>'
+        "</View>"
+    )
+    assert Form.read(xml).fits(ChoiceForm(("a", "b")))
+
+
+def test_a_form_for_pairs_and_numbers_can_be_read():
+    xml = form_xml("text", NumberForm(0, 5), ("question <1>", "answer"))
+    form = Form.read(xml)
+    assert form == Form("label", "text", "text", "text", NumberForm(0, 5), "text_2")
+    assert xml.index("question &lt;1&gt;") < xml.index("$text") < xml.index("answer")
+    assert form.fits(NumberForm(0, 5))
+    assert not form.fits(ChoiceForm(("a", "b")))
+    (result,) = form.result("3.5")
+    assert (result["type"], result["value"]) == ("number", {"number": 3.5})
+    assert form.answer([result]) == "3.5"
+    with pytest.raises(DataError, match="'7' is not a number from 0 to 5"):
+        form.answer([{"from_name": "label", "value": {"number": 7}}])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import UndefinedMetricWarning
 
-from umc_ray.methods.class_figures import class_figures, recalls
+from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
@@ -30,13 +30,15 @@ def test_figures_are_those_of_scikit_learn(rows):
         balanced = sklearn.metrics.balanced_accuracy_score(truth, predicted)
         f1 = sklearn.metrics.f1_score(truth, predicted, average="macro")
         theirs = sklearn.metrics.recall_score(truth, predicted, average=None, labels=range(4))
+        matthews = sklearn.metrics.matthews_corrcoef(truth, predicted)
     assert found["balanced accuracy"][0] == pytest.approx(balanced)
     assert found["macro F1"][0] == pytest.approx(f1)
     for number, (value, low, high) in recalls(confusion(rows)).items():
         assert value == pytest.approx(theirs[number])
         assert 0 <= low <= value <= high <= 1
+    assert found["Matthews correlation"][0] == pytest.approx(matthews, abs=1e-9)
     for value, low, high in found.values():
-        assert 0 <= low <= value <= high <= 1
+        assert -1 <= low <= value <= high <= 1
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
@@ -56,3 +58,19 @@ def test_always_the_large_class_is_accurate_and_not_balanced():
     assert found["balanced accuracy"][0] == 0.5
     assert found["macro F1"][0] == pytest.approx((2 * 95 / 195) / 2)
     assert recalls(np.array([[95, 0], [5, 0]]))[1][0] == 0
+
+
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_figures_of_two_classes_are_those_of_glue(rows):
+    """CoLA counts Matthews' correlation, MRPC and QQP the F1 of the positive class."""
+    truth, predicted = zip(*rows, strict=True)
+    counts_CC = np.zeros((2, 2), np.int64)
+    np.add.at(counts_CC, (np.array(truth, int), np.array(predicted, int)), 1)
+    found = class_figures(counts_CC)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one class only
+        f1 = sklearn.metrics.f1_score(truth, predicted, zero_division=0)
+        matthews = sklearn.metrics.matthews_corrcoef(truth, predicted)
+    assert found[POSITIVE][0] == pytest.approx(f1, abs=1e-9)
+    assert found["Matthews correlation"][0] == pytest.approx(matthews, abs=1e-9)

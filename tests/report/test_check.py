@@ -28,6 +28,18 @@ def test_each_split_is_a_block_of_lines(tmp_path):
     assert lines[start + 5] == "  quarantine  none"
 
 
+def test_a_split_says_what_it_was_recognized_as(tmp_path):
+    values = campaign(tmp_path)
+    lines = [f"__label__{row['label']} {row['text']}\n" for row in texts(60, seed=3)]
+    (tmp_path / "posts").mkdir()
+    (tmp_path / "posts" / "train.txt").write_text("".join(lines))
+    posts = {"source": "posts", "text": "text", "label": "label"}
+    values["tasks"]["mood"]["domains"] = {"posts": posts}
+    found = lines_of(tmp_path, values)
+    start = found.index("mood/posts pool: 60 rows, all checked, in 1 file")
+    assert found[start + 1] == "  layout      fasttext: split train of train"
+
+
 def test_several_labels_are_counted_one_by_one(tmp_path):
     values = campaign(tmp_path)
     task = values["tasks"]["mood"]

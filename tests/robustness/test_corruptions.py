@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from umc_ray.methods.text_pair import joined, parts_of
 from umc_ray.robustness.corruptions import IMAGES, TEXTS, corrupted, truncated, typos, without_words
 
 TEXT = "The quick brown fox jumps over the lazy dog, twice: 12 times a day. " * 3
@@ -56,3 +57,9 @@ def test_words_are_cut_off_and_dropped():
     assert 650 < len(kept) < 750
     assert [int(word) for word in kept] == sorted(int(word) for word in kept)
     assert without_words(1.0)("a b", rng) == "a"
+
+
+def test_both_texts_of_a_pair_are_corrupted():
+    pair = ["one two three four", "five six seven eight"]
+    found = parts_of(corrupted("first half", joined(pair), 0))
+    assert found == ("one two", "five six")

@@ -171,7 +171,11 @@ def test_two_people_label_at_once_by_keyboard_alone(served, chromium):
         noted = user.item
         user.press("n")
         user.wait("dialog#note[open]")
-        user.page.keyboard.type("1 of these <b>is</b> odd")
+        user.page.keyboard.type("1 of these <b>is</b>")
+        user.press("Escape", "n")  # what was typed is still there
+        user.wait("dialog#note[open]")
+        user.press("End")
+        user.page.keyboard.type(" odd")
         user.press("Control+Enter")
         user.wait("text=Note saved.")
         other_items = []

@@ -373,3 +373,18 @@ def test_reviewers_look_through_all_questions_by_what_was_said(world):
     assert found(round=1)[0] == len(world.store.questions("tiny", 1))
     opened = world.client("reviewer").get(f"/review/items/mood/{texts[0]}").text
     assert re.findall(r"Person \d</span> <b[^>]*>(\w+)", opened) == ["good", "bad"]
+
+
+def test_guidelines_change_without_a_restart_and_a_lost_file_changes_nothing(tmp_path):
+    guide = tmp_path / "guide.md"
+    guide.write_text("# Mood\n\n| label | meaning |\n|--|--|\n| good | content |\n")
+    world = World(tmp_path, guidelines=str(guide))
+    client = world.client("annotator")
+    first = client.get("/").text
+    assert "<td>content</td>" in first
+    guide.write_text("Another text.")
+    second = client.get("/").text
+    assert "Another text." in second
+    guide.unlink()
+    assert client.get("/").text == second
+    world.store.close()

@@ -11,25 +11,29 @@ from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.digits import draw_scan
+from umc_ray.methods.text_pair import joined
 from umc_ray.records import BATCH, LABELS, POOL, DomainKey, Part, embeddings_column
 from umc_ray.tasks.registry import task_kind
 
 TEXT, PICTURES = DomainKey("mood", "posts"), DomainKey("digits", "scans")
 TOPICS = DomainKey("topics", "mail")
+SIMILAR = DomainKey("similar", "headlines")  # pairs of texts, whose answers are numbers
 CLASSES = {
     "mood": ["bad", "good"],
     "digits": ["zero", "one", "neither"],
     "topics": ["billing", "delivery", "praise"],
+    "similar": [],
 }
 KINDS = {
     "mood": "classification",
     "digits": "classification",
     "topics": "multi_label",
+    "similar": "regression",
 }
 XSS = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`{{7*7}} javascript:hit=1"
 LABELED = 6  # samples per domain in round 1
-ASKED = {TEXT: 16, PICTURES: 80, TOPICS: 12}  # and in round 2
-FIRST_ID = {TEXT: 0, PICTURES: 1000, TOPICS: 2000}
+ASKED = {TEXT: 16, PICTURES: 80, TOPICS: 12, SIMILAR: 6}  # and in round 2
+FIRST_ID = {TEXT: 0, PICTURES: 1000, TOPICS: 2000, SIMILAR: 3000}
 PASSWORD = "correct horse"
 
 
@@ -60,13 +64,14 @@ def write_world(folder, domain_keys=(TEXT, PICTURES), **annotation):
 def _task(domain_key):
     is_text = domain_key != PICTURES
     text = {"kind": "static_text", "path": "encoder"}
+    is_pair = domain_key == SIMILAR
+    named = {"text": ["first", "second"] if is_pair else "text"} if is_text else {}
     return {
+        **({"range": [0, 5]} if is_pair else {}),
         "kind": KINDS[domain_key.task],
         "labels": CLASSES[domain_key.task],
         "encoder": text if is_text else {"kind": "pixels", "image_px": 8},
-        "domains": {
-            domain_key.domain: {"source": "x.csv", **({"text": "text"} if is_text else {})}
-        },
+        "domains": {domain_key.domain: {"source": "x.csv", **named}},
     }
 
 
@@ -85,6 +90,8 @@ def ids(domain_key, number):
 def predicted(domain_key, i):
     """Return the prediction, and true answer, of the i-th sample of a round."""
     labels = CLASSES[domain_key.task]
+    if domain_key == SIMILAR:
+        return str(i % 6)
     kind = task_kind(KINDS[domain_key.task], tuple(labels))
     return kind.parse(labels[1 : 1 + i % 3] if domain_key == TOPICS else labels[i % 2])
 
@@ -118,13 +125,13 @@ def batch(number, domain_keys):
 
 def question(row, number, votes=1):
     labels, predicted = CLASSES[row["task"]], row["predicted"]
-    rest = 0.25 / (len(labels) - 1)
+    rest = 0.25 / max(1, len(labels) - 1)
     shares = {label: 0.75 if label in predicted.split(" | ") else rest for label in labels}
     payload = Payload(
         predicted=predicted,
         confidence=0.75,
         probabilities=shares,
-        specialists={row["domain"]: (predicted, 0.8), "generalist": (labels[0], 0.6)},
+        specialists={row["domain"]: (predicted, 0.8), "generalist": ((labels or ["2"])[0], 0.6)},
         score=1.1,
         margin=0.5,
         disagreement=0.12,
@@ -166,6 +173,8 @@ def _write_pool(run, domain_key):
     rows, images = [], scans()
     for i, sample_id in enumerate(ids(domain_key, 1) + ids(domain_key, 2)):
         text = f"{XSS} {i}" if i % 5 == 1 else f"The service was {'fine' if i % 2 else 'slow'}, {i}"
+        if domain_key == SIMILAR:
+            text = joined([text, f"What was <b>said</b> of it, {i}"])
         image = next(images) if domain_key == PICTURES else None
         row = {"sample_id": sample_id, "key": f"k{i}", "source": "x", "aliases": []}
         rows.append({**row, "text": None if image else text, "image": image})

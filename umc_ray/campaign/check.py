@@ -25,8 +25,9 @@ from umc_ray.diversity.generators.files import try_files
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.ingest.changes import shared_files
 from umc_ray.ingest.inspection import Contents, Inspection, inspect
+from umc_ray.ingest.layouts.registry import list_split, with_layouts
 from umc_ray.ingest.sampling import Limits, everything, some
-from umc_ray.ingest.sources import Listing, SourceFile, common_folder, list_files
+from umc_ray.ingest.sources import Listing, SourceFile, common_folder
 from umc_ray.ingest.stage import Reader
 from umc_ray.ingest.tally import SPECIMENS, Specimen
 from umc_ray.ingest.validate import Rules, rules_of
@@ -61,6 +62,7 @@ class SplitCheck:
     split: Split
     files: int
     inspection: Inspection
+    layouts: tuple[str, ...] = ()  # what the sources were recognized as
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ class _Checker:
         where = f"{domain_key} {split}"
         try:
             rules = rules_of(self.config, domain_key, split)
-        except ConfigError as error:
+            rules = self._with_layouts(rules)
+        except (ConfigError, DataError) as error:
             self.findings.problem(where, str(error).removeprefix(f"{domain_key}: "))
             return None
         listing = self._list(rules, where)
@@ -151,7 +154,13 @@ class _Checker:
             self.findings.note(where, note)
         for what, count in listing.notes.most_common():
             self.findings.note(where, f"{count} x {what}")
-        return SplitCheck(domain_key, split, len(files), inspection)
+        layouts = tuple(layout.about for layout in rules.layouts)
+        return SplitCheck(domain_key, split, len(files), inspection, layouts)
+
+    def _with_layouts(self, rules: Rules) -> Rules:
+        """Look at the sources that are there; listing them says which are not."""
+        sources = self.config.domains()[rules.domain_key].sources(rules.split)
+        return with_layouts(rules, sources)
 
     def _list(self, rules: Rules, where: str) -> Listing:
         """List each source by itself; one that is missing does not hide the others."""
@@ -159,13 +168,13 @@ class _Checker:
         found, seen = Listing({}, Counter()), set[str]()
         for source in domain.sources(rules.split):
             try:
-                listing = list_files([source], rules.suffixes, exclude=self.storage.root)
+                listing = list_split(rules, [source], self.storage.root)
             except DataError as error:
                 self.findings.problem(where, error)
                 continue
-            listed = listing.files[source]
-            found.files[source] = [file for file in listed if file.uri not in seen]
-            seen.update(file.uri for file in listed)
+            for path, listed in listing.files.items():
+                found.files[path] = [file for file in listed if file.uri not in seen]
+                seen.update(file.uri for file in listed)
             found.notes.update(listing.notes)
         return found
 
@@ -255,7 +264,8 @@ class _Checker:
         for name, specialist in config.ensemble().items():
             if specialist.fine_tunes and specialist.encoders[0] == encoder and specimens:
                 try:
-                    try_tuning(specialist, settings, specimens[0].payload(READS[settings.kind]))
+                    payload = specimens[0].payload(READS[settings.kind])
+                    try_tuning(specialist, settings, payload, config.learned_from)
                 except ConfigError as error:
                     self.findings.problem(f"specialist {task}/{name}", error)
 

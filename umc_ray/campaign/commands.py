@@ -120,6 +120,28 @@ def add(campaign: Campaign, task: Task, new: Annotated[list[str], typer.Argument
     _change(campaign, task, {}, new)
 
 
+@labels.command(name="of")
+def labels_of(
+    source: Annotated[str, typer.Argument(help="file or folder of a published dataset")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="default: what the files show")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="default: train")] = None,
+    task: Annotated[str | None, typer.Option(help="such as sst2 of glue")] = None,
+) -> None:
+    """Print the labels of a published dataset, as a line of a campaign file."""
+    import yaml
+
+    from umc_ray.config.source import Source
+    from umc_ray.ingest.layouts import registry
+    from umc_ray.ingest.layouts.layout import Asked
+
+    named = Source(path=source, format=form, split=split, task=task)
+    found = registry.labels_of(source, Asked("pool", named.format, named.split, named.task))
+    line = yaml.safe_dump(list(found), default_flow_style=True, allow_unicode=True, width=10**9)
+    print_line(f"labels: {line.strip()}")
+
+
 def _change(
     campaign: Path,
     task: str,

@@ -34,7 +34,7 @@ from umc_ray.config.task import TaskConfig
 from umc_ray.encoders.registry import encoder_hash, settings_hash
 from umc_ray.errors import ConfigError
 from umc_ray.ingest.ingest import ingest
-from umc_ray.ingest.sources import list_files
+from umc_ray.ingest.layouts.registry import list_split, with_layouts
 from umc_ray.ingest.validate import rules_of
 from umc_ray.methods.cluster_count import cluster_count
 from umc_ray.methods.identity import fingerprint
@@ -224,10 +224,11 @@ def _bring_in(run: Run, domain_key: DomainKey, home: Storage) -> _Pool:
 
 def _files(config: CampaignConfig, domain_key: DomainKey, home: Storage) -> str:
     """Return a hash of the domain's files and of how they are read."""
-    rules, domain = rules_of(config, domain_key, "pool"), config.domains()[domain_key]
-    sources = [*domain.sources("pool"), *domain.sources("test")]
-    listing = list_files(sources, rules.suffixes, exclude=home.root)
-    listed = [asdict(file) for file in listing.all]
+    rules, domain, listed = rules_of(config, domain_key, "pool"), config.domain(domain_key), []
+    for split in (split for split in domain.splits if split != "target"):
+        sources = domain.sources(split)
+        read = with_layouts(rules_of(config, domain_key, split), sources)
+        listed += [asdict(file) for file in list_split(read, sources, exclude=home.root).all]
     encoder = settings_hash(config.tasks[domain_key.task].default_encoder_config)
     return fingerprint([listed, asdict(rules), config.ingest.model_dump(), encoder])
 

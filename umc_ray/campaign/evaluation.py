@@ -61,11 +61,11 @@ def certificate(
 ) -> Certificate | None:
     """Certify a threshold for labels by a task's ensemble, by held-out predictions of its audits.
 
-    A label is wrong unless it is right in full. The ensemble itself has seen a few labels more
-    than those predictions. Domains count as they were audited: the guarantee is for new samples
-    that are of them in the same shares.
+    A label is wrong unless it is right, as its kind counts. The ensemble itself has seen a few
+    labels more than those predictions. Domains count as they were audited: the guarantee is for new
+    samples that are of them in the same shares.
     """
-    right_N = kind.utility(trained.predicted_N, examples.texts_N) == 1
+    right_N = kind.utility(trained.predicted_N, examples.texts_N) >= kind.right_from
     audit_N = examples.audit_N
     return certify(
         trained.certainty_N[audit_N], right_N[audit_N], config.max_error, config.confidence

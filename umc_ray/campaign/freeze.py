@@ -132,6 +132,8 @@ def frozen(config: CampaignConfig) -> Values:
         values[f"tasks.{name}.kind"] = task.kind
         values[f"tasks.{name}.input"] = task.payload
         values[f"tasks.{name}.labels"] = list(task.task_kind().labels)
+        if task.range is not None:
+            values[f"tasks.{name}.range"] = list(task.range)
         for encoder, each in task.named_encoders.items():
             if each.kind in NETWORKS:
                 values[precision_key(name, encoder)] = precision_of(each)
@@ -147,7 +149,9 @@ def _read_by(domain: DomainConfig) -> Values:
     how = domain.model_dump(include={"encoding", "delimiter", "label_names", "embedding"})
     set_now = {key: value for key, value in how.items() if value is not None}
     lists = domain.model_dump(include={"columns", "keep", "groups"})
-    return mapping | set_now | {key: value for key, value in lists.items() if value}
+    published = domain.published("pool").model_dump(include={"format", "split", "task"})
+    more = {**lists, **published}
+    return mapping | set_now | {key: value for key, value in more.items() if value}
 
 
 def _flat(values: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:

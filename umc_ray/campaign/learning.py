@@ -172,8 +172,9 @@ def train(run: Run, number: int) -> Training:
         }
         smallest = run.config.fairness.smallest_group
         audit_groups |= compare_audits(trained[name], each, kind, groups, smallest)
-        selection_tests |= compare_selection(each, each.features[encoder], name, kind)
-        refill |= measure_refill(run, number, name, encoder, examples[name])
+        if kind.learned_from == "embedding":  # these teach heads
+            selection_tests |= compare_selection(each, each.features[encoder], name, kind)
+            refill |= measure_refill(run, number, name, encoder, examples[name])
     rules = run.config.certificate
     return Training(
         rows=sum(len(each) for each in examples.values()),

@@ -9,6 +9,7 @@ from ray.actor import ActorProxy
 from umc_ray.annotation.backends.backend import AnnotationBackend
 from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
+from umc_ray.campaign.answer_store import open_store
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
 from umc_ray.campaign.state import GIVEN, RunState
@@ -38,15 +39,15 @@ class Run(RunState):
     @cached_property
     def store(self) -> AnnotationStore:
         """The store of questions and answers."""
-        url = self.config.annotation.database or f"sqlite:///{self.storage.path('labels.db')}"
-        return AnnotationStore(url)
+        return open_store(self.config)
 
     @cached_property
     def backend(self) -> AnnotationBackend:
         """Where people answer."""
         backend = BACKENDS[self.config.annotation.backend]
         parts = (*self.pools, *self.synthetic)
-        return backend(self.store, self.config.name, self.storage, parts, self.kinds)
+        pairs = {name: task.pair for name, task in self.config.tasks.items() if task.pair}
+        return backend(self.store, self.config.name, self.storage, parts, self.kinds, pairs)
 
     @cached_property
     def allocator(self) -> ActorProxy[BudgetAllocator]:

@@ -252,8 +252,10 @@ class CampaignConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _groups_exist(self) -> Self:
-        if problems := list(self.fairness.problems(self.tasks)):
+    def _groups_and_labels_exist(self) -> Self:
+        labels = {name: task.labels for name, task in self.tasks.items()}
+        found = *self.fairness.problems(self.tasks), *self.annotation.label_problems(labels)
+        if problems := list(found):
             raise ValueError("\n".join(problems))
         return self
 
@@ -279,6 +281,18 @@ class CampaignConfig(Section):
             if generator.kind == "files" and generator.domain is None and len(names) > 1:
                 raise ValueError(
                     f"refine.generators.{name} needs domain, one of {', '.join(names)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _language_models_write_single_texts(self) -> Self:
+        pairs = [str(key) for key in self.domains() if self.tasks[key.task].pair]
+        for name, generator in self.refine.generators.items():
+            asked = [each for each in pairs if generator.domain in (None, each)]
+            if generator.kind == "language_model" and asked:
+                raise ValueError(
+                    f"refine.generators.{name} writes single texts, the samples of "
+                    f"{' and '.join(asked)} are pairs: name another domain, or use kind files"
                 )
         return self
 

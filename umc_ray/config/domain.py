@@ -4,8 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from umc_ray.config.section import Name, Section, Written
-from umc_ray.config.table_columns import beside_problem, columns_problem
+from umc_ray.config.formats import with_format
+from umc_ray.config.section import Name, Section
+from umc_ray.config.source import Source, Sources, as_source
+from umc_ray.config.table_columns import beside_problem, columns_problem, pair_problem
 from umc_ray.records import Split
 
 
@@ -19,10 +21,14 @@ NameById = Annotated[dict[str, str], BeforeValidator(_with_text_keys)]
 class DomainConfig(Section):
     """A source of samples."""
 
-    source: Annotated[str | Annotated[list[str], Field(min_length=1)], Written] = Field(
-        description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://"
+    source: Sources = Field(
+        description="files, globs or folders: parquet, arrow, jsonl, csv, images; local or s3://; "
+        "or {format: glue, path: MNLI}: a dataset as it was published"
     )
-    text: str | None = Field(None, description="column with the text")
+    text: str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = Field(
+        None,
+        description="column with the text; two columns make a pair, such as [question, sentence]",
+    )
     columns: list[str] = Field(
         [],
         description="columns of a table that make a sample, in place of text, such as "
@@ -73,20 +79,27 @@ class DomainConfig(Section):
         description="between the fields of CSV, such as ';' or '|'; default: a comma, in .tsv a "
         "tab",
     )
-    test: Annotated[str | list[str] | None, Written] = Field(
-        None, description="held-out labeled samples in the same format; never selected"
+    test: Sources | None = Field(
+        None,
+        description="held-out labeled samples in the same format, such as {split: validation}; "
+        "never selected",
     )
-    target: Annotated[str | list[str] | None, Written] = Field(
+    target: Sources | None = Field(
         None,
         description="unlabeled samples in the same format that stand for where the model will be "
         "used: gaps and coverage are measured on them in place of the pool; never selected",
     )
-    shifted: dict[Name, Annotated[str | list[str], Written]] = Field(
+    shifted: dict[Name, Sources] = Field(
         {},
         description="labeled samples in the same format from other conditions, by name, such as "
         "{night: night/*.csv}; the models of the last round are measured on them beside `test`",
     )
     cost_per_label: float = Field(1.0, gt=0, description="what one label costs, in any unit")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_the_columns_of_its_format(cls, values: object) -> object:
+        return with_format(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
@@ -99,8 +112,10 @@ class DomainConfig(Section):
         if self.columns and self.text is not None:
             raise ValueError("a domain has text or columns, found both; remove one of them")
         answers = (self.label, self.ratings)
-        if problem := columns_problem(self.columns, answers) or beside_problem(
-            self.keep, self.groups, answers
+        if problem := (
+            columns_problem(self.columns, answers)
+            or pair_problem(self.pair, answers)
+            or beside_problem(self.keep, self.groups, answers)
         ):
             raise ValueError(problem)
         if self.label_names and self.label is None:
@@ -113,6 +128,15 @@ class DomainConfig(Section):
         if isinstance(shifted, str | list):
             raise ValueError(f"name each source, such as {{night: night/*.csv}}; found {shifted!r}")
         return shifted
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        source = as_source(self.source)
+        if not source.paths:
+            raise ValueError("source needs path: a file or folder")
+        if source.lacks_task and not (self.has_text or self.image):
+            raise ValueError(f"source of format {source.format} needs task, such as {source.tasks}")
+        return self
 
     @model_validator(mode="after")
     def _shifts_can_be_measured(self) -> Self:
@@ -128,6 +152,18 @@ class DomainConfig(Section):
         return tuple(dict.fromkeys([*self.keep, *self.groups]))
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with texts: none, one, or the two of a pair."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """The two columns that make a pair of texts, if samples are pairs."""
+        return self.texts if len(self.texts) > 1 else ()
+
+    @property
     def has_text(self) -> bool:
         """Whether its samples are texts: of a column, or made of several."""
         return self.text is not None or bool(self.columns)
@@ -135,13 +171,19 @@ class DomainConfig(Section):
     @property
     def sample(self) -> tuple[str | None, ...]:
         """The columns that make a sample."""
-        return (self.text, self.image, *self.columns)
+        return (*self.texts, self.image, *self.columns)
 
     def sources(self, split: Split) -> list[str]:
-        """Return the sources of the pool or of another split; none if there is no such split."""
-        named = {"pool": self.source, "test": self.test, "target": self.target}
-        sources = named.get(split) or []
-        return [sources] if isinstance(sources, str) else sources
+        """Return the paths of the pool or of another split; none if there is no such split."""
+        return self.published(split).paths
+
+    def published(self, split: Split) -> Source:
+        """Return what is said of the source of a split; it has no paths if there is none."""
+        named = {"pool": self.source, "test": self.test, "target": self.target}.get(split)
+        if not named:
+            return Source()
+        source = as_source(self.source)
+        return source if split == "pool" else as_source(named).completed_by(source)
 
     @property
     def splits(self) -> tuple[Split, ...]:

@@ -10,6 +10,7 @@ from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import HUB_ID, EncoderConfig
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.config.problems import checked
+from umc_ray.config.source import Source
 from umc_ray.config.task import TaskConfig
 from umc_ray.config.yaml_file import node_at, read_yaml
 from umc_ray.errors import ConfigError
@@ -74,7 +75,10 @@ def _with_absolute_paths(config: CampaignConfig, folder: Path) -> CampaignConfig
     def absolute(value: str) -> str:
         return value if "://" in value else str(folder / Path(value).expanduser())
 
-    def all_absolute(value: str | list[str]) -> str | list[str]:
+    def all_absolute(value: Source | str | list[str]) -> Source | str | list[str]:
+        if isinstance(value, Source):
+            paths = [absolute(each) for each in value.paths]
+            return value.model_copy(update={"path": paths or None})
         return absolute(value) if isinstance(value, str) else [absolute(each) for each in value]
 
     run = f"{absolute(config.storage).rstrip('/')}/{config.name}"

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from umc_ray.config.section import Section, check_options
 
-LEARNED_BY_TREES = ("classification", "multi_label")
+LEARNED_BY_TREES = ("classification", "multi_label", "regression")
 """Kinds of tasks that a specialist of kind trees can learn."""
 
 WITH_CLASSES = ("classification",)

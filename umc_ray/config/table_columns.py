@@ -21,6 +21,19 @@ def columns_problem(columns: Sequence[str], answers: Sequence[str | None]) -> st
     return None
 
 
+def pair_problem(pair: Sequence[str], answers: Sequence[str | None]) -> str | None:
+    """Say what is wrong with the names of the two columns of a pair of texts, if anything is.
+
+    They are the headings of the two texts, and their columns in a release.
+    """
+    if len({*pair}) < len(pair):
+        return f"text names {pair[0]!r} twice: a pair has two columns"
+    for name in pair:
+        if name in answers:
+            return f"text names {name!r}, the known answer: people and models would see it"
+    return None
+
+
 def beside_problem(
     keep: Sequence[str], groups: Sequence[str], answers: Sequence[str | None]
 ) -> str | None:

@@ -17,16 +17,21 @@ from umc_ray.config.specialist import (
     WITH_CLASSES,
     SpecialistConfig,
 )
-from umc_ray.records import RELEASED
+from umc_ray.records import RELEASED, LearnedFrom
 
 if TYPE_CHECKING:
     from umc_ray.tasks.task import TaskKind
+
+READER_LAYERS, READER_EPOCHS = 3, 4
+"""Of networks that learn from tokens by default: spans need more than the embedding of a text."""
 
 
 class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
-    kind: str = Field(description="what an answer is: classification, multi_label")
+    kind: str = Field(
+        description="what an answer is: classification, multi_label, regression, extractive_qa"
+    )
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names text or columns"
     )
@@ -37,6 +42,10 @@ class TaskConfig(Section):
         {},
         description="other names of labels in sources, sheets and imports, such as "
         "{Football: sport}",
+    )
+    range: tuple[float, float] | None = Field(
+        None,
+        description="the lowest and the highest answer, such as [0, 5] (regression)",
     )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
@@ -74,6 +83,7 @@ class TaskConfig(Section):
                     f"domain {name} of a text task needs text: the column's name, or columns: "
                     "those of a table"
                 )
+            yield from self._pair_problems(name, domain, kind)
             for class_name in domain.names_by_id.values():
                 try:
                     kind.parse(class_name)
@@ -86,6 +96,18 @@ class TaskConfig(Section):
                         "already; rename it in the source, or leave it out of keep"
                     )
 
+    def _pair_problems(self, name: str, domain: DomainConfig, kind: "TaskKind") -> Iterator[str]:
+        if bool(self.pair) != bool(domain.pair):
+            yield f"text of domain {name} must be two columns in all domains of a task, or in none"
+        if self.learned_from == "tokens" and not domain.pair:
+            yield f"domain {name} needs text: two columns, such as [question, context]"
+        for column in domain.pair:
+            if column in {*RELEASED, *kind.measures_about, *domain.keep} - {"text"}:
+                yield (
+                    f"text of domain {name} names {column!r}, which is another column of every "
+                    "release; rename it in the source, or leave it out of keep"
+                )
+
     def _model_problems(self) -> Iterator[str]:
         if (self.encoder is None) == (not self.encoders):
             yield "a task needs encoder or, for several, encoders"
@@ -96,24 +118,20 @@ class TaskConfig(Section):
                     f"encoder {name} of kind {config.kind} reads {READS[config.kind]}, "
                     f"the samples of this task are {self.payload}"
                 )
+            if self.pair and config.kind == "table":
+                yield f"encoder {name} of kind table reads columns, the samples are pairs of texts"
         yield from self._embedding_problems()
         yield from self._encoder_problems("selection_encoder", self.selection_encoder)
         yield from self._specialist_problems()
 
     def _specialist_problems(self) -> Iterator[str]:
         if not self.ensemble():
-            yield "specialists are none: name at least one, or leave it out"
+            if self.specialists in ("auto", "per_domain"):
+                yield f"a task of kind {self.kind} needs an encoder of kind transformers"
+            else:
+                yield "specialists are none: name at least one, or leave it out"
         for name, specialist in self.ensemble().items():
-            if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
-                yield (
-                    f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
-                    f"only {' and '.join(LEARNED_BY_TREES)}"
-                )
-            if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
-                yield (
-                    f"specialist {name} has class_weights, but a sample of a task of kind "
-                    f"{self.kind} has no single class; only {' and '.join(WITH_CLASSES)} has"
-                )
+            yield from self._learning_problems(name, specialist)
             for encoder in specialist.encoders:
                 yield from self._encoder_problems(f"specialist {name}", encoder)
             yield from self._tuning_problems(name, specialist)
@@ -122,6 +140,24 @@ class TaskConfig(Section):
             if specialist.domain is not None and specialist.domain not in self.domains:
                 known = ", ".join(self.domains)
                 yield f"specialist {name} names domain {specialist.domain}, the task has {known}"
+
+    def _learning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
+        """Say why a specialist cannot learn what this kind of task asks."""
+        if specialist.kind == "trees" and self.kind not in LEARNED_BY_TREES:
+            yield (
+                f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
+                f"only {' and '.join(LEARNED_BY_TREES)}"
+            )
+        elif self.learned_from == "tokens" and not specialist.fine_tunes:
+            yield (
+                f"specialist {name} of kind {specialist.kind} cannot learn a task of kind "
+                f"{self.kind}: name one that fine-tunes a network, such as kind: top_layers"
+            )
+        if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
+            yield (
+                f"specialist {name} has class_weights, but a sample of a task of kind "
+                f"{self.kind} has no single class; only {' and '.join(WITH_CLASSES)} has"
+            )
 
     def _tuning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
         if not specialist.fine_tunes:
@@ -162,6 +198,11 @@ class TaskConfig(Section):
         return "text" if any(domain.has_text for domain in self.domains.values()) else "image"
 
     @property
+    def pair(self) -> tuple[str, ...]:
+        """What the two texts of a sample are called, if samples are pairs: as the first domain."""
+        return next((domain.pair for domain in self.domains.values() if domain.pair), ())
+
+    @property
     def named_encoders(self) -> dict[str, EncoderConfig]:
         """The encoders by name; a single one is named after its kind."""
         return self.encoders if self.encoder is None else {self.encoder.kind: self.encoder}
@@ -183,7 +224,15 @@ class TaskConfig(Section):
         from umc_ray.tasks.registry import task_kind
         from umc_ray.tasks.spelling import LabelSet
 
-        return task_kind(self.kind, LabelSet(self.labels, self.synonyms))
+        options = {} if self.range is None else {"range": self.range}
+        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
+
+    @property
+    def learned_from(self) -> LearnedFrom:
+        """What its models learn from: embeddings, or the tokens of its texts."""
+        from umc_ray.tasks.registry import learned_from  # as in task_kind
+
+        return learned_from(self.kind)
 
     @property
     def default_encoder(self) -> str:
@@ -203,8 +252,16 @@ class TaskConfig(Section):
                 name: each.model_copy(update={"encoder": each.encoder or first})
                 for name, each in self.specialists.items()
             }
+        if self.learned_from == "tokens":
+            return self._readers()
         heads = self._heads_per_domain()
         return heads if self.specialists == "per_domain" else heads | self._more_specialists()
+
+    def _readers(self) -> dict[str, SpecialistConfig]:
+        """Return a fine-tuned network for each text encoder that has one."""
+        names = [name for name, each in self.named_encoders.items() if each.kind == "transformers"]
+        reader = SpecialistConfig(kind="top_layers", layers=READER_LAYERS, epochs=READER_EPOCHS)
+        return {f"reader-{name}": reader.model_copy(update={"encoder": name}) for name in names}
 
     def _heads_per_domain(self) -> dict[str, SpecialistConfig]:
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]

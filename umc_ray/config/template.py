@@ -13,6 +13,7 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.config.section import Section
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import TaskConfig
+from umc_ray.errors import ConfigError
 
 HEAD = """\
 # What this campaign is called, and where it keeps everything (a folder or s3://bucket/prefix).
@@ -20,19 +21,55 @@ name: my-campaign
 storage: ./runs
 
 tasks:
-  topics:                                 # a task: one question with its label set
-    kind: classification                  # or multi_label: any number of labels
-    labels: [sport, politics, science]
-    encoder: {kind: static_text, path: models/wordllama-256}
-    # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better
-    # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images
-    # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder
-    # encoder: {kind: gradients}          # small images, no weights needed
-    # encoder: {kind: table}              # with columns: [age, city] of each domain, not text
+$TASK
     domains:                              # sources of samples; the budget is split over them
-      news: {source: data/news.csv, text: body}
-      forum: {source: "data/forum/*.jsonl", text: text, cost_per_label: 2.0}
+      news: {source: data/news.csv, text: $TEXT}
+      forum: {source: "data/forum/*.jsonl", text: $TEXT, cost_per_label: 2.0}
 """
+
+ENCODERS = (
+    "    encoder: {kind: static_text, path: models/wordllama-256}",
+    "    # encoder: {kind: transformers, path: models/all-minilm-l6-v2}   # slower, better",
+    "    # encoder: {kind: efficientnet_lite, path: models/efficientnet-lite0}   # images",
+    "    # encoder: {kind: transformers_image, path: facebook/dinov2-small}   # or a folder",
+    "    # encoder: {kind: gradients}          # small images, no weights needed",
+    "    # encoder: {kind: table}              # with columns: [age, city] of a domain, no text",
+)
+
+KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "classification": (
+            """\
+  topics:                                 # a task: one question with its label set
+    kind: classification                  # or another: umc init --kind NAME
+    labels: [sport, politics, science]""",
+            "body",
+        ),
+        "multi_label": (
+            """\
+  topics:                                 # a task: one question with its label set
+    kind: multi_label                     # any number of labels, or none
+    labels: [sport, politics, science]""",
+            "body",
+        ),
+        "regression": (
+            """\
+  similar:                                # a task: one question whose answer is a number
+    kind: regression
+    range: [0, 5]                         # the lowest and the highest answer
+    # text: body                          # in a domain: one text, in place of a pair""",
+            "[first, second]",
+        ),
+        "extractive_qa": (
+            """\
+  reading:                                # a task: questions that their contexts answer
+    kind: extractive_qa
+    encoder: {kind: transformers, path: models/all-minilm-l6-v2, max_tokens: 384}   # is trained""",
+            "[question, context]",
+        ),
+    }
+)
+"""By kind, how a task begins, with its encoder if not any will do, and the columns with texts."""
 
 DEFAULTS = "\n# Everything below is a default: leave it out or change it."
 OPTIONS = """
@@ -53,9 +90,21 @@ FILLED_IN = ("name", "storage", "tasks", "budget")
 """What HEAD has already."""
 
 
-def config_template() -> str:
-    """Return the text of a campaign file with every option and what it means."""
-    lines = [HEAD, *_section("budget", EXAMPLE_BUDGET), DEFAULTS]
+def config_template(kind: str = "classification") -> str:
+    """Return the text of a campaign file with every option and what it means.
+
+    Raises:
+        ConfigError: there is no such kind of task.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    task, text = KINDS[kind]
+    encoders = () if "encoder:" in task else ENCODERS
+    lines = [
+        HEAD.replace("$TASK", "\n".join((task, *encoders))).replace("$TEXT", text),
+        *_section("budget", EXAMPLE_BUDGET),
+        DEFAULTS,
+    ]
     for name, field in CampaignConfig.model_fields.items():
         if name in FILLED_IN:
             continue

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.encoders.encoder import Half, to_device, unit_length
+from umc_ray.encoders.encoder import Half, of_pairs, to_device, unit_length
 from umc_ray.encoders.precision import autocast, with_precision
 from umc_ray.encoders.weights import POOLING_CARD, first_line, load_transformers, weights_folder
 from umc_ray.errors import ConfigError
+from umc_ray.methods.text_pair import parts_of
 
 CPU_TOKENS = 1024
 """Tokens of a forward pass on a CPU. What 64 texts of MiniLM pass from layer to layer does not fit
@@ -42,11 +44,13 @@ class StaticText:
         self.tokenizer.enable_truncation(config.max_tokens)
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Return the text as it is."""
-        return payload
+        """Return the text as it is, or those of a pair."""
+        return _prepared(payload)
 
     def encode(self, prepared: Sequence[Any]) -> Half:
-        """Average the vectors of each text's tokens."""
+        """Average the vectors of each text's tokens; those of a pair become one embedding."""
+        if _are_pairs(prepared):
+            return of_pairs(self.encode(list(chain.from_iterable(prepared))))
         encodings = self.tokenizer.encode_batch_fast(list(prepared), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])[:-1]])
@@ -86,21 +90,27 @@ class TransformersText:
         self.model = load_transformers(config, folder).to(self.device)
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
-        """Put the prefix before the text."""
-        return self.prefix + payload
+        """Put the prefix before the text, or before both of a pair."""
+        return _prepared(payload, self.prefix)
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
-        """Run the model in its precision."""
+        """Run the model in its precision, on each text by itself."""
+        if _are_pairs(prepared):
+            return of_pairs(self.encode(list(chain.from_iterable(prepared))))
         tokens = self.collate(prepared)
         passes = split_to_fit(tokens) if self.device == "cpu" else [tokens]
         with self.autocast():
             return unit_length(torch.cat([self.embed(each) for each in passes]))
 
     def collate(self, prepared: Sequence[Any]) -> dict[str, Tensor]:
-        """Return the tokens of a batch, padded to its longest text, on the device."""
+        """Return the tokens of a batch, padded to its longest text, on the device.
+
+        A fine-tuned network reads both texts of a pair together, the longer one cut first.
+        """
+        pairs = zip(*prepared, strict=True) if _are_pairs(prepared) else (prepared,)
         encoded = self.tokenizer(
-            list(prepared),
+            *map(list, pairs),
             padding=True,
             truncation=True,
             max_length=self.max_tokens,
@@ -112,6 +122,16 @@ class TransformersText:
         """Return the embeddings ND of a batch; gradients pass through."""
         hidden_NTD = self.model(**tokens).last_hidden_state
         return self.pool(hidden_NTD, tokens["attention_mask"])
+
+
+def _prepared(payload: str, prefix: str = "") -> str | tuple[str, ...]:
+    """Return a text with a prefix, or a tuple of those of a pair."""
+    parts = parts_of(payload)
+    return prefix + payload if len(parts) == 1 else tuple(prefix + part for part in parts)
+
+
+def _are_pairs(prepared: Sequence[Any]) -> bool:
+    return bool(prepared) and isinstance(prepared[0], tuple)
 
 
 def split_to_fit(tokens: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from umc_ray.tasks.forms import SEPARATOR, says_none
 from umc_ray.tasks.spelling import find_label, shown
 from umc_ray.tasks.task import TaskKind, plain_text
 
+MOVED = "answer_start is not where the answer stands in the text: taken from the text"
 UNKNOWN_LABEL = "label that the campaign does not have: left out"
 
 
@@ -22,8 +23,10 @@ class AnswerRules:
     is_read: bool  # somebody reads the answers, so that wrong ones are bad rows
     is_required: bool
 
-    def label(self, value: object) -> tuple[str | None, tuple[str, ...]]:
+    def label(self, value: object, sample: str | None = None) -> tuple[str | None, tuple[str, ...]]:
         """Return a known label as the task's kind writes it, or None, and notes on its spelling.
+
+        `sample` is the text that it is of.
 
         Raises:
             BadRow: it is missing or wrong, where somebody reads it.
@@ -34,7 +37,7 @@ class AnswerRules:
             return None, ()
         try:
             meant = self._named(value)
-            answer = self.kind.parse(meant)
+            answer = self.kind.parse(meant, sample)
         except DataError as error:
             if self.is_read:
                 raise BadRow("unknown label", str(error)) from error
@@ -68,6 +71,8 @@ class AnswerRules:
     def _respelled(self, value: object, answer: str) -> tuple[str, ...]:
         """Note the labels that the campaign spells in another way."""
         labels = self.kind.labels
+        if self.kind.learned_from == "tokens" and self.kind.parse(value) != answer:
+            return (MOVED,)
         odd = [text for text in self._parts(value) if text not in labels] if labels else []
         multiple = self.kind.form().multiple
         pairs = [(text, _meant(text, labels) if multiple else answer) for text in odd]

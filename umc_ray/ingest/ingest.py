@@ -28,6 +28,7 @@ from umc_ray.ingest.changes import Changes, find_changes, remember
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.ingest.groups import check_groups
 from umc_ray.ingest.growth import ADVICE, Growth, check_kept, gone_samples
+from umc_ray.ingest.layouts.registry import list_split, with_layouts
 from umc_ray.ingest.manifest import Manifest, read_index, read_manifest, store_manifest
 from umc_ray.ingest.notes import Note, notes_of
 from umc_ray.ingest.parts import (
@@ -41,7 +42,7 @@ from umc_ray.ingest.parts import (
 )
 from umc_ray.ingest.progress import rows_read
 from umc_ray.ingest.sampling import expected_rows
-from umc_ray.ingest.sources import BadRow, Listing, SourceFile, common_folder, list_files
+from umc_ray.ingest.sources import BadRow, Listing, SourceFile, common_folder
 from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
 from umc_ray.ingest.validate import Rejected, Rules, rules_of
 from umc_ray.methods.identity import UNKNOWN, fingerprint, fingerprint_of_rows
@@ -74,7 +75,7 @@ def ingest(
     rules = rules_of(config, domain_key, split)
     tested_F2 = _test_contents(config, domain_key, split, storage, follow)
     before = read_manifest(storage, domain_key, split)
-    listing = _list_files(config, rules, storage, before)
+    rules, listing = _list_files(config, rules, storage, before)
     changes = find_changes(storage, split, domain_key, before.generation, listing.all)
     manifest = before
     if changes or not before.was_read:
@@ -114,19 +115,21 @@ def _test_contents(
 
 def _list_files(
     config: CampaignConfig, rules: Rules, storage: Storage, before: Manifest
-) -> Listing:
+) -> tuple[Rules, Listing]:
+    """List the files to read, and complete the rules by what they show."""
     sources = config.domains()[rules.domain_key].sources(rules.split)
     if not sources:
         raise ConfigError(f"{rules.domain_key} has no test split")
     try:
-        return list_files(sources, rules.suffixes, exclude=storage.root)
+        rules = with_layouts(rules, sources)
+        return rules, list_split(rules, sources, exclude=storage.root)
     except DataError as error:
         if not before.was_read:
             raise
         if config.ingest.changed_sources == "error":
             raise DataError(f"{rules.domain_key} {rules.split}: {error}. {ADVICE}") from error
         logger.warning("%s; going on with what was read", error)
-        return Listing({source: [] for source in sources}, Counter())
+        return rules, Listing({source: [] for source in sources}, Counter())
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _reader(uri: str, table: TableFormat, groups: range | None) -> Rows:
         return _read_parquet(uri, table, groups)
     if suffix == "arrow":
         return _read_arrow(uri, table)
-    return read_csv(uri, table) if suffix in ("csv", "tsv") else _read_jsonl(uri, table)
+    return read_csv(uri, table) if suffix in ("csv", "tsv") else read_jsonl(uri, table)
 
 
 def row_groups(uri: str) -> list[int]:
@@ -147,7 +147,12 @@ class _RepeatedKey(ValueError):
     """A JSON object has a key twice."""
 
 
-def _read_jsonl(uri: str, table: TableFormat) -> Rows:
+def read_jsonl(uri: str, table: TableFormat) -> Rows:
+    """Yield the numbered objects of a file of JSON lines.
+
+    Raises:
+        BadRow: it is something else.
+    """
     with open_text(uri, "\n", table.encoding) as text:
         for number, line in enumerate(lines(text), start=1):
             if line.strip():

@@ -15,16 +15,17 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from umc_ray.ingest.readers import row_groups
-from umc_ray.ingest.sources import ARCHIVES, BadRow, SourceFile, locate
+from umc_ray.ingest.sources import ARCHIVES, TEXT_FILES, BadRow, SourceFile, locate
 from umc_ray.ingest.stage import THREADS, WorkItem, split_work
 from umc_ray.ingest.table_rows import row_text
 from umc_ray.ingest.text_files import read_head
 from umc_ray.ingest.validate import Found, Rules
+from umc_ray.methods.text_pair import joined
 from umc_ray.methods.unicode_text import comparable
 
 OPENED = 100  # of many files, to estimate their rows
 UNREADABLE = "unreadable file"
-TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv", ".gz")
+TEXTS = (".jsonl", ".ndjson", ".csv", ".tsv", ".gz", *TEXT_FILES)
 
 _BESIDES_LETTERS = re.compile(r"[\W_]+")
 _ASCII_BESIDES_LETTERS = bytes(code for code in range(128) if not chr(code).isalnum())
@@ -32,6 +33,7 @@ _FEW_LINES = 10
 _LONG_HEAD_BYTES = 1 << 24
 _GZIP_RATIO = 4  # a guess; texts shrink to a third or a fifth
 _ARCHIVED_IMAGE_BYTES = 50_000  # a guess
+_JSON_ROW_BYTES = 1000  # a guess
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _rows_of(work: WorkItem, files: Sequence[SourceFile]) -> int:
     uri = work.files[0]
     if work.groups is not None:
         return max(1, sum(row_groups(uri)[slice(*work.groups)]))
-    if uri.lower().endswith((".arrow", *TEXTS, *ARCHIVES)):
+    if uri.lower().endswith((".arrow", ".json", *TEXTS, *ARCHIVES)):
         return _rows_of_file(next(file for file in files if file.uri == uri))
     return len(work.files)
 
@@ -155,6 +157,8 @@ def _bytes_per_row(uri: str) -> float:
     """Return about how many bytes of a file a row takes."""
     if uri.lower().endswith(ARCHIVES):
         return _ARCHIVED_IMAGE_BYTES
+    if uri.lower().endswith(".json"):  # it may be one line
+        return _JSON_ROW_BYTES
     head = read_head(uri)
     if head.count(b"\n") < _FEW_LINES:
         head = read_head(uri, _LONG_HEAD_BYTES)
@@ -208,6 +212,9 @@ def _content(rules: Rules, found: Found) -> str | bytes:
         with suppress(BadRow):
             return row_text(rules.columns, found.values)
         return found.key
+    if len(rules.texts) > 1:
+        parts = [found.values.get(name) for name in rules.texts]
+        return joined([str(part) for part in parts]) if all(parts) else found.key
     value = found.values.get(str(rules.text or rules.image))
     if not isinstance(value, str | bytes) and isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")

@@ -7,9 +7,11 @@ from heapq import nsmallest
 from itertools import count, islice
 
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.source import Source
 from umc_ray.errors import DataError
+from umc_ray.ingest.layouts.registry import list_split, with_layouts
 from umc_ray.ingest.sampling import candidate
-from umc_ray.ingest.sources import common_folder, list_files
+from umc_ray.ingest.sources import common_folder
 from umc_ray.ingest.stage import Reader, each_checked, split_work
 from umc_ray.ingest.validate import Rejected, Row, check, rules_of
 from umc_ray.records import DomainKey
@@ -31,7 +33,7 @@ class SomeRows:
 def some_rows(
     config: CampaignConfig,
     domain_key: DomainKey,
-    source: str | list[str],
+    source: Source | str | list[str],
     storage: Storage,
     most: int,
 ) -> SomeRows:
@@ -45,7 +47,9 @@ def some_rows(
     others: dict[str, object] = {"ratings": None, "key": None, "keep": []}
     alike = domain.model_copy(update={"test": source, **others})
     rules = rules_of(config.reduced_to(domain_key, alike), domain_key, "test")
-    listing = list_files(alike.sources("test"), rules.suffixes, exclude=storage.root)
+    sources = alike.sources("test")
+    rules = with_layouts(rules, sources)
+    listing = list_split(rules, sources, exclude=storage.root)
     reader = Reader(storage, "", common_folder(listing.files), rules)
     works = split_work([file.uri for file in listing.all], rules.are_images)
     found = (each for work in works for each in reader.find(work, Counter()))
@@ -54,12 +58,12 @@ def some_rows(
     chosen = nsmallest(most, candidates, key=lambda each: (each.mark, each.found.key))
     checked = list(each_checked(rules, lambda each: check(rules, each.found), iter(chosen)))
     bad = [each for each in checked if isinstance(each, Rejected)]
-    _refuse(source, bad, len(checked), config.ingest.max_bad_share)
+    _refuse(", ".join(sources), bad, len(checked), config.ingest.max_bad_share)
     usable = tuple(each for each in checked if isinstance(each, Row))
     return SomeRows(usable, tuple(bad), next(read))
 
 
-def _refuse(source: str | list[str], bad: Sequence[Rejected], rows: int, max_share: float) -> None:
+def _refuse(source: str, bad: Sequence[Rejected], rows: int, max_share: float) -> None:
     if not rows:
         raise DataError(f"{source} has no row")
     if len(bad) > max_share * rows or len(bad) == rows:

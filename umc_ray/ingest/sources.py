@@ -32,6 +32,10 @@ OPTIONAL_IMAGES = {
 _ALWAYS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IMAGES = (*_ALWAYS, *(suffix for suffix, missing in OPTIONAL_IMAGES.items() if not missing))
 
+TEXT_FILES = (".txt", ".train", ".valid", ".test", ".ft")
+WHOLE_FILES = (".json", *TEXT_FILES)
+"""Files that are read where they are of a published layout."""
+
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 """Of images; what is in them is found when they are read."""
 
@@ -243,7 +247,7 @@ def common_folder(sources: Iterable[str]) -> str:
     folders = []
     for source in sources:
         steps = _split_glob(source.rstrip("/"))[0].split("/")
-        is_file = steps[-1].lower().endswith(TABLES + IMAGES + ARCHIVES)
+        is_file = steps[-1].lower().endswith(TABLES + IMAGES + ARCHIVES + WHOLE_FILES)
         folders.append(steps[:-1] if is_file else steps)
     return deepest_common_folder(folders)
 

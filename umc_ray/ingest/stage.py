@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from umc_ray.cluster.stream import Summary
 from umc_ray.ingest.archives import read_archive
+from umc_ray.ingest.image_files import values_of_image
 from umc_ray.ingest.kept_columns import kept_table
-from umc_ray.ingest.readers import read_rows, row_groups
+from umc_ray.ingest.readers import Rows, read_rows, row_groups
 from umc_ray.ingest.sources import ARCHIVES, BadRow
 from umc_ray.ingest.text_files import misread
-from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check, values_of_image
+from umc_ray.ingest.validate import Found, Rejected, Row, Rules, check
 from umc_ray.methods.identity import sample_ids
 from umc_ray.methods.unicode_text import comparable
 from umc_ray.records import QUARANTINE
@@ -169,8 +170,14 @@ class Reader:
             if not work.groups and (note := misread(uri, self.rules.encoding)):
                 notes[note] += 1
             groups = range(*work.groups) if work.groups else None
-            for row, values in read_rows(uri, self.rules.table, groups):
+            for row, values in self._rows(uri, groups, notes):
                 yield Found(uri, str(row), f"{key}#{row}", values)
+
+    def _rows(self, uri: str, groups: range | None, notes: Counter[str]) -> Rows:
+        layout, table = self.rules.layout_of(uri), self.rules.table
+        if layout is None:
+            return read_rows(uri, table, groups)
+        return layout.read_rows(uri, table, groups, notes)
 
     def _find_images(self, uri: str, key: str, notes: Counter[str]) -> Iterator[Found]:
         """Return an image file, or the images in an archive."""

@@ -16,6 +16,7 @@ from umc_ray.ingest.sampling import Candidate
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.stage import INDEX
 from umc_ray.ingest.validate import Rejected, Row, Rules
+from umc_ray.methods.text_pair import shortened
 from umc_ray.tasks.spelling import shown
 from umc_ray.tasks.task import plain_text
 
@@ -132,7 +133,7 @@ class Tally:
         is_full = len(self.specimens) >= SPECIMENS or self.specimen_bytes >= SPECIMEN_BYTES
         if mark in self.held or (is_full and mark >= -self.specimens[0][0]):
             return
-        text = None if row.text is None else row.text[:SPECIMEN_CHARS]
+        text = None if row.text is None else shortened(row.text, SPECIMEN_CHARS)
         specimen = Specimen(row.key, row.label, text, row.image, row.embedding)
         heapq.heappush(self.specimens, (-mark, self.read, specimen))
         self.held.add(mark)

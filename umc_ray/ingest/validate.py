@@ -3,30 +3,31 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import GRAY
-from umc_ray.errors import ConfigError, DataError
+from umc_ray.errors import ConfigError
 from umc_ray.ingest.answers import AnswerRules, is_missing
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.embedded_images import embedded_image
 from umc_ray.ingest.embeddings import Embedding, given_embedding
 from umc_ray.ingest.image_check import check_image
+from umc_ray.ingest.layouts.layout import PLAIN, Asked, Layout
 from umc_ray.ingest.pixels import has_colors
 from umc_ray.ingest.sources import ARCHIVES, IMAGES, TABLES, BadRow, find_image
 from umc_ray.ingest.table_rows import row_text
+from umc_ray.ingest.text_check import checked, clean, same_text, undecoded
 from umc_ray.ingest.text_files import lost_byte
 from umc_ray.methods.identity import content_hash
-from umc_ray.methods.unicode_text import comparable, escaped, is_blank
+from umc_ray.methods.text_pair import joined
+from umc_ray.methods.unicode_text import escaped
 from umc_ray.records import DomainKey, Split
-from umc_ray.tasks.spelling import shown
 from umc_ray.tasks.task import TaskKind
 
 FOLDER = "folder"  # the label column of image files: the name of the folder an image is in
 IN_COLOR = "in color: the task's encoders see gray"
-_FILE = "file"  # stands for the image column that image files lack
+IMAGE_FILE = "file"  # stands for the image column that image files lack
 
 _BYTES_PER_PIXEL = 8  # an uncompressed image of 16-bit RGBA; a larger file is not an image
 
@@ -87,7 +88,7 @@ class Rules:
 
     domain_key: DomainKey
     split: Split
-    text: str | None
+    text: str | tuple[str, ...] | None  # several columns: of a pair of texts
     image: str | None
     key: str | None
     label: str | None
@@ -107,6 +108,19 @@ class Rules:
     embedding: str | None = None
     dimension: int = 0  # of the embeddings
     columns: tuple[str, ...] = ()  # that make a text, in place of one
+    asked: Asked = PLAIN  # what the campaign says of the format of the sources
+    layouts: tuple[Layout, ...] = ()  # of the sources that have one
+
+    def layout_of(self, uri: str) -> Layout | None:
+        """Return the layout that a file belongs to."""
+        return next((each for each in self.layouts if each.has(uri)), None)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with texts: none, one, or those of a pair."""
+        if self.text is None:
+            return ()
+        return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -131,7 +145,7 @@ class Rules:
     @property
     def table(self) -> TableFormat:
         """How tables are read, and which of their columns."""
-        columns = [self.text, *self.columns, self.image, self.key, self.embedding]
+        columns = [*self.texts, *self.columns, self.image, self.key, self.embedding]
         columns += self.groups if self.split == "test" else self.keep
         if self.needs_answers:
             columns += [self.label, self.ratings]
@@ -162,12 +176,14 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         ConfigError: image files are asked for what only tables have, or a test split has no labels.
     """
     task, domain = config.tasks[domain_key.task], config.domains()[domain_key]
+    source = domain.published(split)
     if split == "target":
         domain = domain.without_answers
     is_text = task.payload == "text"
     are_images = not is_text and domain.image is None
     is_beside = domain.label not in (None, FOLDER) or bool(domain.beside)
-    lacks_beside = domain.embedding or (is_beside and not _are_archives(domain))
+    is_plain = source.format is None and not _are_archives(domain)
+    lacks_beside = domain.embedding or (is_beside and is_plain)
     if are_images and (domain.key or domain.ratings or lacks_beside):
         raise ConfigError(
             f"{domain_key}: image files have no columns key, ratings, embedding, groups, "
@@ -181,8 +197,8 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
     return Rules(
         domain_key=domain_key,
         split=split,
-        text=domain.text if is_text else None,
-        image=None if is_text else (domain.image or _FILE),
+        text=(domain.pair or next(iter(domain.texts), None)) if is_text else None,
+        image=None if is_text else (domain.image or IMAGE_FILE),
         key=domain.key,
         label=domain.label,
         ratings=domain.ratings,
@@ -201,6 +217,7 @@ def rules_of(config: CampaignConfig, domain_key: DomainKey, split: Split) -> Rul
         embedding=domain.embedding,
         dimension=task.dimension or 0,
         columns=tuple(domain.columns) if is_text else (),
+        asked=Asked(split, source.format, source.split, source.task),
     )
 
 
@@ -226,9 +243,9 @@ def _checked(rules: Rules, found: Found) -> Row:
     values = found.values
     text = _text(rules, values) if rules.image is None else None
     image, notes = (None, ()) if rules.image is None else _image(rules, found.source, values)
-    content = comparable(text).encode() if text is not None else image
+    content = same_text(text) if text is not None else image
     assert content is not None
-    label, spelling = (None, ()) if rules.label is None else _label(rules, values)
+    label, spelling = (None, ()) if rules.label is None else _label(rules, values, text)
     kept, lacking = _kept(rules, values)
     return Row(
         source=found.source,
@@ -246,55 +263,35 @@ def _checked(rules: Rules, found: Found) -> Row:
 
 
 def _text(rules: Rules, values: Values) -> str:
-    text = row_text(rules.columns, values) if rules.columns else values.get(str(rules.text))
-    if text is None:
-        names = ", ".join(escaped(str(name)) for name in values)
-        raise BadRow("missing text", f"no {rules.text!r} among {names}")
-    if not isinstance(text, str):
-        raise BadRow("wrong type", f"text is {type(text).__name__}")
-    if is_blank(text):
-        seen = f"only invisible characters: {shown(text)}" if text.strip() else ""
-        raise BadRow("blank text", seen)
-    if len(text) > rules.max_text_chars:
-        raise BadRow("text too long", f"{len(text)} characters")
-    return _clean(text, "text", rules.encoding)
+    """Return the text of a row, or those of a pair, joined."""
+    limits = (rules.max_text_chars, rules.encoding)
+    if rules.columns:
+        return checked(row_text(rules.columns, values), "text", *limits)
+    is_pair = len(rules.texts) > 1
+    parts = []
+    for name in rules.texts:
+        if values.get(name) is None:
+            names = ", ".join(escaped(str(each)) for each in values)
+            raise BadRow("missing text", f"no {name!r} among {names}")
+        parts.append(checked(values[name], name if is_pair else "text", *limits))
+    return joined(parts)
 
 
-def _clean(text: str, what: str, encoding: str | None) -> str:
-    if "\0" in text:
-        raise BadRow("NUL character", f"at character {text.index(chr(0)) + 1} of the {what}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _undecoded(text, what, encoding) from error
-    return text
-
-
-def _label(rules: Rules, values: Values) -> tuple[str | None, tuple[str, ...]]:
+def _label(rules: Rules, values: Values, text: str | None) -> tuple[str | None, tuple[str, ...]]:
     value = values.get(str(rules.label))
     if rules.needs_answers and isinstance(value, str) and lost_byte(value):
-        raise _undecoded(value, "label", rules.encoding)
-    return rules.answers.label(value)
+        raise undecoded(value, "label", rules.encoding)
+    return rules.answers.label(value, text)
 
 
 def _kept(rules: Rules, values: Values) -> tuple[tuple[object, ...], tuple[str, ...]]:
     """Return the values of the columns to keep, and notes on those that the row does not have."""
     for name in rules.keep:
         if isinstance(value := values.get(name), str) and lost_byte(value):
-            raise _undecoded(value, f"column {name}", rules.encoding)
+            raise undecoded(value, f"column {name}", rules.encoding)
     lacking = [name for name in rules.keep if name not in values and rules.split == "pool"]
     notes = tuple(f"no {name!r}, which the domain keeps" for name in lacking)
     return tuple(values.get(name) for name in rules.keep), notes
-
-
-def _undecoded(text: str, what: str, encoding: str | None) -> BadRow:
-    """Say which byte does not fit the encoding of a file, or which character is none."""
-    kind, lost = f"not {encoding or 'UTF-8'}", lost_byte(text)
-    if lost is None:
-        return BadRow(kind, f"{what} with half a surrogate pair: {shown(text)}")
-    byte, index = lost
-    advice = "" if encoding else "; if the file has another encoding, name it: encoding: cp1252"
-    return BadRow(kind, f"byte 0x{byte:02X} at character {index + 1} of the {what}{advice}")
 
 
 def _embedding(rules: Rules, values: Values) -> Embedding:
@@ -306,7 +303,7 @@ def _key(rules: Rules, value: object) -> str:
         raise BadRow("missing key")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadRow("wrong type", f"key is {type(value).__name__}")
-    return _clean(str(value), "key", rules.encoding)
+    return clean(str(value), "key", rules.encoding)
 
 
 def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, ...]]:
@@ -326,23 +323,3 @@ def _image(rules: Rules, table: str, values: Values) -> tuple[bytes, tuple[str, 
     decoded = check_image(value, rules.max_image_pixels)
     colors = (IN_COLOR,) if rules.sees_gray and has_colors(decoded.image) else ()
     return value, (*notes, *decoded.notes, *colors)
-
-
-def values_of_image(image: str | bytes, key: str, root: str, rules: Rules) -> dict[str, Any]:
-    """Return the row that an image file stands for: the file, and the folder that is its class.
-
-    That is the outermost folder below `root`, which all sources share, whose name is a label. For
-    an image right in `root` it is `root` if its name is a label.
-    """
-    folders = key.split("/")[:-1]
-    candidates = folders or root.rstrip("/").split("/")[-1:]
-    label = next((each for each in candidates if _is_label(rules, each)), None)
-    return {_FILE: image, FOLDER: label or (folders[0] if folders else None)}
-
-
-def _is_label(rules: Rules, folder: str) -> bool:
-    try:
-        rules.kind.parse(folder)
-    except DataError:
-        return False
-    return True

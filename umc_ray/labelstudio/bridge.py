@@ -22,7 +22,14 @@ from umc_ray.campaign.run import Run
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.labelstudio.api import LabelStudio
-from umc_ray.labelstudio.form import CONTROL, form_xml, score_of, seconds_since_1970
+from umc_ray.labelstudio.form import (
+    CONTROL,
+    form_xml,
+    labeled,
+    sample_data,
+    score_of,
+    seconds_since_1970,
+)
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
 from umc_ray.tasks.forms import Form
@@ -55,7 +62,7 @@ class Project:
 
     def prediction(self, prediction: Prediction, version: str) -> Document:
         """Convert a prediction to Label Studio's format."""
-        result = self.form.result(prediction.answer, CONTROL, self.column)
+        result = self.form.result(prediction.answer, CONTROL, labeled(self.column, self.form))
         return {"model_version": version, "score": prediction.score, "result": result}
 
 
@@ -146,17 +153,19 @@ def _project(run: Run, studio: LabelStudio, task: str) -> Project:
     if project_id is None:
         project = studio.create_project(
             title=_title(run, task),
-            label_config=form_xml(
-                run.config.tasks[task].payload,
-                run.kinds[task].form(),
-                rates=bool(run.config.refine.generators),
-            ),
+            label_config=_form_xml(run, task),
             sampling="Uncertainty sampling",
             show_collab_predictions=True,
             maximum_annotations=run.config.annotation.votes,
         )
         project_id = int(project["id"])
     return _opened(run, task, project_id)
+
+
+def _form_xml(run: Run, task: str) -> str:
+    config = run.config.tasks[task]
+    rates = bool(run.config.refine.generators)
+    return form_xml(config.payload, run.kinds[task].form(), config.pair, rates)
 
 
 def _register_webhook(studio: LabelStudio, project: Project, url: str, token: str) -> None:
@@ -194,12 +203,12 @@ def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Qu
 
 
 def _item(project: Project, question: Question, row: Mapping[str, Any]) -> Document:
-    value = row["text"]
+    sample = sample_data(row["text"])
     if project.column == "image":
         image, media_type = browser_image(row["image"])
-        value = f"data:{media_type};base64,{base64.b64encode(image).decode()}"
+        sample = {"image": f"data:{media_type};base64,{base64.b64encode(image).decode()}"}
     data = {
-        project.column: value,
+        **sample,
         "umc_id": _name(question),
         "umc_domain": question.domain,
         "umc_round": question.round,

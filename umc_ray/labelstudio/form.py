@@ -4,22 +4,28 @@ What the control is, and what its answers look like, is up to the form of a task
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SCORES
-from umc_ray.tasks.forms import ChoiceForm
+from umc_ray.tasks.forms import ChoiceForm, NumberForm
 from umc_ray.tasks.forms import Form as TaskForm
+from umc_ray.tasks.span_form import MARK, SpanForm
 
 Document = dict[str, Any]
 
 CONTROL = "label"
 """The name of the control in the forms of `form_xml`."""
 
+SECOND = "_2"
+"""How the names of the second texts of pairs end."""
 QUALITY = "quality"
 """The name of the control for the quality of synthetic samples."""
 
@@ -39,15 +45,17 @@ class Form:
     """text or image."""
     key: str
     """Key of the text or image in a task's data."""
-    control: ChoiceForm
+    control: TaskForm
     """What is filled in."""
+    second: str | None = None
+    """Key of the other text of a pair."""
 
     @classmethod
     def read(cls, xml: str) -> "Form":
         """Parse a form.
 
         Raises:
-            DataError: not XML, or no <Choices> for a <Text> or <Image>.
+            DataError: not XML, or no <Choices> or <Number> for a <Text> or <Image>.
         """
         if len(xml) > MAX_FORM or "<!" in xml.replace("<!--", ""):  # against entity expansion
             raise DataError(
@@ -58,17 +66,23 @@ class Form:
         except ElementTree.ParseError as error:
             raise DataError(f"the labeling form is not XML: {error}") from error
         objects = {each.get("name"): each for tag in ("Text", "Image") for each in root.iter(tag)}
-        for control in root.iter("Choices"):
+        for control in (each for tag in CONTROLS for each in root.iter(tag) if _is_read(each)):
             target = objects.get(control.get("toName"))
             if target is not None and (target.get("value") or "").startswith("$"):
+                to_name = target.get("name") or ""
+                name = to_name.removesuffix(SECOND)
+                target, second = objects.get(name, target), objects.get(f"{name}{SECOND}")
                 return cls(
                     from_name=control.get("name") or "",
-                    to_name=target.get("name") or "",
+                    to_name=to_name,
                     column=target.tag.lower(),
                     key=str(target.get("value"))[1:],
-                    control=_choices(control),
+                    control=CONTROLS[control.tag](control),
+                    second=None if second is None else str(second.get("value"))[1:],
                 )
-        raise DataError("the labeling form needs <Choices> for a <Text> or <Image>")
+        raise DataError(
+            "the labeling form needs <Choices>, <Number> or <Labels> for a <Text> or <Image>"
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,6 +91,8 @@ class Form:
 
     def fits(self, form: TaskForm) -> bool:
         """Return whether it asks what a task's form asks, in any order."""
+        if type(self.control) is not type(form):
+            return False
         return set(self.labels) == set(form.labels) and self.control.multiple == form.multiple
 
     def result(self, answer: str) -> list[Document]:
@@ -96,25 +112,59 @@ class Form:
         return self.control.answer(result, self.from_name)
 
 
+def _is_read(control: ElementTree.Element) -> bool:
+    """Whether a control asks for an answer; labels of pieces of a text may be beside it."""
+    marks = [each.get("value") for each in control.iter("Label")]
+    return control.tag != "Labels" or MARK in marks
+
+
 def _choices(control: ElementTree.Element) -> ChoiceForm:
     labels = (each.get("alias") or each.get("value") for each in control.iter("Choice"))
     is_multiple = control.get("choice") == "multiple"
     return ChoiceForm(tuple(str(label) for label in labels), is_multiple)
 
 
-def form_xml(column: str, form: TaskForm, rates: bool = False) -> str:
+def _number(control: ElementTree.Element) -> NumberForm:
+    low, high = control.get("min"), control.get("max")
+    return NumberForm(float(low or "-inf"), float(high or "inf"))
+
+
+CONTROLS: Mapping[str, Callable[[ElementTree.Element], TaskForm]] = MappingProxyType(
+    {"Labels": lambda _: SpanForm(), "Choices": _choices, "Number": _number}
+)
+"""The controls that are read, by tag."""
+
+
+def sample_data(text: str | None) -> Document:
+    """Return a text as a task's data has it: that of a pair as two."""
+    parts = [text] if text is None else parts_of(text)
+    return dict(zip(("text", f"text{SECOND}"), parts, strict=False))
+
+
+def labeled(column: str, form: TaskForm) -> str:
+    """Name what a form labels: the sample or, where pieces of it are marked, the second text."""
+    return f"{column}{SECOND}" if form.marks_text else column
+
+
+def form_xml(column: str, form: TaskForm, pair: Sequence[str] = (), rates: bool = False) -> str:
     """Return the labeling form of a task: the sample, what is filled in, and why it was selected.
 
-    The sample's name and key are the column, the control's name is CONTROL. With `rates`, people
-    can say how good a synthetic sample is.
+    The sample's name and key are the column, the control's name is CONTROL. The texts of a pair
+    have headings; the second one has a name and a key of its own. With `rates`, people can say how
+    good a synthetic sample is.
     """
+    shown = f'<{column.capitalize()} name="{column}" value="${column}"/>'
+    if pair:
+        headings = [f"<Header value={quoteattr(name)}/>" for name in pair]
+        other = f'<Text name="{column}{SECOND}" value="${column}{SECOND}"/>'
+        shown = f"{headings[0]}{shown}{headings[1]}{other}"
     rating = (
         '<Header value="If it is synthetic: how good is it? (optional)"/>'
         f'<Rating name="{QUALITY}" toName="{column}" maxRating="{SCORES[-1]}"/>'
     )
     return (
-        f'<View><{column.capitalize()} name="{column}" value="${column}"/>'
-        f"{form.control_xml(CONTROL, column)}{rating if rates else ''}"
+        f"<View>{shown}"
+        f"{form.control_xml(CONTROL, labeled(column, form))}{rating if rates else ''}"
         '<Header value="Why this sample?"/><Text name="why" value="$umc_why"/></View>'
     )
 

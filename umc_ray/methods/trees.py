@@ -89,7 +89,7 @@ def from_boosting(
     outputs: Sequence[int] | npt.NDArray[np.integer],
     baseline_C: npt.NDArray[Any],
 ) -> Forest:
-    """Take the trees of a HistGradientBoostingClassifier.
+    """Take the trees of a HistGradientBoostingClassifier, or of a Regressor.
 
     Args:
         model: fitted, without categorical features.

@@ -138,9 +138,11 @@ class DataFile:
         return "/".join(steps if self.kind == "data" else [*steps, self.kind])
 
 
-def payload(task: TaskConfig) -> Column:
-    """Return the column with a task's samples."""
-    return TEXT if task.payload == "text" else IMAGE
+def payload(task: TaskConfig) -> tuple[Column, ...]:
+    """Return the column with a task's samples, or the two of pairs of texts."""
+    if task.pair:
+        return tuple(Column(name, pa.string(), f"the {name} of the pair") for name in task.pair)
+    return (TEXT if task.payload == "text" else IMAGE,)
 
 
 def score_columns(task: TaskConfig) -> list[Column]:
@@ -176,7 +178,7 @@ def columns(task: TaskConfig, kind: Kind, is_replayed: bool, kept: pa.Schema) ->
     label = Column("label", target.target_type, about, target.labels)
     passed = [Column(field.name, field.type, "as the source has it") for field in kept]
     passed = [] if kind == "synthetic" else passed
-    return (SAMPLE_ID, payload(task), label, *rest[kind], *passed)
+    return (SAMPLE_ID, *payload(task), label, *rest[kind], *passed)
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
@@ -190,14 +192,20 @@ def hub_feature(column: Column) -> Feature:
     """Return the type of a column as Hugging Face datasets declares it in a file."""
     if column is IMAGE:
         return {"_type": "Image"}
-    if pa.types.is_list(column.kind):
-        return {"_type": "List", "feature": _value(column.kind.value_type)}
-    return _value(column.kind)
+    return _feature(column.kind)
 
 
 def hub_dtype(kind: pa.DataType) -> str:
     """Return the name of a type in Hugging Face datasets."""
     return HF_TYPES.get(kind, str(kind))
+
+
+def _feature(kind: pa.DataType) -> Feature:
+    if pa.types.is_list(kind):
+        return {"_type": "List", "feature": _feature(kind.value_type)}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return _value(kind)
 
 
 def _value(kind: pa.DataType) -> Feature:

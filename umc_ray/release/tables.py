@@ -16,6 +16,7 @@ from umc_ray.errors import StoreError
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.ingest.kept_columns import common_schema, in_schema
 from umc_ray.ingest.manifest import load_manifest
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SYNTHETIC, DomainKey, Part
 from umc_ray.release.dataset import Column, Kind, columns, payload, schema_of
 from umc_ray.release.splits import split_of
@@ -83,7 +84,8 @@ class TaskTables:
         ]
         return {
             **{name: origins[name] for name in SYNTHETIC.names},
-            **{name: pool[name] for name in (payload(self.task).name, "key")},
+            **self._samples(pool),
+            "key": pool["key"],
             **{
                 name: picks[name]
                 for name in ("standing", "made_for", "round", "votes", "agreement", "quality")
@@ -164,15 +166,28 @@ class TaskTables:
 
     def _origin(self, part: Part, picks: pa.Table) -> Columns:
         """Return the payloads, keys, sources, domains and kept columns of samples of a part."""
-        names = [payload(self.task).name, "key", "source"]
+        names = [self.task.payload, "key", "source"]
         pool = gather(self.history.run.storage, [part], "pool", picks, names)
         roots = load_manifest(self.history.run.storage, part.domain_key, part.split).roots
         sources = [_below(each, roots) for each in pool["source"].to_pylist()]
         return {
-            **{name: pool[name] for name in names},
+            **self._samples(pool),
+            "key": pool["key"],
             "source": pa.array(sources, pa.string()),
             "domain": pa.array([part.domain_key.domain] * len(picks)),
             **self._passed(part, picks),
+        }
+
+    def _samples(self, pool: pa.Table) -> Columns:
+        """Return the column of the samples themselves, or the two of pairs."""
+        samples = pool[self.task.payload]
+        names = [column.name for column in payload(self.task)]
+        if len(names) == 1:
+            return {names[0]: samples}
+        split = [parts_of(text) for text in samples.to_pylist()]
+        return {
+            name: pa.array([parts[place] for parts in split], pa.string())
+            for place, name in enumerate(names)
         }
 
     def _passed(self, part: Part, picks: pa.Table) -> Columns:

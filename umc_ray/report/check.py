@@ -44,6 +44,7 @@ def _split_lines(split: SplitCheck, config: CampaignConfig) -> Iterator[str]:
     domains = config.tasks[split.domain_key.task].domains.values()
     has_test = split.split == "pool" and any(domain.test is not None for domain in domains)
     yield f"{split.domain_key} {split.split}: {_rows(found)} in {counted(split.files, 'file')}"
+    yield from (_line("layout", layout) for layout in split.layouts)
     labels = counts_by_label(found, kind)
     labels["(unlabeled)"] = found.unlabeled
     yield _line("labels", _counts(labels))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from umc_ray.campaign.history import History, of_domains
 from umc_ray.ingest.pixels import decode_rgb
+from umc_ray.methods.text_pair import headed, readable
 from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import gather
 
@@ -77,20 +78,22 @@ def _samples(history: History, domain_keys: Sequence[DomainKey], batch: pa.Table
 def _domain_samples(history: History, domain_key: DomainKey, rows: pa.Table) -> list[Sample]:
     order = np.argsort(rows["audit"].to_numpy(zero_copy_only=False), kind="stable")
     rows = rows.take(pa.array(order[:PER_TASK]))
-    columns = ["key", history.run.config.tasks[domain_key.task].payload]
+    task = history.run.config.tasks[domain_key.task]
+    columns = ["key", task.payload]
     parts = history.run.pool(domain_key)
     payloads = gather(history.run.storage, parts, "pool", rows, columns).to_pylist()
     return [
-        _sample({**row, **payload}) for row, payload in zip(rows.to_pylist(), payloads, strict=True)
+        _sample({**row, **payload}, task.pair)
+        for row, payload in zip(rows.to_pylist(), payloads, strict=True)
     ]
 
 
-def _sample(row: Mapping[str, Any]) -> Sample:
+def _sample(row: Mapping[str, Any], pair: Sequence[str]) -> Sample:
     text, image = row.get("text"), row.get("image")
     return Sample(
         domain=row["domain"],
         key=row["key"],
-        text=None if text is None else short_text(text),
+        text=None if text is None else _example(text, pair),
         image=None if image is None else thumbnail(image),
         audit=row["audit"],
         why=row["why"],
@@ -102,9 +105,15 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     )
 
 
+def _example(text: str, pair: Sequence[str]) -> str:
+    """Return a short text, or a line for each of a pair with what it is called."""
+    parts = [(name, short_text(part)) for name, part in headed(text, pair)]
+    return "\n".join(f"{name}: {part}" if name else part for name, part in parts)
+
+
 def short_text(text: str) -> str:
     """Return a text on one line, cut where it is too long."""
-    text = " ".join(text.split())
+    text = " ".join(readable(text).split())
     return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
 
 

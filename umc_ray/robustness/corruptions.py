@@ -14,6 +14,7 @@ from PIL import Image
 
 from umc_ray.diversity.generators.transforms import CHANGES, Change
 from umc_ray.ingest.pixels import decode_rgb
+from umc_ray.methods.text_pair import joined, parts_of
 
 TextChange = Callable[[str, random.Random], str]
 
@@ -110,9 +111,10 @@ IMAGES: Mapping[str, Change] = MappingProxyType(
 
 
 def corrupted(name: str, payload: str | bytes, seed: int) -> str | bytes:
-    """Corrupt a sample: a text, or an image file, which becomes PNG in the one normal form."""
+    """Corrupt a sample: each part of a text, or an image file, which becomes PNG."""
     if isinstance(payload, str):
-        return TEXTS[name](payload, random.Random(seed))
+        rng = random.Random(seed)
+        return joined([TEXTS[name](part, rng) for part in parts_of(payload)])
     sink = io.BytesIO()
     IMAGES[name](decode_rgb(payload), seed).save(sink, "PNG")
     return sink.getvalue()

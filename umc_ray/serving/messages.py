@@ -28,7 +28,9 @@ class ResponseModel(pydantic.BaseModel):
 class Sample(RequestModel):
     """A sample: one of text, image, image_url and reference, as the task requires."""
 
-    text: str | None = None
+    text: str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="a text, or the two of a pair, in the order of the campaign file"
+    )
     image: str | None = Field(None, description="the image file, base64-encoded")
     image_url: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="URL of an image, on a host that the endpoint allows"

@@ -105,7 +105,8 @@ def _sample(form: Form, item: object) -> Sample:
     if not isinstance(value, str):
         return Sample()
     if form.column == "text":
-        return Sample(text=value)
+        other = data.get(form.second) if isinstance(data, dict) and form.second else None
+        return Sample(text=[value, other] if isinstance(other, str) else value)
     if value.startswith(DATA_URI):
         return Sample(image=value.partition(";base64,")[2])
     if len(value) > MAX_URL_CHARS:

@@ -115,9 +115,10 @@ class TaskScorer:
         self.name, self.live = name, live
         self.config, self.acquisition = config.tasks[name], config.selection.acquisition
         self.kind, self.column = self.config.task_kind(), self.config.payload
+        self.parts = len(self.config.pair) or 1
         self.encoder_hash = encoder_hash(self.config.default_encoder_config)
         self.encoders = {
-            encoder: ThreadedEncoder(load_encoder(each), each, settings.cpus)
+            encoder: ThreadedEncoder(load_encoder(each), each, settings.cpus, self.parts)
             for encoder, each in self.config.named_encoders.items()
         }
         self.cpus = settings.cpus
@@ -129,7 +130,7 @@ class TaskScorer:
                 "pool",
             ),
             domain_key=DomainKey(name, "request"),
-            text="text" if self.column == "text" else None,
+            text=(self.config.pair or "text") if self.column == "text" else None,
             columns=(),
             image="image" if self.column == "image" else None,
             key=None,
@@ -145,16 +146,21 @@ class TaskScorer:
         if given != [self.column]:
             found = " and ".join(given) or "nothing"
             return InvalidSample(f"{self.name} needs {self.column}, found {found}")
-        payload: Payload | None = sample.text
+        texts = sample.text if isinstance(sample.text, list) else [sample.text]
+        if len(texts) != self.parts:
+            asked = f"the two texts {list(self.config.pair)}" if self.config.pair else "one text"
+            return InvalidSample(f"{self.name} needs {asked}, found {len(texts)}")
+        values: dict[str, object] = dict(zip(self.rules.texts, texts, strict=False))
         if sample.image is not None:
             try:
-                payload = base64.b64decode(sample.image, validate=True)
+                values["image"] = base64.b64decode(sample.image, validate=True)
             except (binascii.Error, ValueError):
                 return InvalidSample("image is not base64")
-        row = check(self.rules, Found("request", "", "", {self.column: payload}))
+        row = check(self.rules, Found("request", "", "", values))
         if isinstance(row, Rejected):
             return InvalidSample(str(row.reason))
-        assert payload is not None
+        payload = values["image"] if row.text is None else row.text
+        assert isinstance(payload, str | bytes)
         return payload
 
     def predict(
@@ -213,7 +219,7 @@ class TaskScorer:
         if version != publication.manifest.version:
             version, encodings = publication.manifest.version, publication.tuned.get(self.name, {})
             tuned = {
-                name: ThreadedEncoder(each.load(), each.config, self.cpus)
+                name: ThreadedEncoder(each.load(), each.config, self.cpus, self.parts)
                 for name, each in encodings.items()
             }
             self.tuned = version, tuned

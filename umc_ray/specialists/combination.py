@@ -58,7 +58,7 @@ class EnsembleJob:
     @property
     def by_evidence(self) -> bool:
         """Whether held-out predictions decide which specialists there are."""
-        return self.task.specialists == "auto"
+        return self.task.specialists == "auto" and self.task.learned_from == "embedding"
 
     @property
     def fine_tuned_from(self) -> int:

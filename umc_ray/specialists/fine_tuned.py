@@ -20,7 +20,7 @@ from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Encoder, Payload
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.full import Full
 from umc_ray.specialists.lora import Lora
@@ -31,6 +31,7 @@ from umc_ray.storage import Storage
 
 WEIGHTS = "model.safetensors"
 CARD = "outputs.json"
+LEARNED_FROM = "learned_from"
 
 TUNINGS: Mapping[str, type[Full]] = MappingProxyType(
     {"top_layers": TopLayers, "lora": Lora, "full": Full}
@@ -38,13 +39,18 @@ TUNINGS: Mapping[str, type[Full]] = MappingProxyType(
 """By the name that a campaign file gives it."""
 
 
-def try_tuning(specialist: SpecialistConfig, encoder: EncoderConfig, payload: Payload) -> None:
+def try_tuning(
+    specialist: SpecialistConfig,
+    encoder: EncoderConfig,
+    payload: Payload,
+    learned_from: LearnedFrom = "embedding",
+) -> None:
     """Make a network ready for fine-tuning on a sample, without training it.
 
     Raises:
         ConfigError: it cannot be trained in this way.
     """
-    trainable = trainable_encoder(encoder)
+    trainable = trainable_encoder(encoder, learned_from)
     prepared = [trainable.prepare(payload)]
     TUNINGS[specialist.kind](trainable, prepared, specialist).network(2)
 
@@ -80,7 +86,7 @@ class FineTuned:
         assert job.encoder is not None and examples.payloads_N is not None
         config = job.specialist
         on_gpu = job.encoder.model_copy(update={"num_gpus": float(device == "cuda")})
-        encoder = trainable_encoder(on_gpu)
+        encoder = trainable_encoder(on_gpu, job.kind.learned_from)
         prepared = [encoder.prepare(payload) for payload in examples.payloads_N]
         tuning = TUNINGS[config.kind](encoder, prepared, config)
         found = FineTuning(
@@ -106,7 +112,8 @@ class FineTuned:
             )
         weights = fingerprint([float(value.double().sum()) for value in tensors.values()])
         report = FitReport(found.loss, None, weights, found.epochs)
-        model = cls(job.name, job.kind.outputs, tensors, tuning.card)
+        card = {**tuning.card, LEARNED_FROM: job.kind.learned_from}
+        model = cls(job.name, job.kind.outputs, tensors, card)
         return model, found.held_out_NC, report
 
     @classmethod
@@ -148,4 +155,5 @@ class TunedRef:
         config = SpecialistConfig.model_validate(storage.read_json(f"{folder}/config.json"))
         tensors = load(storage.read_bytes(f"{folder}/{WEIGHTS}"))
         card = storage.read_json(f"{folder}/{CARD}")
-        return TUNINGS[config.kind].load(trainable_encoder(encoder), tensors, config, card)
+        trainable = trainable_encoder(encoder, card.get(LEARNED_FROM, "embedding"))
+        return TUNINGS[config.kind].load(trainable, tensors, config, card)

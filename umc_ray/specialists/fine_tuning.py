@@ -112,7 +112,7 @@ class FineTuning:
         self, stage: int, rows: Sequence[int], held_out: Sequence[int], epochs: int
     ) -> Network:
         torch.manual_seed(hash((self.seed, stage)))
-        network = self.tuning.network(self.kind.outputs).to(self.device)
+        network = self.tuning.network(self.tuning.answers.width(self.kind)).to(self.device)
         module = _distributed(network)
         optimizer = _optimizer(network, self.learning_rate)
         begun = self._restore(stage, network, optimizer)
@@ -165,8 +165,9 @@ class FineTuning:
         # The batch's first row stands in where there are fewer rows than processes.
         counts = float(len(batch) > rank)
         with self.tuning.encoder.autocast():
-            outputs_BC = self.tuning.outputs(module, mine).float()
-        losses_B = self.kind.loss(outputs_BC[None], self.targets[mine])[0]
+            logits = self.tuning.outputs(module, mine).float()
+        samples, targets = self.tuning.samples(mine), self.targets[mine]
+        losses_B = self.tuning.answers.losses(logits, samples, targets, self.kind)
         share = (losses_B @ self.training_weights_N[mine]) * counts / weight
         # Processes average their gradients, whose sum is wanted.
         (share * world).backward()  # type: ignore[no-untyped-call]
@@ -181,7 +182,8 @@ class FineTuning:
         batches = [by_length[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         for batch in batches[rank::world]:
             with self.tuning.encoder.autocast():
-                found_NC[batch] = self.tuning.outputs(_plain(module), batch).float()
+                logits = self.tuning.outputs(_plain(module), batch).float()
+            found_NC[batch] = self.tuning.answers.outputs(logits, self.tuning.samples(batch))
         self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
 
     def _steps(self, rows: Sequence[int], stage: int, epoch: int) -> list[list[list[int]]]:

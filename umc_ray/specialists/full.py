@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Encoder
+from umc_ray.specialists.answers import answers_of
 from umc_ray.specialists.network import (
     Network,
     TrainableEncoder,
@@ -26,6 +27,7 @@ class Full:
         self, encoder: TrainableEncoder, prepared: Sequence[Any], config: SpecialistConfig
     ) -> None:
         self.encoder, self.prepared, self.config = encoder, prepared, config
+        self.answers = answers_of(encoder)
         self.dimension = _dimension(encoder, prepared[0])
 
     @staticmethod
@@ -45,9 +47,13 @@ class Full:
         return network
 
     def outputs(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
-        """Return the network's outputs NC for some of the samples."""
-        outputs_NC: Tensor = network(self.encoder.collate([self.prepared[row] for row in rows]))
-        return outputs_NC
+        """Return what the network's last layer gives for some of the samples."""
+        logits: Tensor = network(self.encoder.collate(self.samples(rows)))
+        return logits
+
+    def samples(self, rows: Sequence[int]) -> list[Any]:
+        """Return some of the samples."""
+        return [self.prepared[row] for row in rows]
 
     @property
     def card(self) -> Mapping[str, object]:
@@ -76,4 +82,4 @@ class Full:
 
 @torch.inference_mode()
 def _dimension(encoder: TrainableEncoder, prepared: object) -> int:
-    return int(encoder.embed(encoder.collate([prepared])).shape[1])
+    return int(encoder.embed(encoder.collate([prepared])).shape[-1])

@@ -15,6 +15,8 @@ from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half
 from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import ConfigError
+from umc_ray.records import LearnedFrom
+from umc_ray.specialists.answers import OnTokens, answers_of
 
 DROPOUT = 0.1
 """Of the embedding, while training."""
@@ -40,7 +42,7 @@ class TrainableEncoder(Protocol):
         ...
 
     def embed(self, batch: Any) -> Tensor:  # noqa: ANN401 - of `collate`
-        """Return the embeddings ND of a batch."""
+        """Return the embeddings ND of a batch, or of its tokens."""
         ...
 
 
@@ -56,7 +58,7 @@ class Network(nn.Module):
         self.output = nn.Linear(dimension, outputs, device=encoder.device)
 
     def forward(self, batch: Any) -> Tensor:  # noqa: ANN401 - of `collate`
-        """Return outputs_NC."""
+        """Return outputs NC, or what they are made of: `answers_of` the encoder."""
         outputs_NC: Tensor = self.output(self.dropout(self.encoder.embed(batch)))
         return outputs_NC
 
@@ -69,16 +71,19 @@ class Network(nn.Module):
         return self
 
 
-def trainable_encoder(config: EncoderConfig) -> TrainableEncoder:
+def trainable_encoder(
+    config: EncoderConfig, learned_from: LearnedFrom = "embedding"
+) -> TrainableEncoder:
     """Load an encoder that can be fine-tuned.
 
     Raises:
-        ConfigError: it has no network, or its weights are not where the campaign file says.
+        ConfigError: it has no network, or not one for what is to be learned, or its weights are not
+            where the campaign file says.
     """
     encoder: Any = load_encoder(config)
     if not isinstance(getattr(encoder, "model", None), nn.Module):
         raise ConfigError(f"an encoder of kind {config.kind} has no network to fine-tune")
-    found: TrainableEncoder = encoder
+    found: TrainableEncoder = OnTokens(encoder) if learned_from == "tokens" else encoder
     return found
 
 
@@ -138,8 +143,10 @@ class TunedEncoder:
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Return the outputs of a batch."""
-        with self.network.encoder.autocast():
-            return half(self.network(self.network.encoder.collate(prepared)))
+        encoder = self.network.encoder
+        with encoder.autocast():
+            logits = self.network(encoder.collate(prepared)).float()
+        return half(answers_of(encoder).outputs(logits, prepared))
 
 
 def half(outputs_NC: Tensor) -> Half:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.encoders.encoder import Half, Payload
 from umc_ray.errors import ConfigError
+from umc_ray.specialists.answers import answers_of
 from umc_ray.specialists.full import Full
 from umc_ray.specialists.network import (
     Network,
@@ -90,10 +91,11 @@ class TopLayers(Full):
         return TopNetwork(self.encoder, self.dimension, outputs, layers, returns_tuple)
 
     def outputs(self, network: nn.Module, rows: Sequence[int]) -> Tensor:
-        """Return the network's outputs NC for some of the samples."""
-        batch = self.encoder.collate([self.prepared[row] for row in rows])
-        outputs_NC: Tensor = network(batch, [self.lower[row] for row in rows])
-        return outputs_NC
+        """Return what the network's last layer gives for some of the samples."""
+        batch = self.encoder.collate(self.samples(rows))
+        lower = self.answers.rows([self.lower[row] for row in rows])
+        logits: Tensor = network(batch, lower)
+        return logits
 
     @staticmethod
     def load(
@@ -127,11 +129,12 @@ class TopEncoder:
     def encode_lower(self, prepared: Sequence[Any], lower: Sequence[Tensor]) -> Half:
         """Return the outputs of a batch, of which the output of the frozen layers is known."""
         size = BATCH if self.encoder.device == "cpu" else len(prepared)
-        with self.encoder.autocast():
-            parts = [
-                self.network(self.encoder.collate(prepared[i : i + size]), lower[i : i + size])
-                for i in range(0, len(prepared), size)
-            ]
+        answers, parts = answers_of(self.encoder), list[Tensor]()
+        for i in range(0, len(prepared), size):
+            some = prepared[i : i + size]
+            with self.encoder.autocast():
+                logits = self.network(self.encoder.collate(some), answers.rows(lower[i : i + size]))
+            parts.append(answers.outputs(logits.float(), some))
         return half(torch.cat(parts))
 
 
@@ -194,9 +197,11 @@ def lower_outputs(
     lower: list[Tensor] = []
     try:
         for start in range(0, len(prepared), BATCH):
-            batch = encoder.collate(prepared[start : start + BATCH])
+            some = prepared[start : start + BATCH]
+            batch = encoder.collate(some)
             _run_until_seen(encoder, batch)
-            lower += _without_padding(seen.pop().half(), batch)
+            rows = _without_padding(seen.pop().half(), batch)
+            lower += answers_of(encoder).by_sample(rows, some)
     finally:
         for hook in hooks:
             hook.remove()

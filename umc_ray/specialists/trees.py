@@ -10,7 +10,7 @@ Suffixes: N samples, D embedding dimension, C outputs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.methods.identity import fingerprint
+from umc_ray.methods.numbers import START_VARIANCE, to_outputs
 from umc_ray.methods.trees import (
     Forest,
     arrays_of,
@@ -69,6 +70,7 @@ class Trees:
     method: Method
     is_exclusive: bool  # one label a sample; else each label is judged for itself
     forest: Forest
+    is_number: bool = False  # in place of labels: the sums are a mean and what its variance is
 
     @property
     def group(self) -> object:
@@ -98,6 +100,7 @@ class Trees:
             method=method,
             is_exclusive=data.is_exclusive,
             forest=_grown(method, job, data),
+            is_number=data.is_number,
         )
         arrays = arrays_of(model.forest).values()
         weights = fingerprint([float(np.nan_to_num(each).sum(dtype=float)) for each in arrays])
@@ -115,13 +118,16 @@ class Trees:
             "dimensions": dict(self.dimensions),
             "method": self.method,
             "is_exclusive": self.is_exclusive,
+            "is_number": self.is_number,
         }
         storage.write_json(f"{folder}/{ABOUT}", about)
         storage.write_bytes(f"{folder}/{WEIGHTS}", save(arrays_of(self.forest)))
 
     def outputs(self, x_ND: FloatArray) -> FloatArray:
         """Return outputs NC; NaN for a sample that has no embedding."""
-        outputs_NC = _outputs(self.method, self.is_exclusive, self.forest.predict(x_ND))
+        outputs_NC = _outputs_of(
+            self.method, self.is_exclusive, self.is_number, self.forest.predict(x_ND)
+        )
         outputs_NC[np.isnan(x_ND).all(axis=1)] = np.nan
         return outputs_NC
 
@@ -149,7 +155,12 @@ class _Data:
     @property
     def is_exclusive(self) -> bool:
         """Whether targets are class numbers, not a 0 or 1 for each label."""
-        return self.targets.ndim == 1
+        return self.targets.ndim == 1 and not self.is_number
+
+    @property
+    def is_number(self) -> bool:
+        """Whether targets are numbers that are to be predicted themselves."""
+        return self.targets.ndim == 1 and self.targets.dtype.kind == "f"
 
     def only(self, rows_N: npt.NDArray[np.bool_]) -> "_Data":
         """Return some of the samples."""
@@ -172,9 +183,9 @@ def _cross_validated(
         held_out_N = data.folds_N == fold
         forest = _grown(method, job, data.only(~held_out_N))
         sums_NC = forest.predict(data.x_ND[held_out_N])
-        outputs_NC[held_out_N] = _outputs(method, data.is_exclusive, sums_NC)
+        outputs_NC[held_out_N] = _outputs_of(method, data.is_exclusive, data.is_number, sums_NC)
     targets, weights_N = torch.tensor(data.targets), torch.tensor(judging_N)
-    scaled_MNC = torch.stack([torch.from_numpy(outputs_NC * scale) for scale in SCALES])
+    scaled_MNC = torch.from_numpy(_rescaled(outputs_NC, data.is_number))
     losses_M = job.kind.loss(scaled_MNC, targets) @ weights_N / weights_N.sum()
     return float(losses_M.min()), method, outputs_NC
 
@@ -182,6 +193,8 @@ def _cross_validated(
 def _grown(method: Method, job: FitJob, data: _Data) -> Forest:
     """Grow trees on some samples, of which there may be none."""
     n_outputs = job.kind.outputs
+    if data.is_number:
+        return _grown_for_numbers(method, data, job.seed)
     if not len(data):
         return constant(np.full(n_outputs, 1 / n_outputs if method == "randomized" else 0.0))
     if method == "randomized":
@@ -189,6 +202,22 @@ def _grown(method: Method, job: FitJob, data: _Data) -> Forest:
     if data.is_exclusive:
         return _boosted_classes(data, n_outputs, job.seed)
     return together([_boosted_label(data, label, job.seed) for label in range(n_outputs)])
+
+
+def _grown_for_numbers(method: Method, data: _Data, seed: int) -> Forest:
+    """Grow trees for E[y] and E[y^2] or, boosted, for the mean, with the variance of its errors."""
+    if not len(data):
+        return constant(np.array([0.0, START_VARIANCE]))
+    if method == "randomized":
+        targets_N2 = np.stack([data.targets, data.targets**2], axis=1)
+        return _randomized(replace(data, targets=targets_N2), 2, seed)
+    from sklearn.ensemble import HistGradientBoostingRegressor  # a second to import
+
+    model = HistGradientBoostingRegressor(**BOOSTING, random_state=seed)
+    model.fit(data.x_ND, data.targets, sample_weight=data.weights_N)
+    off_N = model.predict(data.x_ND) - data.targets
+    variance = np.average(off_N**2, weights=data.weights_N)
+    return from_boosting(model, [0], np.array([0.0, variance]))
 
 
 def _randomized(data: _Data, n_outputs: int, seed: int) -> Forest:
@@ -226,6 +255,24 @@ def _boosting(data: _Data, targets_N: Targets, seed: int) -> Any:  # noqa: ANN40
 
     model = HistGradientBoostingClassifier(**BOOSTING, random_state=seed)
     return model.fit(data.x_ND, targets_N, sample_weight=data.weights_N)
+
+
+def _rescaled(outputs_NC: FloatArray, is_number: bool) -> FloatArray:
+    """Return outputs MNC as they may be after calibration: logits, or a variance, times a scale."""
+    if not is_number:
+        return np.stack([outputs_NC * np.float32(scale) for scale in SCALES])
+    shifts_M2 = np.outer(np.log(SCALES), [0, 1]).astype(np.float32)
+    shifted_MNC: FloatArray = outputs_NC + shifts_M2[:, None]
+    return shifted_MNC
+
+
+def _outputs_of(
+    method: Method, is_exclusive: bool, is_number: bool, sums_NC: FloatArray
+) -> FloatArray:
+    if not is_number:
+        return _outputs(method, is_exclusive, sums_NC)
+    mean_N, second_N = sums_NC.astype(np.float64).T
+    return to_outputs(mean_N, second_N - mean_N**2 if method == "randomized" else second_N)
 
 
 def _outputs(method: Method, is_exclusive: bool, sums_NC: FloatArray) -> FloatArray:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
-from umc_ray.methods.class_figures import class_figures, recalls
+from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
 from umc_ray.methods.consensus import majority, one_rate
 from umc_ray.methods.intervals import mean_interval
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
@@ -53,7 +53,9 @@ class Classification:
     name: ClassVar[str] = "classification"
     utility_name: ClassVar[str] = "accuracy"
     hub_category: ClassVar[str] = "classification"
+    learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.string()
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists of their highest probability",
@@ -87,7 +89,7 @@ class Classification:
         """One logit for each class."""
         return len(self.labels)
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return a label; a list of one stands for it, as in other tools' files.
 
         Raises:
@@ -266,6 +268,8 @@ class Classification:
 
     def _figures(self, confusion_CC: npt.NDArray[np.int64]) -> dict[str, Estimate]:
         figures = class_figures(confusion_CC)
+        if POSITIVE in figures:  # named, as people may think of either as the positive one
+            figures[f"F1 of {self.labels[1]}"] = figures.pop(POSITIVE)
         if len(self.labels) <= MAX_RECALLS:
             found = recalls(confusion_CC).items()
             figures |= {f"recall of {self.labels[number]}": each for number, each in found}

@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 from umc_ray.errors import DataError
 from umc_ray.methods.unicode_text import without_invisible
-from umc_ray.tasks.spelling import find_label
+from umc_ray.tasks.spelling import find_label, shown
 
 Document = dict[str, Any]
 SEPARATOR = " | "
@@ -19,6 +19,10 @@ SEPARATOR = " | "
 
 NONE = "(none)"
 """The text of an answer that is an empty set of labels."""
+
+
+EXACT = 2.0**53
+"""Below, a float that is a whole number is just that."""
 
 
 def says_none(text: str) -> bool:
@@ -42,8 +46,17 @@ class Form(Protocol):
         """Whether an answer can be several labels."""
         ...
 
+    @property
+    def marks_text(self) -> bool:
+        """Whether an answer is a piece of the text, of the second one of a pair."""
+        ...
+
     def chosen(self, answer: str) -> list[str]:
         """Return the labels of an answer."""
+        ...
+
+    def shown(self, answer: str) -> str:
+        """Return an answer as people see it."""
         ...
 
     def hint(self) -> str:
@@ -78,6 +91,11 @@ class ChoiceForm:
     labels: tuple[str, ...]
     multiple: bool = False
     template: ClassVar[str] = "choices"
+    marks_text: ClassVar[bool] = False
+
+    def shown(self, answer: str) -> str:
+        """Return the answer."""
+        return answer
 
     def hint(self) -> str:
         """List the labels, and say how several are given."""
@@ -129,3 +147,72 @@ class ChoiceForm:
         """Return the text of an answer, its labels in the order of the label set."""
         given = set(chosen)
         return SEPARATOR.join(label for label in self.labels if label in given) or NONE
+
+
+@dataclass(frozen=True)
+class NumberForm:
+    """A number from `low` to `high`."""
+
+    low: float
+    high: float
+    template: ClassVar[str] = "number"
+    marks_text: ClassVar[bool] = False
+    labels: ClassVar[tuple[str, ...]] = ()
+    multiple: ClassVar[bool] = False
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The texts of both ends."""
+        return number_text(self.low), number_text(self.high)
+
+    def shown(self, answer: str) -> str:
+        """Return the answer."""
+        return answer
+
+    def hint(self) -> str:
+        """Say which numbers can be answered."""
+        return f"a number from {self.ends[0]} to {self.ends[1]}"
+
+    def control_xml(self, name: str, to_name: str) -> str:
+        """Return a <Number> element."""
+        low, high = self.ends
+        return f'<Number name="{name}" toName="{to_name}" min="{low}" max="{high}" step="any"/>'
+
+    def result(self, answer: str, name: str, to_name: str) -> list[Document]:
+        """Return the number as a result of type number."""
+        value = {"number": float(self.text(answer))}
+        return [{"from_name": name, "to_name": to_name, "type": "number", "value": value}]
+
+    def answer(self, result: Sequence[Mapping[str, Any]], name: str) -> str | None:
+        """Return the number as text; None if none was filled in."""
+        regions = [each for each in result if each.get("from_name") == name]
+        given = [each.get("value", {}).get("number") for each in regions]
+        if len(given) > 1:
+            raise DataError(f"need {self.hint()}, found several: {given}")
+        return self.text(given[0]) if given else None
+
+    def chosen(self, answer: str) -> list[str]:
+        """Return none: a number is no choice."""
+        return []
+
+    def text(self, raw: object) -> str:
+        """Return the text of a number in the range, however it is spelled.
+
+        Raises:
+            DataError: it is none, or outside of the range.
+        """
+        try:
+            if isinstance(raw, bool):
+                raise ValueError
+            value = float(without_invisible(raw) if isinstance(raw, str) else raw)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{shown(str(raw))} is not {self.hint()}") from error
+        if not self.low <= value <= self.high:  # nor is NaN
+            raise DataError(f"{shown(str(raw))} is not {self.hint()}")
+        return number_text(value)
+
+
+def number_text(value: float) -> str:
+    """Return the shortest text of a finite number: 3 for 3.0."""
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)

@@ -66,7 +66,7 @@ class Predicted:
     kind: TaskKind
     predicted_N: Sequence[str]
     targets_N: Sequence[str]
-    certainty_N: FloatArray  # probability that a prediction is right in full
+    certainty_N: FloatArray  # probability that a prediction is right
 
     def compare(self, attributes: Attributes, smallest: int) -> list[GroupComparison]:
         """Compare the groups by each attribute, and the intersections."""
@@ -111,7 +111,7 @@ class Predicted:
         self, name: str, utility_N: FloatArray, own_N: npt.NDArray[np.bool_]
     ) -> GroupQuality:
         own, certainty_N = utility_N[own_N], np.asarray(self.certainty_N)[own_N]
-        error = calibration_error(certainty_N, own == 1)
+        error = calibration_error(certainty_N, own >= self.kind.right_from)
         return GroupQuality(name, int(own_N.sum()), Estimate(*mean_interval(own)), Estimate(*error))
 
     def _outcomes(self, groups: Groups) -> Outcomes | None:

@@ -5,7 +5,6 @@ Suffixes: S specialists, N samples, C labels, M models fitted together, V votes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -28,7 +27,7 @@ from umc_ray.methods.multi_label import (
     jaccard,
     weighted_odds,
 )
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm, says_none
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
@@ -57,7 +56,9 @@ class MultiLabel:
     name: ClassVar[str] = "multi_label"
     utility_name: ClassVar[str] = "Jaccard index"
     hub_category: ClassVar[str] = "classification"
+    learned_from: ClassVar[LearnedFrom] = "embedding"
     target_type: ClassVar[pa.DataType] = pa.list_(pa.string())
+    right_from: ClassVar[float] = 1.0
     measures_about: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             "confidence": "mean over specialists and labels of the likelier side's probability",
@@ -97,11 +98,7 @@ class MultiLabel:
         """One logit for each label."""
         return len(self.labels)
 
-    @cached_property
-    def _number(self) -> dict[str, int]:
-        return {label: i for i, label in enumerate(self.labels)}
-
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return the labels in the order of the label set, from a list or from `a | b`.
 
         Raises:
@@ -129,9 +126,9 @@ class MultiLabel:
     def encode(self, texts: Sequence[str]) -> Targets:
         """Return 0 or 1 for each label, shape NC."""
         targets_NC = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
-        form = self.form()
+        form, number = self.form(), {label: i for i, label in enumerate(self.labels)}
         for row, text in enumerate(texts):
-            targets_NC[row, [self._number[label] for label in form.chosen(text)]] = 1
+            targets_NC[row, [number[label] for label in form.chosen(text)]] = 1
         return targets_NC
 
     def strata(self, texts: Sequence[str]) -> IntArray:

@@ -7,7 +7,7 @@ from umc_ray.methods.calibration import Reliability
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, 0 to 1, or a difference of two, with its 95 % interval."""
+    """A figure, -1 to 1, an error, or a difference of two, with its 95 % interval."""
 
     value: float
     low: float
@@ -18,7 +18,8 @@ class Estimate:
 class Quality:
     """What predictions are worth on samples with known answers.
 
-    `utility` is the kind's own; `figures` are what the field calls for beside it, by name.
+    `utility` is the kind's own; `figures` are what the field calls for beside it, by name; `errors`
+    those that are in the unit of the answers, where less is better.
     `confusion` counts true by predicted classes, where answers are one of several classes.
     """
 
@@ -28,3 +29,4 @@ class Quality:
     reliability: Reliability
     figures: dict[str, Estimate] = field(default_factory=dict)
     confusion: list[list[int]] | None = None
+    errors: dict[str, Estimate] = field(default_factory=dict)

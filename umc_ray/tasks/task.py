@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.records import FloatArray, IntArray
+from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
 
@@ -38,7 +38,7 @@ class Measures:
     """What an ensemble says of N samples; float32 tensors.
 
     `expected_utility_N` is what the ensemble expects its predictions to be worth, 0 to 1;
-    `certainty_N` the probability that they are right in full.
+    `certainty_N` the probability that they are right, as `right_from` says.
     """
 
     mean_NC: Tensor
@@ -74,8 +74,8 @@ class TaskKind(Protocol):
     """A kind of task, with the label space of one task.
 
     An instance is frozen, cheap to send to workers, and equal to another of the same task. It is
-    made of the labels that the campaign names, none if it leaves them out, and raises a ValueError
-    if they do not fit.
+    made of the labels that the campaign names, none if it leaves them out, and of options that are
+    fields beside them, such as `range`. It raises a ValueError if they do not fit.
     """
 
     name: ClassVar[str]
@@ -85,12 +85,14 @@ class TaskKind(Protocol):
     hub_category: ClassVar[str]
     """What the Hugging Face Hub calls such tasks, after the modality."""
     target_type: ClassVar[pa.DataType]
-    """Of the label column of a release: a key of HF_TYPES, or a list of one."""
+    """Of the label column of a release: a key of HF_TYPES, a list of one, or a struct of these."""
+    learned_from: ClassVar[LearnedFrom]
+    """Whether heads can learn it, or only networks that are fine-tuned on tokens."""
+    right_from: ClassVar[float]
+    """The utility from which a prediction is right: 1, or less where none is exact."""
     measures_about: ClassVar[Mapping[str, str]]
-    """The measures by name, each with a line that explains it.
-
-    Those that are called margin, score and disagreement are shown to people while they answer.
-    """
+    """The measures by name, each with a line that explains it; people who answer see those that are
+    called margin, score and disagreement."""
     prediction_fields: ClassVar[tuple[pa.Field, ...]]
     """The columns of the scores that hold the ensemble's prediction; none is named as a measure."""
 
@@ -108,11 +110,11 @@ class TaskKind(Protocol):
         """How many numbers a specialist gives for a sample."""
         ...
 
-    def parse(self, raw: object) -> str:
+    def parse(self, raw: object, sample: str | None = None) -> str:
         """Return the text of an answer, from a file, a sheet, the page or an API.
 
-        A list of one answer stands for it, as in other tools' files. How a label may be spelled is
-        one rule for all: `find_label` in tasks/spelling.py.
+        A list of one answer stands for it. How a label may be spelled is one rule for all:
+        `find_label` in tasks/spelling.py. A piece of a `sample`, if known, must stand there.
 
         Raises:
             DataError: it is no answer to this task; says what was found and what is expected.
@@ -154,7 +156,10 @@ class TaskKind(Protocol):
         ...
 
     def activation(self, calibrations: Sequence[Calibration]) -> Callable[[Tensor], Tensor]:
-        """Return the function from outputs SNC to calibrated probabilities SNC."""
+        """Return the function from outputs SNC to calibrated probabilities SNC.
+
+        Without labels they are any numbers whose plain mean is an ensemble's.
+        """
         ...
 
     def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
@@ -283,7 +288,7 @@ def shown_predictions(
     Args:
         measures: of the samples; its means are the shares of the labels.
         predicted: what the ensemble predicts, shape N.
-        labels: one for each column of the means.
+        labels: one for each column of the means; none where these are no shares.
         specialists: by name, what each predicts and how certain it is, both of shape N.
     """
 
@@ -300,7 +305,7 @@ def shown_predictions(
         Prediction(
             predicted=text,
             confidence=certainty_N[i],
-            shares=dict(zip(labels, shares_NC[i], strict=True)),
+            shares=dict(zip(labels, shares_NC[i], strict=bool(labels))),
             specialists={name: (texts[i], values[i]) for name, (texts, values) in opinions.items()},
             measures={name: values[i] for name, values in columns.items()},
         )

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from umc_ray.annotation.schema import ACCOUNTS, KEYS, lock_campaign
 from umc_ray.annotation.store import AnnotationStore
-from umc_ray.errors import StoreError
+from umc_ray.errors import ConfigError, StoreError
 from umc_ray.web.names import check_distinct, check_name, is_name
 
 Role = Literal["annotator", "reviewer", "admin"]
@@ -253,6 +253,24 @@ class Accounts:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def set_account(store: AnnotationStore, name: str, role: str, password: str) -> None:
+    """Create an active account, or set its password and role.
+
+    Raises:
+        ConfigError: there is no such role.
+        StoreError: the name or the password is invalid.
+    """
+    valid_role = next((each for each in ROLES if each == role), None)
+    if valid_role is None:
+        raise ConfigError(f"there is no role {role}; use one of {', '.join(ROLES)}")
+    accounts = Accounts(store)
+    if any(account.name == name for account in accounts.all()):
+        accounts.change(name, valid_role, active=True)
+        accounts.set_password(name, password)
+    else:
+        accounts.add(name, valid_role, password)
 
 
 def _set_password(connection: Connection, name: str, hashed: str) -> None:

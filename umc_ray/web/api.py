@@ -13,6 +13,7 @@ from umc_ray.annotation.review import ask_one_more, decide, reopen
 from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
+from umc_ray.methods.text_pair import plain
 from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
 from umc_ray.web.messages import (
@@ -67,7 +68,7 @@ def questions(
     return [
         QuestionOut(
             sample=question_ref(question),
-            text=sample.text,
+            text=None if sample.text is None else plain(sample.text),
             image=None if sample.image is None else image_path(question),
             labels=list(site.kind(question.task).labels),
             hint=site.kind(question.task).form().hint(),

@@ -19,6 +19,7 @@ from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
 from umc_ray.errors import DataError, UmcError
 from umc_ray.methods.identity import sample_ids
+from umc_ray.methods.text_pair import joined, parts_of
 from umc_ray.records import DomainKey
 from umc_ray.tasks.spelling import find_label
 from umc_ray.tasks.task import TaskKind
@@ -129,7 +130,11 @@ def _new_question(site: Site, queue: str, body: BatchIn, sample: NewSample) -> Q
     gold = site.answer_text(body.task, sample.gold)
     if (sample.text is None) == (sample.sample_id is None):
         raise DataError("each sample needs either text or sample_id")
-    payload = Payload(text=sample.text)
+    text = joined(sample.text) if isinstance(sample.text, list) else sample.text
+    parts = len(site.run.config.tasks[body.task].pair) or 1
+    if text is not None and len(parts_of(text)) != parts:
+        raise DataError(f"text of task {body.task} must be {'two texts' if parts > 1 else 'one'}")
+    payload = Payload(text=text)
     if sample.probabilities:
         payload = _with_prediction(payload, site.kind(body.task), sample.probabilities)
     return Question(
@@ -172,7 +177,8 @@ def _with_prediction(
 def _sample_id(body: BatchIn, sample: NewSample) -> int:
     if sample.sample_id is not None:
         return int(sample.sample_id)
-    name = sample.id or sha256((sample.text or "").encode()).hexdigest()
+    text = joined(sample.text) if isinstance(sample.text, list) else sample.text or ""
+    name = sample.id or sha256(text.encode()).hexdigest()
     return int(sample_ids(body.task, body.domain, "api", [name])[0])
 
 

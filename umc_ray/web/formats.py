@@ -13,7 +13,8 @@ import pydantic
 from umc_ray.annotation.spreadsheet import read_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
-from umc_ray.labelstudio.form import CONTROL
+from umc_ray.labelstudio.form import CONTROL, labeled, sample_data
+from umc_ray.methods.text_pair import plain, readable
 from umc_ray.tasks.forms import Form
 from umc_ray.web.messages import Vote
 
@@ -103,7 +104,7 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
             **_identity(row),
-            "text": row.text,
+            "text": None if row.text is None else plain(row.text),
             "image": row.image,
             "label": row.label,
             "reviewed": row.decision is not None,
@@ -137,7 +138,7 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
             row.question.task,
             row.question.domain,
             f"s{row.question.sample_id}",
-            row.text or row.image or "",
+            readable(row.text or row.image or ""),
             answer.label or "",
             answer.annotator,
             answer.reason or "",
@@ -145,7 +146,7 @@ def _write_csv(rows: Sequence[LabeledQuestion]) -> bytes:
             _maker(row),
             _time(answer),
             row.decision.annotator if row.decision else "",
-            *(_joined(remarks) for remarks in (row.flags, row.notes)),
+            *("; ".join(each.reason or "" for each in said) for said in (row.flags, row.notes)),
         ]
         for row in rows
         for answer in row.answers
@@ -176,7 +177,7 @@ def _votes_of_csv(cells: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - 
 def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
     tasks = [
         {
-            "data": {"text": row.text} if row.image is None else {"image": row.image},
+            "data": sample_data(row.text) if row.image is None else {"image": row.image},
             "meta": {**_identity(row), **_remarks(row)},
             "annotations": [
                 {
@@ -197,7 +198,7 @@ def _write_label_studio(rows: Sequence[LabeledQuestion]) -> bytes:
 
 
 def _ls_result(row: LabeledQuestion, label: str | None) -> list[Content]:
-    to_name = "text" if row.image is None else "image"
+    to_name = labeled("text" if row.image is None else "image", row.form)
     return [] if label is None else row.form.result(label, CONTROL, to_name)
 
 
@@ -250,9 +251,9 @@ def _from_ls_result(form: Form, result: Sequence[Content]) -> str:
 def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
     return _lines(
         {
-            **({"text": row.text} if row.image is None else {"image": row.image}),
+            **({"image": row.image} if row.text is None else {"text": readable(row.text)}),
             "options": [{"id": label, "text": label} for label in row.form.labels],
-            "accept": [] if answer.label is None else row.form.chosen(answer.label),
+            "accept": [] if answer.label is None else _accepted(row.form, answer.label),
             "answer": "ignore" if answer.label is None else "accept",
             "_annotator_id": answer.annotator,
             "meta": {**_identity(row), **_remarks(row), "reason": answer.reason},
@@ -273,6 +274,10 @@ def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401
     if vote.label == [] and not form_of(vote.task).multiple:
         raise DataError("accept is empty: nothing was chosen")
     return [vote]
+
+
+def _accepted(form: Form, label: str) -> list[str]:
+    return form.chosen(label) if form.labels else [label]  # what is no choice stands for itself
 
 
 def _identity(row: LabeledQuestion) -> Content:
@@ -297,10 +302,6 @@ def _remarks(row: LabeledQuestion) -> Content:
     said = {"flags": row.flags, "notes": row.notes}
     texts = {name: [each.reason for each in remarks] for name, remarks in said.items()}
     return {"reviewer": row.decision and row.decision.annotator, **texts}
-
-
-def _joined(remarks: Sequence[Answer]) -> str:
-    return "; ".join(each.reason or "" for each in remarks)
 
 
 def _time(answer: Answer) -> str:

@@ -156,7 +156,7 @@ class QuestionOut(Message):
     """A leased question; `image` is a path on this server, `hint` says what can be answered."""
 
     sample: QuestionRef
-    text: str | None
+    text: str | list[str] | None = Field(description="a list of the two texts of a pair")
     image: str | None
     labels: list[str]
     hint: str
@@ -169,7 +169,9 @@ class NewSample(Message):
     id: Annotated[Line, Field(min_length=1)] | None = Field(
         None, description="permanent name of the text; default: derived from the text"
     )
-    text: Text | None = None
+    text: Text | Annotated[list[Text], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="a list of the two texts of a pair"
+    )
     sample_id: SampleId | None = None
     votes: Annotated[int, Field(ge=1, le=100)] = 1
     priority: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = 0.0

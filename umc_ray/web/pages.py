@@ -16,7 +16,7 @@ from umc_ray.web.choices import plain_choices
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
 from umc_ray.web.site import CurrentSite, Queue, Site, page_name
-from umc_ray.web.view_models import predicted_alike, review_card
+from umc_ray.web.view_models import predicted_alike
 
 PAGES = (
     ("", "Label", "annotator"),
@@ -131,7 +131,7 @@ def next_group(
     cards = site.cards(questions)
     form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
-    choices = plain_choices(form) if form else ()
+    choices = site.choices(group.task, plain_choices(form)) if form and group else ()
     outliers = group.outliers if group else ()
     values = {
         "group": group,
@@ -159,10 +159,7 @@ def review_items(
     held = hold(site.store, asked, person.name, site.config.lease_s, MAX_REVIEWS)
     cases = [by_key[each.key] for each in held]
     samples = site.samples.get([case.question for case in cases])
-    cards = [
-        review_card(case, sample, site.kind(case.question.task).form())
-        for case, sample in zip(cases, samples, strict=True)
-    ]
+    cards = [site.review_card(case, sample) for case, sample in zip(cases, samples, strict=True)]
     return fragment(request, site, queue, "items.html", cards=cards, kind="review")
 
 

@@ -10,7 +10,7 @@ from umc_ray.annotation.review import Case
 from umc_ray.web.auth import Reviewer
 from umc_ray.web.pages import fragment, page, question_of
 from umc_ray.web.site import CurrentSite, Queue, page_name
-from umc_ray.web.view_models import review_card, similar_text
+from umc_ray.web.view_models import similar_text
 
 PER_PAGE = 50
 Text = Annotated[str, Query(max_length=2000)]
@@ -87,5 +87,5 @@ def review_item(
     )
     (sample,) = site.samples.get([question])
     case = Case(question, answers, agreement=1.0, flags=flags, notes=notes)
-    cards = [review_card(case, sample, site.kind(task).form())]
+    cards = [site.review_card(case, sample)]
     return fragment(request, site, queue, "items.html", cards=cards, kind="review")

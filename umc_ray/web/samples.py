@@ -2,8 +2,9 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from PIL import Image
@@ -16,6 +17,7 @@ from umc_ray.campaign.state import round_folder
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
 from umc_ray.ingest.pixels import open_image
+from umc_ray.methods.text_pair import headed
 from umc_ray.records import DomainKey
 from umc_ray.selection.labeled import gather, parts_of
 
@@ -25,10 +27,16 @@ LOCATION = ["task", "domain", "part", "row", "sample_id"]
 
 @dataclass(frozen=True)
 class Sample:
-    """A text or an image; the other is None."""
+    """A text or an image; the other is None. A pair of texts has a heading for each."""
 
     text: str | None
     image: bytes | None
+    headings: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """The text, or both of a pair, each with its heading, empty for one text."""
+        return [] if self.text is None else headed(self.text, self.headings)
 
     @property
     def size(self) -> int:
@@ -70,7 +78,7 @@ class Samples:
 
     def _cached(self, question: Question) -> Sample | None:
         if question.payload.text is not None:
-            return Sample(question.payload.text, None)
+            return self._sample(question.task, {"text": question.payload.text, "image": None})
         sample = self._cache.get(question.key)
         if sample is not None:
             self._cache.move_to_end(question.key)
@@ -83,7 +91,7 @@ class Samples:
         samples = self._read_round(round, in_round) if in_round else {}
         others = [q for q in questions if q.key not in samples]  # of API batches, or just imported
         for key, row in sample_rows(run.storage, run.askable_parts(), others, "pool").items():
-            samples[key] = Sample(row["text"], row["image"])
+            samples[key] = self._sample(key[1], row)
         for key, sample in samples.items():
             self._add_to_cache(key, sample)
         return samples
@@ -111,9 +119,13 @@ class Samples:
         run, columns = self._run, ["sample_id", "text", "image"]
         rows = gather(run.storage, parts_of(locations), "pool", locations, columns)
         return {
-            (run.config.name, domain_key.task, row["sample_id"]): Sample(row["text"], row["image"])
+            (run.config.name, domain_key.task, row["sample_id"]): self._sample(domain_key.task, row)
             for row in rows.to_pylist()
         }
+
+    def _sample(self, task: str, row: Mapping[str, Any]) -> Sample:
+        config = self._run.config.tasks.get(task)
+        return Sample(row["text"], row["image"], () if config is None else config.pair)
 
     def _add_to_cache(self, key: SampleKey, sample: Sample) -> None:
         if key not in self._cache:

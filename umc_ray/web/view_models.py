@@ -8,6 +8,7 @@ from typing import Literal
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import Case
 from umc_ray.annotation.store import Payload, Question
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import Made
 from umc_ray.tasks.forms import Form
 from umc_ray.web.choices import Choice, choices, plain_choices
@@ -54,6 +55,7 @@ class Card:
     form: Form
     choices: tuple[Choice, ...]
     suggestion: Suggestion
+    suggested: str | None = None  # the answer that is suggested, where it is no choice
     facts: tuple[tuple[str, str], ...] = ()
     specialists: tuple[SpecialistPrediction, ...] = ()
     similar: tuple[SimilarSample, ...] = ()
@@ -97,11 +99,12 @@ def card(
     What a synthetic sample was made for is never hidden: people are asked whether it is right.
     """
     shown = tuple(
-        SimilarSample(each.label, similar_text(content), each.question.sample_id)
+        SimilarSample(form.shown(each.label), similar_text(content), each.question.sample_id)
         for each, content in similar
     )
     if (made := question.payload.made) is not None:
-        return Card(question, sample, form, choices(form, {}, made.label), "show", similar=shown)
+        offered = choices(form, {}, made.label)
+        return Card(question, sample, form, offered, "show", suggested=made.label, similar=shown)
     if question.hide_prediction or suggestion == "hidden":
         return Card(question, sample, form, plain_choices(form), "hidden")
     payload = question.payload
@@ -111,10 +114,11 @@ def card(
         sample,
         form,
         choices(form, shares, payload.predicted, ranked=suggestion == "show"),
-        suggestion if shares else "hidden",
-        tuple(_facts(payload)),
+        suggestion if shares or (payload.predicted and not form.labels) else "hidden",
+        payload.predicted,
+        tuple(_facts(payload, form)),
         tuple(
-            SpecialistPrediction(name, label, share)
+            SpecialistPrediction(name, form.shown(label), share)
             for name, (label, share) in payload.specialists.items()
         ),
         shown,
@@ -149,7 +153,7 @@ def predicted_alike(
 def review_card(case: Case, sample: Sample, form: Form) -> Card:
     """Build the view of a disputed question for a reviewer, with answers and remarks."""
     votes = tuple(
-        Vote(f"Person {number}", answer.label, answer.reason)
+        Vote(f"Person {number}", answer.label and form.shown(answer.label), answer.reason)
         for number, answer in enumerate(case.answers, start=1)
     )
     remarks = tuple(each.reason or "" for each in (*case.flags, *case.notes))
@@ -159,8 +163,8 @@ def review_card(case: Case, sample: Sample, form: Form) -> Card:
 
 
 def snippet(text: str) -> str:
-    """Shorten a text to one line."""
-    line = " ".join(text[: 4 * SNIPPET].split())
+    """Shorten a text, or both of a pair, to one line."""
+    line = " · ".join(" ".join(part[: 4 * SNIPPET].split()) for part in parts_of(text))
     return line if len(line) <= SNIPPET else line[: SNIPPET - 1] + "…"
 
 
@@ -169,14 +173,15 @@ def similar_text(sample: Sample) -> str | None:
     return None if sample.image is not None else snippet(sample.text or "")
 
 
-def _facts(payload: Payload) -> list[tuple[str, str]]:
+def _facts(payload: Payload, form: Form) -> list[tuple[str, str]]:
     facts = []
     if payload.rank is not None:
         facts.append(("rank in domain", f"{payload.rank} of {payload.ranked}"))
     if payload.margin is not None:
         facts.append(("margin", f"{100 * payload.margin:.0f} points"))
     if payload.disagreement is not None:
-        facts.append(("disagreement", f"{payload.disagreement:.2f} bits"))
+        unit = " bits" if form.labels else ""
+        facts.append(("disagreement", f"{payload.disagreement:.2f}{unit}"))
     if payload.score is not None:
         facts.append(("score", f"{payload.score:.2f}"))
     return facts

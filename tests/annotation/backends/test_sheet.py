@@ -13,10 +13,12 @@ from umc_ray.annotation.backends.backend import collect_all
 from umc_ray.annotation.backends.sheet import SheetBackend
 from umc_ray.annotation.store import AnnotationStore, Payload, Question
 from umc_ray.errors import AwaitingAnnotations, DataError, StoreError
+from umc_ray.methods.text_pair import joined
 from umc_ray.records import POOL, DomainKey, Made, Part
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
+from umc_ray.tasks.regression import Regression
 
 BIG = 2**62 + 1  # spreadsheet programs round numbers of more than 15 digits
 PNG, TIFF = (saved(Image.new("L", (2, 2)), kind) for kind in ("PNG", "TIFF"))
@@ -127,6 +129,25 @@ def test_the_sheet_shows_sample_suggestion_reason_and_choices(backend, tmp_path)
             "annotator": "",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [(("first", "second"), ["first", "second"]), (("vote", "x"), ["sample", "sample_2"])],
+)
+def test_both_texts_of_a_pair_have_a_column(backend, tmp_path, names, columns):
+    part = Part("pool", DomainKey("tone", "mail"), "a", 1)
+    pair = [{"sample_id": 1, "key": "1", "text": joined(["Is it?", "It is."])}]
+    backend.storage.write_table(part.key("pool"), pa.Table.from_pylist(pair, schema=POOL))
+    asking = replace(backend, kinds={"tone": Regression((), (0, 5))}, pairs={"tone": names})
+    asking.submit([question(1)])
+    asking.collect(1)
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    (row,) = rows_of(sheet)
+    assert [row[name] for name in columns] == ["Is it?", "It is."]
+    assert row["choices"] == "a number from 0 to 5 | skip"
+    fill_in(sheet, "3.50")
+    assert labels_of(asking.collect(1)) == {1: "3.5"}
 
 
 def one_kind(backend, kind):

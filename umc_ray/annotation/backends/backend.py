@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from umc_ray.annotation.events import SampleKey
@@ -19,7 +19,8 @@ from umc_ray.tasks.task import TaskKind
 class AnnotationBackend(ABC):
     """Where people, or recorded people, answer for a campaign.
 
-    `kinds` are the kinds of the tasks, by task.
+    `kinds` are the kinds of the tasks, by task, and `pairs` what the two texts of their samples
+    are called, where samples are pairs.
     """
 
     store: AnnotationStore
@@ -27,6 +28,7 @@ class AnnotationBackend(ABC):
     storage: Storage
     parts: Sequence[Part]
     kinds: Mapping[str, TaskKind]
+    pairs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def submit(self, questions: Sequence[Question]) -> None:
         """Ask; asking the same again changes nothing."""

@@ -17,13 +17,15 @@ from umc_ray.annotation.spreadsheet import read_records, write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
+from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SCORES
 from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
 
 Slot = tuple[str, int, int]  # task, sample_id, vote from 1
-TO_READ = ("domain", "sample", "suggestion", "why", "choices")
+SAMPLE = "sample"
+TO_READ = ("domain", SAMPLE, "suggestion", "why", "choices")
 TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
 COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
 SKIP = "skip"
@@ -96,16 +98,29 @@ class SheetBackend(AnnotationBackend):
             key: self._sample(question, rows.get(key)) for key, question in questions.items()
         }
         filled_in = _placed(slots, [each for each in given if self._can_be_read_back(each)])
+        texts = self._text_columns({question.task for question in slots.values()})
         lines = []
         for slot, question in slots.items():
-            read = [question.domain, samples[question.key], _suggestion(question), question.why]
+            shown = [*parts_of(samples[question.key]), ""][: len(texts)]
+            read = [question.domain, *shown, _suggestion(question), question.why]
             read.append(self._choices(question.task))
             identity = [f"s{question.sample_id}", str(slot[2]), question.task]
             lines.append([*identity, *read, *filled_in.get(slot, ("", "")), ""])
-        has_made = any(question.payload.made for question in slots.values())
-        columns = (*COLUMNS, QUALITY) if has_made else COLUMNS
+        place = COLUMNS.index(SAMPLE)
+        columns = [*COLUMNS[:place], *texts, *COLUMNS[place + 1 :]]
+        if any(question.payload.made for question in slots.values()):
+            columns.append(QUALITY)
         rows_read = [line[: len(columns)] for line in lines]
         self.storage.write_bytes(_key(round), write_records(columns, rows_read))
+
+    def _text_columns(self, tasks: Collection[str]) -> tuple[str, ...]:
+        """Return the columns with samples: one, or two for pairs, which have their own names."""
+        named = {self.pairs[task] for task in tasks if task in self.pairs}
+        if not named:
+            return (SAMPLE,)
+        first = min(named)
+        is_clear = len(named) == 1 and {*tasks} <= {*self.pairs} and {*COLUMNS}.isdisjoint(first)
+        return first if is_clear else (SAMPLE, f"{SAMPLE}_2")
 
     def _choices(self, task: str) -> str:
         """Say what people can write into the label column."""

@@ -3,6 +3,7 @@
 // leave through an outbox that reloads and other windows do not disturb.
 
 import { newKey, oneWindow, Outbox } from "./outbox.js";
+import { asksForSpan, markWord, nameOfSpan, rememberSelection, spanOf, suggestedSpan } from "./span.js";
 
 const { kind, root, batch, csrf, person, campaign, guideline } = document.body.dataset;
 const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
@@ -255,7 +256,7 @@ function samplesOf(node, boxes = ".grid input:checked") {
 const allSamplesOf = (node) => samplesOf(node, ".grid input");
 
 /** What an answer is called on the page. @param {Label} label */
-const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().join(", ") || "no label");
+const nameOfLabel = (label) => (label === null ? "skipped" : [label].flat().map(nameOfSpan).join(", ") || "no label");
 
 /** @param {Label} label @param {string | null} [reason] */
 function answer(label, reason = null) {
@@ -317,9 +318,69 @@ function reveal(next) {
 /** @param {HTMLElement | null} node */
 const checkedLabels = (node) => [...(node?.querySelectorAll(".choices input:checked") ?? [])].map((box) => /** @type {HTMLInputElement} */ (box).value);
 
-/** Answer with the labels whose boxes are checked, of which there may be none. */
+/** Answer with the labels whose boxes are checked, of which there may be none, or with the number. */
 function confirmLabels() {
+  const form = numberForm();
+  if (form) return confirmNumber(form);
+  if (asksForSpan(current)) return confirmSpan();
   if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
+}
+
+/** Answer with what is marked or, if nothing is, with what is suggested and seen. */
+function confirmSpan() {
+  const isSeen = current?.dataset.mode !== "hidden" && !current?.classList.contains("concealed");
+  const span = spanOf(current) ?? (isSeen ? suggestedSpan(current) : null);
+  if (!span) return showStatus("Nothing is marked: mark the answer in the text, or say that there is none.", true);
+  if (!reveal("Confirm again, or mark another answer.")) answer(span);
+}
+
+// ---- numbers ------------------------------------------------------------------------------------
+
+/** The field and the slider of a number, which follow each other; a suggestion, if there is one. */
+function numberForm() {
+  const form = /** @type {HTMLElement | null | undefined} */ (current?.querySelector(".number-form"));
+  const field = /** @type {HTMLInputElement} */ (form?.querySelector(".value"));
+  return form ? { field, slider: /** @type {HTMLInputElement} */ (form.querySelector(".slider")), suggested: form.dataset.suggested } : null;
+}
+
+/** Answer with the number in the field or, if it is empty, with the one that is suggested and seen. @param {NonNullable<ReturnType<typeof numberForm>>} form */
+function confirmNumber({ field, suggested }) {
+  const isSeen = current?.dataset.mode !== "hidden" && !current?.classList.contains("concealed");
+  const text = field.value.trim() || (isSeen ? suggested : "") || "";
+  const [low, high] = [Number(field.dataset.low), Number(field.dataset.high)];
+  if (!text || !(Number(text) >= low && Number(text) <= high)) {
+    field.focus();
+    return showStatus(`${text || "Nothing"} is not a number from ${low} to ${high}.`, true);
+  }
+  if (!reveal("Confirm again, or change the number.")) answer(text);
+}
+
+/** Let the slider or the field follow the other one. @param {HTMLElement} input */
+function follow(input) {
+  const { field, slider } = numberForm() ?? {};
+  if (!field || !slider) return;
+  if (input === slider) field.value = slider.value;
+  if (input === field && Number.isFinite(Number(field.value))) slider.value = field.value || "";
+  const text = current?.querySelector(".confirm span");
+  if (text) text.textContent = field.value.trim() || "no number";
+}
+
+/** Begin to type a number, wherever the focus is. @param {KeyboardEvent} event */
+function startNumber(event) {
+  const { field } = numberForm() ?? {};
+  if (!field || !/^[0-9.-]$/.test(event.key)) return false;
+  field.focus();
+  field.select(); // the key replaces what was there
+  return true;
+}
+
+/** @param {KeyboardEvent} event @param {HTMLInputElement} field */
+function onNumberKey(event, field) {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  if (event.repeat) return;
+  if (event.key === "Escape") return field.blur();
+  confirmLabels();
 }
 
 let undoing = false;
@@ -379,12 +440,17 @@ function openDialog(id) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
+const drafts = /** @type {Map<string, string>} */ (new Map()); // what was typed and not saved, by item
+
 /** @param {"flag" | "note"} id */
 async function remark(id) {
   const node = current;
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
-  text.value = "";
-  const said = (await openDialog(id)) && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
+  const draft = node ? `${id} ${nameOf(node)}` : id;
+  text.value = drafts.get(draft) ?? "";
+  const saved = await openDialog(id);
+  drafts.set(draft, saved ? "" : text.value);
+  const said = saved && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
   if (said && node) {
     send("remarks", { sample: questionRef(node), kind: id, text: said });
     showStatus(id === "flag" ? "Flagged." : "Note saved.");
@@ -518,7 +584,8 @@ const KEYS = /** @type {Record<string, string>} */ ({
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
 function choiceOf(event) {
   const match = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  const key = match && (event.shiftKey ? `⇧${match[1]}` : match[1]);
+  const letter = /^[a-z]$/i.test(event.key) && event.key.toLowerCase(); // named by the campaign
+  const key = match ? (event.shiftKey ? `⇧${match[1]}` : match[1]) : letter;
   return key && /** @type {HTMLElement | null | undefined} */ (current?.querySelector(`.choice[data-key="${key}"]`));
 }
 
@@ -537,7 +604,8 @@ function offerRecent(node) {
   }
   const used = /** @type {string[]} */ (JSON.parse(localStorage.getItem(`${RECENT}/${node.dataset.task}`) ?? "[]"));
   const plain = used.map((label) => choiceNamed(node, label)).filter((choice) => choice?.dataset.key === "");
-  const before = list?.querySelector('.choice[data-key=""]') ?? null;
+  const first = list?.querySelector('.choice[data-key=""]') ?? null;
+  const before = first?.previousElementSibling?.matches(".of-group") ? first.previousElementSibling : first;
   for (const [i, choice] of plain.slice(0, RECENT_KEYS.length).entries()) {
     if (!list || !choice) continue;
     choice.dataset.key = RECENT_KEYS[i];
@@ -575,6 +643,7 @@ function search(find) {
     return !choice.hidden;
   });
   const starts = found.find((choice) => nameOfChoice(choice).toLocaleLowerCase().startsWith(wanted));
+  for (const heading of /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".of-group") ?? [])])) heading.hidden = wanted !== "";
   const best = wanted ? (starts ?? found[0]) : undefined;
   best?.classList.add("best");
   return best;
@@ -597,7 +666,11 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.matches(".find")) return onSearchKey(event, /** @type {HTMLInputElement} */ (target));
-  if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox])")) return;
+  if (target.matches(".number-form .value")) return onNumberKey(event, /** @type {HTMLInputElement} */ (target));
+  const isSlider = target.matches(".slider"); // which has arrow keys of its own
+  if (document.querySelector("dialog[open]") || target.matches("textarea, select, input:not([type=checkbox], .slider)")) return;
+  if (markWord(event, current)) return event.preventDefault();
+  if (startNumber(event) || (isSlider && isScroll(event))) return;
   if (event.repeat) {
     if (move(event) || !isScroll(event)) event.preventDefault();
     return; // a held key is one answer
@@ -645,12 +718,14 @@ function split() {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("selectionchange", () => rememberSelection(current));
 document.addEventListener("input", (event) => {
   const find = /** @type {HTMLInputElement} */ (event.target);
   if (find.matches(".find")) search(find);
+  if (find.matches(".number-form input")) follow(find);
 });
 document.addEventListener("change", () => {
-  const text = current?.querySelector(".confirm span");
+  const text = current?.querySelector(".choices .confirm span");
   if (text) text.textContent = nameOfLabel(checkedLabels(current));
 });
 document.addEventListener("click", (event) => {

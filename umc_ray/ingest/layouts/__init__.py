@@ -1,0 +1,1 @@
+"""Datasets as they were published: a file for each layout, and what they have in common."""
