@@ -50,6 +50,18 @@ def test_several_labels_are_counted_one_by_one(tmp_path):
     assert "  labels      bad 2, good 1, (none) 1" in lines_of(tmp_path, values)
 
 
+def test_answers_that_are_no_labels_are_counted_together(tmp_path):
+    values = campaign(tmp_path)
+    task = values["tasks"]["mood"]
+    del task["labels"]
+    task |= {"kind": "regression", "range": [0, 5]}
+    task["domains"] = {"posts": {"source": "posts.csv", "text": "text", "label": "label"}}
+    rows = [{"text": f"word{i}", "label": label} for i, label in enumerate(("1.5", "2", "2.0"))]
+    write_csv(tmp_path / "posts.csv", [*rows, {"text": "word9", "label": ""}])
+    found = lines_of(tmp_path, values)
+    assert "  answers     3 known, 2 different, such as 1.5, 2; unlabeled 1" in found
+
+
 def test_sizes_and_durations_are_rounded():
     assert [_size(each) for each in (7, 1500, 25e6, 3e12)] == ["7 B", "1.5 KB", "25 MB", "3.0 TB"]
     assert [_duration(each) for each in (0.1, 75, 600, 9000)] == ["1 s", "75 s", "10 min", "2.5 h"]

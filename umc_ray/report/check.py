@@ -13,6 +13,7 @@ from umc_ray.console import counted
 from umc_ray.ingest.inspection import Inspection
 
 SHOWN = 12  # labels, sizes or modes on one line
+EXAMPLES, SNIPPET = 3, 60  # answers, and characters of each
 DRIVER_BYTES = 100  # that ingest needs for each row of a domain
 
 
@@ -21,7 +22,7 @@ def check_lines(check: CampaignCheck, config: CampaignConfig) -> Iterator[str]:
     for split in check.splits:
         yield from _split_lines(split, config)
     for shift in check.shifts:
-        yield from _shift_lines(shift)
+        yield from _shift_lines(shift, config)
     for encoder in check.encoders:
         yield from _encoder_lines(encoder, config)
     if check.splits:
@@ -45,20 +46,26 @@ def _split_lines(split: SplitCheck, config: CampaignConfig) -> Iterator[str]:
     has_test = split.split == "pool" and any(domain.test is not None for domain in domains)
     yield f"{split.domain_key} {split.split}: {_rows(found)} in {counted(split.files, 'file')}"
     yield from (_line("layout", layout) for layout in split.layouts)
-    labels = counts_by_label(found, kind)
-    labels["(unlabeled)"] = found.unlabeled
-    yield _line("labels", _counts(labels))
+    if kind.labels:
+        labels = counts_by_label(found, kind)
+        labels["(unlabeled)"] = found.unlabeled
+        yield _line("labels", _counts(labels))
+    else:
+        yield _line("answers", _answers(found.labels, found.unlabeled))
     yield _line("duplicates", _duplicates(found, has_test))
     yield from _form_lines(found)
     yield from _quarantine_lines(found)
 
 
-def _shift_lines(shift: ShiftCheck) -> Iterator[str]:
+def _shift_lines(shift: ShiftCheck, config: CampaignConfig) -> Iterator[str]:
     rows, usable = shift.rows, len(shift.rows.usable)
     drawn = f"{usable + len(rows.rejected):,} of {counted(rows.read, 'row')} drawn"
     measured = counted(usable - shift.in_pool, "sample")
     yield f"{shift.domain_key} shifted {shift.name}: {drawn}, {measured} to measure on"
-    yield _line("labels", _counts(Counter(str(row.label) for row in rows.usable)))
+    counts = Counter(str(row.label) for row in rows.usable)
+    has_labels = bool(config.tasks[shift.domain_key.task].task_kind().labels)
+    title = "labels" if has_labels else "answers"
+    yield _line(title, _counts(counts) if has_labels else _answers(counts, 0))
     for row in rows.rejected[:1]:
         yield _line("bad rows", f"{len(rows.rejected):,}, such as {row}")
 
@@ -94,6 +101,16 @@ def _counts(counts: Mapping[str, int]) -> str:
     shown = ", ".join(f"{name} {count:,}" for name, count in ordered[:SHOWN] if count)
     more = len(ordered) - SHOWN
     return (shown or "none") + (f", and {more:,} more" if more > 0 else "")
+
+
+def _answers(counts: Mapping[str, int], unlabeled: int) -> str:
+    """Say how many answers are known, where each may be another one."""
+    shown = ", ".join(
+        answer if len(answer) <= SNIPPET else f"{answer[: SNIPPET - 1]}…"
+        for answer in list(counts)[:EXAMPLES]
+    )
+    known = f"{sum(counts.values()):,} known, {len(counts):,} different"
+    return f"{known}{f', such as {shown}' if shown else ''}; unlabeled {unlabeled:,}"
 
 
 def _duplicates(found: Inspection, has_test: bool) -> str:
