@@ -2,7 +2,8 @@
 
 Fifty simulated annotators answer a batch through the API while the server is killed with SIGKILL
 and restarted, on SQLite and on PostgreSQL. Then a browser labels images and texts by keyboard with
-80 ms of latency added to every response of the server.
+80 ms of latency added to every response of the server. In between, sixty logins at once keep the
+server busy with passwords while one person works.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.annotator import Server, postgres, sqlite, write_campaign
 from benchmarks.frame import Figure, Options, Report, main
-from benchmarks.people import Person, hire, work_all
+from benchmarks.load import Connection
+from benchmarks.people import HOST, Person, hire, work_all
 from benchmarks.typist import ADDED_MS, browse
 from umc_ray.annotation.store import AnnotationStore
 
@@ -25,6 +27,7 @@ PEOPLE, VOTES, LEASE = 50, 3, 20
 ITEMS, QUICK_ITEMS = 10_000, 300
 KEYS, QUICK_KEYS = 60, 20
 BATCH = 1000
+LOGINS = 60
 
 
 def run(options: Options) -> Report:
@@ -78,9 +81,11 @@ def crowd(url: str, items: int) -> dict[str, Figure]:
             server.start()
             try:
                 seconds = asyncio.run(ask_and_answer(server, people, items))
+                waits_s = asyncio.run(work_beside_logins(people[-1]))
             finally:
                 server.kill()
-            return judge(store, people, seconds, items)
+            flood = {"beside_logins_ms": Figure("ms", [1000 * max(waits_s)])}
+            return judge(store, people, seconds, items) | flood
 
 
 async def ask_and_answer(server: Server, people: Sequence[Person], items: int) -> float:
@@ -106,6 +111,34 @@ async def ask_and_answer(server: Server, people: Sequence[Person], items: int) -
     down = time.perf_counter() - killed
     await working
     return time.perf_counter() - began - down
+
+
+async def work_beside_logins(person: Person) -> list[float]:
+    """Return how long a person waits for each request while all logins are checked."""
+    logins = asyncio.gather(*(log_in(person.port, i) for i in range(LOGINS)))
+    waits_s = list[float]()
+    while not logins.done() or not waits_s:
+        began = time.perf_counter()
+        await person.ask("GET", "/api/questions?n=1")
+        waits_s.append(time.perf_counter() - began)
+        await asyncio.sleep(0)
+    await person.leave()
+    statuses = await logins
+    assert set(statuses) == {401}, statuses
+    return waits_s
+
+
+async def log_in(port: int, client: int) -> int:
+    """Try a wrong password, each time from another address; returns the status."""
+    body = b"name=p0&password=a+wrong+password"
+    head = (
+        f"POST /login HTTP/1.1\r\nhost: {HOST}:{port}\r\nx-forwarded-for: 10.0.0.{client}\r\n"
+        f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    connection = await Connection(HOST, port).open()
+    status, _ = await connection.exchange(head.encode() + body)
+    connection.writer.close()
+    return status
 
 
 def judge(

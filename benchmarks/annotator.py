@@ -71,7 +71,7 @@ def write_campaign(folder: Path, url: str) -> Path:
             "mood": {**mood, "domains": {"mail": {"source": "none", "text": "text"}}},
         },
         "budget": {"labels": 1, "per_round": 1},
-        "annotation": {"backend": "web", "database": url},
+        "annotation": {"backend": "web", "database": url, "trusted_proxies": ["127.0.0.1"]},
     }
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(values))

@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -277,9 +278,12 @@ def account(
     role: Annotated[str, typer.Option(help="annotator, reviewer or admin")] = "annotator",
 ) -> None:
     """Create an account on the annotation page, or change its password and role."""
-    from umc_ray.web.server import set_account
+    from umc_ray.campaign.answer_store import open_store
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.web.accounts import set_account
 
-    set_account(_load_run(campaign), name, role, password)
+    with closing(open_store(load_campaign(campaign))) as store:
+        set_account(store, name, role, password)
     print_line(f"account {name} has role {role}; start the page: umc annotate {campaign}")
 
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pyarrow as pa
+import pytest
 
 from tests.tiny import campaign
 from umc_ray.annotation.questions import batch_questions
@@ -85,3 +86,20 @@ def test_ranks_count_the_selected_samples_of_a_domain_and_no_audits(tmp_path):
         (1, 2),
         (None, None),
     ]
+
+
+def test_a_random_share_is_answered_without_predictions_as_audits_are(tmp_path):
+    rows = [{**ROWS[1], "sample_id": i} for i in range(1000)]
+
+    def hidden(share):
+        values = campaign(tmp_path)
+        values["annotation"]["hidden_share"] = share
+        config = CampaignConfig.model_validate(values)
+        batch = pa.Table.from_pylist(rows, schema=BATCH)
+        asked = batch_questions(config, 4, batch, [None] * len(rows))
+        return {each.sample_id for each in asked if each.hide_prediction}
+
+    few, many = hidden(0.1), hidden(0.3)
+    assert few < many
+    assert (len(few), len(many)) == (pytest.approx(100, abs=40), pytest.approx(300, abs=60))
+    assert (hidden(0), len(hidden(1))) == (set(), 1000)

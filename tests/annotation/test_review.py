@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from umc_ray.annotation.review import decide, decisions, review_queue
+from umc_ray.annotation.leases import LeaseManager
+from umc_ray.annotation.review import (
+    ask_one_more,
+    decide,
+    decisions,
+    hold,
+    reopen,
+    review_queue,
+)
+from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import StoreError
 
@@ -57,3 +66,57 @@ def test_a_decision_removes_the_question_from_the_queue_but_keeps_its_answers(vo
 def test_a_decision_without_a_question_is_rejected(voted):
     with pytest.raises(StoreError, match="is not in round"):
         decide(voted, answer(9, "rev", "bad"), "r")
+
+
+def in_queue(store, **how):
+    return [case.question.sample_id for case in review_queue(store, "camp", **how)]
+
+
+def test_a_decision_that_is_taken_back_comes_up_again_until_it_is_decided_anew(voted):
+    decide(voted, answer(2, "rev", "bad"), "r1")
+    reopen(voted, answer(2, "rev", None), "u1")
+    assert (in_queue(voted), decisions(voted, "camp")) == ([2, 1], {})
+    decide(voted, answer(2, "rev", "good"), "r2")
+    reopen(voted, answer(2, "other", None), "u2")  # who takes back nothing of their own
+    assert in_queue(voted) == [1]
+    assert [each.label for each in decisions(voted, "camp").values()] == ["good"]
+
+
+def test_one_more_person_is_asked_once_for_each_request(voted):
+    ask_one_more(voted, answer(2, "rev", None), "a")
+    ask_one_more(voted, answer(2, "rev", None), "a")
+    assert in_queue(voted) == [1]
+    assert {each.sample_id: each.votes for each in voted.open_questions("camp")} == {2: 4, 3: 3}
+    (question,) = LeaseManager(voted, "camp", "new").claim(1)
+    assert question.sample_id == 2
+    voted.record([answer(2, "new", "good")], ["n"])
+    assert in_queue(voted) == [2, 1]
+    voted.submit([Question("camp", 2, "tone", "mail", 9)])
+    voted.close_round("camp", 1)
+    with pytest.raises(StoreError, match="its round is closed"):
+        ask_one_more(voted, answer(1, "rev", None), "b")
+
+
+def test_a_random_share_comes_up_whatever_the_answers(store):
+    store.submit([Question("camp", 1, "tone", "mail", i) for i in range(400)])
+    store.record([answer(i, "p", "good") for i in range(400)], [str(i) for i in range(400)])
+    few, many = set(in_queue(store, spot_check=0.1)), set(in_queue(store, spot_check=0.3))
+    assert few < many
+    assert (len(few), len(many)) == (pytest.approx(40, abs=20), pytest.approx(120, abs=40))
+    assert in_queue(store) == []
+    assert len(in_queue(store, spot_check=1)) == 400
+
+
+def test_reviewers_hold_different_cases_that_people_can_still_be_asked_about(voted, clock):
+    cases = [case.question for case in review_queue(voted, "camp")]
+    assert [each.sample_id for each in hold(voted, cases, "eve", 60, 1)] == [2]
+    assert [each.sample_id for each in hold(voted, cases, "eve", 60, 1)] == [2]
+    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [1]
+    ask_one_more(voted, answer(2, "eve", None), "a")
+    assert [each.sample_id for each in LeaseManager(voted, "camp", "new").claim(1)] == [2]
+    clock.now += 50
+    LeaseManager(voted, "camp", f"{REVIEWER}eve", 60).heartbeat()
+    clock.now += 20
+    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [1]
+    LeaseManager(voted, "camp", f"{REVIEWER}eve", 60).release()
+    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [2, 1]

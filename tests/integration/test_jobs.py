@@ -15,8 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.cluster import LocalCluster
-from jobs import bench
-from tests.tiny import ROOT, campaign, results, texts, write_campaign, write_csv
+from jobs import bench, report
+from tests.tiny import (
+    ROOT,
+    Finished,
+    campaign,
+    copy_campaign,
+    results,
+    texts,
+    write_campaign,
+    write_csv,
+)
 from umc_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -100,16 +109,21 @@ def test_jobs_find_on_three_nodes_what_one_finds(cluster, reference, tmp_path):
     assert "30 samples scored, 0 rows in quarantine" in scored.stdout
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
 
-    reported = submit(cluster, "python", "-m", "jobs.report", path)
-    assert reported.returncode == 0, reported.stdout + reported.stderr
-    assert f"{run}/report/index.html" in reported.stdout
-    assert "tiny" in (run / "report/index.html").read_text()
-
 
 def test_jobs_fail_when_they_must(cluster, tmp_path):
     failed = submit(cluster, "python", "jobs/curate.py", tmp_path / "none.yaml")
     assert failed.returncode != 0
     assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout
+
+
+def test_jobs_report(finished, tmp_path, monkeypatch, capsys):
+    copy_campaign(finished.path.parent, tmp_path / "copy")
+    path = tmp_path / "copy" / finished.path.name
+    monkeypatch.setattr(sys, "argv", ["report", str(path)])
+    report.main()
+    page = Path(Finished(path).run.storage.root) / "report/index.html"
+    assert str(page) in capsys.readouterr().out
+    assert "tiny" in page.read_text()
 
 
 def test_jobs_bench(ray_cluster, tmp_path, monkeypatch, capsys):

@@ -18,8 +18,8 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.synthetic import standings_of
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
+from umc_ray.web.accounts import set_account
 from umc_ray.web.app import create_app
-from umc_ray.web.server import set_account
 from umc_ray.web.site import Site
 
 pytestmark = pytest.mark.ray
@@ -173,4 +173,4 @@ def test_an_account_of_an_unknown_role_is_refused(tmp_path):
     path = write_campaign(tmp_path, campaign(tmp_path, **VALUES))
     run = Run(load_campaign(path))
     with closing(run.store), pytest.raises(ValueError, match="there is no role boss; use one of"):
-        set_account(run, "ada", "boss", PASSWORD)
+        set_account(run.store, "ada", "boss", PASSWORD)

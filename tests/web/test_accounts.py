@@ -9,7 +9,7 @@ from tests.web.worlds import PASSWORD
 from umc_ray.annotation.schema import ACCOUNTS, KEYS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.errors import StoreError
-from umc_ray.web.accounts import CACHE_S, SESSION_S, Account, Accounts, Person
+from umc_ray.web.accounts import CACHE_S, INVITATION_S, SESSION_S, Account, Accounts, Person
 
 
 @pytest.fixture
@@ -116,3 +116,30 @@ def test_the_database_holds_neither_passwords_nor_keys(accounts):
         stored += str(connection.execute(select(KEYS)).all())
     assert "$argon2id$" in stored
     assert not [secret for secret in {PASSWORD, *keys} if secret in stored]
+
+
+def test_an_invitation_sets_a_password_once_and_expires(accounts, clock):
+    key = accounts.invite("eve", "reviewer")
+    assert accounts.log_in("eve", "") is None
+    assert accounts.find_person(key, "session") is accounts.find_person(key, "token") is None
+    assert accounts.accept(key, "her own words") == "eve"
+    assert accounts.log_in("eve", "her own words") is not None
+    late = accounts.invite("zoe", "annotator")
+    clock.now += INVITATION_S + 1
+    for used in (key, late, "nobody's"):
+        with pytest.raises(StoreError, match="was used or has expired"):
+            accounts.accept(used, "another horse")
+    assert accounts.log_in("eve", "her own words") is not None
+
+
+@pytest.mark.parametrize("name", ["ADA", "Ada", "аda", "ada\u200b", "b0b", "Bob", "ΒΟΒ"])
+def test_names_that_look_like_another_are_refused(accounts, name):
+    with pytest.raises(StoreError, match=r"looks like|not a valid name|mixes letters"):
+        accounts.invite(name, "annotator")
+    assert len(accounts.all()) == 2
+
+
+@pytest.mark.parametrize("name", ["ada 2", "Владимир", "Åsa", "李明", "adab", "bo"])
+def test_other_names_are_not(accounts, name):
+    accounts.invite(name, "annotator")
+    assert len(accounts.all()) == 3

@@ -181,7 +181,7 @@ def test_a_batch_is_submitted_labeled_and_exported(world, client):
     body = {"client_key": KEY, "samples": [held[0]["sample"]], "label": "good"}
     assert client.post("/api/answers?batch=mails", json=body).json() == {"saved": 1}
     progress = client.get("/api/progress?batch=mails").json()
-    assert progress == {"done": 1, "asked": 2}
+    assert progress == {"done": 1, "asked": 2, "by_you": 1, "left_for_you": 1}
     rows = [json.loads(line) for line in reviewer.get("/api/labels?batch=mails").text.splitlines()]
     assert [(row["text"], row["label"]) for row in rows] == [(XSS, "good"), ("fine", None)]
     assert rows[0]["sample_id"] == first["sample_ids"][0]

@@ -1,18 +1,20 @@
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
-from umc_ray.web import api, auth, auth_pages, exchange, pages
+from umc_ray.web import admin, api, auth, auth_pages, exchange, history_page, pages, questions_page
 from umc_ray.web.auth import COOKIE, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
 ROLES = ["annotator", "reviewer", "admin"]
-OPEN = {("GET", "/login"), ("POST", "/login")}
+OPEN = {(method, path) for method in ("GET", "POST") for path in ("/login", "/invitation/{key}")}
 ROUTES = sorted(
     (method, route.path, route)
-    for module in (api, exchange, auth_pages, pages)
+    for module in (api, exchange, auth_pages, admin, history_page, questions_page, pages)
     for route in module.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods
@@ -27,7 +29,7 @@ def required_role(route):
     )
 
 
-def test_all_routes_except_login_require_a_role(still_world):
+def test_all_routes_except_login_and_invitations_require_a_role(still_world):
     assert {(m, path) for m, path, route in ROUTES if required_role(route) is None} == OPEN
     paths = {route.path for route in still_world.app.routes if hasattr(route, "path")}
     assert paths - {path for _, path, _ in ROUTES} == {"/static"}
@@ -173,3 +175,61 @@ def test_only_images_of_samples_with_a_question_are_served(still_world, name):
     assert client.get(f"/images/digits/{name}").status_code in (404, 422)
     assert client.get("/images/digits/77").status_code == 409
     assert client.get(f"/images/mood/{ids(TEXT, 2)[0]}").status_code == 409
+
+
+def test_people_change_their_own_password_and_only_this_session_goes_on(world, session):
+    client, token = session
+    other = world.site.accounts.create_key("annotator", "session")
+    new = {"csrf": token, "do": "password", "password": "another horse", "again": "another horse"}
+    wrong = client.post("/account", data={**new, "old": "guess"})
+    assert (wrong.status_code, "the old password is wrong" in wrong.text) == (409, True)
+    unlike = client.post("/account", data={**new, "old": PASSWORD, "again": "typo typo typo"})
+    assert (unlike.status_code, "not the same" in unlike.text) == (409, True)
+    assert client.get("/account").status_code == 200
+    done = client.post("/account", data={**new, "old": PASSWORD}, follow_redirects=False)
+    assert done.status_code == 303
+    assert client.get("/account").status_code == 200
+    assert world.site.accounts.find_person(other, "session") is None
+    assert world.site.accounts.log_in("annotator", "another horse") is not None
+    assert world.site.accounts.log_in("annotator", PASSWORD) is None
+
+
+def test_guessing_the_old_password_is_throttled(world, session):
+    client, token = session
+    new = {"csrf": token, "do": "password", "password": "another horse", "again": "another horse"}
+    for i in range(5):
+        client.post("/account", data={**new, "old": f"guess {i}"})
+    last = client.post("/account", data={**new, "old": PASSWORD})
+    assert (last.status_code, "too many wrong passwords" in last.text) == (409, True)
+
+
+def test_people_make_and_revoke_tokens_of_their_own(world, session):
+    client, token = session
+    made = client.post("/account", data={"csrf": token, "do": "token"}).text
+    key = re.search(r"<code>(.+?)</code>", made)[1]
+    assert world.site.accounts.find_person(key, "token").name == "annotator"
+    own, others = (world.site.accounts.tokens(name) for name in ("annotator", "admin"))
+    ids_shown = re.findall(r'name="token" value="(\w+)"', made)
+    assert ids_shown == [each.id for each in own]
+    refused = client.post("/account", data={"csrf": token, "do": "revoke", "token": others[0].id})
+    assert refused.status_code == 409
+    client.post("/account", data={"csrf": token, "do": "revoke", "token": own[-1].id})
+    assert world.site.accounts.find_person(key, "token") is None
+    assert len(world.site.accounts.tokens("admin")) == 1
+
+
+def test_passwords_that_are_checked_leave_threads_to_other_requests(world, monkeypatch):
+    checking, waits = threading.Event(), threading.Event()
+
+    def slow(*_):
+        checking.set()
+        assert waits.wait(60)
+
+    monkeypatch.setattr(world.site.accounts, "log_in", slow)
+    with world.client("annotator") as client, ThreadPoolExecutor(50) as pool:
+        fields = {"name": "eve", "password": "x"}
+        logins = [pool.submit(client.post, "/login", data=fields) for _ in range(45)]
+        assert checking.wait(60)
+        assert client.get("/api/questions").status_code == 200  # it needs one of 40 threads
+        assert not any(each.done() for each in logins)
+        waits.set()

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.tiny import ROOT
 from tests.web.conftest import World
-from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TOPICS, answer, ids
+from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TEXT, TOPICS, answer, ids
 from umc_ray.annotation.review import decisions
 from umc_ray.tasks.forms import NONE
 
@@ -171,7 +171,11 @@ def test_two_people_label_at_once_by_keyboard_alone(served, chromium):
         noted = user.item
         user.press("n")
         user.wait("dialog#note[open]")
-        user.page.keyboard.type("1 of these <b>is</b> odd")
+        user.page.keyboard.type("1 of these <b>is</b>")
+        user.press("Escape", "n")  # what was typed is still there
+        user.wait("dialog#note[open]")
+        user.press("End")
+        user.page.keyboard.type(" odd")
         user.press("Control+Enter")
         user.wait("text=Note saved.")
         other_items = []
@@ -235,11 +239,14 @@ def test_on_a_phone_nothing_is_cut_off_and_all_pages_are_accessible(served, chro
     _, address = served
     phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "has_touch": True}
     with annotating(chromium, address, "admin", **phone) as user:
-        for path in ("/", "/groups", "/review", "/admin"):
+        item = user.label("1")
+        user.saved()
+        for path in ("/", "/groups", "/review", "/questions", "/history", "/admin", "/account"):
             user.page.goto(f"{address}{path}")
             user.wait("article.item, #empty:not([hidden]), .admin")
             width = user.page.evaluate("document.documentElement.scrollWidth")
             assert (path, width, user.violations()) == (path, 390, [])
+            user.shoot(f"phone_{scheme}_{path.strip('/') or 'label'}")
         item = user.page.goto(address) and user.wait("article.item") and user.item
         user.page.locator(".choice").first.tap()
         user.next_after(item)
@@ -392,3 +399,105 @@ def test_a_concealed_suggestion_is_revealed_when_checked_labels_are_confirmed(tm
         user.next_after(item)
         user.saved()
         assert [each.label for each in world.store.answers("tiny", 2)] == ["billing | delivery"]
+
+
+def test_an_answer_is_found_in_the_history_and_changed(served, chromium):
+    world, address = served
+    with annotating(chromium, address, "annotator") as user:
+        first = user.label("1")
+        second = user.label("1")
+        user.saved()
+        user.page.goto(f"{address}/history")
+        user.shoot("history")
+        assert user.violations() == []
+        user.page.get_by_role("link", name="Change the answer to sample 2").click()
+        user.wait("article.item")
+        assert user.item == first
+        user.page.wait_for_function(
+            "() => document.getElementById('speed').textContent.includes('2 by you today')"
+        )
+        user.press("2")
+        user.next_after(first)
+        user.saved()
+        assert user.item not in (first, second)
+        assert "item=" not in user.page.url
+    found = {str(each.sample_id): each for each in answers_of(world, "annotator")}
+    chosen = {item: CLASSES[each.task].index(each.label) for item, each in found.items()}
+    assert chosen == {first: 1, second: 0}
+
+
+def test_who_is_invited_chooses_a_password_and_logs_in(served, chromium):
+    world, address = served
+    key = world.site.accounts.invite("eve", "annotator")
+    page = chromium.new_page()
+    page.goto(f"{address}/invitation/{key}")
+    page.screenshot(path=SCREENSHOTS / "invitation.png")
+    for field in ("password", "again"):
+        page.fill(f"[name={field}]", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[name=name]")
+    page.close()
+    with annotating(chromium, address, "eve") as user:
+        assert user.item
+
+
+def test_reviewers_take_decisions_back_ask_others_and_see_different_cases(tmp_path, chromium):
+    world = World(tmp_path, votes=2)
+    texts = ids(TEXT, 2)[:4]
+    votes = [answer(i, name, label) for i in texts for name, label in (("a", "bad"), ("b", "good"))]
+    world.store.record(votes, [f"{each.sample_id}{each.annotator}" for each in votes])
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "reviewer", path="/review") as user,
+    ):
+        user.wait("article.item")
+        first = user.label("1")
+        user.press("u")
+        assert user.item == first
+        user.shoot("review")
+        user.press("s", "1")  # with a reason
+        user.next_after(first)
+        second = user.item
+        user.press("s", "4")
+        user.next_after(second)
+        user.saved()
+        with annotating(chromium, address, "admin", path="/review") as other:
+            assert other.page.locator("article.item").count() == 0
+        user.page.goto(f"{address}/questions?state=decided")
+        user.shoot("questions")
+        assert user.violations() == []
+        user.page.get_by_role("link", name="Open question 1").click()
+        user.wait("article.item")
+        assert user.item == first
+        user.press("2")
+        user.next_after(first)
+        user.saved()
+    decided = world.store.events("review", "tiny")
+    found = [(str(each.sample_id), each.label, each.reason) for each in decided]
+    assert found == [(first, None, "unclear"), (first, "good", None)]
+    assert world.store.question(("tiny", "mood", int(second))).votes == 3
+
+
+def test_one_key_splits_a_group_by_what_is_predicted(tmp_path, chromium, monkeypatch):
+    def alternating(domain_key, i):  # by pairs, where the embeddings alternate by samples
+        return CLASSES[domain_key.task][i // 2 % 2]
+
+    monkeypatch.setattr("tests.web.worlds.predicted", alternating)
+    world = World(tmp_path)
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator", path="/groups") as user,
+    ):
+        user.wait("article.group")
+        checked = ".grid input:checked"
+        predicted = "(boxes) => [...new Set(boxes.map((box) => box.dataset.predicted))]"
+        before = user.page.eval_on_selector_all(checked, predicted)
+        all_of_them = user.page.eval_on_selector_all(".grid input", predicted)
+        assert len(before) == 1
+        assert len(all_of_them) == 2
+        user.shoot("group_predictions")
+        user.press("x")
+        after = user.page.eval_on_selector_all(checked, predicted)
+        assert [*before, *after] in (all_of_them, all_of_them[::-1])

@@ -3,12 +3,16 @@
 from contextlib import closing
 
 import pytest
+from pydantic import ValidationError
 
+from tests.tiny import campaign
 from tests.web.conftest import World
 from tests.web.test_browser import annotating, answers_of, serving
 from tests.web.worlds import CLASSES, TEXT
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.config.label_hint import LabelHint
 from umc_ray.tasks.forms import ChoiceForm
-from umc_ray.web.choices import KEYS, choices, label_keys, plain_choices
+from umc_ray.web.choices import KEYS, choices, label_keys, plain_choices, with_hints
 
 MANY = tuple(f"label {i:03d}" for i in range(300))
 
@@ -42,6 +46,73 @@ def test_of_many_labels_the_most_probable_come_first():
     assert {each.label for each in found} == set(MANY)
     concealed = choices(ChoiceForm(MANY), shares, MANY[200], ranked=False)
     assert [each.label for each in concealed] == list(MANY)
+
+
+HINTS = {
+    "a": LabelHint(key="p", help="the first letter"),
+    "b": LabelHint(group="others"),
+    "d": LabelHint(group="others", key="q"),
+}
+
+
+def test_labels_have_the_keys_and_texts_that_the_campaign_names_and_stand_in_groups():
+    form = ChoiceForm(("a", "b", "c", "d"))
+    found = with_hints(choices(form, {"d": 0.9}, "d"), HINTS)
+    shown = [(each.label, each.key, each.help, each.group, each.share) for each in found]
+    assert shown == [
+        ("a", "p", "the first letter", None, None),
+        ("c", "3", None, None, None),
+        ("b", "2", None, "others", None),
+        ("d", "q", None, "others", 0.9),
+    ]
+
+
+def test_of_many_labels_the_most_probable_stay_ahead_of_all_groups():
+    hints = {MANY[200]: LabelHint(group="far"), MANY[3]: LabelHint(group="near")}
+    found = with_hints(choices(ChoiceForm(MANY), {MANY[200]: 0.6, MANY[9]: 0.1}, MANY[200]), hints)
+    assert [(each.label, each.group) for each in found[:2]] == [(MANY[200], None), (MANY[9], None)]
+    assert (found[-1].label, found[-1].group) == (MANY[3], "near")
+    assert {each.label for each in found} == set(MANY)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"mood": {"good": {"key": "s"}}}, "is a command of the page"),
+        ({"mood": {"good": {"key": "Z"}}}, "one letter from a to z"),
+        (
+            {"mood": {"good": {"key": "p"}, "bad": {"key": "p"}}},
+            "two labels of mood have the key",
+        ),
+        ({"mood": {"nice": {"key": "p"}}}, "task mood has no label 'nice'"),
+        ({"moods": {"good": {"key": "p"}}}, "there is no task moods"),
+    ],
+)
+def test_keys_that_cannot_be_pressed_and_labels_that_are_not_there_are_refused(
+    tmp_path, labels, message
+):
+    values = campaign(tmp_path)
+    values["annotation"]["labels"] = labels
+    with pytest.raises(ValidationError, match=message):
+        CampaignConfig.model_validate(values)
+
+
+def test_a_letter_of_the_campaign_labels_an_item(tmp_path, chromium):
+    hints = {"mood": {"good": {"key": "p", "help": "the writer is content", "group": "kind"}}}
+    world = World(tmp_path, domain_keys=(TEXT,), labels=hints)
+    with (
+        closing(world.store),
+        serving(world) as address,
+        annotating(chromium, address, "annotator") as user,
+    ):
+        item = user.item
+        user.shoot("label_hints")
+        assert user.violations() == []
+        assert "the writer is content" in user.page.inner_text(".choices")
+        user.press("p")
+        user.next_after(item)
+        user.saved()
+    assert [(str(e.sample_id), e.label) for e in answers_of(world, "annotator")] == [(item, "good")]
 
 
 def test_without_predictions_no_label_is_ahead():

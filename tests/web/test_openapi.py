@@ -19,7 +19,7 @@ CHECKS = (
     response_schema_conformance,
     status_code_conformance,
 )
-OPERATIONS = 11
+OPERATIONS = 13
 
 
 @pytest.fixture(scope="module")

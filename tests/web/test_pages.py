@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,12 +11,18 @@ from starlette.testclient import TestClient
 
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray.annotation.review import decide
+from umc_ray.annotation.store import Payload, Question
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.web.guidelines import read_guidelines
 from umc_ray.web.samples import web_image
 from umc_ray.web.site import Site
+from umc_ray.web.view_models import Alike, predicted_alike
 
-PAGES = ["/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items", "/admin"]
+PAGES = [
+    *("/", "/items?n=50", "/groups", "/groups/next", "/review", "/review/items"),
+    *("/history", "/questions", "/admin", "/account"),
+]
 TAGS = re.findall(
     r"\w+",
     "html head meta title link script body header strong nav a form input span button main div "
@@ -199,15 +206,27 @@ def admin_post(world, **fields):
 
 def test_admins_add_change_and_deactivate_accounts(world):
     page = admin_post(world, do="add", name="new", role="reviewer")
-    password = re.search(r"<code>(.+?)</code>", page.text)[1]
-    assert world.site.accounts.log_in("new", password) is not None
+    link = re.search(r"<code>http://testserver(/invitation/.+?)</code>", page.text)[1]
+    guest = world.client()
+    assert guest.get(link).status_code == 200
+    assert guest.post(link, data={"password": "short", "again": "short"}).status_code == 409
+    password = {"password": "a long password", "again": "a long password"}
+    assert guest.post(link, data=password, follow_redirects=False).status_code == 303
+    assert guest.post(link, data=password).status_code == 409  # it works once
+    assert world.site.accounts.log_in("new", "a long password") is not None
     token = re.search(r"<code>(.+?)</code>", admin_post(world, do="token", name="new").text)[1]
     assert world.site.accounts.find_person(token, "token").role == "reviewer"
+    (made,) = world.site.accounts.tokens("new")
+    spare = world.site.accounts.create_key("new", "token")
+    admin_post(world, do="revoke", name="new", token=made.id)
+    assert world.site.accounts.find_person(token, "token") is None
+    token = spare
     admin_post(world, do="change", name="new", role="annotator")
     assert world.site.accounts.find_person(token, "token").role == "annotator"
     admin_post(world, do="end", name="new", role="annotator")
     assert world.site.accounts.find_person(token, "token") is None
     assert admin_post(world, do="token", name="new").status_code == 409
+    assert admin_post(world, do="password", name="new").status_code == 409
     assert admin_post(world, do="end", name="admin", role="admin").status_code == 409
     assert admin_post(world, do="add", name="<i>", role="admin").status_code == 409
     assert admin_post(world, do="rule", name="new").status_code == 409
@@ -247,3 +266,125 @@ def test_all_links_stay_below_the_mount_path(still_world):
         assert not [link for link in links if not link.startswith("/annotate/")]
     assert client.get("/annotate/static/page.js").status_code == 200
     assert CLASSES["mood"][0] in client.get("/annotate/items").text
+
+
+def shown_in_history(world, role="annotator", **query):
+    html = world.client(role).get("/history", params=query).text
+    rows = re.findall(r"<tr>\s*<td.*?</tr>", html, re.DOTALL)
+    return [(re.search(r"<b [^>]*>(.*?)</b>", row)[1], "item=" in row) for row in rows]
+
+
+def test_people_find_their_own_answers_and_change_those_of_open_rounds(world):
+    texts, scans = ids(TEXT, 2), ids(PICTURES, 2)
+    given = [
+        answer(texts[0], "annotator", "good"),
+        answer(scans[0], "annotator", None, reason="too dark", domain_key=PICTURES),
+        answer(texts[2], "annotator", "bad"),
+        answer(texts[3], "somebody", "bad"),
+    ]
+    world.store.record(given, ["a", "b", "c", "d"])
+    assert shown_in_history(world) == [("bad", True), ("skipped", True), ("good", True)]
+    assert shown_in_history(world, find="GOOD ") == [("good", True)]
+    assert shown_in_history(world, find="digits") == shown_in_history(world, find="too dark")
+    assert shown_in_history(world, find="no such thing") == []
+    assert shown_in_history(world, role="reviewer") == []
+    world.store.close_round("tiny", 2)
+    assert shown_in_history(world) == [("bad", False), ("skipped", False), ("good", False)]
+
+
+def test_a_long_history_has_pages(world):
+    scans = ids(PICTURES, 2)[:60]
+    given = [answer(each, "annotator", "zero", domain_key=PICTURES) for each in scans]
+    world.store.record(given, [str(each) for each in scans])
+    assert [len(shown_in_history(world, page=number)) for number in (1, 2, 3)] == [50, 10, 0]
+    assert [len(shown_in_history(world, page=n, find="zero")) for n in (1, 2)] == [50, 10]
+    first = world.client("annotator").get("/history").text
+    assert ('rel="next"' in first, 'rel="prev"' in first) == (True, False)
+
+
+def test_progress_counts_what_a_person_did_and_what_is_left_for_them(world, monkeypatch):
+    def progress(role, since=0.0):
+        found = world.client(role).get("/api/progress", params={"since": since}).json()
+        return found["by_you"], found["left_for_you"]
+
+    asked = len(world.store.open_questions("tiny"))
+    texts = ids(TEXT, 2)
+    world.store.raise_votes([world.store.question(("tiny", "mood", texts[0]))], 2)
+    first = [answer(texts[0], "annotator", "good"), answer(texts[1], "annotator", "bad")]
+    world.store.record(
+        [replace(first[0], submitted_at=5.0), replace(first[1], submitted_at=9.0)], "ab"
+    )
+    assert progress("annotator") == (2, asked - 2)
+    assert progress("annotator", since=7.0) == (1, asked - 2)
+    assert progress("reviewer") == (0, asked - 1)  # the first one still needs an answer
+
+
+def test_in_a_group_only_what_is_predicted_alike_is_selected(tmp_path):
+    html = {}
+    for suggestion in ("show", "hidden"):
+        (tmp_path / suggestion).mkdir()
+        world = World(tmp_path / suggestion, suggestion=suggestion)
+        group = world.site.similar.groups(2)[0]
+        questions = [world.store.question(key) for key in group.keys]
+        alike = predicted_alike(questions, group.outliers, suggestion == "show")
+        html[suggestion] = world.client("annotator").get("/groups/next").text
+        checked = re.findall(r'data-sample="(\d+)"[^>]* checked', html[suggestion])
+        assert {int(each) for each in checked} == {key[2] for key in alike.keys}
+        world.store.close()
+    shown = re.findall(r'data-predicted="(\w+)"( checked)?', html["show"])
+    assert len({label for label, checked in shown if checked}) == 1
+    assert 'samples are predicted as <b dir="auto">' in html["show"]
+    assert "predicted" not in html["hidden"].replace("Deselect", "")
+
+
+def test_the_commonest_prediction_of_a_group_is_selected_without_outliers():
+    predictions = ["good", "bad", "good", "good"]
+    questions = [
+        Question("tiny", 2, "mood", "posts", i, payload=Payload(predicted=each))
+        for i, each in enumerate(predictions)
+    ]
+    keys = [each.key for each in questions]
+    alike = predicted_alike(questions, {keys[3]}, is_shown=True)
+    assert alike == Alike(frozenset({keys[0], keys[2]}), "good", 3)
+    assert predicted_alike(questions, {keys[3]}, is_shown=False) == Alike(frozenset(keys[:3]))
+
+
+def test_reviewers_look_through_all_questions_by_what_was_said(world):
+    texts, scans = ids(TEXT, 2), ids(PICTURES, 2)
+    world.store.raise_votes([world.store.question(("tiny", "mood", texts[0]))], 2)
+    votes = [answer(texts[0], "ann", "good"), answer(texts[0], "bob", "bad")]
+    votes.append(answer(scans[0], "ann", None, reason="dark", domain_key=PICTURES))
+    world.store.record(votes, "abc")
+    world.store.record_as("flag", [answer(texts[1], "bob", None, reason="odd")], ["f"])
+    decide(world.store, answer(texts[0], "eve", "good"), "d")
+
+    def found(**query):
+        html = world.client("reviewer").get("/questions", params=query).text
+        return int(re.search(r"<p>(\d+) question", html)[1]), re.findall(r"item=\w+/(\d+)", html)
+
+    everything = len(world.store.questions("tiny"))
+    assert found()[0] == everything
+    assert len(found()[1]) == 50
+    assert len(found(page=3)[1]) == everything - 100
+    for query in ({"state": "disputed"}, {"who": "eve"}, {"label": "bad"}, {"state": "decided"}):
+        assert found(**query) == (1, [str(texts[0])])
+    assert found(state="flagged") == found(who="bob", state="open") == (1, [str(texts[1])])
+    assert found(domain="digits/scans", who="ann") == (1, [str(scans[0])])
+    assert found(round=1)[0] == len(world.store.questions("tiny", 1))
+    opened = world.client("reviewer").get(f"/review/items/mood/{texts[0]}").text
+    assert re.findall(r"Person \d</span> <b[^>]*>(\w+)", opened) == ["good", "bad"]
+
+
+def test_guidelines_change_without_a_restart_and_a_lost_file_changes_nothing(tmp_path):
+    guide = tmp_path / "guide.md"
+    guide.write_text("# Mood\n\n| label | meaning |\n|--|--|\n| good | content |\n")
+    world = World(tmp_path, guidelines=str(guide))
+    client = world.client("annotator")
+    first = client.get("/").text
+    assert "<td>content</td>" in first
+    guide.write_text("Another text.")
+    second = client.get("/").text
+    assert "Another text." in second
+    guide.unlink()
+    assert client.get("/").text == second
+    world.store.close()

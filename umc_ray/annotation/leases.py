@@ -29,6 +29,7 @@ from umc_ray.annotation.schema import (
     LEASES,
     OPEN,
     QUESTIONS,
+    REVIEWER,
     effective,
     events_with_questions,
     standing,
@@ -200,7 +201,11 @@ class LeaseManager:
 
     def _is_free(self, now: float) -> ColumnElement[bool]:
         """Return the condition for questions with a vote left for this annotator."""
-        live = and_(LEASES.c.question_id == QUESTIONS.c.id, LEASES.c.expires_at > now)
+        live = and_(
+            LEASES.c.question_id == QUESTIONS.c.id,
+            LEASES.c.expires_at > now,
+            ~LEASES.c.annotator.startswith(REVIEWER),
+        )
         lease_count = select(func.count()).where(live).scalar_subquery()
         held = exists().where(live, LEASES.c.annotator == self._annotator)
         return and_(

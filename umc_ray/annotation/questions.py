@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.config.campaign import CampaignConfig
+from umc_ray.methods.identity import uniform
 from umc_ray.records import Made
 from umc_ray.selection.batch import CHECKED
 from umc_ray.tasks.task import Prediction
+
+HIDDEN = "hidden predictions"
 
 Row = Mapping[str, Any]
 """A row of a table of the BATCH schema."""
@@ -30,7 +33,8 @@ def batch_questions(
         batch: a table of the BATCH schema.
         predictions: for each row, what the page shows of the models; None: nothing.
     """
-    rows = batch.to_pylist()
+    rows, hidden_share = batch.to_pylist(), config.annotation.hidden_share
+    draws = uniform(batch["sample_id"].to_numpy(), config.seed, HIDDEN)
     return [
         Question(
             campaign=config.name,
@@ -41,11 +45,11 @@ def batch_questions(
             votes=config.annotation.votes,
             priority=-(number + position / (position + 1)),  # this round before the next one
             why=row["why"],
-            hide_prediction=row["audit"] or row["why"] == CHECKED,
+            hide_prediction=row["audit"] or row["why"] == CHECKED or draw < hidden_share,
             payload=_payload(row, prediction, rank),
         )
-        for position, (row, prediction, rank) in enumerate(
-            zip(rows, predictions, _ranks(rows), strict=True)
+        for position, (row, prediction, rank, draw) in enumerate(
+            zip(rows, predictions, _ranks(rows), draws, strict=True)
         )
     ]
 

@@ -4,8 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from umc_ray.annotation.events import SampleKey
+import numpy as np
+from sqlalchemy import delete, insert, select
+
+from umc_ray.annotation.events import SampleKey, find_questions
+from umc_ray.annotation.schema import LEASES, REVIEWER
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.errors import StoreError
+from umc_ray.methods.identity import uniform
+
+SPOT_CHECK = "spot check"
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,17 @@ class Case:
 
 
 def review_queue(
-    store: AnnotationStore, campaign: str, round: int | None = None, below: float = 1.0
+    store: AnnotationStore,
+    campaign: str,
+    round: int | None = None,
+    below: float = 1.0,
+    spot_check: float = 0.0,
 ) -> list[Case]:
     """Return the answered questions with less agreement or a flag that nobody decided.
 
     The one with least agreement comes first. A skip is an answer like any other: that half of the
-    people cannot tell is a disagreement.
+    people cannot tell is a disagreement. A random share of all questions, `spot_check`, comes up
+    too, so that reviewers also see what nobody doubts.
     """
     decided = decisions(store, campaign, round)
     answers = by_sample(store.answers(campaign, round))
@@ -41,7 +54,12 @@ def review_queue(
             counts = Counter(answer.label for answer in given)
             share = max(counts.values()) / len(given)
             cases.append(Case(question, given, share, flags.get(key, ()), notes.get(key, ())))
-    open_cases = [case for case in cases if case.agreement < below or case.flags]
+    draws = uniform(np.array([case.question.sample_id for case in cases], np.int64), 0, SPOT_CHECK)
+    open_cases = [
+        case
+        for case, draw in zip(cases, draws, strict=True)
+        if case.agreement < below or case.flags or draw < spot_check
+    ]
     return sorted(open_cases, key=lambda case: case.agreement)
 
 
@@ -60,6 +78,54 @@ def decide(store: AnnotationStore, decision: Answer, client_key: str) -> None:
         StoreError: the question was never asked.
     """
     store.record_as("review", [decision], [client_key])
+
+
+def reopen(store: AnnotationStore, event: Answer, client_key: str) -> None:
+    """Take back the decision of a reviewer, who is its `annotator`.
+
+    Raises:
+        StoreError: the question was never asked.
+    """
+    store.record_as("reopen", [event], [client_key])
+
+
+def ask_one_more(store: AnnotationStore, event: Answer, client_key: str) -> None:
+    """Ask one more person, because the answers do not suffice to decide; once per client key.
+
+    Raises:
+        StoreError: the question was never asked, or its round is closed.
+    """
+    question = store.question(event.key)
+    if question is None or question.round != store.current_round(question.campaign):
+        raise StoreError(
+            f"nobody else can be asked about sample {event.sample_id} of task {event.task}: its "
+            "round is closed"
+        )
+    if store.record_as("reask", [event], [client_key]):
+        store.raise_votes([question], question.votes + 1)
+
+
+def hold(
+    store: AnnotationStore, questions: Sequence[Question], reviewer: str, lease_s: float, most: int
+) -> list[Question]:
+    """Reserve cases for a reviewer; returns the first that no other reviewer has.
+
+    These leases are renewed and released as those of people who are asked, under another name.
+    """
+    name, now = f"{REVIEWER}{reviewer}", store.clock()
+    with store.writing() as connection:
+        rows = find_questions(connection, [each.key for each in questions], lock=True)
+        reviewing = LEASES.c.annotator.startswith(REVIEWER), LEASES.c.expires_at > now
+        others = select(LEASES.c.question_id).where(*reviewing, LEASES.c.annotator != name)
+        taken = set(connection.scalars(others))
+        free = [each for each in questions if rows[each.key]["id"] not in taken][:most]
+        ids = [rows[each.key]["id"] for each in free]
+        own = LEASES.c.annotator == name, LEASES.c.question_id.in_(ids)
+        connection.execute(delete(LEASES).where(*own))
+        lease = {"annotator": name, "claimed_at": now, "expires_at": now + lease_s}
+        if free:
+            connection.execute(insert(LEASES), [{"question_id": each, **lease} for each in ids])
+    return free
 
 
 def decisions(

@@ -37,6 +37,7 @@ from sqlalchemy import (
     func,
     make_url,
     select,
+    true,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -82,12 +83,14 @@ Index(
     postgresql_where=OPEN,
 )
 
+# Kinds of events: answer, and extra where nobody needed one any more; undo; the remarks flag and
+# note; of reviewers review, reopen (their undo), and reask.
 EVENTS = Table(
     "events",
     METADATA,
     Column("id", ROW_ID, primary_key=True),
     Column("question_id", ROW_ID, ForeignKey("questions.id"), nullable=False),
-    Column("kind", Text, nullable=False),  # answer, extra, undo, flag, note, review
+    Column("kind", Text, nullable=False),
     Column("annotator", Text, nullable=False),
     Column("client_key", Text, nullable=False),
     Column("label", Text),
@@ -113,6 +116,9 @@ LEASES = Table(
     Column("expires_at", Float, nullable=False),
 )
 
+REVIEWER = "review/"
+"""Before the name of a reviewer who holds a case; names of accounts have no slash."""
+
 ACCOUNTS = Table(
     "accounts",
     METADATA,
@@ -128,8 +134,9 @@ KEYS = Table(
     METADATA,
     Column("digest", Text, primary_key=True),  # the key itself is not stored
     Column("account", Text, ForeignKey("accounts.name"), nullable=False),
-    Column("kind", Text, nullable=False),  # session, token
+    Column("kind", Text, nullable=False),  # session, token, invitation
     Column("expires_at", Float),
+    Column("created_at", Float),
 )
 Index("keys_account", KEYS.c.account)
 
@@ -148,8 +155,9 @@ def standing() -> ColumnElement[bool]:
 
 
 def of_kind(kind: str) -> ColumnElement[bool]:
-    """Return the condition for events of a kind; of extra answers, for those that stand."""
-    return and_(EVENTS.c.kind == kind, standing()) if kind == "extra" else EVENTS.c.kind == kind
+    """Return the condition for events of a kind: of extra answers and reviews, those that stand."""
+    stands = {"extra": standing(), "review": ~_superseded_by("reopen")}.get(kind, true())
+    return and_(EVENTS.c.kind == kind, stands)
 
 
 def _superseded_by(*kinds: str) -> ColumnElement[bool]:

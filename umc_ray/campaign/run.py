@@ -9,6 +9,7 @@ from ray.actor import ActorProxy
 from umc_ray.annotation.backends.backend import AnnotationBackend
 from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
+from umc_ray.campaign.answer_store import open_store
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
 from umc_ray.campaign.state import GIVEN, RunState
@@ -38,8 +39,7 @@ class Run(RunState):
     @cached_property
     def store(self) -> AnnotationStore:
         """The store of questions and answers."""
-        url = self.config.annotation.database or f"sqlite:///{self.storage.path('labels.db')}"
-        return AnnotationStore(url)
+        return open_store(self.config)
 
     @cached_property
     def backend(self) -> AnnotationBackend:

@@ -16,13 +16,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
-from ray.data.exceptions import ExecutionTimeoutError
 
 from umc_ray import errors
 from umc_ray.cluster.resources import (
@@ -34,6 +32,10 @@ from umc_ray.cluster.resources import (
 )
 from umc_ray.errors import StageError, UmcError
 from umc_ray.storage import Storage, deepest_common_folder, from_json, to_json
+
+# Ray Data takes a second to import: functions import what they need, as `umc status` needs nothing.
+if TYPE_CHECKING:
+    from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +109,10 @@ class Compute:
         actors = min(self.actors, items)
         return replace(self, actors=actors, max_actors=None if limit == actors else limit)
 
-    def strategy(self) -> ActorPoolStrategy | TaskPoolStrategy:
+    def strategy(self) -> "ActorPoolStrategy | TaskPoolStrategy":
         """Return the compute strategy for Ray Data; an actor pool has a fixed size by default."""
+        from ray.data import ActorPoolStrategy, TaskPoolStrategy
+
         if not self.actors:
             return TaskPoolStrategy()
         if self.max_actors is None:
@@ -193,6 +197,9 @@ def _run(
     worker: Worker[Item, Summary], todo: Sequence[Item], compute: Compute, on_rows: OnRows | None
 ) -> None:
     """Stream the items through Ray Data."""
+    from ray.data import from_items
+    from ray.data.exceptions import ExecutionTimeoutError
+
     _configure_ray_data()
     runner: Any = _ItemRunner(worker, todo)
     arguments: dict[str, Any] = {"num_cpus": cpus_per_process(compute.num_gpus)}
@@ -202,7 +209,7 @@ def _run(
         arguments["num_gpus"] = compute.num_gpus
     if compute.actors:
         runner, arguments["fn_constructor_args"] = _ItemRunner, (worker, todo)
-    indices = ray.data.from_items(
+    indices = from_items(
         [{"index": i} for i in range(len(todo))],
         override_num_blocks=_task_count(len(todo), compute),
     )
@@ -239,6 +246,8 @@ def _task_count(items: int, compute: Compute) -> int:
 
 def _configure_ray_data() -> None:
     """Tune Ray Data for small items on small machines."""
+    from ray.data import DataContext
+
     context = DataContext.get_current()
     context.enable_progress_bars = False
     # With reserved resources per operator, every pass would start with one task at a time.

@@ -1,10 +1,12 @@
 """Who answers questions, and how."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from umc_ray.config.backends import BACKENDS, BackendTraits
+from umc_ray.config.label_hint import LabelHint
 from umc_ray.config.section import Location, Section
 
 
@@ -25,6 +27,19 @@ class AnnotationConfig(Section):
     suggestion: Literal["show", "after_first_choice", "hidden"] = Field(
         "show", description="when the page shows what the models predict; never on audit samples"
     )
+    labels: dict[str, dict[str, LabelHint]] = Field(
+        {},
+        description="by task and label: its key, what it means, and its group, such as "
+        "{topics: {sport: {key: p, help: matches and athletes, group: leisure}}} (web)",
+    )
+    hidden_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="random share of the other samples that people answer without predictions, as "
+        "they do audit samples: neither can be told from the other, and the people page shows what "
+        "predictions do to answers",
+    )
     guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,
@@ -33,6 +48,9 @@ class AnnotationConfig(Section):
     )
     review: bool = Field(
         False, description="a round waits until reviewers have decided where people disagree (web)"
+    )
+    spot_check: float = Field(
+        0.0, ge=0, le=1, description="random share of the questions that come up for review (web)"
     )
     lease_s: float = Field(
         300.0, gt=0, description="how long a sample is reserved for the person who opened it (web)"
@@ -47,6 +65,11 @@ class AnnotationConfig(Section):
     gold_every: int | None = Field(
         None, gt=1, description="one question in this many is gold, in batches that have gold (web)"
     )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="addresses or networks of proxies in front of the page, such as 127.0.0.1: "
+        "X-Forwarded-For and X-Forwarded-Proto count from them only (web)",
+    )
     database: str | None = Field(
         None, description="SQLAlchemy URL of the annotation store; default: labels.db in the run"
     )
@@ -55,6 +78,23 @@ class AnnotationConfig(Section):
     def traits(self) -> BackendTraits:
         """What the backend can do."""
         return BACKENDS[self.backend]
+
+    @model_validator(mode="after")
+    def _has_a_key_for_one_label_each(self) -> Self:
+        for task, hints in self.labels.items():
+            keys = [hint.key for hint in hints.values() if hint.key]
+            if twice := {key for key in keys if keys.count(key) > 1}:
+                raise ValueError(f"two labels of {task} have the key {min(twice)}")
+        return self
+
+    def label_problems(self, labels: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        """Say which of the labels that the page is to show are not there, by those of each task."""
+        for task, hints in self.labels.items():
+            if task not in labels:
+                yield f"annotation.labels: there is no task {task}"
+            for label in hints if labels.get(task) else ():
+                if label not in labels[task]:
+                    yield f"annotation.labels: task {task} has no label {label!r}"
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

@@ -252,8 +252,10 @@ class CampaignConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _groups_exist(self) -> Self:
-        if problems := list(self.fairness.problems(self.tasks)):
+    def _groups_and_labels_exist(self) -> Self:
+        labels = {name: task.labels for name, task in self.tasks.items()}
+        found = *self.fairness.problems(self.tasks), *self.annotation.label_problems(labels)
+        if problems := list(found):
             raise ValueError("\n".join(problems))
         return self
 

@@ -4,9 +4,7 @@ The database stores only digests of keys and argon2 hashes of passwords, so read
 allow anyone to log in.
 """
 
-import re
 import secrets
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,27 +13,28 @@ from typing import Literal
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from umc_ray.annotation.schema import ACCOUNTS, KEYS
+from umc_ray.annotation.schema import ACCOUNTS, KEYS, lock_campaign
 from umc_ray.annotation.store import AnnotationStore
-from umc_ray.errors import StoreError
+from umc_ray.errors import ConfigError, StoreError
+from umc_ray.web.names import check_distinct, check_name, is_name
 
 Role = Literal["annotator", "reviewer", "admin"]
-KeyKind = Literal["session", "token"]
+KeyKind = Literal["session", "token", "invitation"]
 
 ROLES: tuple[Role, ...] = ("annotator", "reviewer", "admin")
 """In ascending order: each role has the permissions of those before it."""
 
-NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 SESSION_S = 12 * 3600.0
+INVITATION_S = 7 * 24 * 3600.0
 CACHE_S = 2.0
 """How long a key stays cached; another process's revocation takes effect within this time."""
 MAX_CACHED = 10_000
-CONCURRENT_HASHES = 2
-"""Each password hash takes 64 MB of memory."""
+TOKEN_ID = 8  # characters of a digest
+NO_PASSWORD = ""
+"""In place of a hash: nobody can log in until the invitation is accepted."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,15 @@ class Account:
     active: bool
 
 
+@dataclass(frozen=True)
+class ApiToken:
+    """A token of an account, named by the beginning of its digest; times in seconds since 1970."""
+
+    id: str
+    account: str
+    created_at: float | None  # None: before umc_ray kept it
+
+
 class Accounts:
     """Accounts in the database of an annotation store."""
 
@@ -66,37 +74,61 @@ class Accounts:
         """Use the database of a store."""
         self._store = store
         self._hasher = PasswordHasher()
-        self._hash_slots = threading.Semaphore(CONCURRENT_HASHES)
         self._cache: dict[tuple[str, KeyKind], tuple[Person, float]] = {}
 
     @cached_property
     def _dummy_hash(self) -> str:
         """Hash of a random password, checked when the account does not exist."""
-        return self._hash(secrets.token_urlsafe())
+        return self._hasher.hash(secrets.token_urlsafe())
 
     def add(self, name: str, role: Role, password: str) -> None:
         """Create an account.
 
         Raises:
-            StoreError: the name is taken or invalid, or the password is too short or too long.
+            StoreError: the name is invalid or looks like another one, or the password is too short
+                or too long.
         """
-        if NAME.fullmatch(name) is None or name != name.strip():
-            raise StoreError(
-                f"{name!r} is not a valid name: use up to 64 letters, digits, spaces and . @ - _, "
-                "starting with a letter or digit"
-            )
+        self._add(name, role, self._hasher.hash(_checked(password)))
+
+    def invite(self, name: str, role: Role) -> str:
+        """Create an account without a password; returns the key that sets one, once.
+
+        Raises:
+            StoreError: the name is invalid or looks like another one.
+        """
+        self._add(name, role, NO_PASSWORD)
+        return self.create_key(name, "invitation")
+
+    def accept(self, key: str, password: str) -> str:
+        """Set the password of the account that was invited; returns its name.
+
+        Raises:
+            StoreError: the invitation was used or has expired, or the password is too short or too
+                long.
+        """
+        person = self.find_person(key, "invitation")
+        hashed = "" if person is None else self._hasher.hash(_checked(password))
+        with self._store.writing() as connection:
+            used = delete(KEYS).where(KEYS.c.digest == _digest(key))
+            if person is None or not connection.execute(used).rowcount:
+                raise StoreError("this invitation was used or has expired: ask for another one")
+            _set_password(connection, person.name, hashed)
+        self._cache.clear()
+        return person.name
+
+    def _add(self, name: str, role: Role, hashed: str) -> None:
+        check_name(name)
         row = {
             "name": name,
             "role": role,
-            "password": self._hash(_checked(password)),
+            "password": hashed,
             "active": True,
             "created_at": self._store.clock(),
         }
-        try:
-            with self._store.writing() as connection:
-                connection.execute(insert(ACCOUNTS), row)
-        except IntegrityError:
-            raise StoreError(f"account {name} already exists") from None
+        with self._store.writing() as connection:
+            lock_campaign(connection, "accounts")  # or two that look alike might be added at once
+            check_distinct(name, connection.scalars(select(ACCOUNTS.c.name)))
+            connection.execute(insert(ACCOUNTS), row)
 
     def change(self, name: str, role: Role, active: bool) -> None:
         """Set the role of an account and whether it is active; deactivating revokes its keys.
@@ -123,12 +155,9 @@ class Accounts:
         Raises:
             StoreError: there is no such account, or the password is too short or too long.
         """
-        hashed = self._hash(_checked(password))
+        hashed = self._hasher.hash(_checked(password))
         with self._store.writing() as connection:
-            account = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
-            if not connection.execute(account.values(password=hashed)).rowcount:
-                raise StoreError(f"there is no account {name}")
-            connection.execute(delete(KEYS).where(KEYS.c.account == name))
+            _set_password(connection, name, hashed)
         self._cache.clear()
 
     def all(self) -> Sequence[Account]:
@@ -145,17 +174,23 @@ class Accounts:
         """
         query = select(ACCOUNTS.c.password).where(ACCOUNTS.c.name == name, ACCOUNTS.c.active)
         stored_hash, dummy_hash = None, self._dummy_hash
-        if NAME.fullmatch(name):
+        if is_name(name):
             with self._store.readers.connect() as connection:
                 stored_hash = connection.scalar(query)
         matches = self._matches(stored_hash or dummy_hash, password[:MAX_PASSWORD])
         return self.create_key(name, "session") if stored_hash and matches else None
 
     def create_key(self, name: str, kind: KeyKind) -> str:
-        """Create a key for an account; tokens are valid until the account is deactivated."""
+        """Create a key for an account; tokens are valid until they are revoked."""
         key, now = secrets.token_urlsafe(32), self._store.clock()
-        expires_at = now + SESSION_S if kind == "session" else None
-        row = {"digest": _digest(key), "account": name, "kind": kind, "expires_at": expires_at}
+        lasts_s = {"session": SESSION_S, "invitation": INVITATION_S}.get(kind)
+        row = {
+            "digest": _digest(key),
+            "account": name,
+            "kind": kind,
+            "created_at": now,
+            "expires_at": None if lasts_s is None else now + lasts_s,
+        }
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.expires_at < now))
             connection.execute(insert(KEYS), row)
@@ -165,6 +200,29 @@ class Accounts:
         """Delete a key."""
         with self._store.writing() as connection:
             connection.execute(delete(KEYS).where(KEYS.c.digest == _digest(key)))
+        self._cache.clear()
+
+    def tokens(self, name: str | None = None) -> Sequence[ApiToken]:
+        """Return the API tokens of an account, or of all of them, oldest first."""
+        columns = KEYS.c.digest, KEYS.c.account, KEYS.c.created_at
+        query = select(*columns).where(KEYS.c.kind == "token").order_by(KEYS.c.created_at)
+        if name is not None:
+            query = query.where(KEYS.c.account == name)
+        with self._store.readers.connect() as connection:
+            rows = connection.execute(query).all()
+        return [ApiToken(digest[:TOKEN_ID], *rest) for digest, *rest in rows]
+
+    def revoke_token(self, name: str, token_id: str) -> None:
+        """Delete an API token of an account.
+
+        Raises:
+            StoreError: the account has no such token.
+        """
+        is_it = KEYS.c.digest.startswith(token_id, autoescape=True)
+        own = KEYS.c.account == name, KEYS.c.kind == "token", func.length(token_id) == TOKEN_ID
+        with self._store.writing() as connection:
+            if not connection.execute(delete(KEYS).where(*own, is_it)).rowcount:
+                raise StoreError(f"{name} has no API token {token_id:.20}")
         self._cache.clear()
 
     def cached_person(self, key: str, kind: KeyKind) -> Person | None:
@@ -190,16 +248,36 @@ class Accounts:
         self._cache[_digest(key), kind] = person, self._store.clock() + CACHE_S
         return person
 
-    def _hash(self, password: str) -> str:
-        with self._hash_slots:
-            return self._hasher.hash(password)
-
     def _matches(self, hashed: str, password: str) -> bool:
         try:
-            with self._hash_slots:
-                return self._hasher.verify(hashed, password)
+            return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def set_account(store: AnnotationStore, name: str, role: str, password: str) -> None:
+    """Create an active account, or set its password and role.
+
+    Raises:
+        ConfigError: there is no such role.
+        StoreError: the name or the password is invalid.
+    """
+    valid_role = next((each for each in ROLES if each == role), None)
+    if valid_role is None:
+        raise ConfigError(f"there is no role {role}; use one of {', '.join(ROLES)}")
+    accounts = Accounts(store)
+    if any(account.name == name for account in accounts.all()):
+        accounts.change(name, valid_role, active=True)
+        accounts.set_password(name, password)
+    else:
+        accounts.add(name, valid_role, password)
+
+
+def _set_password(connection: Connection, name: str, hashed: str) -> None:
+    account = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
+    if not connection.execute(account.values(password=hashed)).rowcount:
+        raise StoreError(f"there is no account {name}")
+    connection.execute(delete(KEYS).where(KEYS.c.account == name))
 
 
 def _checked(password: str) -> str:

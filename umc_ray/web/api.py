@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from umc_ray.annotation.review import decide
+from umc_ray.annotation.history import count_given, count_left
+from umc_ray.annotation.leases import LeaseManager
+from umc_ray.annotation.review import ask_one_more, decide, reopen
+from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.methods.text_pair import plain
 from umc_ray.web.accounts import Person
@@ -20,6 +23,7 @@ from umc_ray.web.messages import (
     QuestionRef,
     ReleaseIn,
     RemarkIn,
+    ReviewIn,
     Saved,
     UndoIn,
     Undone,
@@ -40,10 +44,17 @@ def openapi(request: Request, person: Annotator) -> dict[str, Any]:
 
 
 @router.get("/progress")
-def progress(site: CurrentSite, queue: Queue, person: Annotator) -> Progress:
-    """Return the progress of the current round."""
+def progress(
+    site: CurrentSite,
+    queue: Queue,
+    person: Annotator,
+    since: Annotated[float, Query(ge=0, le=1e11, description="seconds since 1970")] = 0.0,
+) -> Progress:
+    """Return the progress of the current round, and the account's own."""
     done, total = site.progress(queue)
-    return Progress(done=done, asked=total)
+    by_you = count_given(site.store, queue, person.name, since)
+    left = count_left(site.store, queue, person.name)
+    return Progress(done=done, asked=total, by_you=by_you, left_for_you=left)
 
 
 @router.get("/questions")
@@ -92,7 +103,8 @@ def remarks(body: RemarkIn, site: CurrentSite, queue: Queue, person: Annotator) 
 @router.post("/heartbeat", status_code=204)
 def heartbeat(site: CurrentSite, queue: Queue, person: Annotator) -> None:
     """Renew the leases of the questions on the screen."""
-    site.leases(person, queue).heartbeat()
+    for leases in _all_leases(site, person, queue):
+        leases.heartbeat()
 
 
 @router.post("/release", status_code=204)
@@ -101,15 +113,36 @@ def release(
 ) -> None:
     """Release the leases of some questions; without a body, all of the account's."""
     keys = None if body is None else [(queue, each.task, each.id) for each in body.samples]
-    site.leases(person, queue).release(keys)
+    for leases in _all_leases(site, person, queue):
+        leases.release(keys)
 
 
 @router.post("/decisions", status_code=204)
 def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
     """Store a reviewer's decision on a disputed question."""
     label = site.answer_text(body.sample.task, body.label)
-    event = _event(body.sample, queue, person, label, None)
+    event = _event(body.sample, queue, person, label, body.reason)
     decide(site.store, event, client_key(person, body.client_key))
+
+
+@router.post("/decisions/undo", status_code=204)
+def undo_decision(body: ReviewIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
+    """Take back the account's decision on a question."""
+    event = _event(body.sample, queue, person, None, None)
+    reopen(site.store, event, client_key(person, body.client_key))
+
+
+@router.post("/reask", status_code=204)
+def reask(body: ReviewIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
+    """Ask one more person about a question of the current round."""
+    event = _event(body.sample, queue, person, None, None)
+    ask_one_more(site.store, event, client_key(person, body.client_key))
+
+
+def _all_leases(site: Site, person: Person, queue: str) -> list[LeaseManager]:
+    """Return a person's leases as an annotator and as a reviewer."""
+    names = [person.name, *([f"{REVIEWER}{person.name}"] if person.may("reviewer") else [])]
+    return [LeaseManager(site.store, queue, name, site.config.lease_s) for name in names]
 
 
 def question_ref(question: Question) -> QuestionRef:

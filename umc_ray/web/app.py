@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
@@ -11,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.errors import DataError, StoreError
-from umc_ray.web import api, auth_pages, exchange, pages
+from umc_ray.web import admin, api, auth_pages, exchange, history_page, pages, questions_page
 from umc_ray.web.security_headers import SecurityHeaders
 from umc_ray.web.site import Site
 
@@ -25,7 +26,8 @@ def create_app(site: Site) -> FastAPI:
         openapi_url=None,
     )
     app.state.site, app.state.login_throttle = site, auth_pages.LoginThrottle()
-    for module in (api, exchange, auth_pages, pages):
+    app.state.hashing = CapacityLimiter(auth_pages.CONCURRENT_HASHES)
+    for module in (api, exchange, auth_pages, admin, history_page, questions_page, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(packages=[("umc_ray.web", "static")]))
     app.add_middleware(SecurityHeaders)

@@ -1,23 +1,26 @@
-"""Login and logout, and the admin page: annotator statistics and accounts."""
+"""Login and logout, invitations, and a person's own account."""
 
 import math
-import secrets
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from umc_ray.errors import StoreError
-from umc_ray.web.accounts import ROLES, SESSION_S, Account
-from umc_ray.web.auth import COOKIE, Admin, Annotator, Throttle, check_origin, form
+from umc_ray.web.accounts import SESSION_S, Person
+from umc_ray.web.auth import COOKIE, Annotator, Throttle, check_origin, form
 from umc_ray.web.pages import page
-from umc_ray.web.people import people_summary
-from umc_ray.web.site import CurrentSite, Queue, Site
+from umc_ray.web.site import CurrentSite, Site
+
+CONCURRENT_HASHES = 2
+"""Each password hash takes 64 MB of memory."""
 
 WINDOW_S = 300.0
+T = TypeVar("T")
 router = APIRouter(include_in_schema=False)
-AdminAction = Literal["add", "change", "end", "password", "token"]
 
 
 class LoginThrottle:
@@ -49,7 +52,7 @@ async def login(request: Request, site: CurrentSite) -> Response:
     check_origin(request)
     fields = await form(request)
     name = fields.get("name", "").strip()[:100]
-    client = request.client.host if request.client else ""
+    client = _client(request)
     throttle: LoginThrottle = request.app.state.login_throttle
     target = fields.get("next", "")
     wait_s = throttle.wait_s(client, name)
@@ -57,7 +60,7 @@ async def login(request: Request, site: CurrentSite) -> Response:
         problem = f"Too many failed logins. Try again in {math.ceil(wait_s / 60)} min."
         headers = {"Retry-After": str(int(wait_s) + 1)}
         return page(request, "login.html", None, 429, headers, problem=problem, next=target)
-    key = await run_in_threadpool(site.accounts.log_in, name, fields.get("password", ""))
+    key = await hashing(request, site.accounts.log_in, name, fields.get("password", ""))
     if key is None:
         throttle.failed(client, name)
         problem = "Wrong name or password."
@@ -89,74 +92,115 @@ def logout(request: Request, site: CurrentSite, person: Annotator) -> Response:
     return response
 
 
-@router.get("/admin")
-def admin_page(request: Request, site: CurrentSite, queue: Queue, person: Admin) -> Response:
-    """Show annotator statistics and accounts."""
-    return _admin(request, site, queue, person)
+@router.get("/invitation/{key}")
+def invitation(request: Request, key: str) -> Response:
+    """Show the form by which somebody who was invited chooses a password."""
+    return page(request, "invitation.html", None, key=key, problem="")
 
 
-@router.post("/admin/accounts")
-async def change_account(
-    request: Request, site: CurrentSite, queue: Queue, person: Admin
-) -> Response:
-    """Add or change an account."""
+@router.post("/invitation/{key}")
+async def accept_invitation(request: Request, site: CurrentSite, key: str) -> Response:
+    """Set the password of a new account, once."""
+    check_origin(request)
     fields = await form(request)
     try:
-        notice, secret = await run_in_threadpool(_apply, site, fields)
+        password = _repeated(fields)
+        await hashing(request, site.accounts.accept, key, password)
     except StoreError as error:
-        return _admin(request, site, queue, person, status=409, problem=str(error))
-    return _admin(request, site, queue, person, notice=notice, secret=secret)
+        return page(request, "invitation.html", None, 409, key=key, problem=str(error))
+    return RedirectResponse(f"{_root(request)}/login", 303)
 
 
-def _apply(site: Site, fields: dict[str, str]) -> tuple[str, str]:
-    """Apply an admin action; return the notice and the secret to show with it, if any."""
-    name, role = fields.get("name", "").strip(), fields.get("role", "annotator")
-    action = fields.get("do", "")
-    if role not in ROLES:
-        raise StoreError(f"there is no role {role!r:.100}; use one of {', '.join(ROLES)}")
-    if action not in get_args(AdminAction):
-        raise StoreError(f"there is no action {action!r:.100}")
-    accounts, password = site.accounts, secrets.token_urlsafe(12)
-    if action == "add":
-        accounts.add(name, role, password)
-        return f"Password of {name}:", password
-    if action == "password":
-        accounts.set_password(name, password)
-        return f"New password of {name}:", password
-    if action == "token":
-        if not any(each == Account(name, each.role, True) for each in accounts.all()):
-            raise StoreError(f"there is no active account {name}")
-        return f"New API token of {name}:", accounts.create_key(name, "token")
-    accounts.change(name, role, active=action != "end")
-    return f"Account {name} updated.", ""
+@router.get("/account")
+def account_page(request: Request, site: CurrentSite, person: Annotator) -> Response:
+    """Show a person's own account: password and API tokens."""
+    return _account(request, site, person)
 
 
-def _admin(
+@router.post("/account")
+async def change_own_account(request: Request, site: CurrentSite, person: Annotator) -> Response:
+    """Change the own password, or make or revoke an API token."""
+    fields = await form(request)
+    try:
+        if fields.get("do") == "password":
+            return await _change_password(request, site, person, fields)
+        secret = await run_in_threadpool(_change_tokens, site, person, fields)
+    except StoreError as error:
+        return _account(request, site, person, 409, problem=str(error))
+    return _account(request, site, person, secret=secret)
+
+
+async def _change_password(
+    request: Request, site: Site, person: Person, fields: dict[str, str]
+) -> Response:
+    """Set another password; all sessions and tokens of the account end, and a new one begins."""
+    password, client = _repeated(fields), _client(request)
+    throttle: LoginThrottle = request.app.state.login_throttle
+    if throttle.wait_s(client, person.name):
+        raise StoreError("too many wrong passwords: try again in some minutes")
+    old = fields.get("old", "")
+    if await hashing(request, site.accounts.log_in, person.name, old) is None:
+        throttle.failed(client, person.name)
+        raise StoreError("the old password is wrong")
+    await hashing(request, site.accounts.set_password, person.name, password)
+    key = await run_in_threadpool(site.accounts.create_key, person.name, "session")
+    response = RedirectResponse(f"{_root(request)}/account", 303)
+    _set_session_cookie(request, response, key)
+    return response
+
+
+def _change_tokens(site: Site, person: Person, fields: dict[str, str]) -> str:
+    """Make or revoke an API token; returns what is shown once, if anything."""
+    if fields.get("do") == "token":
+        return site.accounts.create_key(person.name, "token")
+    if fields.get("do") != "revoke":
+        raise StoreError(f"there is no action {fields.get('do', '')!r:.100}")
+    site.accounts.revoke_token(person.name, fields.get("token", ""))
+    return ""
+
+
+def _account(
     request: Request,
     site: Site,
-    queue: str,
-    person: Admin,
+    person: Person,
     status: int = 200,
-    notice: str = "",
     secret: str = "",
     problem: str = "",
 ) -> Response:
-    done, total = site.progress(queue)
     return page(
         request,
-        "admin.html",
+        "account.html",
         person,
         status,
-        here="People",
-        done=done,
-        total=total,
-        people=people_summary(site.store, queue, site.run.kinds),
-        accounts=site.accounts.all(),
-        roles=ROLES,
-        notice=notice,
+        here=person.name,
+        tokens=site.accounts.tokens(person.name),
         secret=secret,
         problem=problem,
     )
+
+
+def _repeated(fields: dict[str, str]) -> str:
+    """Return a new password that was typed twice.
+
+    Raises:
+        StoreError: the two are not the same.
+    """
+    if fields.get("password", "") != fields.get("again", ""):
+        raise StoreError("the two passwords are not the same")
+    return fields.get("password", "")
+
+
+async def hashing(request: Request, call: Callable[..., T], *args: str) -> T:
+    """Hash or check a password in a thread, where at most a few others do so.
+
+    Those that wait hold no thread: other requests must not wait for passwords.
+    """
+    limiter: CapacityLimiter = request.app.state.hashing
+    return await to_thread.run_sync(call, *args, limiter=limiter)
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _root(request: Request) -> str:

@@ -30,5 +30,5 @@ def read_guidelines(path: str | None) -> Guidelines:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read annotation.guidelines {path}: {error}") from error
     # no images: they would come from other sites, which the content security policy blocks
-    markdown = MarkdownIt("js-default", {"html": False}).disable("image")
+    markdown = MarkdownIt("js-default", {"html": False}).disable("image").enable("table")
     return Guidelines(markdown.render(text), fingerprint(text))

@@ -102,6 +102,14 @@ class DecisionIn(Message):
     client_key: ClientKey
     sample: QuestionRef
     label: Label | None = None
+    reason: Line | None = None
+
+
+class ReviewIn(Message):
+    """Something else that a reviewer does with a question."""
+
+    client_key: ClientKey
+    sample: QuestionRef
 
 
 class UndoIn(Message):
@@ -124,10 +132,16 @@ class Undone(Message):
 
 
 class Progress(Message):
-    """The number of fully answered questions, and of all questions."""
+    """The number of fully answered questions, and of all questions.
+
+    `by_you` counts the account's answers from the time of the request's `since` on, `left_for_you`
+    the open questions that it has not answered.
+    """
 
     done: int
     asked: int
+    by_you: int
+    left_for_you: int
 
 
 class QuestionOut(Message):

@@ -1,12 +1,13 @@
 """HTML pages, and the fragments that page.js fetches."""
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import jinja2
 from fastapi import APIRouter, Query, Request, Response
 
-from umc_ray.annotation.review import review_queue
+from umc_ray.annotation.review import hold, review_queue
 from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web.accounts import Person
@@ -15,16 +16,18 @@ from umc_ray.web.choices import plain_choices
 from umc_ray.web.samples import web_image
 from umc_ray.web.similar import Group
 from umc_ray.web.site import CurrentSite, Queue, Site, page_name
-from umc_ray.web.view_models import review_card
+from umc_ray.web.view_models import predicted_alike
 
 PAGES = (
     ("", "Label", "annotator"),
     ("groups", "Groups", "annotator"),
+    ("history", "History", "annotator"),
     ("review", "Review", "reviewer"),
+    ("questions", "Questions", "reviewer"),
     ("admin", "People", "admin"),
 )
 MIN_GROUP = 2  # samples
-MAX_REVIEWS = 20  # questions per request
+MAX_REVIEWS = 12  # questions per request
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("umc_ray.web"),
     autoescape=True,
@@ -36,6 +39,11 @@ Names = Annotated[str, Query(max_length=100_000)]
 """Names with spaces between them."""
 
 router = APIRouter(include_in_schema=False)
+
+
+def day(at: float | None) -> str:
+    """Return the day of a time in seconds since 1970, a dash for None."""
+    return "–" if at is None else f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def page(
@@ -60,6 +68,9 @@ def page(
         **{"here": "", **values},
     )
     return Response(html, status, headers, media_type="text/html")
+
+
+ENVIRONMENT.filters["date"] = day
 
 
 @router.get("/")
@@ -91,7 +102,7 @@ def items(
 ) -> Response:
     """Lease questions and return them as HTML, without those that other windows show."""
     cards = site.cards(site.claim(person, queue, n, set(elsewhere.split())))
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
+    return fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
 @router.get("/items/{task}/{sample_id}")
@@ -99,8 +110,8 @@ def item(
     request: Request, site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
     """Return one question as HTML."""
-    cards = site.cards([_question(site, queue, task, sample_id)])
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="label")
+    cards = site.cards([question_of(site, queue, task, sample_id)])
+    return fragment(request, site, queue, "items.html", cards=cards, kind="label")
 
 
 @router.get("/groups/next")
@@ -120,21 +131,36 @@ def next_group(
     cards = site.cards(questions)
     form = site.kind(group.task).form() if group else None
     mode = "show" if site.config.suggestion == "show" else "hidden"
-    choices = plain_choices(form) if form else ()
-    values = {"group": group, "cards": cards, "form": form, "choices": choices, "mode": mode}
-    return _fragment(request, site, queue, "group.html", **values)
+    choices = site.choices(group.task, plain_choices(form)) if form and group else ()
+    outliers = group.outliers if group else ()
+    values = {
+        "group": group,
+        "cards": cards,
+        "form": form,
+        "choices": choices,
+        "mode": mode,
+        "alike": predicted_alike(questions, outliers, mode == "show"),
+    }
+    return fragment(request, site, queue, "group.html", **values)
 
 
 @router.get("/review/items")
-def review_items(request: Request, site: CurrentSite, queue: Queue, person: Reviewer) -> Response:
-    """Return disputed questions as HTML, lowest agreement first."""
-    cases = review_queue(site.store, queue)[:MAX_REVIEWS]
+def review_items(
+    request: Request, site: CurrentSite, queue: Queue, person: Reviewer, elsewhere: Names = ""
+) -> Response:
+    """Lease disputed questions and return them as HTML, lowest agreement first.
+
+    Those that other reviewers hold, or the person's other windows show, are left out.
+    """
+    found = review_queue(site.store, queue, spot_check=site.config.spot_check)
+    shown = set(elsewhere.split())
+    by_key = {each.question.key: each for each in found if page_name(each.question) not in shown}
+    asked = [each.question for each in by_key.values()]
+    held = hold(site.store, asked, person.name, site.config.lease_s, MAX_REVIEWS)
+    cases = [by_key[each.key] for each in held]
     samples = site.samples.get([case.question for case in cases])
-    cards = [
-        review_card(case, sample, site.kind(case.question.task).form())
-        for case, sample in zip(cases, samples, strict=True)
-    ]
-    return _fragment(request, site, queue, "items.html", cards=cards, kind="review")
+    cards = [site.review_card(case, sample) for case, sample in zip(cases, samples, strict=True)]
+    return fragment(request, site, queue, "items.html", cards=cards, kind="review")
 
 
 @router.get("/images/{task}/{sample_id}")
@@ -142,7 +168,7 @@ def image(
     site: CurrentSite, queue: Queue, person: Annotator, task: str, sample_id: str
 ) -> Response:
     """Return the image of a sample that has a question."""
-    (sample,) = site.samples.get([_question(site, queue, task, sample_id)])
+    (sample,) = site.samples.get([question_of(site, queue, task, sample_id)])
     if sample.image is None:
         raise StoreError(f"sample {sample_id} of task {task} has no image")
     content, media_type = web_image(sample.image, site.run.config.ingest.max_image_pixels)
@@ -158,19 +184,26 @@ def _workspace(request: Request, site: Site, person: Person, kind: str, here: st
     return page(request, "workspace.html", person, kind=kind, here=here, guidelines=guidelines)
 
 
-def _fragment(
+def fragment(
     request: Request,
     site: Site,
     queue: str,
     template: str,
     **values: Any,  # noqa: ANN401 - values for the template
 ) -> Response:
+    """Render what page.js fetches, with the progress of the queue in its headers."""
     done, total = site.progress(queue)
     headers = {"X-Done": str(done), "X-Asked": str(total)}
     return page(request, template, None, headers=headers, **values)
 
 
-def _question(site: Site, queue: str, task: str, sample_id: str) -> Question:
+def question_of(site: Site, queue: str, task: str, sample_id: str) -> Question:
+    """Return the question that a path names.
+
+    Raises:
+        DataError: the path names no sample.
+        StoreError: there is no such question.
+    """
     try:
         number = int(sample_id)
     except ValueError:

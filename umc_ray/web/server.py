@@ -6,7 +6,6 @@ import uvicorn
 
 from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError
-from umc_ray.web.accounts import ROLES, Accounts
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
 
@@ -39,22 +38,7 @@ def serve_page(run: Run, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        # By default uvicorn believes whoever connects from this machine about their address.
+        proxy_headers=bool(proxies := run.config.annotation.trusted_proxies),
+        forwarded_allow_ips=proxies,
     )
-
-
-def set_account(run: Run, name: str, role: str, password: str) -> None:
-    """Create an active account, or set its password and role.
-
-    Raises:
-        ConfigError: there is no such role.
-        StoreError: the name or the password is invalid.
-    """
-    valid_role = next((each for each in ROLES if each == role), None)
-    if valid_role is None:
-        raise ConfigError(f"there is no role {role}; use one of {', '.join(ROLES)}")
-    accounts = Accounts(run.store)
-    if any(account.name == name for account in accounts.all()):
-        accounts.change(name, valid_role, active=True)
-        accounts.set_password(name, password)
-    else:
-        accounts.add(name, valid_role, password)

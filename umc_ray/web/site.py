@@ -1,22 +1,26 @@
 """State that all routes share: the campaign, its store, accounts and samples."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
+from umc_ray.annotation.review import Case
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
 from umc_ray.tasks.task import TaskKind
 from umc_ray.web.accounts import Accounts, Person
-from umc_ray.web.guidelines import read_guidelines
+from umc_ray.web.choices import Choice, with_hints
+from umc_ray.web.guidelines import Guidelines, read_guidelines
 from umc_ray.web.samples import Sample, Samples
 from umc_ray.web.similar import SimilarSamples
-from umc_ray.web.view_models import Card, card
+from umc_ray.web.view_models import Card, card, review_card
 
 
 class Site:
@@ -35,12 +39,19 @@ class Site:
                 "set it to web to annotate on the page"
             )
         self.name = run.config.name
-        self.guidelines = read_guidelines(self.config.guidelines)
+        self._guidelines = read_guidelines(self.config.guidelines)
         self.store = run.store
         self.recorder = Recorder(self.store)
         self.accounts = Accounts(self.store)
         self.samples = Samples(run)
         self.similar = SimilarSamples(run)
+
+    @property
+    def guidelines(self) -> Guidelines:
+        """The guidelines as their file says at the moment or, if it is gone, as it last said."""
+        with suppress(ConfigError):
+            self._guidelines = read_guidelines(self.config.guidelines)
+        return self._guidelines
 
     def queue(self, batch: str | None) -> str:
         """Return the name of a queue: the campaign's rounds, or a batch submitted to the API."""
@@ -116,7 +127,21 @@ class Site:
         neighbors = [] if hidden else self.similar.neighbors(question)
         samples = self.samples.get([each.question for each in neighbors])
         similar = list(zip(neighbors, samples, strict=True))
-        return card(question, sample, form, self.config.suggestion, similar)
+        return self.with_hints(card(question, sample, form, self.config.suggestion, similar))
+
+    def review_card(self, case: Case, sample: Sample) -> Card:
+        """Return the view model of a reviewer's case."""
+        form = self.kind(case.question.task).form()
+        return self.with_hints(review_card(case, sample, form))
+
+    def with_hints(self, card: Card) -> Card:
+        """Return a card whose labels have the keys and texts that the campaign names."""
+        return replace(card, choices=self.choices(card.question.task, card.choices))
+
+    def choices(self, task: str, choices: Sequence[Choice]) -> tuple[Choice, ...]:
+        """Return choices of a task with the keys and texts that the campaign names."""
+        hints = self.config.labels.get(task, {})
+        return with_hints(choices, hints) if hints else tuple(choices)
 
 
 def page_name(question: Question) -> str:

@@ -1,9 +1,11 @@
 """View models: everything that the templates show about a question."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.review import Case
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.methods.text_pair import parts_of
@@ -121,6 +123,31 @@ def card(
         ),
         shown,
     )
+
+
+@dataclass(frozen=True)
+class Alike:
+    """The samples of a group that are selected at first: `count` have the commonest prediction.
+
+    Outliers are not selected. `label` is None where no predictions are shown.
+    """
+
+    keys: frozenset[SampleKey]
+    label: str | None = None
+    count: int = 0
+
+
+def predicted_alike(
+    questions: Sequence[Question], outliers: Collection[SampleKey], is_shown: bool
+) -> Alike:
+    """Select the samples of a group with the commonest prediction."""
+    near = [each for each in questions if each.key not in outliers]
+    predictions = Counter(each.payload.predicted for each in questions)
+    if not is_shown or not questions:
+        return Alike(frozenset(each.key for each in near))
+    label, count = predictions.most_common(1)[0]
+    chosen = frozenset(each.key for each in near if each.payload.predicted == label)
+    return Alike(chosen, label, count)
 
 
 def review_card(case: Case, sample: Sample, form: Form) -> Card:

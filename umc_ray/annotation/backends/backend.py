@@ -48,7 +48,11 @@ class AnnotationBackend(ABC):
 
 
 def collect_all(
-    backend: AnnotationBackend, round: int, review: bool = False, max_votes: int | None = None
+    backend: AnnotationBackend,
+    round: int,
+    review: bool = False,
+    max_votes: int | None = None,
+    spot_check: float = 0.0,
 ) -> list[Answer]:
     """Return all answers to a round's questions.
 
@@ -57,6 +61,7 @@ def collect_all(
         round: its number.
         review: wait until reviewers decided where people disagree, too.
         max_votes: ask for more answers, up to so many, where those that came leave a label open.
+        spot_check: share of the questions that reviewers decide whatever the answers.
 
     Raises:
         Waiting: some are missing; says how many, and what people have to do.
@@ -71,7 +76,8 @@ def collect_all(
             )
         if not max_votes or not ask_again(store, campaign, round, backend.kinds, max_votes):
             break
-    disputed = len(review_queue(store, campaign, round)) if review else 0
+    cases = review_queue(store, campaign, round, spot_check=spot_check) if review else []
+    disputed = len(cases)
     if disputed:
         raise AwaitingAnnotations(
             f"round {round}: reviewers must decide {disputed} of {asked} questions"

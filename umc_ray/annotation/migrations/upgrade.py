@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from umc_ray.errors import StoreError
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 def upgrade(connection: Connection) -> None:

@@ -20,6 +20,7 @@ const fetched = new Set(); // names of all items fetched so far, so that none is
 let current = /** @type {HTMLElement | null} */ (null);
 let fetching = false;
 let answeredCount = 0; // samples answered since the page was loaded
+let givenBefore = 0; // samples answered today before that
 let answeredSeconds = 0; // working time spent on them
 let activeMs = 0; // working time on the current item
 
@@ -138,6 +139,30 @@ async function refill() {
   fetching = false;
 }
 
+/** Show what the address asks for before all else: an answer that is to be changed. */
+async function showWanted() {
+  const [task, sample] = (new URLSearchParams(location.search).get("item") ?? "").split("/");
+  if (!sample) return;
+  history.replaceState(null, "", url(""));
+  const path = `${kind === "review" ? "review/" : ""}items/${encodeURIComponent(task)}/${encodeURIComponent(sample)}`;
+  const [node] = await fetchItems(path).catch(() => []);
+  if (!node) return showStatus("This question is not there any more.", true);
+  fetched.add(nameOf(node));
+  show(node);
+  if (kind === "label") showStatus("Answer again to change your answer.");
+}
+
+/** Ask the server how far this person is today; the window counts on from there. */
+async function showOwnProgress() {
+  const midnight = new Date().setHours(0, 0, 0, 0) / 1000;
+  const response = await fetch(url("api/progress", { since: String(midnight) })).catch(() => null);
+  if (!response?.ok || outbox.waiting().length) return;
+  const { by_you, left_for_you } = await response.json();
+  givenBefore = by_you - answeredCount;
+  byId("left").textContent = left_for_you ? `${left_for_you} left for you` : "";
+  addWork(0, 0);
+}
+
 async function fetchMore() {
   const extra = { elsewhere: [...shownElsewhere()].join(" ") };
   const more = kind === "group" ? { after: [...fetched].join(" ") } : { n: String(2 * AHEAD) };
@@ -147,6 +172,7 @@ async function fetchMore() {
     waiting.push(node);
   }
   announce();
+  void showOwnProgress();
 }
 
 /** Say that there is nothing to label, or that nobody can tell. @param {boolean} isConnected */
@@ -166,7 +192,7 @@ function announce() {
 
 /** Names of samples that other windows show, or whose answers are on their way. */
 function shownElsewhere() {
-  const names = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? []).map(nameOfSample)));
+  const names = new Set(outbox.waiting().flatMap(({ body }) => (body.samples ?? [body.sample ?? []].flat()).map(nameOfSample)));
   for (const key of Object.keys(localStorage).filter((each) => each.startsWith(`${NAME}/window/`) && each !== WINDOW)) {
     const { at, samples } = JSON.parse(localStorage.getItem(key) ?? '{"at": 0, "samples": []}');
     if (Date.now() - at < FORGOTTEN_MS) samples.forEach((/** @type {string} */ each) => names.add(each));
@@ -254,7 +280,7 @@ function record(node, samples, label, reason, seconds, seen) {
   const bulk = node.dataset.bulk ?? null;
   const key =
     kind === "review"
-      ? send("decisions", { sample: samples[0], label })
+      ? send("decisions", { sample: samples[0], label, reason })
       : send("answers", { samples, label, reason, seconds, seen, bulk, guideline: guideline || null });
   const name = label === null && node.dataset.made ? "rejected" : nameOfLabel(label);
   answered.push({ node, key, label: name, samples: samples.length, seconds });
@@ -266,7 +292,9 @@ function record(node, samples, label, reason, seconds, seen) {
 function addWork(samples, seconds) {
   answeredCount += samples;
   answeredSeconds += seconds;
-  byId("speed").textContent = answeredCount > 0 ? `${answeredCount} by you, ${(answeredSeconds / answeredCount).toFixed(1)} s each` : "";
+  const each = answeredCount > 0 ? `, ${(answeredSeconds / answeredCount).toFixed(1)} s each` : "";
+  const today = Math.max(0, givenBefore + answeredCount);
+  byId("speed").textContent = today ? `${today} by you today${each}` : "";
   showHistory();
 }
 
@@ -364,9 +392,11 @@ async function undo() {
     show(last.node);
     addWork(-last.samples, -last.seconds);
     showStatus(`Undone: ${last.label}`);
-    send("undo", { answer: last.key });
+    if (kind === "review") send("decisions/undo", { sample: questionRef(last.node) });
+    else send("undo", { answer: last.key });
     return;
   }
+  if (kind === "review") return showStatus("Nothing to undo.");
   // What it takes back depends on what the server has: nothing may be under way, nor come in between.
   if (outbox.waiting().length || undoing) return showStatus("Answers are not sent yet: undo later.", true);
   undoing = true;
@@ -376,6 +406,8 @@ async function undo() {
   if (!response?.ok) return showStatus(undone?.detail ?? "No connection: try to undo again.", true);
   undoKey = newKey();
   if (!undone.samples.length) return showStatus("Nothing to undo.");
+  givenBefore -= undone.samples.length;
+  addWork(0, 0);
   if (kind === "group") return location.reload();
   const { task, sample_id } = undone.samples[0];
   const [node] = await fetchItems(`items/${encodeURIComponent(task)}/${sample_id}`);
@@ -407,12 +439,17 @@ function openDialog(id) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
+const drafts = /** @type {Map<string, string>} */ (new Map()); // what was typed and not saved, by item
+
 /** @param {"flag" | "note"} id */
 async function remark(id) {
   const node = current;
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
-  text.value = "";
-  const said = (await openDialog(id)) && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
+  const draft = node ? `${id} ${nameOf(node)}` : id;
+  text.value = drafts.get(draft) ?? "";
+  const saved = await openDialog(id);
+  drafts.set(draft, saved ? "" : text.value);
+  const said = saved && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
   if (said && node) {
     send("remarks", { sample: questionRef(node), kind: id, text: said });
     showStatus(id === "flag" ? "Flagged." : "Note saved.");
@@ -424,7 +461,11 @@ async function skip() {
   const node = current;
   if (!node) return;
   const reason = await openDialog("skip");
-  if (reason && current === node) answer(null, reason === "none" ? null : reason);
+  if (!reason || current !== node) return;
+  if (reason !== "ask") return answer(null, reason === "none" ? null : reason);
+  send("reask", { sample: questionRef(node) });
+  showStatus("One more person is asked.");
+  next();
 }
 
 /** Step through the classes name-0, name-1, ... @param {string[]} names */
@@ -521,17 +562,19 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   contrast: () => cycle(["contrast-1", "contrast-2"]),
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
+  split,
   confirm: confirmLabels,
   dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
-  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help",
+  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help", x: "split",
 });
 
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */
 function choiceOf(event) {
   const match = /^(?:Digit|Numpad)(\d)$/.exec(event.code);
-  const key = match && (event.shiftKey ? `⇧${match[1]}` : match[1]);
+  const letter = /^[a-z]$/i.test(event.key) && event.key.toLowerCase(); // named by the campaign
+  const key = match ? (event.shiftKey ? `⇧${match[1]}` : match[1]) : letter;
   return key && /** @type {HTMLElement | null | undefined} */ (current?.querySelector(`.choice[data-key="${key}"]`));
 }
 
@@ -550,7 +593,8 @@ function offerRecent(node) {
   }
   const used = /** @type {string[]} */ (JSON.parse(localStorage.getItem(`${RECENT}/${node.dataset.task}`) ?? "[]"));
   const plain = used.map((label) => choiceNamed(node, label)).filter((choice) => choice?.dataset.key === "");
-  const before = list?.querySelector('.choice[data-key=""]') ?? null;
+  const first = list?.querySelector('.choice[data-key=""]') ?? null;
+  const before = first?.previousElementSibling?.matches(".of-group") ? first.previousElementSibling : first;
   for (const [i, choice] of plain.slice(0, RECENT_KEYS.length).entries()) {
     if (!list || !choice) continue;
     choice.dataset.key = RECENT_KEYS[i];
@@ -588,6 +632,7 @@ function search(find) {
     return !choice.hidden;
   });
   const starts = found.find((choice) => nameOfChoice(choice).toLocaleLowerCase().startsWith(wanted));
+  for (const heading of /** @type {HTMLElement[]} */ ([...(current?.querySelectorAll(".of-group") ?? [])])) heading.hidden = wanted !== "";
   const best = wanted ? (starts ?? found[0]) : undefined;
   best?.classList.add("best");
   return best;
@@ -649,6 +694,18 @@ function move(event) {
   return true;
 }
 
+/** In a group, select the samples with the next of their predictions, and no others. */
+function split() {
+  const boxes = /** @type {HTMLInputElement[]} */ ([...(current?.querySelectorAll(".grid input[data-predicted]") ?? [])]);
+  const predictions = [...new Set(boxes.map((box) => box.dataset.predicted))];
+  const checked = new Set(boxes.filter((box) => box.checked).map((box) => box.dataset.predicted));
+  if (!predictions.length) return showStatus("Nothing is predicted for these samples.");
+  const now = checked.size === 1 ? predictions.indexOf([...checked][0]) : -1;
+  const wanted = predictions[(now + 1) % predictions.length];
+  for (const box of boxes) box.checked = box.dataset.predicted === wanted;
+  showStatus(`Selected: predicted ${wanted}`);
+}
+
 document.addEventListener("keydown", onKey);
 document.addEventListener("selectionchange", () => rememberSelection(current));
 document.addEventListener("input", (event) => {
@@ -706,10 +763,10 @@ function giveBack() {
   const open = [...waiting, ...(current ? [current] : [])].flatMap(allSamplesOf);
   const samples = open.filter((each) => !kept.has(nameOfSample(each)));
   localStorage.removeItem(WINDOW);
-  if (samples.length && kind !== "review") void post("release", { samples }).catch(() => {});
+  if (samples.length) void post("release", { samples }).catch(() => {});
 }
 
 showUnsent();
 showOthers();
 void drain();
-void refill();
+void showWanted().then(refill);
