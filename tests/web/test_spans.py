@@ -14,7 +14,7 @@ from umc_ray.methods.text_pair import joined
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
 
-CONTEXT = "Rome, <b>not</b> 𝒫aris:\nis the capital  of Italy."
+CONTEXT = "Rome, <b>not</b> 𝒫aris:\r\nis the capital  of Italy."
 SUGGESTED = '{"start": 0, "text": "Rome"}'
 
 
@@ -129,7 +129,7 @@ def test_answers_are_marked_by_keys_and_by_mouse(reading, chromium):
         user.saved()
     start = CONTEXT.index("𝒫aris")
     assert reading.labels() == {
-        int(first): f'{{"start": {start}, "text": "𝒫aris:\\nis"}}',
+        int(first): f'{{"start": {start}, "text": "𝒫aris:\\r\\nis"}}',
         int(second): f'{{"start": {CONTEXT.index("Italy")}, "text": "Italy"}}',
         int(third): "(no answer)",
         int(fourth): SUGGESTED,

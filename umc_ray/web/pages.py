@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import jinja2
 from fastapi import APIRouter, Query, Request, Response
+from markupsafe import Markup, escape
 
 from umc_ray.annotation.review import hold, review_queue
 from umc_ray.annotation.store import Question
@@ -70,7 +71,15 @@ def page(
     return Response(html, status, headers, media_type="text/html")
 
 
-ENVIRONMENT.filters["date"] = day
+def exact(text: str | None) -> Markup:
+    """Return a text as HTML whose characters all stay: browsers drop carriage returns.
+
+    Marked spans are counted in these characters.
+    """
+    return Markup(escape(text or "")).replace("\r", Markup("&#13;"))
+
+
+ENVIRONMENT.filters |= {"date": day, "exact": exact}
 
 
 @router.get("/")
