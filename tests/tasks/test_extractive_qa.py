@@ -185,3 +185,10 @@ def test_a_sample_that_could_not_be_read_has_no_measures_and_leaves_others_alone
     columns = KIND.prediction_columns(found, {})
     assert spans_of(columns[0][0].as_py()) == (Span(STARTS[0], WORDS[0]),)
     assert KIND.acquisition(found, "margin").isfinite().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("text", ["[1]", "[12, 3]", "{}", '{"a": 1}'])
+def test_a_text_that_happens_to_be_json_is_a_text(text):
+    assert KIND.parse(text, joined(["Which?", f"see {text} for it"])) == answer_text(
+        [Span(4, text)]
+    )

@@ -3,6 +3,7 @@ import pickle
 import pytest
 
 from umc_ray.errors import DataError
+from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.spelling import LabelSet, check_labels, closest_label, find_label, shown
 
 LABELS = ("Sports", "caf\u00e9", "skip it", "1", "-2.5", "true", "US", "us")
@@ -99,3 +100,10 @@ def test_a_synonym_means_its_label_in_any_spelling():
     assert pickle.loads(pickle.dumps(labels)).synonyms == labels.synonyms
     with pytest.raises(DataError, match=r"label 'Foot' .*is not one of sports, news"):
         find_label("Foot", labels)
+
+
+def test_several_labels_where_there_is_one_are_told_with_the_kind_that_has_several():
+    kind = Classification(("cat", "dog"))
+    assert kind.parse(["dog"]) == "dog"
+    with pytest.raises(DataError, match=r"2 labels, 'dog', 'cat', where .*; kind: multi_label has"):
+        kind.parse(["dog", "cat"])

@@ -135,3 +135,22 @@ def test_answers_are_marked_by_keys_and_by_mouse(reading, chromium):
         int(fourth): SUGGESTED,
         int(fifth): '{"start": 0, "text": "Rome,"}',
     }
+
+
+def test_an_answer_is_moved_to_where_it_stands_and_refused_where_it_does_not(reading):
+    client = reading.client("annotator")
+    held = client.get("/api/questions?n=2").json()
+
+    def post(number, label):
+        body = {"client_key": f"the-key-{len(label)}", "samples": [held[number]["sample"]]}
+        return client.post("/api/answers", json={**body, "label": label})
+
+    refused = post(0, '{"start": 0, "text": "Paris"}')
+    assert (refused.status_code, "is not in the text" in refused.text) == (422, True)
+    assert post(0, "Italy").status_code == 200
+    assert post(1, '{"start": 3, "text": "is"}').status_code == 200
+    starts = [CONTEXT.index(text) for text in ("Italy", "is")]
+    assert reading.labels() == {
+        0: f'{{"start": {starts[0]}, "text": "Italy"}}',
+        1: f'{{"start": {starts[1]}, "text": "is"}}',
+    }

@@ -8,6 +8,7 @@ answers of round 0, which nobody was asked for.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from umc_ray.annotation.backends.backend import marked_texts
 from umc_ray.annotation.changes import changed_answers, client_key
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Question
@@ -54,8 +55,10 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
             not asked about.
     """
     run.config.domain(domain_key)
-    label = run.kinds[domain_key.task].parse(text)
     (sample_id,) = ids_of_samples(run, domain_key, [sample])
+    (label,) = _placed(run, [(domain_key, sample_id, run.kinds[domain_key.task].parse(text))])
+    if isinstance(label, DataError):
+        raise label
     question = run.store.question((run.config.name, domain_key.task, sample_id))
     if question is None or question.round == 0:
         row = LabelRow(0, domain_key, sample, label, by, None)
@@ -94,6 +97,14 @@ def import_labels(
     ]
     known = {row.row for row, _ in found}
     found = [(row, sample_id) for row, sample_id in found if sample_id not in forgotten]
+    placed = _placed(run, [(row.domain_key, i, row.label) for row, i in found])
+    pairs = list(zip(found, placed, strict=True))
+    bad += [f"{path} row {row.row}: {e}" for (row, _), e in pairs if isinstance(e, DataError)]
+    found = [
+        (replace(row, label=label), sample_id)
+        for (row, sample_id), label in pairs
+        if not isinstance(label, DataError)
+    ]
     lost = [row for row in rows if row.row not in known]
     bad += [f"{path} row {row.row}: {row.domain_key} has no sample {row.sample!r}" for row in lost]
     return Imported(len(found), _record(run, found), tuple(bad))
@@ -150,6 +161,22 @@ def _found(run: Run, rows: Sequence[LabelRow]) -> Iterator[tuple[LabelRow, int]]
         mine = [row for row in rows if row.domain_key == domain_key]
         ids = find_samples(run, domain_key, [row.sample for row in mine])
         yield from ((row, ids[row.sample]) for row in mine if row.sample in ids)
+
+
+def _placed(
+    run: Run, labels: Sequence[tuple[DomainKey, int, str | None]]
+) -> list[str | DataError | None]:
+    """Return labels of samples, marked pieces where they stand in the sample's text, or why not."""
+    name, found = run.config.name, list[str | DataError | None]()
+    questions = [Question(name, 0, key.task, key.domain, i) for key, i, _ in labels]
+    texts = marked_texts(run.storage, run.askable_parts(), questions, run.kinds)
+    for question, (key, _, label) in zip(questions, labels, strict=True):
+        text = texts.get(question.key)
+        try:
+            found.append(label if None in (label, text) else run.kinds[key.task].parse(label, text))
+        except DataError as error:
+            found.append(error)
+    return found
 
 
 def _record(run: Run, rows: Sequence[tuple[LabelRow, int]]) -> int:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from umc_ray.errors import DataError
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
@@ -23,7 +24,7 @@ from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import ChoiceForm
 from umc_ray.tasks.quality import Estimate, Quality
-from umc_ray.tasks.spelling import check_labels, find_label
+from umc_ray.tasks.spelling import check_labels, find_label, shown
 from umc_ray.tasks.task import (
     Calibration,
     Measures,
@@ -97,6 +98,11 @@ class Classification:
         """
         if isinstance(raw, list | tuple) and len(raw) == 1:
             raw = raw[0]
+        if isinstance(raw, list | tuple) and raw:
+            found = ", ".join(shown(plain_text(each)) for each in raw)
+            raise DataError(
+                f"{len(raw)} labels, {found}, where there is one; kind: multi_label has several"
+            )
         return find_label(plain_text(raw), self.labels)
 
     def value(self, text: str) -> object:

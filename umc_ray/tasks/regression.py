@@ -93,7 +93,7 @@ class Regression:
         if not (math.isfinite(high - low) and low < high):
             raise ValueError(
                 "a regression task needs range: [lowest, highest], two numbers that answers lie "
-                f"between, such as range: [0, 5]; labels are none, found {self.range}"
+                f"between, such as range: [0, 5], and no labels; found range {self.range}"
             )
 
     @property

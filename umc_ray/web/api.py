@@ -125,7 +125,7 @@ def release(
 @router.post("/decisions", status_code=204)
 def decision(body: DecisionIn, site: CurrentSite, queue: Queue, person: Reviewer) -> None:
     """Store a reviewer's decision on a disputed question."""
-    label = site.answer_text(body.sample.task, body.label)
+    label = _label(site, queue, body.sample, body.label)
     event = _event(body.sample, queue, person, label, body.reason)
     decide(site.store, event, client_key(person, body.client_key))
 
@@ -171,7 +171,7 @@ def client_key(person: Person, key: str) -> str:
 
 
 def _answer(site: Site, body: AnswersIn, sample: QuestionRef, queue: str, person: Person) -> Answer:
-    label = site.answer_text(sample.task, body.label)
+    label = _label(site, queue, sample, body.label)
     return replace(
         _event(sample, queue, person, label, body.reason),
         seconds=body.seconds,
@@ -179,6 +179,15 @@ def _answer(site: Site, body: AnswersIn, sample: QuestionRef, queue: str, person
         seen=body.seen,
         bulk=body.bulk,
     )
+
+
+def _label(
+    site: Site, queue: str, sample: QuestionRef, label: str | list[str] | None
+) -> str | None:
+    """Return an answer as text; the question is looked up only where its text is needed."""
+    marks = label is not None and site.kind(sample.task).form().marks_text
+    question = site.question(queue, sample.task, sample.id) if marks else None
+    return site.answer_text(sample.task, label, question)
 
 
 def _event(

@@ -201,7 +201,7 @@ def _check_pool(site: Site, questions: Sequence[Question]) -> None:
 
 
 def _answer(site: Site, queue: str, vote: Vote) -> Answer:
-    label = site.answer_text(vote.task, vote.label)
     question = site.question(queue, vote.task, int(vote.sample_id))
+    label = site.answer_text(vote.task, vote.label, question)
     answer = question.answered(vote.annotator, label)
     return replace(answer, reason=vote.reason, seconds=vote.seconds)

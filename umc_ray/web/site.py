@@ -89,17 +89,27 @@ class Site:
             raise DataError(f"there is no task {task:.100}; use one of {tasks}")
         return self.run.kinds[task]
 
-    def answer_text(self, task: str, label: str | Sequence[str] | None) -> str | None:
+    def answer_text(
+        self, task: str, label: str | Sequence[str] | None, question: Question | None = None
+    ) -> str | None:
         """Return an answer as the task's kind writes it; None is a skip.
+
+        A marked piece of a text must stand in that of its question.
 
         Raises:
             DataError: it is no answer to this task.
         """
         kind = self.kind(task)
         try:
-            return None if label is None else kind.parse(label)
+            return None if label is None else kind.parse(label, self._marked(kind, question))
         except DataError as error:
             raise DataError(f"task {task}: {error!s:.2000}") from error
+
+    def _marked(self, kind: TaskKind, question: Question | None) -> str | None:
+        """Return the text of which a question asks to mark a piece; None of other questions."""
+        if question is None or not kind.form().marks_text:
+            return None
+        return self.samples.get([question])[0].text
 
     def question(self, queue: str, task: str, sample_id: int) -> Question:
         """Return the question about a sample.

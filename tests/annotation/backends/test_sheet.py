@@ -17,8 +17,10 @@ from umc_ray.methods.text_pair import joined
 from umc_ray.records import POOL, DomainKey, Made, Part
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
+from umc_ray.tasks.extractive_qa import ExtractiveQA
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.regression import Regression
+from umc_ray.tasks.span_answers import Span, answer_text
 
 BIG = 2**62 + 1  # spreadsheet programs round numbers of more than 15 digits
 PNG, TIFF = (saved(Image.new("L", (2, 2)), kind) for kind in ("PNG", "TIFF"))
@@ -324,3 +326,13 @@ def test_a_question_without_its_sample_is_an_error_that_names_it(backend):
     backend.submit([question(99)])
     with pytest.raises(StoreError, match="sample 99 of tone/mail"):
         backend.collect(1)
+
+
+def test_a_piece_of_a_text_is_placed_in_it(backend, tmp_path):
+    asking = one_kind(backend, ExtractiveQA())
+    sheet = tmp_path / "run/rounds/0001/sheet.csv"
+    fill_in(sheet, "then")
+    assert labels_of(asking.collect(1)) == {1: answer_text([Span(15, "then")])}
+    fill_in(sheet, "than")
+    with pytest.raises(DataError, match=r"sheet.csv:2: answer 'than' is not in the text"):
+        asking.collect(1)

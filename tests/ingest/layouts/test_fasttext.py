@@ -10,6 +10,7 @@ def test_a_line_may_have_several_labels_or_none(tmp_path):
         "\n"
         "__label__sport Another\n"
         "no label here\n"
+        "__label__bad\t__label__sport\tWith tabs\n"
         "__label__ nothing\n"
     )
     path = write(tmp_path / "cooking.train", lines)
@@ -17,6 +18,7 @@ def test_a_line_may_have_several_labels_or_none(tmp_path):
         ("A goal, said __label__x", ["sport", "news"], ["sport", "news"]),
         ("Another", "sport", ["sport"]),
         ("no label here", None, []),
+        ("With tabs", ["bad", "sport"], ["bad", "sport"]),
         "broken label: __label__ without a name",
     ]
 

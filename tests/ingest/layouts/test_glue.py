@@ -112,8 +112,10 @@ def test_a_test_set_of_mnli_is_matched_unless_it_says_otherwise(tmp_path):
     place = folder(tmp_path, "MNLI", files)
     assert "split validation_matched of" in about(place, "test")
     assert "mismatched of" in about(place, "test", split="validation_mismatched")
-    with pytest.raises(DataError, match=r"no split 'dev'; its splits: train, validation_matched, "):
-        about(place, "test", split="dev")
+    with pytest.raises(
+        DataError, match=r"no split 'night'; its splits: train, validation_matched, "
+    ):
+        about(place, "test", split="night")
 
 
 def test_windows_line_ends_and_missing_gold_labels_are_noted(tmp_path):
@@ -168,3 +170,23 @@ def test_class_numbers_of_parquet_files_get_names_and_minus_one_is_none(tmp_path
 def test_a_column_that_is_not_there_is_an_error_that_lists_the_others(tmp_path):
     with pytest.raises(DataError, match=r"train.tsv has no column 'text'; it has sentence, label"):
         read(folder(tmp_path, "SST-2"), "text")
+
+
+def test_class_numbers_as_pandas_writes_them_are_read_and_a_score_that_is_none_stays(tmp_path):
+    write(tmp_path / "SST-2" / "train.tsv", "sentence\tlabel\nfine\t1.0\nbad\t0.0\nnone\t-1.0\n")
+    rows = read(tmp_path / "SST-2", "sentence", "label")
+    assert picked(rows, "label") == [("positive",), ("negative",), (None,)]
+    header, line = FILES["STS-B"]["train"].splitlines()
+    scores = "".join(f"{line.rpartition(chr(9))[0]}\t{score}\n" for score in ("nan", "inf", "2.5"))
+    write(tmp_path / "STS-B" / "train.tsv", f"{header}\n{scores}")
+    found = picked(read(tmp_path / "STS-B", "sentence1", "label"), "label")
+    assert found == [("nan",), ("inf",), (2.5,)]  # which a regression refuses, row by row
+
+
+def test_the_matched_split_of_mnli_is_meant_where_none_of_the_two_is_named(tmp_path):
+    for name in ("train", "dev_matched", "dev_mismatched"):
+        write(tmp_path / "MNLI" / f"{name}.tsv", FILES["MNLI"]["train"])
+    for split in ("dev", "validation", "val"):
+        assert about(tmp_path / "MNLI", split=split).startswith(
+            "glue: mnli, split validation_matched"
+        )

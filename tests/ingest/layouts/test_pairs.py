@@ -59,7 +59,7 @@ def test_questions_of_squad_are_pairs_with_spans(tmp_path):
         ("when?\0In Houston.", "(no answer)"),
         ("off?\0In Houston.", span),
     ]
-    assert [each["reason"].split(":")[0] for each in bad] == ["answer not in context"]
+    assert [each["reason"].split(":")[0] for each in bad] == ["answer not at answer_start"]
 
 
 @pytest.mark.usefixtures("without_ray")

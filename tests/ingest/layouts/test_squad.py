@@ -72,12 +72,15 @@ def test_an_answer_beside_its_start_is_moved_and_one_elsewhere_is_a_bad_row(tmp_
     notes = Counter()
     found = answers(read(path, notes=notes))
     assert found[:5] == 5 * [[("Houston", 20)]]
-    assert found[5] == "answer not in context: at 23 is 'ston. S', not 'Houston'"
-    assert [each.split(":")[0] for each in found[6:]] == [
-        "answer not in context",
-        "broken answers",
+    assert found[5] == (
+        "answer not at answer_start: at 23 is 'ston. S', not 'Houston', which is elsewhere in the "
+        "context"
+    )
+    assert [each.split(":")[0] for each in found[6:8]] == [
+        "answer not at answer_start",
         "broken answers",
     ]
+    assert found[8] == [("Houston", 20)]  # a number as text
     assert notes == {
         "answer_start off by 1: moved to where the answer is": 2,
         "answer_start off by 2: moved to where the answer is": 2,
@@ -121,3 +124,29 @@ def test_the_hubs_parquet_files_give_the_same_rows(tmp_path):
     found = read(tmp_path / "plain_text", "id", "question")
     assert answers(found) == [[("Houston", 20), ("Houston", 41)], []]
     assert picked(found, "id", "is_impossible") == [("q1", False), ("q2", True)]
+
+
+@pytest.mark.parametrize("given", [5, True, 1.5, "Houston"])
+def test_answers_that_are_no_list_are_a_bad_row(tmp_path, given):
+    path = squad(tmp_path / "train-v1.1.json", {**question("q"), "answers": given})
+    (reason,) = read(path)
+    assert reason.startswith("broken answers: ")
+
+
+def test_answers_as_on_the_hub_are_read_in_json_too(tmp_path):
+    given = {"text": ["Houston"], "answer_start": [20]}
+    path = squad(tmp_path / "train-v1.1.json", {**question("q"), "answers": given})
+    assert answers(read(path)) == [[("Houston", 20)]]
+
+
+def test_paragraphs_without_questions_are_bad_rows(tmp_path):
+    paragraphs = [{"context": CONTEXT, "qas": [question("q", ("Houston", 20))]}]
+    paragraphs += [{"context": CONTEXT, "questions": []}, 5]
+    document = {"data": [{"title": "t", "paragraphs": paragraphs}, {"title": "u"}]}
+    found = answers(read(write(tmp_path / "train-v1.1.json", json.dumps(document))))
+    assert found == [
+        [("Houston", 20)],
+        "broken JSON: no list 'qas', only context, questions",
+        "broken JSON: no list 'qas', only int",
+        "broken JSON: no list 'paragraphs', only title",
+    ]

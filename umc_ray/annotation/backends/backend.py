@@ -107,6 +107,18 @@ def sample_rows(
     return found
 
 
+def marked_texts(
+    storage: Storage,
+    parts: Iterable[Part],
+    questions: Sequence[Question],
+    kinds: Mapping[str, TaskKind],
+) -> dict[SampleKey, str]:
+    """Return the texts of the questions that ask to mark a piece of theirs; reads no others."""
+    marking = [each for each in questions if kinds[each.task].form().marks_text]
+    rows = sample_rows(storage, parts, marking, "pool") if marking else {}
+    return {key: row["text"] for key, row in rows.items()}
+
+
 def _has(storage: Storage, part: Part, table: str) -> bool:
     """Whether people can be asked about a part, and it has a table: a pool has each."""
     if part.split == "synthetic":

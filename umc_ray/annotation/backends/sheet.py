@@ -8,9 +8,10 @@ the same person replaces theirs. Where samples are synthetic, a column more is f
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from umc_ray.annotation.backends.backend import AnnotationBackend, sample_rows
+from umc_ray.annotation.backends.backend import AnnotationBackend, marked_texts, sample_rows
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.ratings import RATING, change_key, rated, ratings
 from umc_ray.annotation.spreadsheet import read_records, write_records
@@ -29,6 +30,7 @@ TO_READ = ("domain", SAMPLE, "suggestion", "why", "choices")
 TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
 COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
 SKIP = "skip"
+NO_TEXTS: Mapping[SampleKey, str] = MappingProxyType({})
 QUALITY = "quality"
 """Of a synthetic sample, from 1 to 5, if people like; no column where all samples are real."""
 
@@ -69,7 +71,8 @@ class SheetBackend(AnnotationBackend):
             if row.slot[:2] not in withdrawn
         ]
         check_slots(rows, slots, path)
-        new = new_answers(rows, slots, given, self.kinds, path)
+        texts = marked_texts(self.storage, self.parts, list(slots.values()), self.kinds)
+        new = new_answers(rows, slots, given, self.kinds, path, texts)
         scores = new_scores(rows, slots, ratings(self.store, self.campaign), path)
         self.store.record(list(new.values()), list(new))
         self.store.record_as(RATING, list(scores.values()), list(scores))
@@ -194,11 +197,15 @@ def new_answers(
     given: Sequence[Answer],
     kinds: Mapping[str, TaskKind],
     path: str,
+    texts: Mapping[SampleKey, str] = NO_TEXTS,
 ) -> dict[str, Answer]:
     """Return what a sheet says beyond the answers given so far, by client key.
 
+    `texts` are those of which a piece is to be marked.
+
     Raises:
-        DataError: an unknown label, or one person twice on a sample.
+        DataError: an unknown label, a piece that is not in its text, or one person twice on a
+            sample.
     """
     before = {(answer.key, answer.annotator): answer for answer in given}
     lines: dict[tuple[SampleKey, str], int] = {}
@@ -214,7 +221,8 @@ def new_answers(
                 f"{path}:{row.line}: {person[1]} labeled this sample in line {first} already; "
                 "each vote needs another annotator"
             )
-        answer = question.answered(person[1], _label(row, kinds[question.task], path))
+        label = _label(row, kinds[question.task], path, texts.get(question.key))
+        answer = question.answered(person[1], label)
         last = before.get(person)
         if last is None or last.label != answer.label:
             new[_client_key(answer, last)] = answer
@@ -273,7 +281,7 @@ def _nobody(vote: int) -> str:
     return "sheet" if vote == 1 else f"sheet-{vote}"
 
 
-def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
+def _label(row: SheetRow, kind: TaskKind, path: str, text: str | None) -> str | None:
     """Return the label that a row holds, in any spelling; None for a skip."""
     if row.label.casefold() == SKIP and _can_skip(kind):
         return None
@@ -284,7 +292,7 @@ def _label(row: SheetRow, kind: TaskKind, path: str) -> str | None:
             f"person cannot tell: write {alike[0]}, or leave the cell empty"
         )
     try:
-        return kind.parse(row.label)
+        return kind.parse(row.label, text)
     except DataError as error:
         more = f", or {SKIP}" if _can_skip(kind) else ""
         raise DataError(f"{path}:{row.line}: {error}{more}") from error

@@ -69,8 +69,8 @@ def _has_labels(file: Place) -> bool:
 def _row(line: str) -> Values | BadRow:
     labels, rest = [], line.lstrip()
     while rest.startswith(PREFIX):
-        label, _, rest = rest.partition(" ")
-        rest = rest.lstrip()
+        label, *others = rest.split(maxsplit=1)
+        rest = others[0] if others else ""
         labels.append(label.removeprefix(PREFIX))
     if "" in labels:
         return BadRow("broken label", f"{PREFIX} without a name")

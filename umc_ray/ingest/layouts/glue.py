@@ -6,6 +6,7 @@ have, so that a campaign reads both alike. TSV is read without quoting: a quote 
 Source: Wang et al. 2018, GLUE: A Multi-Task Benchmark and Analysis Platform for NLU
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -301,15 +302,16 @@ def _named(value: object, labels: Sequence[str]) -> object:
         return None
     if not labels:
         return _number(value)
-    number = int(value) if isinstance(value, str) and value.isdigit() else value
-    if isinstance(number, int) and 0 <= number < len(labels):
-        return labels[number]
-    return value
+    number = _number(value)
+    if isinstance(number, float) and number in range(len(labels)):
+        return labels[int(number)]
+    return None if number == UNLABELED else value
 
 
 def _number(value: object) -> object:
     """Return a score as a number, or the text as it is where it is none."""
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
         return value
+    return number if math.isfinite(number) else str(value)

@@ -121,7 +121,8 @@ def choose(place: Place, asked: Asked, splits: Mapping[str, T]) -> tuple[str, T]
         DataError: there is none; says which there are.
     """
     if asked.split is not None:
-        names: Sequence[str] = (asked.split, SPLITS.get(asked.split, asked.split))
+        known = SPLITS.get(asked.split, asked.split)
+        names: Sequence[str] = (asked.split, known, f"{known}_matched")  # of MNLI
     else:
         names = _PREFERRED[asked.use] if len(splits) > 1 else tuple(splits)
     found = next((name for name in names if name in splits), None)

@@ -129,6 +129,8 @@ def labels_of(source: str, asked: Asked) -> list[str]:
         DataError: it is none, or names no labels.
     """
     layout = recognize(source, asked)
+    if layout is None and not (Place(source).is_file or Place(source).is_folder):
+        raise DataError(f"{source} does not exist")
     if layout is None:
         raise DataError(
             f"{source} is not recognized as a published dataset. Name its format, one of "

@@ -73,6 +73,8 @@ class Squad(Layout):
         if uri.lower().endswith(".json"):
             check_columns(uri, table, COLUMNS)
             for number, row in enumerate(_questions(uri, table), start=1):
+                if not isinstance(row, BadRow) and isinstance(row["answers"], Mapping):
+                    row = _of_hub(row)
                 yield number, row if isinstance(row, BadRow) else _checked(row, notes)
             return
         wanted = TableFormat((), ("answers", "context", *table.wanted))
@@ -105,13 +107,24 @@ def _questions(uri: str, table: TableFormat) -> Iterator[dict[str, Any] | BadRow
         return
     for article in articles:
         for paragraph in _list(article, "paragraphs"):
-            for question in _list(paragraph, "qas"):
-                yield _row(article, paragraph, question)
+            yield from _of_paragraph(article, paragraph)
+
+
+def _of_paragraph(article: Any, paragraph: Any) -> Iterator[dict[str, Any] | BadRow]:  # noqa: ANN401
+    if isinstance(paragraph, BadRow):
+        yield paragraph
+        return
+    for question in _list(paragraph, "qas"):
+        yield question if isinstance(question, BadRow) else _row(article, paragraph, question)
 
 
 def _list(holder: object, name: str) -> list[Any]:
+    """Return a list of an object, or one bad row if it has none."""
     found = holder.get(name) if isinstance(holder, Mapping) else None
-    return found if isinstance(found, list) else []
+    if isinstance(found, list):
+        return found
+    there = ", ".join(map(str, holder)) if isinstance(holder, Mapping) else type(holder).__name__
+    return [BadRow("broken JSON", f"no list {name!r}, only {there[:80]}")]
 
 
 def _row(
@@ -148,6 +161,8 @@ def _checked(row: dict[str, Any], notes: Counter[str]) -> Values | BadRow:
         return BadRow("missing context", f"question {row.get('id')}")
     if answers is None:
         return row if not row["is_impossible"] else {**row, "answers": []}
+    if not isinstance(answers, list):
+        return BadRow("broken answers", f"{json.dumps(answers)[:80]} is not a list")
     if row["is_impossible"] is None and answers == []:
         return BadRow("no answer", f"question {row.get('id')} is not said to be impossible")
     if row["is_impossible"] and answers:
@@ -162,6 +177,8 @@ def _placed(answer: object, context: str, notes: Counter[str]) -> dict[str, obje
     if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
         return BadRow("broken answers", f"{json.dumps(answer)[:80]} has no text")
     text, start = answer["text"], answer.get("answer_start")
+    if isinstance(start, str) and start.isdecimal():
+        start = int(start)
     if not text or isinstance(start, bool) or not isinstance(start, int):
         return BadRow("broken answers", f"text {text[:40]!r}, answer_start {start!r}")
     if context[max(0, start) :][: len(text)] == text and start >= 0:
@@ -171,4 +188,8 @@ def _placed(answer: object, context: str, notes: Counter[str]) -> dict[str, obje
             notes[f"answer_start off by {abs(step)}: moved to where the answer is"] += 1
             return {"text": text, "answer_start": start + step}
     seen = context[max(0, start) :][: len(text)]
-    return BadRow("answer not in context", f"at {start} is {seen[:40]!r}, not {text[:40]!r}")
+    where = "elsewhere in" if text in context else "nowhere in"
+    return BadRow(
+        "answer not at answer_start",
+        f"at {start} is {seen[:40]!r}, not {text[:40]!r}, which is {where} the context",
+    )
