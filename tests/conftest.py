@@ -36,12 +36,9 @@ TOGETHER = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """`pytest -n auto`: one more than there are cores, where the memory suffices for their Rays.
-
-    Tests on Ray wait for processes to start and to end, in which another test can work.
-    """
+    """`pytest -n auto`: a test process per core, where the memory suffices for their Rays."""
     memory = psutil.virtual_memory().available / MEMORY_PER_PROCESS
-    return max(1, min(1 + joblib.cpu_count(), int(memory)))
+    return max(1, min(joblib.cpu_count(), int(memory)))
 
 
 class Files(LoadScopeScheduling):

@@ -41,7 +41,18 @@ def test_the_worked_example_passes_the_tests_of_kinds(tmp_path):
     apply(block("diff"), tmp_path)
     (tmp_path / "umc_ray/tasks" / "rating.py").write_text(block("python"), encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", "tests/tasks"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-n0",
+            "-k",
+            "rating",
+            "tests/tasks",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.cluster import LocalCluster
-from jobs import bench, report
+from jobs import bench, curate, report
 from tests.tiny import (
     ROOT,
     Finished,
@@ -110,10 +110,10 @@ def test_jobs_find_on_three_nodes_what_one_finds(cluster, reference, tmp_path):
     assert pq.read_table(tmp_path / "scored/part-00000.parquet").num_rows == 20
 
 
-def test_jobs_fail_when_they_must(cluster, tmp_path):
-    failed = submit(cluster, "python", "jobs/curate.py", tmp_path / "none.yaml")
-    assert failed.returncode != 0
-    assert f"error: cannot read campaign file {tmp_path}/none.yaml" in failed.stdout
+def test_jobs_fail_when_they_must(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["curate", str(tmp_path / "none.yaml")])
+    with pytest.raises(SystemExit, match=f"error: cannot read campaign file {tmp_path}/none.yaml"):
+        curate.main()
 
 
 def test_jobs_report(finished, tmp_path, monkeypatch, capsys):

@@ -432,12 +432,22 @@ function showHistory() {
 
 // ---- dialogs and keys ---------------------------------------------------------------------------
 
+const opened = /** @type {Map<string, (value: string) => void>} */ (new Map()); // who waits for a dialog
+
 /** Open a dialog; resolves to the value of the button that closed it, "" for none. @param {string} id */
 function openDialog(id) {
   const dialog = /** @type {HTMLDialogElement} */ (byId(id));
+  opened.get(id)?.(""); // it was closed a moment ago, and its event is still on its way
   dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
+  return /** @type {Promise<string>} */ (new Promise((resolve) => opened.set(id, resolve)));
+}
+
+/** Tell who waits for a dialog how it was closed. @param {HTMLDialogElement} dialog */
+function onClosed(dialog) {
+  if (dialog.open) return; // it was opened again before its event came
+  opened.get(dialog.id)?.(dialog.returnValue);
+  opened.delete(dialog.id);
 }
 
 const drafts = /** @type {Map<string, string>} */ (new Map()); // what was typed and not saved, by item
@@ -448,8 +458,9 @@ async function remark(id) {
   const text = /** @type {HTMLTextAreaElement} */ (byId(id).querySelector("textarea"));
   const draft = node ? `${id} ${nameOf(node)}` : id;
   text.value = drafts.get(draft) ?? "";
+  text.oninput = () => drafts.set(draft, text.value);
   const saved = await openDialog(id);
-  drafts.set(draft, saved ? "" : text.value);
+  if (saved) drafts.delete(draft);
   const said = saved && (text.value.trim() || (id === "flag" ? "no reason given" : ""));
   if (said && node) {
     send("remarks", { sample: questionRef(node), kind: id, text: said });
@@ -734,6 +745,7 @@ document.addEventListener("click", (event) => {
   else if (button?.dataset.do) void ACTIONS[button.dataset.do]();
 });
 for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.addEventListener("close", () => onClosed(dialog));
   dialog.addEventListener("keydown", (event) => {
     const typing = /** @type {HTMLElement} */ (event.target).matches("textarea");
     if (event.repeat && !typing && !isScroll(event)) return event.preventDefault();
