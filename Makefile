@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constr
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 
 PYTEST := $(BIN)/pytest --numprocesses=auto --durations=10 -rfEs
-APART := ray or slow or browser or network or postgres or labelstudio
+APART := ray or slow or browser or network or postgres or labelstudio or long
 
 # mypy runs beside the tests.
 MAKEFLAGS += --jobs=2

@@ -8,7 +8,7 @@ from tests import tiny
 from umc_ray.campaign.control import find_variants
 from umc_ray.storage import Storage
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
 @pytest.fixture

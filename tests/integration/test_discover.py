@@ -16,7 +16,7 @@ from umc_ray.campaign.state import round_folder
 from umc_ray.config.loading import load_campaign
 from umc_ray.storage import Storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 MATTERS = {
     "kitchen": [

@@ -11,7 +11,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.records import embeddings_array
 from umc_ray.storage import Storage
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 BAD_ROWS = {7: None, 30: [1.0] * 5, 60: [float("nan")] * 6}
 

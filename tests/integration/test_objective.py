@@ -10,7 +10,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.report.report import write_report
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 EASY, HARD = "mood/reviews", "mood/posts"
 TWO_ROUNDS = {"labels": 60, "per_round": 30}

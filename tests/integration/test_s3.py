@@ -9,7 +9,7 @@ from moto.server import ThreadedMotoServer
 from tests.tiny import campaign, results, write_campaign
 from umc_ray.storage import Storage
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ def is_alive(process):
     return False
 
 
-@pytest.mark.parametrize("proxy", [(), ("--haproxy",)])
+@pytest.mark.parametrize(
+    "proxy", [(), pytest.param(("--haproxy",), marks=pytest.mark.long)], ids=["serve", "haproxy"]
+)
 def test_an_endpoint_is_started_follows_a_rollback_and_ends_when_interrupted(
     campaign, umc, umc_here, proxy
 ):

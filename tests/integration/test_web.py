@@ -129,6 +129,7 @@ def answer(run, count):
     return [each.round for each in held]
 
 
+@pytest.mark.long
 def test_with_overlap_the_next_batch_is_there_before_the_last_is_answered(ray_cluster, tmp_path):
     annotation = {"backend": "web", "overlap": True}
     budget = {"labels": 50, "per_round": 20}

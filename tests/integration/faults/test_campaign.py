@@ -6,7 +6,7 @@ import pytest
 
 from tests.tiny import campaign, end, results, start_umc, write_campaign
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 
 def test_a_campaign_on_three_nodes_loses_its_allocator(reference, cluster, tmp_path):

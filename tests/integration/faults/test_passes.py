@@ -7,7 +7,12 @@ import pytest
 from tests.integration.faults.conftest import Driver
 from tests.integration.faults.passes import PARTS, ask_for, begun, outputs
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(120, func_only=True),
+    pytest.mark.long,
+]
 
 LITTLE = len(PARTS) // 10
 
