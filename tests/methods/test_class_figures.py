@@ -11,6 +11,8 @@ from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
 
 pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
+ROUNDING = 1e-12
+
 
 def confusion(rows):
     counts_CC = np.zeros((4, 4), np.int64)
@@ -35,10 +37,12 @@ def test_figures_are_those_of_scikit_learn(rows):
     assert found["macro F1"][0] == pytest.approx(f1)
     for number, (value, low, high) in recalls(confusion(rows)).items():
         assert value == pytest.approx(theirs[number])
-        assert 0 <= low <= value <= high <= 1
+        assert 0 <= low <= value + ROUNDING
+        assert value <= high + ROUNDING <= 1 + ROUNDING
     assert found["Matthews correlation"][0] == pytest.approx(matthews, abs=1e-9)
     for value, low, high in found.values():
-        assert -1 <= low <= value <= high <= 1
+        assert -1 <= low <= value + ROUNDING
+        assert value <= high + ROUNDING <= 1 + ROUNDING
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
