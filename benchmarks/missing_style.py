@@ -12,7 +12,6 @@ its label, here. Accuracy on turned and on upright digits that no campaign sees,
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,12 @@ import yaml
 from rich.table import Table
 
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from benchmarks.refill import fill_in
+from benchmarks.refill import run_arms, run_by_sheets
 from benchmarks.sets import Labeled, drawings
-from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.control import share_inputs
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import ROBUSTNESS, round_folder
 from umc_ray.campaign.synthetic import standings_of
-from umc_ray.config.loading import load_campaign
 from umc_ray.demo.planted import Drawing, turned
-from umc_ray.errors import AwaitingAnnotations
 from umc_ray.methods.identity import sample_ids
 from umc_ray.robustness.shifts import Robustness
 
@@ -93,15 +88,7 @@ def _play(rows: Sequence[Labeled], seed: int) -> dict[str, Outcome]:
     """Run the campaigns of one seed in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
         truth = _write(Path(folder), rows, seed)
-        runs: list[Run] = []
-        outcomes = {}
-        for arm in ARMS:
-            run = Run(load_campaign(Path(folder) / f"{arm}.yaml"))
-            share_inputs(run, runs)
-            runs.append(run)
-            with closing(run.store):
-                outcomes[arm] = _outcome(run, truth)
-        return outcomes
+        return run_arms(Path(folder), ARMS, lambda run: _outcome(run, truth))
 
 
 def _write(folder: Path, rows: Sequence[Labeled], seed: int) -> dict[str, str]:
@@ -151,15 +138,7 @@ def _campaign(arm: str, labels: list[str], seed: int) -> dict[str, Any]:
 
 
 def _outcome(run: Run, truth: Mapping[str, str]) -> Outcome:
-    number = 1
-    while True:
-        try:
-            run_campaign(run)
-            break
-        except AwaitingAnnotations:
-            sheet = Path(run.storage.path(f"{round_folder(number)}/sheet.csv"))
-            fill_in(sheet, lambda row: truth.get(row["sample_id"]) or row["suggestion"])
-            number += 1
+    run_by_sheets(run, lambda row: truth.get(row["sample_id"]) or row["suggestion"])
     last = run.finished_rounds
     found = run.storage.read_record(f"{round_folder(last)}/{ROBUSTNESS}", Robustness)
     domain = found.domains["task/domain"]

@@ -14,7 +14,6 @@ worst class and macro F1 on 1,500 other questions, paired by seed.
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,11 @@ from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.frame import Figure, Options, Report, local_ray, main
-from benchmarks.refill import EACH, POOL, Plan, fill_in, write_campaigns
+from benchmarks.refill import EACH, POOL, Plan, run_arms, run_by_sheets, write_campaigns
 from benchmarks.sets import Labeled, questions, word_encoder
-from umc_ray.campaign.campaign import run_campaign
-from umc_ray.campaign.control import share_inputs
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
 from umc_ray.campaign.synthetic import standings_of
-from umc_ray.config.loading import load_campaign
 from umc_ray.diversity.generators.registry import embed_with
-from umc_ray.errors import AwaitingAnnotations
 
 MODEL = "UMC_BENCH_MODEL"
 NAMES = {
@@ -118,27 +112,11 @@ class Person:
 def _play(rows: Sequence[Labeled], seed: int, plan: Plan, person: Person) -> dict[str, Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         truth, _ = write_campaigns(Path(folder), rows, True, seed, plan)
-        runs: list[Run] = []
-        outcomes = {}
-        for arm in plan.arms:
-            run = Run(load_campaign(Path(folder) / f"{arm}.yaml"))
-            share_inputs(run, runs)
-            runs.append(run)
-            with closing(run.store):
-                outcomes[arm] = _outcome(run, truth, person)
-        return outcomes
+        return run_arms(Path(folder), plan.arms, lambda run: _outcome(run, truth, person))
 
 
 def _outcome(run: Run, truth: Mapping[str, str], person: Person) -> Outcome:
-    number = 1
-    while True:
-        try:
-            run_campaign(run)
-            break
-        except AwaitingAnnotations:
-            sheet = Path(run.storage.path(f"{round_folder(number)}/sheet.csv"))
-            fill_in(sheet, lambda row: truth.get(row["sample_id"]) or person.answer(row["sample"]))
-            number += 1
+    run_by_sheets(run, lambda row: truth.get(row["sample_id"]) or person.answer(row["sample"]))
     (metrics,) = run.round_metrics(run.finished_rounds)[-1:]
     quality = metrics.domains["task/domain"].test
     assert quality is not None

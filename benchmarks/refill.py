@@ -12,11 +12,11 @@ worst class and macro F1 on 1,500 other samples, paired by seed.
 
 import csv
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +29,12 @@ from benchmarks.sets import Labeled, documents, drawings, word_encoder
 from umc_ray.campaign.campaign import run_campaign
 from umc_ray.campaign.control import share_inputs
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.methods.identity import sample_ids
+
+T = TypeVar("T")
 
 GIVEN, RARE, EACH, BUDGET = 300, 2, 5, 100
 POOL, TEST, THIN = 3000, 1500, 0.01
@@ -117,15 +120,32 @@ def play(rows: Sequence[Labeled], thin: bool, seed: int, plan: Plan) -> dict[str
     """Run the campaigns of one seed in a folder of their own."""
     with tempfile.TemporaryDirectory() as folder:
         truth, rare = write_campaigns(Path(folder), rows, thin, seed, plan)
-        runs: list[Run] = []
-        outcomes = {}
-        for arm in plan.arms:
-            run = Run(load_campaign(Path(folder) / f"{arm}.yaml"))
-            share_inputs(run, runs)
-            runs.append(run)
-            with closing(run.store):
-                outcomes[arm] = _outcome(run, truth, rare)
-        return outcomes
+        return run_arms(Path(folder), plan.arms, lambda run: _outcome(run, truth, rare))
+
+
+def run_arms(folder: Path, arms: Iterable[str], outcome: Callable[[Run], T]) -> dict[str, T]:
+    """Run the campaigns in a folder, which share what is alike; returns what comes of each."""
+    runs: list[Run] = []
+    outcomes = {}
+    for arm in arms:
+        run = Run(load_campaign(folder / f"{arm}.yaml"))
+        share_inputs(run, runs)
+        runs.append(run)
+        with closing(run.store):
+            outcomes[arm] = outcome(run)
+    return outcomes
+
+
+def run_by_sheets(run: Run, label: Callable[[Mapping[str, str]], str]) -> list[str]:
+    """Run a campaign to its end, with all of its sheets filled in; returns the labels."""
+    given, number = list[str](), 1
+    while True:
+        try:
+            run_campaign(run)
+            return given
+        except AwaitingAnnotations:
+            given += fill_in(Path(run.storage.path(f"{round_folder(number)}/sheet.csv")), label)
+            number += 1
 
 
 def write_campaigns(
@@ -203,16 +223,8 @@ def _campaign(arm: str, payload: str, labels: list[str], seed: int, plan: Plan) 
 
 
 def _outcome(run: Run, truth: Mapping[str, str], rare: Sequence[str]) -> Outcome:
-    bought, number = 0, 1
-    while True:
-        try:
-            run_campaign(run)
-            break
-        except AwaitingAnnotations:
-            sheet = Path(run.storage.path(f"rounds/{number:04d}/sheet.csv"))
-            given = fill_in(sheet, lambda row: truth[row["sample_id"]])
-            bought += sum(label in rare for label in given)
-            number += 1
+    given = run_by_sheets(run, lambda row: truth[row["sample_id"]])
+    bought = sum(label in rare for label in given)
     (metrics,) = run.round_metrics(run.finished_rounds)[-1:]
     quality = metrics.domains["task/domain"].test
     assert quality is not None

@@ -70,10 +70,10 @@ def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def write_csv(path, rows):
+def write_csv(path, rows, columns=("text", "label")):
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["text", "label"], extrasaction="ignore")
+        writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -173,3 +173,22 @@ def results(storage):
         key for key in storage.keys("rounds") if key.endswith(("batch.parquet", "labels.parquet"))
     ]
     return {key: storage.read_table(key).to_pylist() for key in keys}
+
+
+def rows_in(folder):
+    """All rows of the tables of a folder."""
+    storage = Storage(str(folder))
+    keys = [key for key in storage.keys("") if key.endswith(".parquet")]
+    return [row for key in keys for row in storage.read_table(key).to_pylist()]
+
+
+def live_scorer(path, task):
+    """What scores samples of a task where its campaign is served."""
+    from umc_ray.serving.live import LivePublication
+    from umc_ray.serving.scorer import TaskScorer
+    from umc_ray.serving.settings import ServingConfig
+
+    run = Run(load_campaign(path))
+    live = LivePublication(run.storage, run.config)
+    live.refresh()
+    return TaskScorer(run.config, task, ServingConfig(campaign=path), live)

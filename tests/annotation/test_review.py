@@ -7,7 +7,6 @@ from umc_ray.annotation.review import (
     ask_one_more,
     decide,
     decisions,
-    hold,
     reopen,
     review_queue,
 )
@@ -107,16 +106,20 @@ def test_a_random_share_comes_up_whatever_the_answers(store):
     assert len(in_queue(store, spot_check=1)) == 400
 
 
+def reviewing(store, name):
+    return LeaseManager(store, "camp", f"{REVIEWER}{name}", 60)
+
+
 def test_reviewers_hold_different_cases_that_people_can_still_be_asked_about(voted, clock):
     cases = [case.question for case in review_queue(voted, "camp")]
-    assert [each.sample_id for each in hold(voted, cases, "eve", 60, 1)] == [2]
-    assert [each.sample_id for each in hold(voted, cases, "eve", 60, 1)] == [2]
-    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [1]
+    assert [each.sample_id for each in reviewing(voted, "eve").claim_cases(cases, 1)] == [2]
+    assert [each.sample_id for each in reviewing(voted, "eve").claim_cases(cases, 1)] == [2]
+    assert [each.sample_id for each in reviewing(voted, "bob").claim_cases(cases, 9)] == [1]
     ask_one_more(voted, answer(2, "eve", None), "a")
     assert [each.sample_id for each in LeaseManager(voted, "camp", "new").claim(1)] == [2]
     clock.now += 50
-    LeaseManager(voted, "camp", f"{REVIEWER}eve", 60).heartbeat()
+    reviewing(voted, "eve").heartbeat()
     clock.now += 20
-    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [1]
-    LeaseManager(voted, "camp", f"{REVIEWER}eve", 60).release()
-    assert [each.sample_id for each in hold(voted, cases, "bob", 60, 9)] == [2, 1]
+    assert [each.sample_id for each in reviewing(voted, "bob").claim_cases(cases, 9)] == [1]
+    reviewing(voted, "eve").release()
+    assert [each.sample_id for each in reviewing(voted, "bob").claim_cases(cases, 9)] == [2, 1]

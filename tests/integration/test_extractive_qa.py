@@ -15,10 +15,7 @@ from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
 from umc_ray.selection.labeled import labels_so_far
-from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
-from umc_ray.serving.scorer import TaskScorer
-from umc_ray.serving.settings import ServingConfig
 from umc_ray.storage import Storage
 from umc_ray.tasks.span_answers import spans_of
 
@@ -103,12 +100,7 @@ def test_it_learns_scores_and_asks_by_what_it_scored(run):
 def test_it_is_reported_and_released_as_squad_has_answers(run):
     assert "F1" in Path(write_report(run)).read_text(encoding="utf-8")
     release = Storage(write_release(run, "squad"))
-    rows = [
-        row
-        for key in release.keys("")
-        if key.endswith(".parquet")
-        for row in release.read_table(key).to_pylist()
-    ]
+    rows = tiny.rows_in(release.root)
     assert len(rows) >= 24
     for row in rows:
         answers = row["label"]
@@ -120,13 +112,8 @@ def test_new_questions_are_scored_and_served_alike(run, finished, tmp_path):
     new = questions(12, seed=3)
     tiny.write_jsonl(tmp_path / "new.jsonl", new)
     score_new(run, str(tmp_path / "new.jsonl"), LETTERS, str(tmp_path / "out"))
-    output = Storage(str(tmp_path / "out"))
-    scored = {
-        row["key"]: row for key in output.keys("") for row in output.read_table(key).to_pylist()
-    }
-    live = LivePublication(run.storage, run.config)
-    live.refresh()
-    scorer = TaskScorer(run.config, "reading", ServingConfig(campaign=finished), live)
+    scored = {row["key"]: row for row in tiny.rows_in(tmp_path / "out")}
+    scorer = tiny.live_scorer(finished, "reading")
     samples = [Sample(text=[row["question"], row["context"]]) for row in new]
     (found,) = scorer.predict([[scorer.validate(each) for each in samples]])
     kind = run.kinds["reading"]

@@ -1,6 +1,5 @@
 """A campaign on pairs of texts whose answers are numbers: run, reported, released and scored."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,8 @@ from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
-from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
-from umc_ray.serving.scorer import InvalidSample, TaskScorer
-from umc_ray.serving.settings import ServingConfig
+from umc_ray.serving.scorer import InvalidSample
 from umc_ray.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -44,10 +41,7 @@ def rows(n, seed):
 
 
 def write(path, found):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+    tiny.write_csv(path, found, columns=found[0])
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +121,11 @@ def test_the_report_shows_both_texts_and_the_errors(run):
 
 def test_a_release_has_both_texts_and_the_number(run):
     release = Storage(write_release(run, "pairs"))
-    tables = [release.read_table(key) for key in release.keys("") if key.endswith(".parquet")]
-    found = [row for table in tables for row in table.to_pylist() if "predicted" in row]
+    found = [row for row in tiny.rows_in(release.root) if "predicted" in row]
     assert len(found) >= 140
     assert all(len(row["first"].split()) == WORDS for row in found)
     assert all(isinstance(row["label"], float) and 0 <= row["label"] <= 5 for row in found)
-    assert "text" not in tables[0].column_names
+    assert not any("text" in row for row in found)
     assert "first" in release.read_bytes("README.md").decode()
 
 
@@ -140,15 +133,11 @@ def test_new_pairs_are_scored_and_served_alike(run, campaign, tmp_path):
     new = rows(40, 3)
     write(tmp_path / "new.csv", new)
     assert score_new(run, str(tmp_path / "new.csv"), HEADLINES, str(tmp_path / "out")).rows == 40
-    output = Storage(str(tmp_path / "out"))
-    scored = [row for key in output.keys("") for row in output.read_table(key).to_pylist()]
-    by_key = {row["key"]: row for row in scored}
+    by_key = {row["key"]: row for row in tiny.rows_in(tmp_path / "out")}
     errors = [abs(by_key[row["id"]]["predicted"] - row["score"]) for row in new]
     assert np.mean(errors) < 1.2
 
-    live = LivePublication(run.storage, run.config)
-    live.refresh()
-    scorer = TaskScorer(run.config, "similar", ServingConfig(campaign=campaign), live)
+    scorer = tiny.live_scorer(campaign, "similar")
     samples = [Sample(text=[row["first"], row["second"]]) for row in new]
     payloads = [scorer.validate(sample) for sample in samples]
     (found,) = scorer.predict([payloads])

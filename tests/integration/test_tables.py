@@ -5,7 +5,6 @@ One group is a fifth of the pool, and has a floor.
 Suffixes: N samples.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,9 @@ from umc_ray.records import DomainKey, embeddings_array
 from umc_ray.release.export import write_release
 from umc_ray.report.fairness import group_lines
 from umc_ray.report.report import write_report
-from umc_ray.serving.live import LivePublication
 from umc_ray.serving.messages import Sample
 from umc_ray.serving.refusal import Refusal
-from umc_ray.serving.scorer import InvalidSample, TaskScorer
-from umc_ray.serving.settings import ServingConfig
+from umc_ray.serving.scorer import InvalidSample
 from umc_ray.specialists.ensemble import decision_key, load_specialist
 from umc_ray.specialists.trees import Trees
 from umc_ray.storage import Storage
@@ -59,10 +56,7 @@ def rows(n, seed):
 
 
 def write(path, found):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
+    tiny.write_csv(path, found, columns=found[0])
 
 
 @pytest.fixture(scope="module")
@@ -210,15 +204,11 @@ def test_new_rows_are_scored_and_served_alike(run, campaign, tmp_path):
     new = rows(60, 3)
     write(tmp_path / "new.csv", new)
     assert score_new(run, str(tmp_path / "new.csv"), LOANS, str(tmp_path / "out")).rows == 60
-    output = Storage(str(tmp_path / "out"))
-    scored = [row for key in output.keys("") for row in output.read_table(key).to_pylist()]
-    by_key = {row["key"]: row for row in scored}
+    by_key = {row["key"]: row for row in tiny.rows_in(tmp_path / "out")}
     right = [by_key[row["id"]]["label_1"] == row["label"] for row in new]
     assert np.mean(right) > 0.8
 
-    live = LivePublication(run.storage, run.config)
-    live.refresh()
-    scorer = TaskScorer(run.config, "loans", ServingConfig(campaign=campaign), live)
+    scorer = tiny.live_scorer(campaign, "loans")
     decision = run.storage.read_json(decision_key(run.training(3).ensembles["loans"].folder))
     assert set(decision["groups"]) <= {"bank/f", "bank/m"}
     samples = ["\n".join(f"{name}: {row[name]}" for name in COLUMNS) for row in new]

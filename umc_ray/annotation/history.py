@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 
 from umc_ray.annotation.schema import (
     EVENTS,
     OPEN,
     QUESTIONS,
-    effective,
+    answered_by,
     events_with_questions,
     standing,
 )
@@ -47,10 +47,8 @@ def count_given(store: AnnotationStore, queue: str, annotator: str, since: float
 
 def count_left(store: AnnotationStore, queue: str, annotator: str) -> int:
     """Count the open questions that a person has not answered."""
-    answered = exists().where(
-        EVENTS.c.question_id == QUESTIONS.c.id, EVENTS.c.annotator == annotator, effective()
-    )
     query = select(func.count()).select_from(QUESTIONS)
+    own = QUESTIONS.c.campaign == queue, OPEN, ~answered_by(annotator)
     with store.readers.connect() as connection:
-        left = connection.scalar(query.where(QUESTIONS.c.campaign == queue, OPEN, ~answered))
+        left = connection.scalar(query.where(*own))
     return left or 0

@@ -30,7 +30,7 @@ from umc_ray.annotation.schema import (
     OPEN,
     QUESTIONS,
     REVIEWER,
-    effective,
+    answered_by,
     events_with_questions,
     standing,
 )
@@ -82,6 +82,23 @@ class LeaseManager:
             self._lease(connection, self._still_free(connection, ids, now), now)
             query = self._select_held(now).where(QUESTIONS.c.id.in_(ids))
             return [question_of(row) for row in connection.execute(query).mappings()]
+
+    def claim_cases(self, questions: Sequence[Question], most: int) -> list[Question]:
+        """Lease the first cases for review that no other reviewer has; returns them.
+
+        These leases are those of a reviewer's name with REVIEWER before it, and take no votes.
+        """
+        now = self._store.clock()
+        with self._store.writing() as connection:
+            rows = find_questions(connection, [each.key for each in questions], lock=True)
+            reviewing = LEASES.c.annotator.startswith(REVIEWER), LEASES.c.expires_at > now
+            others = select(LEASES.c.question_id).where(
+                *reviewing, LEASES.c.annotator != self._annotator
+            )
+            taken = set(connection.scalars(others))
+            free = [each for each in questions if rows[each.key]["id"] not in taken][:most]
+            self._lease(connection, [rows[each.key] for each in free], now)
+        return free
 
     def held(self) -> list[Question]:
         """Return the leased questions, in the order in which they were claimed."""
@@ -213,14 +230,7 @@ class LeaseManager:
             OPEN,
             QUESTIONS.c.given + lease_count < QUESTIONS.c.votes,
             ~held,
-            ~self._is_answered(),
-        )
-
-    def _is_answered(self) -> ColumnElement[bool]:
-        return exists().where(
-            EVENTS.c.question_id == QUESTIONS.c.id,
-            EVENTS.c.annotator == self._annotator,
-            effective(),
+            ~answered_by(self._annotator),
         )
 
     def _due_gold(self, connection: Connection, count: int, now: float) -> list[RowMapping]:
@@ -228,13 +238,13 @@ class LeaseManager:
         if self._gold_every is None:
             return []
         held = QUESTIONS.c.id.in_(select(LEASES.c.question_id).where(self._is_live(now)))
-        assigned = held | self._is_answered()
+        assigned = held | answered_by(self._annotator)
         in_campaign = QUESTIONS.c.campaign == self._campaign
         gold = QUESTIONS.c.gold.is_not(None)
         counts = select(func.count(), func.count().filter(gold)).select_from(QUESTIONS)
         total, gold_total = connection.execute(counts.where(in_campaign, assigned)).one()
         due = min(count, (total + count) // self._gold_every - gold_total)
-        query = select(QUESTIONS).where(in_campaign, gold, ~held, ~self._is_answered())
+        query = select(QUESTIONS).where(in_campaign, gold, ~held, ~answered_by(self._annotator))
         return list(connection.execute(query.order_by(*_ORDER).limit(max(due, 0))).mappings())
 
     def _is_live(self, now: float) -> ColumnElement[bool]:

@@ -72,11 +72,10 @@ class QuestionFilter:
 
 
 def question_records(store: AnnotationStore, queue: str) -> Sequence[QuestionRecord]:
-    """Return all questions of a queue, without gold ones, newest round first."""
+    """Return all questions of a queue, without gold ones, in the order of the store."""
     answers = by_sample(store.answers(queue))
     flags, notes = (by_sample(store.events(kind, queue)) for kind in ("flag", "note"))
     decided = decisions(store, queue)
-    questions = sorted(store.questions(queue), key=lambda question: -question.round)
     return [
         QuestionRecord(
             question,
@@ -85,5 +84,5 @@ def question_records(store: AnnotationStore, queue: str) -> Sequence[QuestionRec
             notes.get(question.key, ()),
             decided.get(question.key),
         )
-        for question in questions
+        for question in store.questions(queue)
     ]

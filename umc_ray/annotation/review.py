@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import delete, insert, select
 
-from umc_ray.annotation.events import SampleKey, find_questions
-from umc_ray.annotation.schema import LEASES, REVIEWER
+from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.errors import StoreError
 from umc_ray.methods.identity import uniform
@@ -103,29 +101,6 @@ def ask_one_more(store: AnnotationStore, event: Answer, client_key: str) -> None
         )
     if store.record_as("reask", [event], [client_key]):
         store.raise_votes([question], question.votes + 1)
-
-
-def hold(
-    store: AnnotationStore, questions: Sequence[Question], reviewer: str, lease_s: float, most: int
-) -> list[Question]:
-    """Reserve cases for a reviewer; returns the first that no other reviewer has.
-
-    These leases are renewed and released as those of people who are asked, under another name.
-    """
-    name, now = f"{REVIEWER}{reviewer}", store.clock()
-    with store.writing() as connection:
-        rows = find_questions(connection, [each.key for each in questions], lock=True)
-        reviewing = LEASES.c.annotator.startswith(REVIEWER), LEASES.c.expires_at > now
-        others = select(LEASES.c.question_id).where(*reviewing, LEASES.c.annotator != name)
-        taken = set(connection.scalars(others))
-        free = [each for each in questions if rows[each.key]["id"] not in taken][:most]
-        ids = [rows[each.key]["id"] for each in free]
-        own = LEASES.c.annotator == name, LEASES.c.question_id.in_(ids)
-        connection.execute(delete(LEASES).where(*own))
-        lease = {"annotator": name, "claimed_at": now, "expires_at": now + lease_s}
-        if free:
-            connection.execute(insert(LEASES), [{"question_id": each, **lease} for each in ids])
-    return free
 
 
 def decisions(

@@ -147,6 +147,12 @@ def effective() -> ColumnElement[bool]:
     return and_(EVENTS.c.kind == "answer", ~_superseded_by("answer", "undo"))
 
 
+def answered_by(annotator: str) -> ColumnElement[bool]:
+    """Return the condition for questions that a person has answered."""
+    own = EVENTS.c.question_id == QUESTIONS.c.id, EVENTS.c.annotator == annotator
+    return exists().where(*own, effective())
+
+
 @cache
 def standing() -> ColumnElement[bool]:
     """Return the condition for answers that stand: those that count, and extra ones."""

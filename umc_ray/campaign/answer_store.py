@@ -11,5 +11,5 @@ def open_store(config: CampaignConfig) -> AnnotationStore:
     Raises:
         StoreError: it cannot be opened.
     """
-    run = Storage(f"{config.storage.rstrip('/')}/{config.name}")
+    run = Storage(config.run_root)
     return AnnotationStore(config.annotation.database or f"sqlite:///{run.path('labels.db')}")

@@ -303,7 +303,7 @@ def check_campaign(
     config: CampaignConfig, reads_all: bool, listener: ProgressListener = NULL_LISTENER
 ) -> CampaignCheck:
     """Check all domains and encoders of a campaign, on a sample of the rows or on all."""
-    storage = Storage(f"{config.storage.rstrip('/')}/{config.name}")
+    storage = Storage(config.run_root)
     findings = _Findings()
     checker = _Checker(config, storage, reads_all, listener, findings)
     splits = [split for name in config.tasks for split in checker.task(name)]

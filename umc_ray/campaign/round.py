@@ -183,8 +183,7 @@ def ask(run: Run, number: int, batch: pa.Table, validation: pa.Table) -> None:
 def collect(run: Run, number: int, batch: pa.Table) -> pa.Table:
     """Make the answers labels when all are there; those on synthetic samples are not among them."""
     rules, name = run.config.annotation, run.config.name
-    waits_for = rules.review, rules.max_votes, rules.spot_check
-    answers = collect_all(run.backend, number, *waits_for)
+    answers = collect_all(run.backend, number, rules.review, rules.max_votes, rules.spot_check)
     run.store.close_round(name, number)
     decided = decisions(run.store, name, number)
     costs = run.config.costs()

@@ -72,7 +72,7 @@ class RunState:
     @cached_property
     def storage(self) -> Storage:
         """The run directory."""
-        return Storage(f"{self.config.storage.rstrip('/')}/{self.config.name}")
+        return Storage(self.config.run_root)
 
     @cached_property
     def kinds(self) -> Mapping[str, TaskKind]:

@@ -296,6 +296,11 @@ class CampaignConfig(Section):
                 )
         return self
 
+    @property
+    def run_root(self) -> str:
+        """The run directory."""
+        return f"{self.storage.rstrip('/')}/{self.name}"
+
     def domains(self) -> dict[DomainKey, DomainConfig]:
         """Return all domains of all tasks, in the order of the file."""
         return {

@@ -19,7 +19,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.errors import ConfigError, DataError
+from umc_ray.errors import DataError
 from umc_ray.methods import candidates, spans, squad
 from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.candidates import Candidates
@@ -27,6 +27,7 @@ from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
+from umc_ray.tasks.acquisition import by_measures
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.span_answers import (
     NO_ANSWER,
@@ -58,7 +59,6 @@ NO_TARGET = (-2, 0, -1)
 """Stands where a question has fewer; the key of no text that is likely."""
 
 LEAST_PROBABILITY = 1e-9
-ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 
 
 @dataclass(frozen=True)
@@ -233,13 +233,7 @@ class ExtractiveQA:
         Raises:
             ConfigError: there is no such acquisition function.
         """
-        if name not in ACQUISITIONS:
-            raise ConfigError(f"unknown acquisition {name!r}; known: {', '.join(ACQUISITIONS)}")
-        if name == "least_confidence":
-            return 1 - measures.certainty_N
-        if name == "margin":
-            return 1 - measures.columns["margin"]
-        return -measures.columns[name] if name == "score" else measures.columns[name]
+        return by_measures(measures, name, 1 - measures.columns["margin"])
 
     def urgency(self, value: float, name: str, specialists: int) -> float:
         """Scale an acquisition value to 0..1."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.errors import ConfigError, DataError
+from umc_ray.errors import DataError
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
@@ -28,6 +28,7 @@ from umc_ray.methods.multi_label import (
     weighted_odds,
 )
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
+from umc_ray.tasks.acquisition import by_measures
 from umc_ray.tasks.forms import NONE, SEPARATOR, ChoiceForm, says_none
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.spelling import check_labels, find_label
@@ -43,8 +44,6 @@ from umc_ray.tasks.task import (
     weights_of,
     with_names,
 )
-
-ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 
 
 @dataclass(frozen=True)
@@ -222,13 +221,7 @@ class MultiLabel:
         Raises:
             ConfigError: there is no such acquisition function.
         """
-        if name not in ACQUISITIONS:
-            raise ConfigError(f"unknown acquisition {name!r}; known: {', '.join(ACQUISITIONS)}")
-        if name == "least_confidence":
-            return 1 - measures.certainty_N
-        if name == "margin":
-            return 1 - measures.columns["margin"]
-        return -measures.columns[name] if name == "score" else measures.columns[name]
+        return by_measures(measures, name, 1 - measures.columns["margin"])
 
     def urgency(self, value: float, name: str, specialists: int) -> float:
         """Scale an acquisition value to 0..1; a score is -S to -S/2 where specialists agree."""

@@ -20,12 +20,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from umc_ray.errors import ConfigError
 from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
+from umc_ray.tasks.acquisition import by_measures
 from umc_ray.tasks.forms import NumberForm
 from umc_ray.tasks.quality import Estimate, Quality
 from umc_ray.tasks.task import (
@@ -46,7 +46,6 @@ STRATA = 5
 
 DIGITS = 3  # predictions are written to a thousandth of the range, or finer
 
-ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 MOST_BITS = 0.5 * math.log2(numbers.MOST_VARIANCE / numbers.LEAST_VARIANCE)
 
 
@@ -235,13 +234,7 @@ class Regression:
         Raises:
             ConfigError: there is no such acquisition function.
         """
-        if name not in ACQUISITIONS:
-            raise ConfigError(f"unknown acquisition {name!r}; known: {', '.join(ACQUISITIONS)}")
-        if name == "least_confidence":
-            return 1 - measures.certainty_N
-        if name == "margin":
-            return measures.columns["variance"]
-        return -measures.columns[name] if name == "score" else measures.columns[name]
+        return by_measures(measures, name, measures.columns["variance"])
 
     def urgency(self, value: float, name: str, specialists: int) -> float:
         """Scale an acquisition value to 0..1; a deviation of half the range is 1."""

@@ -10,7 +10,6 @@ from umc_ray.annotation.history import count_given, count_left
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.ratings import RATING
 from umc_ray.annotation.review import ask_one_more, decide, reopen
-from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
 from umc_ray.methods.text_pair import plain
@@ -146,8 +145,8 @@ def reask(body: ReviewIn, site: CurrentSite, queue: Queue, person: Reviewer) -> 
 
 def _all_leases(site: Site, person: Person, queue: str) -> list[LeaseManager]:
     """Return a person's leases as an annotator and as a reviewer."""
-    names = [person.name, *([f"{REVIEWER}{person.name}"] if person.may("reviewer") else [])]
-    return [LeaseManager(site.store, queue, name, site.config.lease_s) for name in names]
+    of_cases = [site.review_leases(person, queue)] if person.may("reviewer") else []
+    return [site.leases(person, queue), *of_cases]
 
 
 def question_ref(question: Question) -> QuestionRef:

@@ -12,8 +12,9 @@ from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.changes import changed_answers
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.labels import tied
+from umc_ray.annotation.overview import QuestionRecord, question_records
 from umc_ray.annotation.ratings import RATING, said
-from umc_ray.annotation.review import by_sample, decisions
+from umc_ray.annotation.review import by_sample
 from umc_ray.annotation.store import Answer, Payload, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.config.section import NAME
@@ -27,6 +28,7 @@ from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
 from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
+from umc_ray.web.samples import Sample
 from umc_ray.web.site import CurrentSite, Queue, Site
 
 MAX_PROBLEMS = 100
@@ -88,31 +90,29 @@ def import_labels(
 
 def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     """Return the questions of a queue with their samples and answers."""
-    questions = site.store.questions(queue)
-    decision_by_key = decisions(site.store, queue)
-    answers = site.store.answers(queue)
-    labels = _consensus(site, answers)
-    labels |= {key: decision.label for key, decision in decision_by_key.items()}
-    ties, given = tied(answers), by_sample(answers)
-    extra, flags, notes, scores = (
-        by_sample(site.store.events(k, queue)) for k in ("extra", "flag", "note", RATING)
-    )
-    return [
-        LabeledQuestion(
+    records = question_records(site.store, queue)
+    answers = [answer for record in records for answer in record.answers]
+    labels, ties = _consensus(site, answers), tied(answers)
+    extra, scores = (by_sample(site.store.events(kind, queue)) for kind in ("extra", RATING))
+    samples = site.samples.get([record.question for record in records])
+
+    def labeled(record: QuestionRecord, sample: Sample) -> LabeledQuestion:
+        question, decision = record.question, record.decision
+        return LabeledQuestion(
             question=question,
             text=sample.text,
             image=None if sample.image is None else image_path(question),
-            answers=given.get(question.key, ()),
+            answers=record.answers,
             form=site.kind(question.task).form(),
-            label=labels.get(question.key),
-            decision=decision_by_key.get(question.key),
-            tied=question.key[1:] in ties and question.key not in decision_by_key,
+            label=labels.get(question.key) if decision is None else decision.label,
+            decision=decision,
+            tied=question.key[1:] in ties and decision is None,
             extra=extra.get(question.key, ()),
-            flags=flags.get(question.key, ()),
-            notes=(*notes.get(question.key, ()), *map(said, scores.get(question.key, ()))),
+            flags=record.flags,
+            notes=(*record.notes, *map(said, scores.get(question.key, ()))),
         )
-        for question, sample in zip(questions, site.samples.get(questions), strict=True)
-    ]
+
+    return [labeled(*pair) for pair in zip(records, samples, strict=True)]
 
 
 def _consensus(site: Site, answers: Sequence[Answer]) -> dict[SampleKey, str | None]:

@@ -8,7 +8,7 @@ import jinja2
 from fastapi import APIRouter, Query, Request, Response
 from markupsafe import Markup, escape
 
-from umc_ray.annotation.review import hold, review_queue
+from umc_ray.annotation.review import review_queue
 from umc_ray.annotation.store import Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.web.accounts import Person
@@ -165,7 +165,7 @@ def review_items(
     shown = set(elsewhere.split())
     by_key = {each.question.key: each for each in found if page_name(each.question) not in shown}
     asked = [each.question for each in by_key.values()]
-    held = hold(site.store, asked, person.name, site.config.lease_s, MAX_REVIEWS)
+    held = site.review_leases(person, queue).claim_cases(asked, MAX_REVIEWS)
     cases = [by_key[each.key] for each in held]
     samples = site.samples.get([case.question for case in cases])
     cards = [site.review_card(case, sample) for case, sample in zip(cases, samples, strict=True)]

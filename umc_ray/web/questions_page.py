@@ -45,6 +45,7 @@ def questions_page(
 ) -> Response:
     """Show the questions that fit some conditions, newest round first."""
     records = question_records(site.store, queue)
+    records = sorted(records, key=lambda record: -record.question.round)
     wanted = QuestionFilter(domain, label, who, state, round)
     found = [record for record in records if wanted.has(record)]
     first = PER_PAGE * (number - 1)

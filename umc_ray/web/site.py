@@ -10,6 +10,7 @@ from fastapi import Depends, Query, Request
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
 from umc_ray.annotation.review import Case
+from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
@@ -62,6 +63,10 @@ class Site:
         return LeaseManager(
             self.store, queue, person.name, self.config.lease_s, self.config.gold_every
         )
+
+    def review_leases(self, person: Person, queue: str) -> LeaseManager:
+        """Return a reviewer's leases of cases in a queue."""
+        return LeaseManager(self.store, queue, f"{REVIEWER}{person.name}", self.config.lease_s)
 
     def claim(
         self, person: Person, queue: str, count: int, elsewhere: Collection[str] = ()

@@ -51,7 +51,7 @@ class Argilla(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"argilla: {place.name}")
+            return cls.of_file(place)
         splits = hub_splits(place) or {"": _records(place)}
         split, names = choose(place, asked, splits)
         if not names:

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from umc_ray.errors import DataError
 from umc_ray.ingest.columns import TableFormat, Values, check_columns
 from umc_ray.ingest.layouts.labels import COLUMNS, with_labels
-from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, said
+from umc_ray.ingest.layouts.layout import Asked, Layout, by_split
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.readers import Rows
 from umc_ray.ingest.sources import TEXT_FILES, BadRow
@@ -39,14 +39,11 @@ class FastText(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"fasttext: {place.name}")
+            return cls.of_file(place)
         files = [file for file in place.files(*TEXT_FILES) if _has_labels(file)]
         if not files:
             raise DataError(f"{place.uri} has no text file that begins with {PREFIX}")
-        splits = by_split(file.name for file in files)
-        split, names = choose(place, asked, splits)
-        paths = tuple(place.below(name).uri for name in names)
-        return cls(place.uri, paths, f"fasttext: {said(split, splits)}")
+        return cls.of_split(place, asked, by_split(file.name for file in files))
 
     def read_rows(
         self, uri: str, table: TableFormat, groups: range | None, notes: Counter[str]

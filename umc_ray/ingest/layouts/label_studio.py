@@ -18,7 +18,7 @@ from umc_ray.errors import DataError
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.layouts.json_files import json_rows, records_of
 from umc_ray.ingest.layouts.labels import with_labels, without_labels
-from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, said
+from umc_ray.ingest.layouts.layout import Asked, Layout, by_split
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.readers import Rows, read_rows
 from umc_ray.ingest.sources import BadRow
@@ -51,13 +51,11 @@ class LabelStudio(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"label_studio: {place.name}")
+            return cls.of_file(place)
         names = [file.name for file in place.files(*_SUFFIXES) if _is_export(file)]
         if not names:
             raise DataError(f"{place.uri} has no export of Label Studio in JSON, CSV or TSV")
-        split, chosen = choose(place, asked, by_split(names))
-        paths = tuple(place.below(name).uri for name in chosen)
-        return cls(place.uri, paths, f"label_studio: {said(split, by_split(names))}")
+        return cls.of_split(place, asked, by_split(names))
 
     def read_rows(
         self, uri: str, table: TableFormat, groups: range | None, notes: Counter[str]

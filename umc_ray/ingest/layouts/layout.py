@@ -82,6 +82,22 @@ class Layout:
         """Whether its files are images, and not rows."""
         return False
 
+    @classmethod
+    def of_file(cls, place: Place) -> Self:
+        """Return the layout of one file, all of which is read."""
+        return cls(place.uri, (place.uri,), f"{cls.name}: {place.name}")
+
+    @classmethod
+    def of_split(cls, place: Place, asked: Asked, splits: Mapping[str, Sequence[str]]) -> Self:
+        """Return the layout of the files of a folder that are in the split that is asked for.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        split, names = choose(place, asked, splits)
+        paths = tuple(place.below(name).uri for name in names)
+        return cls(place.uri, paths, f"{cls.name}: {said(split, splits)}")
+
     @property
     def image_column(self) -> str | None:
         """The column with images of a table, where the campaign names none."""

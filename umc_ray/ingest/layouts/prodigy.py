@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from umc_ray.errors import DataError
 from umc_ray.ingest.columns import TableFormat, Values, check_columns
 from umc_ray.ingest.layouts.labels import COLUMNS, with_labels, without_labels
-from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, said
+from umc_ray.ingest.layouts.layout import Asked, Layout, by_split
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.readers import Rows, read_jsonl
 from umc_ray.ingest.sources import BadRow
@@ -45,13 +45,11 @@ class Prodigy(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"prodigy: {place.name}")
+            return cls.of_file(place)
         splits = by_split(file.name for file in place.files(".jsonl") if _is_export(file))
         if not splits:
             raise DataError(f"{place.uri} has no export of Prodigy: JSON lines with _task_hash")
-        split, names = choose(place, asked, splits)
-        paths = tuple(place.below(name).uri for name in names)
-        return cls(place.uri, paths, f"prodigy: {said(split, splits)}")
+        return cls.of_split(place, asked, splits)
 
     def read_rows(
         self, uri: str, table: TableFormat, groups: range | None, notes: Counter[str]

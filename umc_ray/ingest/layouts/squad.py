@@ -19,7 +19,7 @@ from umc_ray.errors import DataError
 from umc_ray.ingest.columns import TableFormat, Values, check_columns
 from umc_ray.ingest.layouts.hub_files import hub_splits
 from umc_ray.ingest.layouts.json_files import read_json
-from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, in_order, said
+from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, in_order
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.readers import Rows, read_rows
 from umc_ray.ingest.sources import TABLES, BadRow
@@ -53,18 +53,17 @@ class Squad(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the files of a split, or take one file."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"squad: {place.name}")
+            return cls.of_file(place)
         splits = by_split(file.name for file in place.files(".json") if _is_squad(file))
         splits = splits or in_order(hub_splits(place))
         if not splits:
             raise DataError(
                 f"{place.uri} has no files of SQuAD: no train-v2.0.json or train-*.parquet"
             )
-        split, names = choose(place, asked, splits)
+        _, names = choose(place, asked, splits)
         if len(names) > 1 and names[0].endswith(".json"):
             raise DataError(f"{place.uri} has {' and '.join(names)}: name one of them as path")
-        paths = tuple(place.below(name).uri for name in names)
-        return cls(place.uri, paths, f"squad: {said(split, splits)}")
+        return cls.of_split(place, asked, splits)
 
     def read_rows(
         self, uri: str, table: TableFormat, groups: range | None, notes: Counter[str]

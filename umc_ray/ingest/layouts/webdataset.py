@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from umc_ray.errors import DataError
-from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, said
+from umc_ray.ingest.layouts.layout import Asked, Layout, by_split
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.sources import ARCHIVES
 
@@ -30,13 +30,11 @@ class WebDataset(Layout):
     def at(cls, place: Place, asked: Asked) -> Self:
         """Find the shards of a split."""
         if place.is_file:
-            return cls(place.uri, (place.uri,), f"webdataset: {place.name}")
+            return cls.of_file(place)
         splits = by_split(place.ending(*ARCHIVES))
         if not splits:
             raise DataError(f"{place.uri} has no shards: files that end in {' '.join(ARCHIVES)}")
-        split, names = choose(place, asked, splits)
-        paths = tuple(place.below(name).uri for name in names)
-        return cls(place.uri, paths, f"webdataset: {said(split, splits)}")
+        return cls.of_split(place, asked, splits)
 
     @property
     def are_images(self) -> bool:
