@@ -716,11 +716,13 @@ class TestStoredPredictions:
         expected = samples.quality(predicted, targets)
         assert found.n == 300
         assert found.utility.value == pytest.approx(expected.pop("utility"))
-        shown = {**found.figures, **found.errors}
+        shown = {**found.figures, **found.correlations, **found.errors}
         values = {name: each.value for name, each in shown.items()}
         assert values == pytest.approx(expected, abs=1e-9, rel=1e-9)
         for each in (found.utility, *found.figures.values()):
             assert 0 <= each.low <= each.value <= each.high <= 1
+        for each in found.correlations.values():
+            assert -1 <= each.low <= each.value <= each.high <= 1
         for each in found.errors.values():
             assert 0 <= each.low <= each.value <= each.high
         exact_N = kind.utility(predicted, targets) >= kind.right_from
@@ -739,9 +741,8 @@ class TestStoredPredictions:
         predicted, _ = samples.kind.predicted(table)
         found = samples.kind.quality(table, predicted)
         assert found.utility.value == 1
-        assert [each.value for each in found.figures.values()] == pytest.approx(
-            [1] * len(found.figures)
-        )
+        perfect = {**found.figures, **found.correlations}
+        assert [each.value for each in perfect.values()] == pytest.approx([1] * len(perfect))
         assert all(each.value == 0 for each in found.errors.values())
 
 

@@ -100,7 +100,9 @@ def load_transformers(config: EncoderConfig, folder: Path) -> Any:  # noqa: ANN4
     """
     # Seconds to import, and only these encoders need it.
     from transformers import AutoModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # of loading, which takes a second
     try:
         model, report = AutoModel.from_pretrained(
             folder,

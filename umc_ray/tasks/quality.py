@@ -7,7 +7,7 @@ from umc_ray.methods.calibration import Reliability
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, -1 to 1, an error, or a difference of two, with its 95 % interval."""
+    """A share, a correlation, an error, or a difference of two, with its 95 % interval."""
 
     value: float
     low: float
@@ -18,8 +18,8 @@ class Estimate:
 class Quality:
     """What predictions are worth on samples with known answers.
 
-    `utility` is the kind's own; `figures` are what the field calls for beside it, by name; `errors`
-    those that are in the unit of the answers, where less is better.
+    `utility` is the kind's own. What the field calls for beside it, by name: `figures` are shares,
+    `correlations` are -1 to 1, and `errors` are in the unit of the answers, where less is better.
     `confusion` counts true by predicted classes, where answers are one of several classes.
     """
 
@@ -29,4 +29,5 @@ class Quality:
     reliability: Reliability
     figures: dict[str, Estimate] = field(default_factory=dict)
     confusion: list[list[int]] | None = None
+    correlations: dict[str, Estimate] = field(default_factory=dict)
     errors: dict[str, Estimate] = field(default_factory=dict)
