@@ -102,7 +102,7 @@ def load_transformers(config: EncoderConfig, folder: Path) -> Any:  # noqa: ANN4
     from transformers import AutoModel
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # of loading, which takes a second
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of a second
     try:
         model, report = AutoModel.from_pretrained(
             folder,
