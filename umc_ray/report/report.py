@@ -229,6 +229,7 @@ def _trust(history: History) -> dict[str, Any]:
     return {
         "reliability": plots.reliability(by_name) if tests else None,
         "figures": {name: test.figures for name, test in by_name.items() if test.figures},
+        "signatures": {name: test.signatures for name, test in by_name.items()},
         "errors": {name: test.errors for name, test in by_name.items() if test.errors},
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,

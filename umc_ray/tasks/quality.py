@@ -19,7 +19,8 @@ class Quality:
     """What predictions are worth on samples with known answers.
 
     `utility` is the kind's own; `figures` are what the field calls for beside it, by name; `errors`
-    those that are in the unit of the answers, where less is better.
+    those that are in the unit of the answers, where less is better; `signatures` say how a figure
+    was computed, by its name, where others may compute it in another way.
     `confusion` counts true by predicted classes, where answers are one of several classes.
     """
 
@@ -30,3 +31,4 @@ class Quality:
     figures: dict[str, Estimate] = field(default_factory=dict)
     confusion: list[list[int]] | None = None
     errors: dict[str, Estimate] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
