@@ -172,9 +172,10 @@ class TaskConfig(Section):
             )
 
     def _tuning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
+        does = "reads" if specialist.kind == "memory" else "trains the network of"
         if len(specialist.encoders) > 1 and specialist.kind in (*FINE_TUNED, "memory"):
             yield (
-                f"specialist {name} of kind {specialist.kind} has one encoder, "
+                f"specialist {name} of kind {specialist.kind} {does} one encoder, "
                 f"found {list(specialist.encoders)}"
             )
         if not specialist.fine_tunes:
