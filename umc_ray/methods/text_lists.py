@@ -73,7 +73,8 @@ def listed(found: Sequence[tuple[float, str]], size: int) -> Tensor:
     """Return a row of texts, each with its log-probability per token; the answer is the first.
 
     How likely the texts are to be right is the product of how probable the answer is and how alike
-    they are. A text that does not fit is cut so that one can see it.
+    they are. Half of it is the answer's, the other half is the others', by their probabilities. A
+    text that does not fit is cut so that one can see it.
     """
     texts = [fitted(text, size) for _, text in found[:PLACES]]
     if not texts:
@@ -82,7 +83,10 @@ def listed(found: Sequence[tuple[float, str]], size: int) -> Tensor:
     sure = float(logs_K[0].exp()) * mean_likeness(texts)
     sure = min(max(sure, _LEAST), 1 - _LEAST)
     values_K, bytes_KW = torch.full((PLACES,), NOTHING), torch.zeros(PLACES, size)
-    values_K[: len(texts)] = float(np.log(sure)) + logs_K.log_softmax(0)
+    values_K[0] = np.log(sure)
+    if len(texts) > 1:
+        others_K = logs_K[1:].log_softmax(0)
+        values_K[: len(texts)] = torch.cat([torch.zeros(1), others_K]) + float(np.log(sure / 2))
     bytes_KW[: len(texts)] = torch.from_numpy(text_bytes(texts, size)).float()
     rest = torch.tensor(float(np.log1p(-sure)))
     return pack(TextLists(rest, logs_K[0].clamp_min(NOTHING), values_K, bytes_KW))

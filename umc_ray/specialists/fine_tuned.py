@@ -92,7 +92,7 @@ class FineTuned:
         encoder = trainable_encoder(on_gpu, job.kind.learned_from, job.kind.outputs)
         prepared = answers_of(encoder).taught(
             [encoder.prepare(payload) for payload in examples.payloads_N],
-            torch.from_numpy(examples.targets),
+            torch.tensor(examples.targets),
         )
         tuning = TUNINGS[config.kind](encoder, prepared, config)
         found = FineTuning(

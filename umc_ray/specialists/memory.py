@@ -70,7 +70,7 @@ class Memory:
         for fold in np.unique(folds_N):
             others = whole.only(np.flatnonzero(folds_N != fold))
             held_out_NC[folds_N == fold] = others.lists(unit_ND[folds_N == fold])
-        losses_N = job.kind.loss(held_out_NC[None], torch.from_numpy(examples.targets))[0]
+        losses_N = job.kind.loss(held_out_NC[None], torch.tensor(examples.targets))[0]
         judging_N = torch.from_numpy(examples.judging(weights_N))
         weights = fingerprint([whole.texts_M, float(unit_ND.double().sum())])
         loss = float(losses_N @ judging_N / judging_N.sum())

@@ -70,7 +70,10 @@ class Writer:
         settings: Any = self.model.config
         self.is_causal = not settings.is_encoder_decoder
         if self.tokenizer.eos_token_id is None or (self.is_causal and self.tokenizer.mask_token):
-            raise ConfigError(f"encoder {config.kind}: the model in {folder} does not write texts")
+            raise ConfigError(
+                f"encoder {config.kind}: the model in {folder} does not write texts: take a "
+                "sequence-to-sequence or causal one, or name specialists: {memory: {kind: memory}}"
+            )
         self.end, self.padding = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
         self.model.generation_config = _drawing(self.end, self.padding, settings)
         window = getattr(settings, "max_position_embeddings", None) or 2 * config.max_tokens
