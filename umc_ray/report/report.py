@@ -229,6 +229,7 @@ def _trust(history: History) -> dict[str, Any]:
     return {
         "reliability": plots.reliability(by_name) if tests else None,
         "figures": {name: test.figures for name, test in by_name.items()},
+        "signatures": {name: test.signatures for name, test in by_name.items()},
         "numbers": {name: test.correlations | test.errors for name, test in by_name.items()},
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,

@@ -20,6 +20,7 @@ class Quality:
 
     `utility` is the kind's own. What the field calls for beside it, by name: `figures` are shares,
     `correlations` are -1 to 1, and `errors` are in the unit of the answers, where less is better.
+    `signatures` say how a figure was computed, by its name, where others may do it in another way.
     `confusion` counts true by predicted classes, where answers are one of several classes.
     """
 
@@ -31,3 +32,4 @@ class Quality:
     confusion: list[list[int]] | None = None
     correlations: dict[str, Estimate] = field(default_factory=dict)
     errors: dict[str, Estimate] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
