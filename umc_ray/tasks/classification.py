@@ -3,18 +3,19 @@
 Suffixes: S specialists, N samples, C classes, M models fitted together.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import torch
 from umc_ray.errors import DataError
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
@@ -37,6 +38,9 @@ from umc_ray.tasks.task import (
     weights_of,
     with_names,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEAST_PROBABILITY = 1e-9
 """A class that is less probable counts as this: a log-loss stays a number."""

@@ -7,18 +7,19 @@ Suffixes: S specialists, N samples, C numbers of a list, K candidates, U of all 
 models fitted together, G right answers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import torch
 from umc_ray.errors import DataError
 from umc_ray.methods import candidates, spans, squad
 from umc_ray.methods.calibration import fit_temperature, reliability
@@ -51,6 +52,9 @@ from umc_ray.tasks.task import (
     shown_predictions,
     weights_of,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RIGHT = 6
 """Right answers of a question that models see; SQuAD has at most as many."""

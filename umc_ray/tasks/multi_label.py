@@ -3,17 +3,18 @@
 Suffixes: S specialists, N samples, C labels, M models fitted together, V votes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import torch
 from umc_ray.errors import DataError
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
@@ -44,6 +45,9 @@ from umc_ray.tasks.task import (
     weights_of,
     with_names,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

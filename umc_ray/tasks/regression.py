@@ -8,18 +8,19 @@ Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for 
 for the two moments that they become.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import torch
 from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
@@ -37,6 +38,9 @@ from umc_ray.tasks.task import (
     shown_predictions,
     weights_of,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TOLERANCE = 0.1
 """A prediction is right if it is no farther from the answer than this share of the range."""

@@ -7,19 +7,23 @@ labels. `parse` is the only way in, so that equal answers are equal texts. Model
 Suffixes: S specialists, N samples, C outputs of a specialist, M models fitted together, V votes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import torch
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Targets = npt.NDArray[Any]
 """Targets as models see them, N first: class numbers N, or a row of numbers each."""
@@ -27,7 +31,7 @@ Targets = npt.NDArray[Any]
 Calibration = dict[str, float | list[float] | dict[str, float]]
 """What corrects a specialist's outputs, or turns the ensemble's mean into predictions; JSON."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """From outputs MNC and targets (N first) to losses MN."""
 
 SHOWN_DIGITS = 4
