@@ -239,6 +239,7 @@ class Builder:
             "agreement": [2 / 3] * len(rows),
             "round": [number] * len(rows),
             "cost": [1.5] * len(rows),
+            "tied": [False] * len(rows),
         }
         return pa.table(columns, LABELS)
 

@@ -1,7 +1,7 @@
 """torch, imported when it is first used: loading a campaign file must not wait a second for it.
 
-A module that only computes now and then says `from umc_ray.deferred import torch`, and names types
-of torch in annotations only, which `from __future__ import annotations` leaves unread.
+A module that is imported with the campaign and only computes later says
+`from umc_ray.deferred import Tensor, torch`; `Tensor` is for annotations.
 """
 
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch as torch
+    from torch import Tensor as Tensor
 else:
 
     class _Deferred:
@@ -18,8 +19,11 @@ else:
             self._name = name
 
         def __getattr__(self, attribute: str) -> object:
-            value: object = getattr(import_module(self._name), attribute)
+            value = getattr(import_module(self._name), attribute)
             setattr(self, attribute, value)  # the next time, it is found without this call
             return value
+
+    class Tensor:
+        """Stands for torch.Tensor in annotations, which nothing reads when umc_ray runs."""
 
     torch = _Deferred("torch")

@@ -44,6 +44,7 @@ def label_table(
         for answer in given:
             votes.setdefault(answer.sample_id, []).append(str(answer.label))
         labels = kind.consensus(votes_of(given))
+        ties = kind.tied(votes_of(given)) - decided.keys()
         labels |= {each: label for each, label in decided.items() if each in asked and label}
         for sample_id, label in sorted(labels.items()):
             domain, own_votes = domains[sample_id], votes.get(sample_id, [])
@@ -53,6 +54,7 @@ def label_table(
                     *(task, domain, *places[task, sample_id], sample_id, label),
                     *(len(own_votes), agreed, number),
                     asked[sample_id] * costs[DomainKey(task, domain)],
+                    sample_id in ties,
                 )
             )
     columns = zip(*rows, strict=True) if rows else ([] for _ in LABELS)
@@ -60,14 +62,13 @@ def label_table(
     return pa.Table.from_arrays(arrays, schema=LABELS)
 
 
-def tied(answers: Sequence[Answer]) -> set[tuple[str, int]]:
-    """Return the task and id of samples on which no answer was given more often than all others."""
-    votes: dict[tuple[str, int], Counter[str]] = {}
-    for answer in answers:
-        if answer.label is not None:
-            votes.setdefault((answer.task, answer.sample_id), Counter())[answer.label] += 1
-    best = {key: [n for _, n in counts.most_common(2)] for key, counts in votes.items()}
-    return {key for key, counts in best.items() if len(counts) > 1 and counts[0] == counts[1]}
+def tied(answers: Sequence[Answer], kinds: Mapping[str, TaskKind]) -> set[tuple[str, int]]:
+    """Return the task and id of the samples whose answers do not say which label."""
+    return {
+        (task, sample_id)
+        for task, kind in kinds.items()
+        for sample_id in kind.tied(votes_of([each for each in answers if each.task == task]))
+    }
 
 
 def places_of(batch: pa.Table) -> Places:

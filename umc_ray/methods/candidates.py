@@ -9,20 +9,14 @@ Suffixes: S specialists, N samples, K places of a list, W bytes, U different can
 C numbers of a row, G right answers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.deferred import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from umc_ray.deferred import Tensor, torch
 
 LIST, BYTES = 8, 128
 WIDTH = 1 + LIST * (3 + BYTES)

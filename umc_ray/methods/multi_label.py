@@ -3,19 +3,13 @@
 Suffixes: N samples, C labels, S specialists.
 """
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.deferred import torch
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods.intervals import bootstrap_interval
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]

@@ -6,19 +6,13 @@ sample are two moments, E[y] and E[y^2]: unlike means and variances, they mix by
 Suffixes: S specialists, N samples, B bootstrap replicates, V votes; 2 is for the two moments.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.deferred import torch
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods.intervals import REPLICATES, TAILS
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Floats = npt.NDArray[np.floating]
 Interval = tuple[float, float, float]

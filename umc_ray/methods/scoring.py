@@ -3,22 +3,16 @@
 Suffixes: S specialists, N samples, C classes, M samples kept. Entropies and divergences in bits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.deferred import torch
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Numbers a block of probabilities holds: the temporaries stay in a core's cache, and one kernel
 # launch on a GPU has enough to do.

@@ -8,19 +8,13 @@ Suffixes: V windows of a sample, T tokens, L lengths of spans in tokens, S speci
 candidates, J pieces of a text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from umc_ray.deferred import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from umc_ray.deferred import Tensor, torch
 
 MAX_TOKENS = 48
 """Of a span. The bytes that a candidate may have are the other limit."""

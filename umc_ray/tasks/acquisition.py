@@ -1,14 +1,8 @@
 """Acquisition functions of kinds whose measures are not those of class probabilities."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from umc_ray.deferred import Tensor
 from umc_ray.errors import ConfigError
 from umc_ray.tasks.task import Measures
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ACQUISITIONS = ("margin", "entropy", "score", "least_confidence", "mutual_information")
 

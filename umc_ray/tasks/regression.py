@@ -8,19 +8,17 @@ Suffixes: S specialists, N samples, M models fitted together, V votes; 2 is for 
 for the two moments that they become.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from umc_ray.deferred import torch
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
@@ -38,9 +36,6 @@ from umc_ray.tasks.task import (
     shown_predictions,
     weights_of,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 TOLERANCE = 0.1
 """A prediction is right if it is no farther from the answer than this share of the range."""
@@ -302,6 +297,10 @@ class Regression:
             int(sample): self.parse(numbers.trimmed_mean(values_V[samples_V == sample]))
             for sample in np.unique(samples_V)
         }
+
+    def tied(self, votes: Votes) -> set[int]:
+        """Return none: between two numbers there is another."""
+        return set()
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:
         """Return the samples whose people surely are close to their consensus, all erring alike."""

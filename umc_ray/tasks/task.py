@@ -7,23 +7,19 @@ labels. `parse` is the only way in, so that equal answers are equal texts. Model
 Suffixes: S specialists, N samples, C outputs of a specialist, M models fitted together, V votes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from umc_ray.deferred import torch
+from umc_ray.deferred import Tensor, torch
+from umc_ray.methods.consensus import last_votes
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Targets = npt.NDArray[Any]
 """Targets as models see them, N first: class numbers N, or a row of numbers each."""
@@ -31,7 +27,7 @@ Targets = npt.NDArray[Any]
 Calibration = dict[str, float | list[float] | dict[str, float]]
 """What corrects a specialist's outputs, or turns the ensemble's mean into predictions; JSON."""
 
-Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+Loss = Callable[[Tensor, Tensor], Tensor]
 """From outputs MNC and targets (N first) to losses MN."""
 
 SHOWN_DIGITS = 4
@@ -58,6 +54,13 @@ class Votes:
     sample_V: IntArray
     person_V: IntArray
     text_V: tuple[str, ...]
+
+    def by_sample(self) -> dict[int, list[str]]:
+        """Return the last vote of each person, by sample."""
+        given: dict[int, list[str]] = {}
+        for row in last_votes(self.sample_V, self.person_V).tolist():
+            given.setdefault(int(self.sample_V[row]), []).append(self.text_V[row])
+        return given
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,10 @@ class TaskKind(Protocol):
 
         The last vote of each person counts.
         """
+        ...
+
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples whose consensus was drawn: the votes speak as much for another."""
         ...
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:

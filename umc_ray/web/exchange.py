@@ -92,7 +92,7 @@ def labeled_questions(site: Site, queue: str) -> list[LabeledQuestion]:
     """Return the questions of a queue with their samples and answers."""
     records = question_records(site.store, queue)
     answers = [answer for record in records for answer in record.answers]
-    labels, ties = _consensus(site, answers), tied(answers)
+    labels, ties = _consensus(site, answers), tied(answers, site.run.kinds)
     extra, scores = (by_sample(site.store.events(kind, queue)) for kind in ("extra", RATING))
     samples = site.samples.get([record.question for record in records])
 
