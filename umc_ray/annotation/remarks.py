@@ -9,9 +9,8 @@ from umc_ray.records import REMARKS
 def remarks(store: AnnotationStore, campaign: str) -> pa.Table:
     """Return the flags and notes of a campaign so far, oldest first, in the columns of REMARKS."""
     said = [(kind, each) for kind in ("flag", "note") for each in store.events(kind, campaign)]
-    rows = [_row(kind, each) for kind, each in said]
-    rows.sort(key=lambda row: row["submitted_at"])
-    return pa.Table.from_pylist(rows, REMARKS)
+    table = pa.Table.from_pylist([_row(kind, each) for kind, each in said], REMARKS)
+    return table.sort_by("submitted_at")
 
 
 def _row(kind: str, said: Answer) -> dict[str, object]:

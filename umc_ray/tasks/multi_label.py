@@ -287,7 +287,7 @@ class MultiLabel:
         samples_N, shares_NC = self._shares(votes)
         return set(samples_N[(shares_NC == 1 / 2).any(1)].tolist())
 
-    def _shares(self, votes: Votes) -> tuple[IntArray, FloatArray]:
+    def _shares(self, votes: Votes) -> tuple[IntArray, npt.NDArray[np.float64]]:
         """Return the samples with votes, and which share of the people gave each label."""
         rows = last_votes(votes.sample_V, votes.person_V)
         samples_N, row_V = np.unique(votes.sample_V[rows], return_inverse=True)
