@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from umc_ray.annotation.people import work_of_people
 from umc_ray.annotation.remarks import remarks
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
@@ -259,6 +260,7 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         ratings=list(human_ratings(standings, run.config.seed)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
+        people=work_of_people(answers, run.kinds, run.config.costs()),
         diversity=diversity_after(run, number),
         domain_balance=domain_balance(metrics),
     )
