@@ -23,6 +23,9 @@ else:
             setattr(self, attribute, value)  # the next time, it is found without this call
             return value
 
+        def __reduce__(self) -> str:
+            return self._name  # workers have their own
+
     class Tensor:
         """Stands for torch.Tensor in annotations, which nothing reads when umc_ray runs."""
 
