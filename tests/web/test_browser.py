@@ -9,11 +9,15 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.finished import build_run
 from tests.tiny import ROOT
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TEXT, TOPICS, answer, ids
 from umc_ray.annotation.review import decisions
+from umc_ray.campaign.run import Run
+from umc_ray.config.annotation import AnnotationConfig
 from umc_ray.records import POOL, Part
+from umc_ray.report.report import write_report
 from umc_ray.tasks.forms import NONE
 
 pytestmark = pytest.mark.browser
@@ -238,6 +242,10 @@ def test_a_reload_loses_nothing_and_undo_reaches_before_it(served, chromium):
     assert len(answers_of(world, "reviewer")) == 2
 
 
+WIDTHS = (390, 768, 1366)
+"""Of a phone, a tablet and a desk; dialogs are as wide on the last two."""
+
+
 def with_long_texts(world):
     """Give the first questions texts in which no browser finds a place to break a line."""
     key = Part("pool", TEXT, "part-00000", 0).key("pool")
@@ -249,12 +257,12 @@ def with_long_texts(world):
     world.run.storage.write_table(key, pa.Table.from_pylist(rows, schema=POOL))
 
 
-def check_layout(user, where, context=None):
+def check_layout(user, where, widths=WIDTHS, context=None):
     """Nothing is cut off and axe finds no fault on a phone, a tablet and a desk, by day and night.
 
     Colors are the same at all widths, so that they are looked at by night where most is shown.
     """
-    for width in (390, 768, 1366):
+    for width in widths:
         user.page.set_viewport_size({"width": width, "height": 844})
         wide = user.page.evaluate("document.documentElement.scrollWidth")
         assert (where, wide, user.violations(context)) == (where, width, [])
@@ -288,7 +296,7 @@ def test_on_any_screen_nothing_is_cut_off_and_all_pages_are_accessible(served, c
             names = user.page.eval_on_selector_all("dialog", "(all) => all.map((one) => one.id)")
             for name in {"label": names, "review": ["skip"]}.get(where, ()):
                 user.page.evaluate("(id) => document.getElementById(id).showModal()", name)
-                check_layout(user, f"{where}_{name}", f"dialog#{name}")
+                check_layout(user, f"{where}_{name}", (390, 1366), f"dialog#{name}")
                 user.page.evaluate("(id) => document.getElementById(id).close()", name)
         item = user.page.goto(address) and user.wait("article.item") and user.item
         user.page.locator(".choice").first.tap()
@@ -544,3 +552,18 @@ def test_one_key_splits_a_group_by_what_is_predicted(tmp_path, chromium, monkeyp
         user.press("x")
         after = user.page.eval_on_selector_all(checked, predicted)
         assert [*before, *after] in (all_of_them, all_of_them[::-1])
+
+
+def test_a_report_fits_on_a_phone_and_its_tables_scroll(tmp_path, chromium):
+    run = build_run(str(tmp_path), rounds=1)
+    by_people = AnnotationConfig(backend="web")
+    report = write_report(Run(run.config.model_copy(update={"annotation": by_people})))
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"file://{report}")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.eval_on_selector_all(
+        "table", "(all) => all.every((one) => one.closest('.scroll') !== null)"
+    )
+    page.locator("#annotators").scroll_into_view_if_needed()
+    page.screenshot(path=SCREENSHOTS / "phone_report.png")
+    page.close()

@@ -139,11 +139,11 @@ def _take_back(
     items: Sequence[Document],
 ) -> None:
     """Put an answer that its author gave as well in place of a deleted one, or undo it."""
-    found = [each for item in items for each in reader.answers(question, item).values()]
-    others = [each for each in found if each.annotator == answer.annotator]
-    key = f"{reader.prefix}{number}/deleted"
+    found = [pair for item in items for pair in reader.answers(question, item).items()]
+    others = [(key, each) for key, each in found if each.annotator == answer.annotator]
     if others:
-        last = max(others, key=lambda each: each.submitted_at or 0.0)
-        store.record([last], [key])
+        key, last = max(others, key=lambda pair: pair[1].submitted_at or 0.0)
+        store.record([last], [f"{key}/after/{number}"])
     else:
-        store.record_as("undo", [question.answered(answer.annotator, None)], [key])
+        undo = question.answered(answer.annotator, None)
+        store.record_as("undo", [undo], [f"{reader.prefix}{number}/deleted"])
