@@ -2,10 +2,10 @@
 
 import torch
 import transformers as hf
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 
-from tests.tiny import write_encoder
+from tests.tiny import BAD, GOOD, PLAIN, write_encoder
 
 SIZE = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
 VIT = {"num_hidden_layers": 3, "image_size": 32, "patch_size": 8, **SIZE}
@@ -25,6 +25,16 @@ TEXT = {
     "llama": lambda words: hf.LlamaModel(
         hf.LlamaConfig(vocab_size=words, num_hidden_layers=3, **SIZE)
     ),
+}
+T5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
+LLAMA = {"num_hidden_layers": 2, "max_position_embeddings": 64, **SIZE}
+WRITERS = {
+    "t5": lambda words: hf.T5ForConditionalGeneration(
+        hf.T5Config(
+            vocab_size=words, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **T5
+        )
+    ),
+    "llama": lambda words: hf.LlamaForCausalLM(hf.LlamaConfig(vocab_size=words, **LLAMA)),
 }
 IMAGE = {
     "vit": lambda: hf.ViTModel(hf.ViTConfig(**VIT), add_pooling_layer=False),
@@ -49,6 +59,23 @@ def write_text_network(folder, name="bert"):
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
     TEXT[name](words.get_vocab_size()).save_pretrained(folder)
+    return folder
+
+
+def write_writer(folder, name="t5"):
+    """Save a model that writes the words of the tiny campaigns."""
+    torch.manual_seed(0)
+    vocabulary = ["[PAD]", "[END]", "[UNK]", *GOOD, *BAD, *PLAIN]
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, "[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    hf.PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="[PAD]",
+        eos_token="[END]",
+        unk_token="[UNK]",
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    WRITERS[name](words.get_vocab_size()).save_pretrained(folder)
     return folder
 
 

@@ -72,12 +72,22 @@ def umc(
 def init(
     path: Annotated[Path, typer.Argument()] = Path("campaign.yaml"),
     kind: Annotated[str, typer.Option(help="of the task: what an answer is")] = "classification",
+    sample: Annotated[
+        bool, typer.Option("--sample", help="with real data to try it on: it runs as it is")
+    ] = False,
 ) -> None:
     """Write a commented campaign file to start from."""
-    from umc_ray.config.template import config_template
-
     if path.exists():
         raise ConfigError(f"{path} already exists; choose another file name")
+    if sample:
+        from umc_ray.demo.fetch import cache_dir
+        from umc_ray.demo.samples import write_sample
+
+        write_sample(kind, path, cache_dir())
+        print_line(f"wrote {path}, with real data in sample/; start the campaign: umc run {path}")
+        return
+    from umc_ray.config.template import config_template
+
     path.write_text(config_template(kind), encoding="utf-8")
     print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
@@ -284,22 +294,7 @@ def account(
     print_line(f"account {name} has role {role}; start the page: umc annotate {campaign}")
 
 
-@app.command()
-def publish(
-    campaign: Campaign,
-    number: Annotated[
-        int | None, typer.Option("--round", min=1, help="default: the latest")
-    ] = None,
-    rollback: Annotated[
-        bool, typer.Option(help="publish the round before the current one")
-    ] = False,
-) -> None:
-    """Choose the round to serve, until the next round finishes and is published."""
-    from umc_ray.campaign.campaign import republish
-
-    print_line(f"round {republish(_load_run(campaign), number, rollback)} is published")
-
-
+app.command()(campaign_commands.publish)
 app.command()(report_commands.plan)
 app.command()(report_commands.control)
 app.command()(report_commands.report)

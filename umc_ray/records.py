@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Split = Literal["pool", "test", "target", "synthetic"]
-LearnedFrom = Literal["embedding", "tokens"]
-"""What models learn answers from: the embedding of a sample, or the tokens of its text."""
+LearnedFrom = Literal["embedding", "tokens", "texts"]
+"""What models learn answers from: the embedding of a sample, the tokens of its text, or texts that
+others wrote for samples."""
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from umc_ray.annotation.labels import tied
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.review import (
     ask_one_more,
@@ -13,6 +14,7 @@ from umc_ray.annotation.review import (
 from umc_ray.annotation.schema import REVIEWER
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import StoreError
+from umc_ray.tasks.generation import Generation
 
 
 def answer(sample_id, annotator, label):
@@ -123,3 +125,20 @@ def test_reviewers_hold_different_cases_that_people_can_still_be_asked_about(vot
     assert [each.sample_id for each in reviewing(voted, "bob").claim_cases(cases, 9)] == [1]
     reviewing(voted, "eve").release()
     assert [each.sample_id for each in reviewing(voted, "bob").claim_cases(cases, 9)] == [2, 1]
+
+
+def test_of_texts_only_ties_are_for_a_reviewer(store):
+    """Two of sample 0 differ from the third, none of 1 is the middle, 2 has a skip."""
+    kinds = {"tone": Generation()}
+    store.submit([Question("camp", 1, "tone", "mail", i, votes=3) for i in range(4)])
+    table = {
+        0: ["der Hund schlief", "der Hund schläft", "ein Hund schlief"],
+        1: ["aaa", "bbb", "ccc"],
+        2: ["gut", "gut", None],
+        3: ["gut", "gut", "schlecht"],
+    }
+    votes = [answer(i, f"p{k}", label) for i, row in table.items() for k, label in enumerate(row)]
+    store.record(votes, [f"{vote.sample_id}{vote.annotator}" for vote in votes])
+    assert in_queue(store, kinds=kinds) == [1, 2]
+    assert in_queue(store) == [0, 1, 2, 3]
+    assert tied(store.answers("camp"), kinds) == {("tone", 1)}

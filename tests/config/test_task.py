@@ -430,3 +430,55 @@ def test_a_language_model_writes_no_pairs(tmp_path):
     model = {"kind": "language_model", "path": "model"}
     with pytest.raises(ConfigError, match="writes single texts, the samples of topics/a are pairs"):
         load(tmp_path, {**values, "refine": {"generators": {"writer": model}}})
+
+
+def writing(folder, **changes):
+    values = changed("tasks.topics.kind", "generation")
+    task = values["tasks"]["topics"]
+    del task["labels"]
+    task |= {
+        "encoders": {"small": SMALL, "large": {"kind": "transformers", "path": "large"}},
+        **changes,
+    }
+    task.pop("encoder", None)
+    task["domains"] = {"a": {"source": "x.csv", "text": "x"}}
+    return topics(folder, values)
+
+
+def test_texts_are_written_by_a_memory_and_by_the_network_of_each_encoder_that_has_one(tmp_path):
+    found = writing(tmp_path, max_answer_bytes=80)
+    assert {name: (each.kind, each.encoder) for name, each in found.ensemble().items()} == {
+        "memory": ("memory", "small"),
+        "writer-large": ("full", "large"),
+    }
+    assert found.task_kind().max_answer_bytes == 80
+    assert writing(tmp_path).task_kind().max_answer_bytes == 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": ["a", "b"]}, "a generation task has no labels: leave them out"),
+        (
+            {"specialists": {"a": {}}},
+            "cannot learn a task of kind generation: name one of kind mem",
+        ),
+        ({"specialists": {"a": {"kind": "top_layers", "encoder": "large"}}}, "memory, lora, full"),
+        ({"specialists": {"a": {"kind": "full"}}}, "encoder small of kind static_text; kinds with"),
+        (
+            {"specialists": {"a": {"kind": "memory", "encoder": ["small", "large"]}}},
+            "of kind memory reads one encoder, found",
+        ),
+        ({"max_answer_bytes": 2}, "greater than or equal to 8"),
+        ({"range": [0, 1]}, "kind generation has no range"),
+    ],
+)
+def test_what_cannot_write_texts_is_an_error(tmp_path, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        writing(tmp_path, **changes)
+
+
+def test_only_texts_have_a_longest_answer(tmp_path):
+    values = changed("tasks.topics.max_answer_bytes", 80)
+    with pytest.raises(ConfigError, match="kind classification has no max_answer_bytes"):
+        load(tmp_path, values)

@@ -27,12 +27,23 @@ from tests.tasks.answer_lists import (
     squad_quality,
     too_sure_lists,
 )
+from tests.tasks.written_lists import (
+    WRITTEN_ANSWERS,
+    agreeing_texts,
+    draw_text,
+    honest_texts,
+    sacrebleu_quality,
+    some_texts,
+    too_sure_texts,
+    written_log_loss,
+)
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.methods.unicode_text import is_blank, without_invisible
 from umc_ray.passes.score import score_schema, score_table
 from umc_ray.release.dataset import Column, hub_feature
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.extractive_qa import ExtractiveQA
+from umc_ray.tasks.generation import Generation
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.registry import KINDS, task_kind
 from umc_ray.tasks.regression import Regression
@@ -203,6 +214,32 @@ SAMPLES = {
             else honest_lists(rng, shape[0], outputs)
         ),
     ),
+    "generation": Samples(
+        kind=Generation((), 60),
+        answers=WRITTEN_ANSWERS,
+        wrong=(
+            "",
+            None,
+            4,
+            [],
+            [""],
+            ["a", 2],
+            "x" * 61,
+            {"text": "a"},
+            "a\0b",
+            '{"references": [',
+        ),
+        decision={"certainty": [0.0, 1.0], "worth": [0.0, 1.0]},
+        log_loss=written_log_loss,
+        draw=draw_text,
+        quality=sacrebleu_quality,
+        any_labels=False,
+        options={"max_answer_bytes": 60},
+        honest=honest_texts,
+        overconfident=too_sure_texts,
+        agreeing=agreeing_texts,
+        some=some_texts,
+    ),
     "regression": Samples(
         kind=Regression((), (0.0, 5.0)),
         answers=("4.25", 0, 5.0, "1e-3", 2, 0.1 + 0.2, "1.50"),
@@ -236,7 +273,9 @@ def samples(request):
 @pytest.fixture
 def only_numbers(samples):
     if samples.kind.learned_from != "embedding":
-        pytest.skip("outputs are lists of candidates: tests/tasks/test_extractive_qa.py")
+        pytest.skip(
+            "outputs are lists of candidates: tests/tasks/test_extractive_qa.py, test_generation.py"
+        )
 
 
 numbers = pytest.mark.usefixtures("only_numbers")
@@ -723,11 +762,13 @@ class TestStoredPredictions:
         expected = samples.quality(predicted, targets)
         assert found.n == 300
         assert found.utility.value == pytest.approx(expected.pop("utility"))
-        shown = {**found.figures, **found.errors}
+        shown = {**found.figures, **found.correlations, **found.errors}
         values = {name: each.value for name, each in shown.items()}
         assert values == pytest.approx(expected, abs=1e-9, rel=1e-9)
         for each in (found.utility, *found.figures.values()):
             assert 0 <= each.low <= each.value <= each.high <= 1
+        for each in found.correlations.values():
+            assert -1 <= each.low <= each.value <= each.high <= 1
         for each in found.errors.values():
             assert 0 <= each.low <= each.value <= each.high
         exact_N = kind.utility(predicted, targets) >= kind.right_from
@@ -746,9 +787,8 @@ class TestStoredPredictions:
         predicted, _ = samples.kind.predicted(table)
         found = samples.kind.quality(table, predicted)
         assert found.utility.value == 1
-        assert [each.value for each in found.figures.values()] == pytest.approx(
-            [1] * len(found.figures)
-        )
+        perfect = {**found.figures, **found.correlations}
+        assert [each.value for each in perfect.values()] == pytest.approx([1] * len(perfect))
         assert all(each.value == 0 for each in found.errors.values())
 
 

@@ -1,15 +1,17 @@
 """Where people disagree or flag a sample, a reviewer decides; answers stay as they are."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
+from umc_ray.annotation.votes import NO_KINDS, SURE, votes_of
 from umc_ray.errors import StoreError
 from umc_ray.methods.identity import uniform
+from umc_ray.tasks.task import TaskKind
 
 SPOT_CHECK = "spot check"
 
@@ -34,12 +36,14 @@ def review_queue(
     round: int | None = None,
     below: float = 1.0,
     spot_check: float = 0.0,
+    kinds: Mapping[str, TaskKind] = NO_KINDS,
 ) -> list[Case]:
     """Return the answered questions with less agreement or a flag that nobody decided.
 
     The one with least agreement comes first. A skip is an answer like any other: that half of the
     people cannot tell is a disagreement. A random share of all questions, `spot_check`, comes up
-    too, so that reviewers also see what nobody doubts.
+    too, so that reviewers also see what nobody doubts. Where answers are seldom equal, by the form
+    of a task's kind, only those agree less that are tied.
     """
     decided = decisions(store, campaign, round)
     answers = by_sample(store.answers(campaign, round))
@@ -49,8 +53,7 @@ def review_queue(
         key, given = question.key, answers.get(question.key, ())
         is_withdrawn = not question.votes  # its sample is forgotten
         if len(given) >= question.votes and not is_withdrawn and key not in decided:
-            counts = Counter(answer.label for answer in given)
-            share = max(counts.values()) / len(given)
+            share = _agreement(given, kinds.get(question.task))
             cases.append(Case(question, given, share, flags.get(key, ()), notes.get(key, ())))
     draws = uniform(np.array([case.question.sample_id for case in cases], np.int64), 0, SPOT_CHECK)
     open_cases = [
@@ -59,6 +62,15 @@ def review_queue(
         if case.agreement < below or case.flags or draw < spot_check
     ]
     return sorted(open_cases, key=lambda case: case.agreement)
+
+
+def _agreement(answers: Sequence[Answer], kind: TaskKind | None) -> float:
+    """Return the share of the commonest answer, or 1 where one of several texts is the middle."""
+    counts = Counter(answer.label for answer in answers)
+    is_free = kind is not None and kind.form().seldom_equal and None not in counts
+    if is_free and len(counts) > 1 and kind.settled(votes_of(answers), SURE):
+        return 1.0
+    return max(counts.values()) / len(answers)
 
 
 def by_sample(events: Sequence[Answer]) -> dict[SampleKey, tuple[Answer, ...]]:

@@ -1,6 +1,7 @@
 """The answers to a task as votes, and where another vote is needed."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from umc_ray.tasks.task import TaskKind, Votes
 
 SURE = 0.95
 """How probable a label must be to stand; benchmarks/consensus.py tells what that costs."""
+
+NO_KINDS: Mapping[str, TaskKind] = MappingProxyType({})
 
 
 def ask_again(

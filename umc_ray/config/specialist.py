@@ -1,10 +1,13 @@
 """The specialists of a task: the members of its ensemble."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from umc_ray.config.section import Section, check_options
+from umc_ray.records import LearnedFrom
 
 LEARNED_BY_TREES = ("classification", "multi_label", "regression")
 """Kinds of tasks that a specialist of kind trees can learn."""
@@ -12,12 +15,27 @@ LEARNED_BY_TREES = ("classification", "multi_label", "regression")
 WITH_CLASSES = ("classification",)
 """Kinds of tasks whose samples have one class each, which can be balanced."""
 
+LEARNS_FROM: Mapping[str, tuple[LearnedFrom, ...]] = MappingProxyType(
+    {
+        "linear": ("embedding",),
+        "mlp": ("embedding",),
+        "trees": ("embedding",),
+        "memory": ("texts",),
+        "top_layers": ("embedding", "tokens"),
+        "lora": ("embedding", "tokens", "texts"),
+        "full": ("embedding", "tokens", "texts"),
+    }
+)
+"""What kinds of specialists can learn from."""
+
 FINE_TUNED = ("top_layers", "lora", "full")
 """Kinds of specialists that train the network of an encoder, and read the samples themselves."""
 
 TUNABLE = ("transformers", "transformers_image", "timm", "efficientnet_lite")
 """Kinds of encoders that have such a network."""
 
+READERS = ("transformers",)
+"""Those whose network reads tokens, or writes texts."""
 
 OPTIONS = {
     "hidden": ("mlp",),
@@ -39,13 +57,14 @@ SIDE_BY_SIDE, FINE = "side-by-side", "tuned"
 
 
 class SpecialistConfig(Section):
-    """A member of the ensemble: a head or trees over embeddings, or a fine-tuned network."""
+    """A member of the ensemble: what reads embeddings, or a fine-tuned network."""
 
-    kind: Literal["linear", "mlp", "trees", "top_layers", "lora", "full"] = Field(
+    kind: Literal["linear", "mlp", "trees", "memory", "top_layers", "lora", "full"] = Field(
         "linear",
         description="a head over embeddings; linear, or mlp: with one hidden layer. trees: boosted "
-        "or randomized decision trees over embeddings, for tables. Or a copy of the encoder's "
-        "network, fine-tuned; top_layers: the top layers only, the cheapest on a CPU; lora: "
+        "or randomized decision trees over embeddings, for tables. memory: what was written for "
+        "the nearest labeled samples, for texts. Or a copy of the encoder's network, fine-tuned; "
+        "top_layers: the top layers only, the cheapest on a CPU; lora: "
         "low-rank updates of all layers; full: all parameters",
     )
     encoder: str | list[str] | None = Field(

@@ -11,7 +11,10 @@ from umc_ray.config.section import Name, Section
 from umc_ray.config.specialist import (
     AUTO_TUNED,
     FINE,
+    FINE_TUNED,
     LEARNED_BY_TREES,
+    LEARNS_FROM,
+    READERS,
     SIDE_BY_SIDE,
     TUNABLE,
     WITH_CLASSES,
@@ -30,7 +33,8 @@ class TaskConfig(Section):
     """A label space, the models that see its samples, and where they come from."""
 
     kind: str = Field(
-        description="what an answer is: classification, multi_label, regression, extractive_qa"
+        description="what an answer is: classification, multi_label, regression, extractive_qa, "
+        "generation"
     )
     input: Input | None = Field(
         None, description="what a sample is; default: text if a domain names text or columns"
@@ -46,6 +50,13 @@ class TaskConfig(Section):
     range: tuple[float, float] | None = Field(
         None,
         description="the lowest and the highest answer, such as [0, 5] (regression)",
+    )
+    max_answer_bytes: int | None = Field(
+        None,
+        ge=8,
+        le=20_000,
+        description="the longest answer, in bytes of UTF-8, 500 by default: longer ones are "
+        "refused, and what models write is cut there with … at its end (generation)",
     )
     encoder: EncoderConfig | None = Field(None, description="the encoder, if there is only one")
     encoders: dict[Name, EncoderConfig] = Field(
@@ -148,10 +159,11 @@ class TaskConfig(Section):
                 f"specialist {name} of kind trees cannot learn a task of kind {self.kind}, "
                 f"only {' and '.join(LEARNED_BY_TREES)}"
             )
-        elif self.learned_from == "tokens" and not specialist.fine_tunes:
+        elif self.learned_from not in LEARNS_FROM[specialist.kind]:
+            able = [each for each, known in LEARNS_FROM.items() if self.learned_from in known]
             yield (
                 f"specialist {name} of kind {specialist.kind} cannot learn a task of kind "
-                f"{self.kind}: name one that fine-tunes a network, such as kind: top_layers"
+                f"{self.kind}: name one of kind {', '.join(able)}"
             )
         if specialist.class_weights != "none" and self.kind not in WITH_CLASSES:
             yield (
@@ -160,19 +172,21 @@ class TaskConfig(Section):
             )
 
     def _tuning_problems(self, name: str, specialist: SpecialistConfig) -> Iterator[str]:
-        if not specialist.fine_tunes:
-            return
-        if len(specialist.encoders) > 1:
+        does = "reads" if specialist.kind == "memory" else "trains the network of"
+        if len(specialist.encoders) > 1 and specialist.kind in (*FINE_TUNED, "memory"):
             yield (
-                f"specialist {name} of kind {specialist.kind} trains the network of one encoder, "
+                f"specialist {name} of kind {specialist.kind} {does} one encoder, "
                 f"found {list(specialist.encoders)}"
             )
+        if not specialist.fine_tunes:
+            return
+        tunable = TUNABLE if self.learned_from == "embedding" else READERS
         for encoder in specialist.encoders:
             config = self.named_encoders.get(encoder)
-            if config is not None and config.kind not in TUNABLE:
+            if config is not None and config.kind not in tunable:
                 yield (
                     f"specialist {name} of kind {specialist.kind} cannot train encoder {encoder} "
-                    f"of kind {config.kind}; kinds with a network: {', '.join(TUNABLE)}"
+                    f"of kind {config.kind}; kinds with a network: {', '.join(tunable)}"
                 )
 
     def _embedding_problems(self) -> Iterator[str]:
@@ -224,12 +238,13 @@ class TaskConfig(Section):
         from umc_ray.tasks.registry import task_kind
         from umc_ray.tasks.spelling import LabelSet
 
-        options = {} if self.range is None else {"range": self.range}
-        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **options)
+        options = {"range": self.range, "max_answer_bytes": self.max_answer_bytes}
+        named = {name: value for name, value in options.items() if value is not None}
+        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **named)
 
     @property
     def learned_from(self) -> LearnedFrom:
-        """What its models learn from: embeddings, or the tokens of its texts."""
+        """What its models learn from."""
         from umc_ray.tasks.registry import learned_from  # as in task_kind
 
         return learned_from(self.kind)
@@ -252,8 +267,9 @@ class TaskConfig(Section):
                 name: each.model_copy(update={"encoder": each.encoder or first})
                 for name, each in self.specialists.items()
             }
-        if self.learned_from == "tokens":
-            return self._readers()
+        if self.learned_from != "embedding":
+            memory = {"memory": SpecialistConfig(kind="memory", encoder=first)}
+            return self._readers() if self.learned_from == "tokens" else memory | self._writers()
         heads = self._heads_per_domain()
         return heads if self.specialists == "per_domain" else heads | self._more_specialists()
 
@@ -262,6 +278,11 @@ class TaskConfig(Section):
         names = [name for name, each in self.named_encoders.items() if each.kind == "transformers"]
         reader = SpecialistConfig(kind="top_layers", layers=READER_LAYERS, epochs=READER_EPOCHS)
         return {f"reader-{name}": reader.model_copy(update={"encoder": name}) for name in names}
+
+    def _writers(self) -> dict[str, SpecialistConfig]:
+        """Return a fine-tuned network for each text encoder that has one, if it writes texts."""
+        names = [name for name, each in self.named_encoders.items() if each.kind == "transformers"]
+        return {f"writer-{name}": SpecialistConfig(kind="full", encoder=name) for name in names}
 
     def _heads_per_domain(self) -> dict[str, SpecialistConfig]:
         experts: list[tuple[str, str | None]] = [(name, name) for name in self.domains]

@@ -67,6 +67,16 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     encoder: {kind: transformers, path: models/all-minilm-l6-v2, max_tokens: 384}   # is trained""",
             "[question, context]",
         ),
+        "generation": (
+            """\
+  german:                                 # a task: texts to write, such as translations
+    kind: generation
+    max_answer_bytes: 500                 # longer answers are refused
+    encoders:
+      sentences: {kind: static_text, path: models/wordllama-256}   # finds similar samples
+      # writer: {kind: transformers, path: models/t5-small, prefix: "translate to German: "}""",
+            "english",
+        ),
     }
 )
 """By kind, how a task begins, with its encoder if not any will do, and the columns with texts."""
@@ -99,7 +109,7 @@ def config_template(kind: str = "classification") -> str:
     if kind not in KINDS:
         raise ConfigError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
     task, text = KINDS[kind]
-    encoders = () if "encoder:" in task else ENCODERS
+    encoders = () if "encoder" in task else ENCODERS
     lines = [
         HEAD.replace("$TASK", "\n".join((task, *encoders))).replace("$TEXT", text),
         *_section("budget", EXAMPLE_BUDGET),

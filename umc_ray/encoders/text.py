@@ -20,7 +20,12 @@ from torch import Tensor
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, of_pairs, to_device, unit_length
 from umc_ray.encoders.precision import autocast, with_precision
-from umc_ray.encoders.weights import POOLING_CARD, first_line, load_transformers, weights_folder
+from umc_ray.encoders.weights import (
+    POOLING_CARD,
+    load_tokenizer,
+    load_transformers,
+    weights_folder,
+)
 from umc_ray.errors import ConfigError
 from umc_ray.methods.text_pair import parts_of
 
@@ -69,25 +74,17 @@ class TransformersText:
     column = "text"
 
     def __init__(self, config: EncoderConfig) -> None:
-        # Seconds to import, and only this encoder needs it.
-        from transformers import AutoTokenizer
-
         folder = weights_folder(config, "config.json", "*.safetensors")
         self.device = "cuda" if config.num_gpus else "cpu"
         self.autocast = partial(autocast, with_precision(config))
         self.max_tokens = config.max_tokens
         self.prefix = config.prefix
         self.pool = POOLS[pooling_of(folder) if config.pooling == "auto" else config.pooling]
-        try:
-            # Padding behind a text leaves the places of its tokens as they are.
-            self.tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, padding_side="right"
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"encoder {config.kind}: {folder}: {first_line(error)}") from error
-        if self.tokenizer.pad_token is None:  # as in models that were made to write
-            self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model = load_transformers(config, folder).to(self.device)
+        self.tokenizer = load_tokenizer(config, folder)
+        model = load_transformers(config, folder)
+        self.model = (model.get_encoder() if model.config.is_encoder_decoder else model).to(
+            self.device
+        )
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
         """Put the prefix before the text, or before both of a pair."""

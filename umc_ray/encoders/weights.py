@@ -92,17 +92,47 @@ def weights_hash(path: str) -> str:
     return digest.hexdigest()
 
 
-def load_transformers(config: EncoderConfig, folder: Path) -> Any:  # noqa: ANN401 - any architecture
+def load_tokenizer(config: EncoderConfig, folder: Path) -> Any:  # noqa: ANN401 - any architecture
+    """Load the tokenizer of a transformers model; one without padding pads with its last token.
+
+    Raises:
+        ConfigError: it cannot be loaded.
+    """
+    # Seconds to import, and only these encoders need it.
+    from transformers import AutoTokenizer
+
+    try:
+        # Padding behind a text leaves the places of its tokens as they are.
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, padding_side="right"
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"encoder {config.kind}: {folder}: {first_line(error)}") from error
+    if tokenizer.pad_token is None:  # as in models that were made to write
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_transformers(config: EncoderConfig, folder: Path, writes: bool = False) -> Any:  # noqa: ANN401 - any architecture
     """Load a transformers model in float32, from safetensors only.
+
+    With `writes`, it has the last layer with which it writes texts.
 
     Raises:
         ConfigError: it cannot be loaded, or some of its weights are not in the folder.
     """
     # Seconds to import, and only these encoders need it.
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of a second
     try:
-        model, report = AutoModel.from_pretrained(
+        architecture: Any = AutoModel
+        if writes:
+            settings = AutoConfig.from_pretrained(folder, local_files_only=True)
+            is_pair = settings.is_encoder_decoder
+            architecture = AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
+        model, report = architecture.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,

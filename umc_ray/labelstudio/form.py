@@ -18,6 +18,7 @@ from umc_ray.records import SCORES
 from umc_ray.tasks.forms import ChoiceForm, NumberForm
 from umc_ray.tasks.forms import Form as TaskForm
 from umc_ray.tasks.span_form import MARK, SpanForm
+from umc_ray.tasks.text_form import TextForm
 
 Document = dict[str, Any]
 
@@ -55,7 +56,7 @@ class Form:
         """Parse a form.
 
         Raises:
-            DataError: not XML, or no <Choices> or <Number> for a <Text> or <Image>.
+            DataError: not XML, or no such control for a <Text> or <Image>.
         """
         if len(xml) > MAX_FORM or "<!" in xml.replace("<!--", ""):  # against entity expansion
             raise DataError(
@@ -81,7 +82,8 @@ class Form:
                     second=None if second is None else str(second.get("value"))[1:],
                 )
         raise DataError(
-            "the labeling form needs <Choices>, <Number> or <Labels> for a <Text> or <Image>"
+            "the labeling form needs <Choices>, <Number>, <Labels> or <TextArea> for a <Text> or "
+            "<Image>"
         )
 
     @property
@@ -130,7 +132,12 @@ def _number(control: ElementTree.Element) -> NumberForm:
 
 
 CONTROLS: Mapping[str, Callable[[ElementTree.Element], TaskForm]] = MappingProxyType(
-    {"Labels": lambda _: SpanForm(), "Choices": _choices, "Number": _number}
+    {
+        "Labels": lambda _: SpanForm(),
+        "Choices": _choices,
+        "Number": _number,
+        "TextArea": lambda _: TextForm(),
+    }
 )
 """The controls that are read, by tag."""
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+from umc_ray.deferred import Tensor, torch
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def stack(probs_SNC: Tensor, targets: Tensor, combine: Combine, log_loss: LogLos
         prior = 0.5 * STRENGTH * ((relative_S - 1) ** 2).mean()
         return log_loss(combine(probs_SNC.double(), relative_S / n), targets).sum() + prior
 
-    weights_S = _minimized(loss, np.ones(n), least=0.0)
+    weights_S = minimized(loss, np.ones(n), least=0.0)
     weights_S = np.where(weights_S < LEAST_WEIGHT * weights_S.sum(), 0, weights_S)
     found: list[float] = (weights_S / weights_S.sum()).tolist()
     return found
@@ -114,10 +114,10 @@ def _scale(
         prior = 0.5 * ((log_scale / spread) ** 2).sum()
         return log_loss(mean_NC, targets).double() @ importance_N.double() + prior
 
-    return float(np.exp(_minimized(loss, np.zeros(1))[0]))
+    return float(np.exp(minimized(loss, np.zeros(1))[0]))
 
 
-def _minimized(
+def minimized(
     loss: Callable[[Tensor], Tensor], first: Floats, least: float | None = None
 ) -> Floats:
     """Return where a smooth function of a few numbers, each at least so much, is least."""

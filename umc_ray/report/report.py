@@ -228,8 +228,9 @@ def _trust(history: History) -> dict[str, Any]:
     by_name = {str(domain): test for domain, test in tests.items()}
     return {
         "reliability": plots.reliability(by_name) if tests else None,
-        "figures": {name: test.figures for name, test in by_name.items() if test.figures},
-        "errors": {name: test.errors for name, test in by_name.items() if test.errors},
+        "figures": {name: test.figures for name, test in by_name.items()},
+        "signatures": {name: test.signatures for name, test in by_name.items()},
+        "numbers": {name: test.correlations | test.errors for name, test in by_name.items()},
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,
         "confusions": [

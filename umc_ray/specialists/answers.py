@@ -8,6 +8,7 @@ Suffixes: N samples, D embedding dimension, C outputs, V windows of samples, T t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from umc_ray.methods import spans
 from umc_ray.methods.candidates import LIST, fits, listed, text_key
 from umc_ray.methods.spans import Offsets
 from umc_ray.methods.text_pair import parts_of
+from umc_ray.specialists.writer import Writer
 from umc_ray.tasks.task import TaskKind
 
 STRIDE = 0.25
@@ -30,7 +32,22 @@ LEAST_CONTEXT = 32
 
 
 class Answers(Protocol):
-    """What is between a network's last layer and a specialist's outputs."""
+    """What is between a network's last layer and a specialist's outputs.
+
+    What `writes` needs no logits for its outputs, and its held-out losses say how long to train;
+    of others, held-out outputs do.
+    """
+
+    writes: bool
+
+    @property
+    def card(self) -> Mapping[str, object]:
+        """What has to be known to give outputs, beside the network."""
+        ...
+
+    def taught(self, prepared: Sequence[Any], targets: Tensor) -> Sequence[Any]:
+        """Return samples as they are trained on, with what the network reads of their answers."""
+        ...
 
     def width(self, kind: TaskKind) -> int:
         """Return how many numbers the last layer gives."""
@@ -57,6 +74,13 @@ class Answers(Protocol):
 
 class OnEmbedding:
     """The last layer gives the outputs: a row for each sample."""
+
+    writes = False
+    card: Mapping[str, object] = MappingProxyType({})
+
+    def taught(self, prepared: Sequence[Any], targets: Tensor) -> Sequence[Any]:
+        """Return them as they are."""
+        return prepared
 
     def width(self, kind: TaskKind) -> int:
         """Return the number of outputs."""
@@ -94,6 +118,8 @@ class OnTokens:
     """A text encoder that reads question and context, and whose embeddings are those of tokens."""
 
     column = "text"
+    writes = False
+    card: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, encoder: Any) -> None:  # noqa: ANN401 - a TransformersText
         """Take over the network of an encoder.
@@ -107,6 +133,10 @@ class OnTokens:
         self.tokenizer, self.max_tokens = tokenizer, int(encoder.max_tokens)
         self.device, self.autocast = encoder.device, encoder.autocast
         self.model: nn.Module = encoder.model
+
+    def taught(self, prepared: Sequence[Any], targets: Tensor) -> Sequence[Any]:
+        """Return them as they are."""
+        return prepared
 
     def prepare(self, payload: str) -> Passage:
         """Cut a context into windows, each after the question."""
@@ -220,4 +250,4 @@ def places_of(context: str, start: int, length: int, key: int) -> list[tuple[int
 
 def answers_of(encoder: object) -> Answers:
     """Return how the outputs of a network of an encoder come about."""
-    return encoder if isinstance(encoder, OnTokens) else OnEmbedding()
+    return encoder if isinstance(encoder, OnTokens | Writer) else OnEmbedding()

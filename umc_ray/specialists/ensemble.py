@@ -21,6 +21,9 @@ from umc_ray.tasks.task import Calibration, Measures, TaskKind
 BLOCK_ROWS = 16_384
 """Rows that are scored at a time: their probabilities stay in the processor's cache."""
 
+BLOCK_OUTPUTS = 2**24
+"""Outputs of a specialist that are in memory at a time: lists of texts are long."""
+
 
 @dataclass(frozen=True)
 class EnsembleRef:
@@ -98,8 +101,9 @@ class Ensemble:
     ) -> Measures:
         """Measure samples block by block, so that memory does not grow with their number."""
         decision = self.decision_in(domain, group)
+        size = max(1, min(BLOCK_ROWS, BLOCK_OUTPUTS // self.kind.outputs))
         blocks = [
-            self.kind.measures(self.probabilities(block), decision) for block in _blocks(rows)
+            self.kind.measures(self.probabilities(block), decision) for block in _blocks(rows, size)
         ]
         return blocks[0] if len(blocks) == 1 else _joined(blocks)
 
@@ -116,10 +120,10 @@ def _grouped(members: Sequence[Specialist]) -> list[list[Specialist]]:
     return list(groups.values())
 
 
-def _blocks(rows: Mapping[str, Rows]) -> Iterator[dict[str, Rows]]:
+def _blocks(rows: Mapping[str, Rows], size: int) -> Iterator[dict[str, Rows]]:
     n = len(next(iter(rows.values())))
-    for start in range(0, max(n, 1), BLOCK_ROWS):
-        yield {name: x_ND[start : start + BLOCK_ROWS] for name, x_ND in rows.items()}
+    for start in range(0, max(n, 1), size):
+        yield {name: x_ND[start : start + size] for name, x_ND in rows.items()}
 
 
 def _joined(blocks: Sequence[Measures]) -> Measures:

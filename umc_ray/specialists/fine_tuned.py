@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Self
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from umc_ray.encoders.encoder import Encoder, Payload
 from umc_ray.errors import ConfigError
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
+from umc_ray.specialists.answers import answers_of
 from umc_ray.specialists.fine_tuning import FineTuning
 from umc_ray.specialists.full import Full
 from umc_ray.specialists.lora import Lora
@@ -52,7 +54,8 @@ def try_tuning(
     """
     trainable = trainable_encoder(encoder, learned_from)
     prepared = [trainable.prepare(payload)]
-    TUNINGS[specialist.kind](trainable, prepared, specialist).network(2)
+    outputs = 0 if learned_from == "texts" else 2
+    TUNINGS[specialist.kind](trainable, prepared, specialist).network(outputs)
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,11 @@ class FineTuned:
         assert job.encoder is not None and examples.payloads_N is not None
         config = job.specialist
         on_gpu = job.encoder.model_copy(update={"num_gpus": float(device == "cuda")})
-        encoder = trainable_encoder(on_gpu, job.kind.learned_from)
-        prepared = [encoder.prepare(payload) for payload in examples.payloads_N]
+        encoder = trainable_encoder(on_gpu, job.kind.learned_from, job.kind.outputs)
+        prepared = answers_of(encoder).taught(
+            [encoder.prepare(payload) for payload in examples.payloads_N],
+            torch.tensor(examples.targets),
+        )
         tuning = TUNINGS[config.kind](encoder, prepared, config)
         found = FineTuning(
             tuning,
@@ -155,5 +161,7 @@ class TunedRef:
         config = SpecialistConfig.model_validate(storage.read_json(f"{folder}/config.json"))
         tensors = load(storage.read_bytes(f"{folder}/{WEIGHTS}"))
         card = storage.read_json(f"{folder}/{CARD}")
-        trainable = trainable_encoder(encoder, card.get(LEARNED_FROM, "embedding"))
+        trainable = trainable_encoder(
+            encoder, card.get(LEARNED_FROM, "embedding"), card["outputs"], card.get("longest", 0)
+        )
         return TUNINGS[config.kind].load(trainable, tensors, config, card)

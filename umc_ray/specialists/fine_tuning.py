@@ -79,8 +79,9 @@ class FineTuning:
         self.accumulate = accumulate
         self.on_epoch, self.resume = on_epoch, resume
         self.held_out_ENC = torch.zeros(epochs, len(targets), kind.outputs)
+        self.losses_EN = torch.zeros(epochs, len(targets))  # held out, of networks that write
         if resume is not None:
-            self.held_out_ENC = resume["held_out"]
+            self.held_out_ENC, self.losses_EN = resume["held_out"], resume["losses"]
 
     def run(self) -> Tuned:
         """Train without each fold, choose the number of epochs, and train on all samples."""
@@ -100,6 +101,9 @@ class FineTuning:
     def _losses(self) -> list[float]:
         """Return the held-out log-loss after each epoch, calibrated."""
         targets, weights_N = self.targets.cpu(), self.weights_N
+        if self.tuning.answers.writes:
+            mean_E: list[float] = (self.losses_EN @ weights_N / weights_N.sum()).tolist()
+            return mean_E
         losses = []
         for outputs_NC in self.held_out_ENC:
             fitted = self.kind.calibrate(outputs_NC.numpy(), targets.numpy(), weights_N.numpy())
@@ -175,16 +179,38 @@ class FineTuning:
 
     @torch.inference_mode()
     def _predict(self, module: nn.Module, rows: Sequence[int], epoch: int) -> None:
-        """Store the outputs of held-out rows; the processes share them."""
-        rank, world = place()
-        found_NC = torch.zeros(len(self.folds_N), self.kind.outputs, device=self.device)
+        """Store the outputs of held-out rows; the processes share them.
+
+        Networks that write do so only where they have become better: it takes them long.
+        """
+        if not rows:
+            return
+        network, (rank, world) = _plain(module), place()
         by_length = sorted(rows, key=self.sizes_N.__getitem__)
         batches = [by_length[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-        for batch in batches[rank::world]:
+        mine = batches[rank::world]
+        if self.tuning.answers.writes and not self._improves(network, rows, mine, epoch):
+            self.held_out_ENC[epoch, rows] = self.held_out_ENC[epoch - 1, rows]
+            return
+        found_NC = torch.zeros(len(self.folds_N), self.kind.outputs, device=self.device)
+        for batch in mine:
             with self.tuning.encoder.autocast():
-                logits = self.tuning.outputs(_plain(module), batch).float()
-            found_NC[batch] = self.tuning.answers.outputs(logits, self.tuning.samples(batch))
+                found_NC[batch] = self.tuning.answer(network, batch)
         self.held_out_ENC[epoch] += all_sum(found_NC).cpu()
+
+    def _improves(
+        self, network: Network, rows: Sequence[int], mine: Sequence[Sequence[int]], epoch: int
+    ) -> bool:
+        """Store the losses of held-out rows; return whether they are lower than ever before."""
+        losses_N = torch.zeros(len(self.folds_N), device=self.device)
+        for batch in mine:
+            with self.tuning.encoder.autocast():
+                logits = self.tuning.outputs(network, batch).float()
+            samples, targets = self.tuning.samples(batch), self.targets[batch]
+            losses_N[batch] = self.tuning.answers.losses(logits, samples, targets, self.kind)
+        self.losses_EN[epoch] += all_sum(losses_N).cpu()
+        mean_E = self.losses_EN[: epoch + 1, rows].mean(1)
+        return int(mean_E.argmin()) == epoch
 
     def _steps(self, rows: Sequence[int], stage: int, epoch: int) -> list[list[list[int]]]:
         """Shuffle rows into batches of similar length; returns those of each step."""
@@ -209,6 +235,7 @@ class FineTuning:
         }
         trained = {f"network.{n}": p for n, p in network.named_parameters() if p.requires_grad}
         place = {"place": torch.tensor([stage, epoch]), "held_out": self.held_out_ENC}
+        place |= {"losses": self.losses_EN}
         tensors = {**moments, **trained, **place}
         return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
@@ -246,9 +273,11 @@ def _averaging(module: nn.Module, last: bool) -> AbstractContextManager[None]:
     return waiting
 
 
-def _plain(module: nn.Module) -> nn.Module:
+def _plain(module: nn.Module) -> Network:
     """Return the network itself: processes that predict do not wait for each other."""
-    return module.module if isinstance(module, DistributedDataParallel) else module
+    plain = module.module if isinstance(module, DistributedDataParallel) else module
+    assert isinstance(plain, Network)
+    return plain
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:

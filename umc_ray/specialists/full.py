@@ -51,6 +51,13 @@ class Full:
         logits: Tensor = network(self.encoder.collate(self.samples(rows)))
         return logits
 
+    def answer(self, network: Network, rows: Sequence[int]) -> Tensor:
+        """Return the outputs NC of some of the samples."""
+        answers, samples = answers_of(network.encoder), self.samples(rows)
+        if answers.writes:
+            return answers.outputs(torch.empty(0, device=self.encoder.device), samples)
+        return answers.outputs(self.outputs(network, rows).float(), samples)
+
     def samples(self, rows: Sequence[int]) -> list[Any]:
         """Return some of the samples."""
         return [self.prepared[row] for row in rows]
@@ -58,7 +65,7 @@ class Full:
     @property
     def card(self) -> Mapping[str, object]:
         """What has to be known to load a trained network, beside its tensors."""
-        return {}
+        return self.answers.card
 
     @staticmethod
     def load(
@@ -72,7 +79,9 @@ class Full:
         Raises:
             ConfigError: the encoder is another one than it was fine-tuned from.
         """
-        outputs, dimension = tensors["output.weight"].shape
+        outputs, dimension = (0, 0)
+        if "output.weight" in tensors:
+            outputs, dimension = tensors["output.weight"].shape
         return TunedEncoder(encoder, restored(Network(encoder, dimension, outputs), tensors))
 
     def tensors(self, network: Network) -> dict[str, Tensor]:

@@ -51,8 +51,14 @@ class Lora(Full):
 
 
 def _linear(model: nn.Module) -> list[str]:
-    """Name the linear layers among those that the input passes one after another."""
-    inside = {id(module) for module in layers_of(model).modules()}
+    """Name the linear layers among those that the input passes one after another.
+
+    A sequence-to-sequence model has such layers twice.
+    """
+    settings = getattr(model, "config", None)
+    is_pair = getattr(settings, "is_encoder_decoder", False) and hasattr(model, "get_decoder")
+    halves = [model.get_encoder(), model.get_decoder()] if is_pair else [model]
+    inside = {id(module) for half in halves for module in layers_of(half).modules()}
     names = [
         name
         for name, module in model.named_modules()

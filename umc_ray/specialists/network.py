@@ -17,6 +17,7 @@ from umc_ray.encoders.registry import load_encoder
 from umc_ray.errors import ConfigError
 from umc_ray.records import LearnedFrom
 from umc_ray.specialists.answers import OnTokens, answers_of
+from umc_ray.specialists.writer import Writer
 
 DROPOUT = 0.1
 """Of the embedding, while training."""
@@ -50,12 +51,18 @@ class Network(nn.Module):
     """An encoder's network, a copy of its own, with a linear layer on the embedding."""
 
     def __init__(self, encoder: TrainableEncoder, dimension: int, outputs: int) -> None:
-        """Copy the encoder's network; the new layer is drawn at random."""
+        """Copy the encoder's network; the new layer is drawn at random.
+
+        For no outputs there is none: what the encoder gives is taken as it is.
+        """
         super().__init__()
         self.encoder = copy.copy(encoder)
         self.encoder.model = self.model = copy.deepcopy(encoder.model)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.output = nn.Linear(dimension, outputs, device=encoder.device)
+        self.dropout: nn.Module = nn.Identity()
+        self.output: nn.Module = nn.Identity()
+        if outputs:
+            self.dropout = nn.Dropout(DROPOUT)
+            self.output = nn.Linear(dimension, outputs, device=encoder.device)
 
     def forward(self, batch: Any) -> Tensor:  # noqa: ANN401 - of `collate`
         """Return outputs NC, or what they are made of: `answers_of` the encoder."""
@@ -72,14 +79,22 @@ class Network(nn.Module):
 
 
 def trainable_encoder(
-    config: EncoderConfig, learned_from: LearnedFrom = "embedding"
+    config: EncoderConfig,
+    learned_from: LearnedFrom = "embedding",
+    outputs: int = 0,
+    longest: int = 0,
 ) -> TrainableEncoder:
     """Load an encoder that can be fine-tuned.
+
+    Of one that writes, `outputs` and `longest` are how many numbers it gives for a sample, and how
+    many tokens the answers have that it has learned.
 
     Raises:
         ConfigError: it has no network, or not one for what is to be learned, or its weights are not
             where the campaign file says.
     """
+    if learned_from == "texts" and config.kind == "transformers":
+        return Writer(config, outputs, longest)
     encoder: Any = load_encoder(config)
     if not isinstance(getattr(encoder, "model", None), nn.Module):
         raise ConfigError(f"an encoder of kind {config.kind} has no network to fine-tune")
@@ -112,10 +127,16 @@ def changed(network: Network, base: nn.Module) -> dict[str, Tensor]:
     tensors = {
         f"model.{name}": value.detach().cpu().contiguous()
         for name, value in network.model.state_dict().items()
-        if not torch.equal(value, before[name])
+        if name not in _tied(network.model) and not torch.equal(value, before[name])
     }
     output = {f"output.{name}": value for name, value in network.output.state_dict().items()}
     return tensors | {name: value.detach().cpu() for name, value in output.items()}
+
+
+def _tied(model: nn.Module) -> set[str]:
+    """Name the parameters that are others under a second name."""
+    every = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return every - {name for name, _ in model.named_parameters()}
 
 
 def restored(network: Network, tensors: Mapping[str, Tensor]) -> Network:
@@ -144,9 +165,13 @@ class TunedEncoder:
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Return the outputs of a batch."""
         encoder = self.network.encoder
+        answers = answers_of(encoder)
         with encoder.autocast():
-            logits = self.network(encoder.collate(prepared)).float()
-        return half(answers_of(encoder).outputs(logits, prepared))
+            logits = torch.empty(0, device=encoder.device)
+            if not answers.writes:
+                logits = self.network(encoder.collate(prepared)).float()
+            outputs_NC = answers.outputs(logits, prepared)
+        return half(outputs_NC)
 
 
 def half(outputs_NC: Tensor) -> Half:

@@ -17,7 +17,7 @@ from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import DataError
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
-from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
+from umc_ray.methods.class_figures import MATTHEWS, POSITIVE, class_figures, recalls
 from umc_ray.methods.consensus import is_tied, majority, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
@@ -268,12 +268,14 @@ class Classification:
         right_N = predicted_N == truth_N
         calibration = reliability(top_N, right_N)
         confusion_CC = _confusion(truth_N, predicted_N, len(self.labels))
+        figures = self._figures(confusion_CC)
         return Quality(
             n=len(truth_N),
             utility=Estimate(*mean_interval(right_N)),
             ece=calibration.error(),
             reliability=calibration,
-            figures=self._figures(confusion_CC),
+            figures=figures,
+            correlations={MATTHEWS: figures.pop(MATTHEWS)},
             confusion=confusion_CC.tolist(),
         )
 

@@ -32,7 +32,7 @@ from umc_ray.tasks.span_answers import (
     Span,
     answer_text,
     first_text,
-    nearest,
+    located,
     quoted,
     read_spans,
     spans_of,
@@ -107,14 +107,14 @@ class ExtractiveQA:
         return candidates.WIDTH
 
     def parse(self, raw: object, sample: str | None = None) -> str:
-        """Return the right answers as text, each where it stands next to where it is said to.
+        """Return the right answers as text, each where it stands in its context.
 
         Raises:
-            DataError: it is none, or a text is not in the context.
+            DataError: it is none, or a text is not in the context, or not near its start.
         """
         found = read_spans(raw)
         if sample is not None:
-            found = [nearest(each, parts_of(sample)[-1]) for each in found]
+            found = [located(each, parts_of(sample)[-1]) for each in found]
         return answer_text(found)
 
     def value(self, text: str) -> object:

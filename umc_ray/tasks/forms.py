@@ -51,6 +51,11 @@ class Form(Protocol):
         """Whether an answer is a piece of the text, of the second one of a pair."""
         ...
 
+    @property
+    def seldom_equal(self) -> bool:
+        """Whether answers are texts that seldom equal: not every difference is a dispute."""
+        ...
+
     def chosen(self, answer: str) -> list[str]:
         """Return the labels of an answer."""
         ...
@@ -92,6 +97,7 @@ class ChoiceForm:
     multiple: bool = False
     template: ClassVar[str] = "choices"
     marks_text: ClassVar[bool] = False
+    seldom_equal: ClassVar[bool] = False
 
     def shown(self, answer: str) -> str:
         """Return the answer."""
@@ -157,6 +163,7 @@ class NumberForm:
     high: float
     template: ClassVar[str] = "number"
     marks_text: ClassVar[bool] = False
+    seldom_equal: ClassVar[bool] = False
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False
 

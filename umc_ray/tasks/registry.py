@@ -8,12 +8,13 @@ from umc_ray.errors import ConfigError
 from umc_ray.records import LearnedFrom
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.extractive_qa import ExtractiveQA
+from umc_ray.tasks.generation import Generation
 from umc_ray.tasks.multi_label import MultiLabel
 from umc_ray.tasks.regression import Regression
 from umc_ray.tasks.task import TaskKind
 
 KINDS: Mapping[str, Callable[..., TaskKind]] = MappingProxyType(
-    {kind.name: kind for kind in (Classification, MultiLabel, Regression, ExtractiveQA)}
+    {kind.name: kind for kind in (Classification, MultiLabel, Regression, ExtractiveQA, Generation)}
 )
 
 

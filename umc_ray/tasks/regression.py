@@ -322,7 +322,7 @@ class Regression:
             utility=Estimate(*mean_interval(utility_N)),
             ece=calibration.error(),
             reliability=calibration,
-            figures={k: Estimate(*each) for k, each in numbers.correlations(*pair).items()},
+            correlations={k: Estimate(*each) for k, each in numbers.correlations(*pair).items()},
             errors={k: Estimate(*each) for k, each in numbers.errors(*pair).items()},
         )
 

@@ -22,6 +22,7 @@ class SpanForm:
 
     template: ClassVar[str] = "span"
     marks_text: ClassVar[bool] = True
+    seldom_equal: ClassVar[bool] = False
     none: ClassVar[str] = NO_ANSWER
     labels: ClassVar[tuple[str, ...]] = ()
     multiple: ClassVar[bool] = False

@@ -161,7 +161,8 @@ def review_items(
 
     Those that other reviewers hold, or the person's other windows show, are left out.
     """
-    found = review_queue(site.store, queue, spot_check=site.config.spot_check)
+    kinds = site.run.kinds
+    found = review_queue(site.store, queue, spot_check=site.config.spot_check, kinds=kinds)
     shown = set(elsewhere.split())
     by_key = {each.question.key: each for each in found if page_name(each.question) not in shown}
     asked = [each.question for each in by_key.values()]

@@ -76,7 +76,8 @@ def collect_all(
             )
         if not max_votes or not ask_again(store, campaign, round, backend.kinds, max_votes):
             break
-    cases = review_queue(store, campaign, round, spot_check=spot_check) if review else []
+    kinds = backend.kinds
+    cases = review_queue(store, campaign, round, 1.0, spot_check, kinds) if review else []
     disputed = len(cases)
     if disputed:
         raise AwaitingAnnotations(

@@ -4,6 +4,7 @@
 
 import { newKey, oneWindow, Outbox } from "./outbox.js";
 import { asksForSpan, markWord, nameOfSpan, rememberSelection, spanOf, suggestedSpan } from "./span.js";
+import { asksForText, excessOf, onTextKey, showWritten, startWriting, textOf } from "./text.js";
 
 const { kind, root, batch, csrf, person, campaign, guideline } = document.body.dataset;
 const AHEAD = kind === "group" ? 1 : 6; // number of items to prefetch
@@ -323,6 +324,7 @@ function confirmLabels() {
   const form = numberForm();
   if (form) return confirmNumber(form);
   if (asksForSpan(current)) return confirmSpan();
+  if (asksForText(current)) return confirmText();
   if (!reveal("Confirm again, or change the labels.")) answer(checkedLabels(current));
 }
 
@@ -332,6 +334,15 @@ function confirmSpan() {
   const span = spanOf(current) ?? (isSeen ? suggestedSpan(current) : null);
   if (!span) return showStatus("Nothing is marked: mark the answer in the text, or say that there is none.", true);
   if (!reveal("Confirm again, or mark another answer.")) answer(span);
+}
+
+/** Answer with what is written or, if nothing is, with what is suggested and seen. */
+function confirmText() {
+  const text = textOf(current);
+  const excess = excessOf(current, text);
+  if (!text) return showStatus("Nothing is written: press e to write the answer.", true);
+  if (excess) return showStatus(`The answer is ${excess} bytes too long for this task.`, true);
+  if (!reveal("Confirm again, or change the text.")) answer(text);
 }
 
 // ---- numbers ------------------------------------------------------------------------------------
@@ -723,6 +734,7 @@ function onSearchKey(event, find) {
 
 /** @param {KeyboardEvent} event */
 function onKey(event) {
+  if (!event.isComposing && onTextKey(event, confirmLabels)) return;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.matches(".find")) return onSearchKey(event, /** @type {HTMLInputElement} */ (target));
@@ -739,6 +751,7 @@ function onKey(event) {
   const choice = choiceOf(event);
   if (choice) choose(choice);
   else if (event.key === "/" && current?.querySelector(".find")) /** @type {HTMLElement} */ (current.querySelector(".find")).focus();
+  else if (event.key.toLowerCase() === "e" && asksForText(current)) startWriting(current);
   else if (event.key === "Enter" && !target.matches("button, a, summary")) accept();
   else if (action && (action.startsWith("zoom-") || document.querySelector(`[data-do="${action}"]`))) void ACTIONS[action]();
   else if (!move(event)) return;
@@ -783,6 +796,7 @@ document.addEventListener("input", (event) => {
   const find = /** @type {HTMLInputElement} */ (event.target);
   if (find.matches(".find")) search(find);
   if (find.matches(".number-form input")) follow(find);
+  if (find.matches(".written")) showWritten(current);
 });
 document.addEventListener("change", () => {
   const text = current?.querySelector(".choices .confirm span");

@@ -1,0 +1,78 @@
+"""Answers that people write, as text: the answer itself or, if there are several right ones, JSON.
+
+Several are `{"references": ["a text", "another one"]}`, in the order in which they came: a text of
+that form alone is read as several, so that any other text can be an answer.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from umc_ray.errors import DataError
+from umc_ray.methods.text_lists import CUT
+from umc_ray.methods.unicode_text import comparable, is_blank
+from umc_ray.tasks.spelling import shown
+
+SEVERAL = "references"
+EXPECTED = "a text, or a list of texts that are all right"
+_BEGIN = f'{{"{SEVERAL}": ['
+
+
+def answer_text(texts: Iterable[str]) -> str:
+    """Return some right answers as text, equal ones once."""
+    each = list(dict.fromkeys(texts))
+    return each[0] if len(each) == 1 else json.dumps({SEVERAL: each}, ensure_ascii=False)
+
+
+@lru_cache(maxsize=65_536)
+def texts_of(answer: str) -> tuple[str, ...]:
+    """Return the right answers of a text of `answer_text`."""
+    return tuple(json.loads(answer)[SEVERAL]) if answer.startswith(_BEGIN) else (answer,)
+
+
+def first_text(answer: str) -> str:
+    """Return a prediction, a person's answer, or the first one of several."""
+    return texts_of(answer)[0]
+
+
+def read_texts(raw: object, longest: int) -> list[str]:
+    """Return the right answers that a file, a sheet, the page or an API gives.
+
+    Args:
+        raw: a text, a list of texts, or several as this module writes them.
+        longest: how many bytes each may have.
+
+    Raises:
+        DataError: it is none of them, or too long.
+    """
+    if isinstance(raw, str) and not raw.startswith(_BEGIN):
+        return [_checked(raw, longest)]
+    if isinstance(raw, str):
+        try:
+            raw = json.loads(raw)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{shown(raw)} is not {EXPECTED}") from error
+    if isinstance(raw, Mapping) and isinstance(raw.get(SEVERAL), list):
+        raw = raw[SEVERAL]
+    if isinstance(raw, list | tuple) and raw and all(isinstance(each, str) for each in raw):
+        return [_checked(each, longest) for each in raw]
+    raise DataError(f"{shown('' if raw is None else str(raw))} is not {EXPECTED}")
+
+
+def _checked(text: str, longest: int) -> str:
+    text = comparable(text)
+    if is_blank(text) or "\0" in text:
+        raise DataError(f"{shown(text)} is not {EXPECTED}")
+    size = len(text.encode())
+    if size > longest:
+        raise DataError(
+            f"{shown(text)} has {size} bytes, more than the {longest} of max_answer_bytes: raise "
+            "it in a new campaign, or shorten the answer"
+        )
+    return text
+
+
+def quoted(answer: str) -> str:
+    """Return an answer as part of a sentence."""
+    line = " ".join(first_text(answer).split())
+    return f"“{line if len(line) <= 60 else line[:59] + CUT}”"
