@@ -3,7 +3,7 @@
 Read `campaign/round.py` first: one round, top to bottom. Each line below is a layer; a module
 imports from its own layer and from the lines above, never from below.
 
-    errors console
+    errors console deferred
     records storage
     methods
     tasks

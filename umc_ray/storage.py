@@ -190,6 +190,18 @@ class Storage:
         paths = [info.path for info in infos if info.type == pafs.FileType.File]
         return sorted(path[start:] for path in paths if not path.endswith(DRAFT))
 
+    @_with_retries("list")
+    def stamps(self, folder: str) -> dict[str, str]:
+        """Return size and time of each file right in a folder, by key; empty if it is not there."""
+        filesystem = _filesystem(self.root)[0]
+        selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True)
+        start = len(self.path(""))
+        return {
+            info.path[start:]: f"{info.size} {info.mtime_ns}"
+            for info in filesystem.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
+
     @_with_retries("read")
     def read_bytes(self, key: str) -> bytes:
         """Read a whole file.

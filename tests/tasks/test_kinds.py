@@ -445,13 +445,20 @@ class TestConsensus:
     def test_without_votes_there_is_none(self, kind):
         nothing = votes([], [], [])
         assert kind.consensus(nothing) == {}
-        assert kind.settled(nothing, 0.9) == set()
+        assert kind.settled(nothing, 0.9) == kind.tied(nothing) == set()
 
     def test_where_people_agree_all_is_settled_and_a_dispute_is_not(self, samples):
         first, second = texts_of(samples)[:2]
         agreed = [first] * 40
         given = votes([*np.repeat(np.arange(20), 2), 20, 20], [0, 1] * 21, [*agreed, first, second])
         assert samples.kind.settled(given, 0.95) == set(range(20))
+
+    def test_a_label_that_the_votes_do_not_decide_is_tied(self, samples):
+        first, second = texts_of(samples)[:2]
+        texts = [first, first, first, second, first, second, second]
+        given = votes([0, 0, 1, 1, 2, 2, 2], [0, 1, 0, 1, 0, 1, 2], texts)
+        between = samples.kind.name in ("regression", "rating")  # a number lies between two others
+        assert samples.kind.tied(given) == (set() if between else {1})
 
     def test_a_person_counts_once_per_sample(self, samples):
         """The last vote counts, as in the store."""

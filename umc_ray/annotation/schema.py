@@ -3,6 +3,8 @@
 questions   one row per campaign, task and sample to annotate
 events      what annotators and reviewers did, in order; append-only
 leases      which annotator holds which question, and until when
+assignments which question is reserved for which person
+skills      which domains people are asked about
 accounts    user names, roles and password hashes
 keys        digests of browser sessions and API tokens
 """
@@ -118,6 +120,24 @@ LEASES = Table(
 
 REVIEWER = "review/"
 """Before the name of a reviewer who holds a case; names of accounts have no slash."""
+
+ASSIGNMENTS = Table(
+    "assignments",
+    METADATA,
+    Column("question_id", ROW_ID, ForeignKey("questions.id"), primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("assigned_by", Text, nullable=False),
+    Column("assigned_at", Float, nullable=False),
+)
+Index("assignments_annotator", ASSIGNMENTS.c.annotator)
+
+SKILLS = Table(
+    "skills",
+    METADATA,
+    Column("campaign", Text, primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("domains", JSON, nullable=False),  # task/domain; none: all
+)
 
 ACCOUNTS = Table(
     "accounts",

@@ -1,4 +1,4 @@
-"""The commands that correct a campaign: `umc relabel`, `forget`, `import` and `labels`."""
+"""The commands that correct a campaign: `umc relabel`, `forget`, `import`, `labels`, `publish`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
@@ -156,3 +156,21 @@ def _change(
         f"the labels of {task} are {', '.join(found)}; start pages and endpoints again, "
         f"and go on: umc run {campaign}"
     )
+
+
+def publish(
+    campaign: Campaign,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, help="default: the latest")
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option(help="publish the round before the current one")
+    ] = False,
+) -> None:
+    """Choose the round to serve, until the next round finishes and is published."""
+    from umc_ray.campaign.campaign import republish
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    print_line(f"round {republish(run, number, rollback)} is published")

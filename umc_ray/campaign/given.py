@@ -20,7 +20,7 @@ from umc_ray.methods.identity import uniform
 from umc_ray.records import BATCH, LABELS, DomainKey, Part
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
-GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0}
+GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0, "tied": False}
 FROM_SOURCE, IMPORTED = "its label came with its source", "its label was imported"
 
 

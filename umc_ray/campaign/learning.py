@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from umc_ray.annotation.people import work_of_people
+from umc_ray.annotation.remarks import remarks
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.diversity import diversity_after, domain_balance
@@ -31,7 +33,15 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, ROBUSTNESS, round_folder
+from umc_ray.campaign.state import (
+    FAIRNESS,
+    GAPS,
+    LEARNED,
+    REMARKED,
+    RESCORED,
+    ROBUSTNESS,
+    round_folder,
+)
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -71,6 +81,9 @@ def learn(run: Run, number: int) -> RoundMetrics:
             lambda on_rows: propagate(run, number, on_rows),
             rows=sum(part.rows for part in run.pools),
         )
+
+    # Remember: what people said about samples beside labels, for a release.
+    stages.run(f"{folder}/{REMARKED}", pa.Table, lambda _: remarks(run.store, run.config.name))
 
     # Settle: which synthetic samples stand, by what people say of them.
     if run.synthetic and not run.storage.exists(f"{folder}/training.json"):
@@ -115,7 +128,7 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
-    derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
+    derived = ("corrections.parquet", "near_duplicates.parquet", REMARKED, STANDING, ACCEPTANCE)
     for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, ROBUSTNESS, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS):
@@ -247,6 +260,7 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         ratings=list(human_ratings(standings, run.config.seed)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
+        people=work_of_people(answers, run.kinds, run.config.costs()),
         diversity=diversity_after(run, number),
         domain_balance=domain_balance(metrics),
     )

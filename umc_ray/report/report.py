@@ -193,6 +193,7 @@ def _spending(history: History) -> dict[str, Any]:
         (name, [plan[name].labels if name in plan else 0 for plan in plans])
         for name in history.names
     ]
+    config = history.run.config
     costs = [(str(domain), metrics.cost) for domain, metrics in history.domains.items()]
     return {
         "selection_tests": _selection_tests(history),
@@ -200,9 +201,8 @@ def _spending(history: History) -> dict[str, Any]:
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
         "times": history.metrics[-1].times,
-        "configured_costs": {
-            str(domain): cost for domain, cost in history.run.config.costs().items()
-        },
+        "people": {} if config.annotation.traits.knows_answers else history.metrics[-1].people,
+        "configured_costs": {str(domain): cost for domain, cost in config.costs().items()},
     }
 
 

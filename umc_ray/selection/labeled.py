@@ -22,6 +22,7 @@ from umc_ray.records import (
     BATCH,
     CANDIDATES,
     LABELS,
+    STANDINGS,
     DomainKey,
     FloatArray,
     IntArray,
@@ -79,10 +80,18 @@ def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first, with what was corrected in them."""
     labels = LABELS.empty_table()
     for each in rounds:  # a given label that people have checked is in two of them
-        labels = _replaced(labels, storage.read_table(f"{each}/labels.parquet"))
+        labels = _replaced(labels, _read_labels(storage, f"{each}/labels.parquet"))
         if storage.exists(corrections_key(each)):
-            labels = _replaced(labels, storage.read_table(corrections_key(each)))
+            labels = _replaced(labels, _read_labels(storage, corrections_key(each)))
     return labels
+
+
+def _read_labels(storage: Storage, key: str) -> pa.Table:
+    """Read labels; those of a round before ties were marked have none."""
+    labels = storage.read_table(key)
+    if "tied" in labels.column_names:
+        return labels
+    return labels.append_column(LABELS.field("tied"), pa.array([False] * len(labels)))
 
 
 def corrections_key(round_folder: str) -> str:
@@ -308,7 +317,8 @@ def _joined(
         return real, None
     weights_N = np.repeat(np.array([1, weight], np.float32), [len(real), len(synthetic)])
     origins_N = np.append(real["sample_id"].to_numpy(), _origins(synthetic, audits))
-    rows = pa.concat_tables([real, synthetic.select(LABELS.names)])
+    names = [name for name in LABELS.names if name in STANDINGS.names]
+    rows = pa.concat_tables([real.select(names), synthetic.select(names)])
     return rows, SyntheticRows(len(real), weights_N, origins_N)
 
 
