@@ -10,7 +10,7 @@ from umc_ray.campaign.gaps import gaps_after, lack_names
 from umc_ray.campaign.refill import is_on
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
-from umc_ray.campaign.synthetic import ACCEPTANCE, encode_synthetic
+from umc_ray.campaign.synthetic import ACCEPTANCE, MADE_IN, encode_synthetic
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generate import generate
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
@@ -55,7 +55,12 @@ def make_synthetic(run: Run, number: int) -> None:
     folder = round_folder(number)
     begun = run.storage.exists(f"{folder}/allocation.json")
     if makers and not begun:
-        run.stages.run(f"{folder}/{MADE}", MadeForRound, lambda _: _make(run, number, makers))
+        run.stages.run(
+            f"{folder}/{MADE}",
+            MadeForRound,
+            lambda _: _make(run, number, makers),
+            writes=MADE_IN,
+        )
         encode_synthetic(run)
 
 

@@ -111,6 +111,7 @@ class BudgetAllocator:
     def _remember(self, memory: Memory) -> None:
         """Store first: what could not be stored has not happened."""
         self._storage.write_record(self._key, memory)
+        self._storage.seal([self._key])
         self._memory = memory
 
 
