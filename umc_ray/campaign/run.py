@@ -10,6 +10,7 @@ from umc_ray.annotation.backends.backend import AnnotationBackend
 from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.answer_store import open_store
+from umc_ray.campaign.past_rounds import remember_rounds
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
 from umc_ray.campaign.state import GIVEN, RunState
@@ -53,6 +54,7 @@ class Run(RunState):
     def allocator(self) -> ActorProxy[BudgetAllocator]:
         """The bandit that splits the budget, an actor of the cluster."""
         allocation = self.config.allocation
+        remember_rounds(self)
         return start_allocator(
             self.config.name,
             fingerprint(self.storage.root),
