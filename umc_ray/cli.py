@@ -101,6 +101,8 @@ def models(
 app.command()(report_commands.check)
 app.command()(campaign_commands.relabel)
 app.command()(campaign_commands.forget)
+app.command()(campaign_commands.verify)
+app.command()(campaign_commands.repair)
 app.command(name="import")(campaign_commands.import_labels)
 app.add_typer(campaign_commands.labels, name="labels")
 

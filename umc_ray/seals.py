@@ -55,13 +55,23 @@ class Seals:
         return self._group(group_of(key), fresh).get(key)
 
     def all(self) -> dict[str, Seal]:
-        """Return all seals, by key."""
-        folder = pafs.FileSelector(f"{self.root}/{FOLDER}", recursive=True, allow_not_found=True)
-        files = [each.path for each in self.filesystem.get_file_info(folder) if each.is_file]
+        """Return all seals, by key.
+
+        Raises:
+            Damaged: a file of seals cannot be read.
+        """
         found: dict[str, Seal] = {}
-        for path in sorted(path for path in files if path.endswith(".json")):
+        for path in self._files(FOLDER):
             found |= self._read(path)
         return found
+
+    def drop_damaged(self) -> None:
+        """Delete files of seals that cannot be read."""
+        for path in self._files(FOLDER):
+            try:
+                self._read(path)
+            except Damaged:
+                self._delete(path)
 
     def check(self, key: str, source: pa.NativeFile) -> None:
         """Compare an open file with its seal.
@@ -102,13 +112,17 @@ class Seals:
         """Forget the seals of all files below a folder."""
         above = self._group(group_of(f"{folder}/x"))
         self.remove([key for key in above if key.startswith(f"{folder}/")])
-        below = pafs.FileSelector(
-            f"{self.root}/{FOLDER}/{folder}", recursive=True, allow_not_found=True
-        )
-        for info in self.filesystem.get_file_info(below):
-            if info.is_file:
-                self.filesystem.delete_file(info.path)
-                _REMEMBERED.pop(info.path, None)
+        for path in self._files(f"{FOLDER}/{folder}"):
+            self._delete(path)
+
+    def _files(self, folder: str) -> list[str]:
+        below = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
+        found = [each.path for each in self.filesystem.get_file_info(below) if each.is_file]
+        return sorted(path for path in found if path.endswith(".json"))
+
+    def _delete(self, path: str) -> None:
+        self.filesystem.delete_file(path)
+        _REMEMBERED.pop(path, None)
 
     def _group(self, group: str, fresh: bool = False) -> dict[str, Seal]:
         path = self._path(group)

@@ -278,6 +278,10 @@ class Storage:
         """Return the seals of all files whose key begins with a prefix, by key."""
         return {key: seal for key, seal in self._seals.all().items() if key.startswith(prefix)}
 
+    def drop_damaged_seals(self) -> None:
+        """Delete files of seals that cannot be read: what they were of has no seal then."""
+        self._seals.drop_damaged()
+
     @_with_retries("verify")
     def verify(self, key: str) -> None:
         """Read all of a file, to compare it with its seal and its pages with their checksums.

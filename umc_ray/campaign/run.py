@@ -23,9 +23,13 @@ from umc_ray.selection.labeled import labels_so_far, of_domain
 
 @dataclass(frozen=True)
 class Run(RunState):
-    """A run directory with what works on it; each service starts when it is first used."""
+    """A run directory with what works on it; each service starts when it is first used.
+
+    With `asked_until`, the questions of later rounds are not there yet: as when a past round ran.
+    """
 
     listener: ProgressListener = NULL_LISTENER
+    asked_until: int | None = None
 
     @cached_property
     def exporter(self) -> RunMetrics:
@@ -83,6 +87,7 @@ class Run(RunState):
         Args:
             rounds: only in so many first ones; default: in all.
         """
+        rounds = self.asked_until if rounds is None else rounds
         ids: dict[DomainKey, list[int]] = {domain_key: [] for domain_key in self.config.domains()}
         for question in self.store.questions(self.config.name):
             in_time = rounds is None or question.round <= rounds
