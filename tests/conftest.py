@@ -30,7 +30,11 @@ MEMORY_PER_PROCESS = 5e9
 TOGETHER = (
     ("tests/serving/",),
     ("tests/integration/faults/",),
-    ("tests/integration/test_campaigns.py", "tests/integration/test_prometheus.py"),
+    (
+        "tests/integration/test_campaigns.py",
+        "tests/integration/test_prometheus.py",
+        "tests/integration/test_repair.py",
+    ),
 )
 """Files that share a cluster, or a campaign on it: one process runs all of them."""
 

@@ -145,6 +145,8 @@ def _learn_again(run: Run, number: int, damaged: list[str]) -> None:
     """Repeat the stages of a round that say what was computed."""
     if number in _rounds(damaged, SCORED):
         _delete_in(run.storage, number, ["scores.json"])
+        for name in ("scores", "top"):  # a pass skips the parts that have scores
+            run.storage.delete(f"{round_folder(number)}/{name}")
     if number in _rounds(damaged, SEEN) or number in _of_clusters(run, damaged):
         _delete_in(run.storage, number, [GAPS, "metrics.json"])
     ahead = int(run.config.annotation.overlap)  # the next round had been asked already

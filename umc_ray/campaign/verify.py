@@ -42,8 +42,9 @@ def check_files(storage: Storage) -> None:
     Raises:
         StoreError: some are; the message names them, and what to do.
     """
-    found = _missing_or_cut(storage.seals(""), storage.sizes(""))
-    wrong = {key: why for key, why in found.items() if key not in ANEW}
+    sizes = storage.sizes("")
+    found = _missing_or_cut(storage.seals(""), sizes)
+    wrong = {key: why for key, why in found.items() if key in sizes or key not in ANEW}
     if wrong:
         raise StoreError(f"{storage.root} has damaged files: {said(wrong)}; {REMEDY}")
 
