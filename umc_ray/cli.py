@@ -103,6 +103,7 @@ app.command()(campaign_commands.relabel)
 app.command()(campaign_commands.forget)
 app.command()(campaign_commands.verify)
 app.command()(campaign_commands.repair)
+app.command()(campaign_commands.restore_answers)
 app.command(name="import")(campaign_commands.import_labels)
 app.add_typer(campaign_commands.labels, name="labels")
 

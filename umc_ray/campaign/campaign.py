@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
@@ -63,6 +64,7 @@ def run_campaign(run: Run) -> Outcome:
 def _run(run: Run) -> Outcome:
     check_files(run.storage)
     freeze(run)
+    check_store(run)
     clear_heartbeat(run.storage)
     number = began = run.finished_rounds
     again = number > 0 and _has_changed(run, number)

@@ -140,6 +140,21 @@ def repair(campaign: Campaign) -> None:
     print_line(f"{counted(done, 'file')} repaired, {found.sealed} sealed as they are")
 
 
+def restore_answers(campaign: Campaign) -> None:
+    """Rebuild a lost store of answers from what the rounds know: one label per sample."""
+    from umc_ray.campaign import restore_answers as restoring
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    with closing(run.store):
+        found = restoring.restore_answers(run)
+    print_line(
+        f"{counted(found.questions, 'question')} and {counted(found.answers, 'answer')} of closed "
+        f"rounds are in the store again; go on: umc run {campaign}"
+    )
+
+
 @labels.command()
 def rename(campaign: Campaign, task: Task, old: str, new: str) -> None:
     """Give a label another name, which is not one of the labels."""
