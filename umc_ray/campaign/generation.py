@@ -27,7 +27,8 @@ from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import DomainKey
 from umc_ray.selection.batch import not_in
-from umc_ray.selection.labeled import gather, labels_so_far, of_domain
+from umc_ray.selection.gather import gather
+from umc_ray.selection.labeled import labels_so_far, of_domain
 
 MADE = "made.json"
 """In a round's folder, if there are generators: how many samples each made for it."""
