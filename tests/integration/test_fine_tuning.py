@@ -45,6 +45,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 POSTS = DomainKey("mood", "posts")
 
+HERE = "http://localhost"
+
 
 @pytest.fixture(scope="module")
 def whole(ray_cluster, made_once):
@@ -110,7 +112,7 @@ def test_it_is_served_as_it_scores_swapped_and_rolled_back(run, whole, tmp_path)
     rows = tiny.texts(40, seed=9)
     tiny.write_csv(tmp_path / "new.csv", rows)
     endpoint = Endpoint(ServingConfig(campaign=whole))
-    client, seen = TestClient(create_app(endpoint), client=("127.0.0.1", 1)), []
+    client, seen = TestClient(create_app(endpoint), base_url=HERE, client=("127.0.0.1", 1)), []
     for number in (3, 2):
         republish(run, number, back=False)
         out = Storage(str(tmp_path / f"out{number}"))
@@ -136,7 +138,7 @@ def test_under_overload_heads_answer_and_say_so(whole, monkeypatch):
     found = {}
     for how in ("refuse", "heads"):
         endpoint = Endpoint(ServingConfig(campaign=whole, under_overload=how))
-        client = TestClient(create_app(endpoint), client=("127.0.0.1", 1))
+        client = TestClient(create_app(endpoint), base_url=HERE, client=("127.0.0.1", 1))
         answer = client.post("/v1/score", json=body)
         found[how] = answer.json()
         (score,) = _scores(answer.content, 0)  # as the client of umc_ray reads it

@@ -105,4 +105,6 @@ def picture(width, height):
 
 
 def local_client(settings):
-    return TestClient(create_app(Endpoint(settings)), client=("127.0.0.1", 1))
+    return TestClient(
+        create_app(Endpoint(settings)), base_url="http://localhost", client=("127.0.0.1", 1)
+    )

@@ -3,10 +3,11 @@
 import pytest
 
 from umc_ray.errors import ConfigError
-from umc_ray.serving.access import Access
+from umc_ray.serving.access import PROXY_HEADERS, Access
 from umc_ray.serving.refusal import Refusal
 
 SCORE, ADMIN = "s" * 16, "a" * 16
+HERE = {"host": "localhost:8000"}
 
 
 @pytest.fixture
@@ -50,12 +51,18 @@ def test_only_bearer_tokens_count(access, header):
 @pytest.mark.parametrize(
     ("client", "headers", "status"),
     [
-        ("127.0.0.1", {}, None),
-        ("::1", {}, None),
-        ("10.0.0.1", {}, 403),
-        (None, {}, 403),
-        ("127.0.0.1", {"x-forwarded-for": "10.0.0.1"}, 403),
-        ("127.0.0.1", {"forwarded": "for=10.0.0.1"}, 403),
+        ("127.0.0.1", HERE, None),
+        ("::1", {"host": "[::1]:8000"}, None),
+        ("127.0.0.1", {"host": "127.0.0.1", "origin": "http://localhost:3000"}, None),
+        ("127.0.0.1", {}, 403),
+        ("127.0.0.1", {"host": "rebound.example:8000"}, 403),
+        ("127.0.0.1", {"host": "localhost.example"}, 403),
+        ("127.0.0.1", {"host": "[::1"}, 403),
+        ("127.0.0.1", {**HERE, "origin": "https://other.example"}, 403),
+        ("127.0.0.1", {**HERE, "origin": "null"}, 403),
+        ("10.0.0.1", HERE, 403),
+        (None, HERE, 403),
+        *(("127.0.0.1", {**HERE, name: "10.0.0.1"}, 403) for name in PROXY_HEADERS),
     ],
 )
 def test_without_tokens_only_local_clients_are_allowed(client, headers, status):

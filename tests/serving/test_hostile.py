@@ -33,6 +33,19 @@ BODIES = {
     "a number": "7",
     "a string": f'"{SECRET}"',
     "a list": "[]",
+    "many zeros": '{"samples": [' + "0," * 90_000 + "0]}",
+    "many empty samples": '{"samples": [' + "{}," * 60_000 + "{}]}",
+    "many lists": '{"samples": [' + "[]," * 60_000 + "[]]}",
+    "many texts of one sample": '{"samples": [{"text": [' + '"a",' * 40_000 + '"a"]}]}',
+    "many numbers as a text": '{"samples": [{"text": [' + "1," * 90_000 + "1]}]}",
+    "many keys": "{" + ",".join(f'"k{i}": 1' for i in range(10_000)) + "}",
+    "many keys of a sample": samples({f"k{i}": 1 for i in range(10_000)}),
+    "many groups": samples({"group": {f"k{i}": 1 for i in range(10_000)}, **GOOD}),
+    "a number of 300 digits": '{"samples": [{"text": ' + "9" * 300 + "}]}",
+    "neighbors of 300 digits": '{"neighbors": ' + "9" * 300 + ', "samples": [{"text": "good"}]}',
+    "Arabic digits": '{"neighbors": \u0661, "samples": [{"text": "good"}]}',
+    "a group that is no Unicode": '{"samples": [{"text": "a", "group": {"\\ud800": "x"}}]}',
+    "an id that is no Unicode": '{"samples": [{"text": "good", "id": "\\udfff"}]}',
     "NaN": "NaN",
     "infinite number": '{"samples": [{"text": 1e999}]}',
     "huge whole number": '{"samples": [{"text": ' + "9" * 5000 + "}]}",
@@ -157,7 +170,7 @@ def test_a_chunked_body_that_is_too_large_is_refused(server):
 
 def test_a_request_that_stalls_times_out(server):
     host, port = server.url.removeprefix("http://").split(":")
-    head = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    head = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(head.encode())
         assert b" 408 " in connection.recv(1000)

@@ -82,6 +82,11 @@ def test_other_urls_are_refused_before_any_request(url):
         ("fd00::1",),
         ("fe80::1",),
         ("::ffff:127.0.0.1",),
+        ("::127.0.0.1",),
+        ("2002:7f00:1::",),
+        ("2002:5db8:d822::1",),  # 6to4 of a public one: nobody needs it
+        ("64:ff9b::a9fe:a9fe",),
+        ("2001:0:5ef5:79fb::1",),
         (PUBLIC, "10.0.0.1"),
     ],
 )

@@ -30,7 +30,9 @@ def test_requests_batches_routes_and_load_are_recorded(campaign, monkeypatch):
     fake = FakeMetrics()
     monkeypatch.setattr(metrics, "_metric", fake.metric)
     endpoint = Endpoint(ServingConfig(campaign=campaign.path, poll_s=1000))
-    with TestClient(create_app(endpoint), client=("127.0.0.1", 1)) as client:
+    with TestClient(
+        create_app(endpoint), base_url="http://localhost", client=("127.0.0.1", 1)
+    ) as client:
         fake.lines.clear()
         body = {"samples": [{"text": "good"}, {"text": "sad"}, {"text": ""}]}
         assert client.post("/v1/score", json=body).status_code == 200

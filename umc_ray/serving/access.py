@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from umc_ray.atomic import others_can_read
 from umc_ray.errors import ConfigError
@@ -18,6 +19,16 @@ Scope = Literal["score", "admin"]
 
 SECRET_HEADER = "x-umc-secret"
 """For webhooks that cannot send an Authorization header."""
+
+PROXY_HEADERS = (
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+)
+"""What proxies add: behind one, nobody is known to be on this machine."""
 
 MIN_TOKEN_CHARS = 16
 """Shorter tokens can be guessed."""
@@ -74,9 +85,20 @@ class Access:
 
 def _check_local(headers: Mapping[str, str], client: str | None) -> None:
     # Behind a proxy on this machine, all clients have a loopback address.
-    forwarded = "forwarded" in headers or "x-forwarded-for" in headers
+    forwarded = any(name in headers for name in PROXY_HEADERS)
     if client is None or not is_loopback(client) or forwarded:
         raise Refusal(403, "only clients on the same machine are allowed: no tokens are configured")
+    # A page of another site can have its name resolve to this machine, or post from a browser here.
+    for name, url in (("Host", f"//{headers.get('host', '')}"), ("Origin", headers.get("origin"))):
+        if url is not None and not _is_local(url):
+            raise Refusal(403, f"{name} must be of this machine: no tokens are configured")
+
+
+def _is_local(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
 
 
 def _presented_token(headers: Mapping[str, str]) -> str:

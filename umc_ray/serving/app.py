@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from umc_ray.config.validation_errors import first_problem
 from umc_ray.serving.endpoint import Endpoint
+from umc_ray.serving.json_body import BoundedRoute
 from umc_ray.serving.messages import (
     CampaignResponse,
     EmbedRequest,
@@ -29,7 +30,7 @@ from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.request_limits import RequestLimits, refusal_response
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (401, 403, 413, 422, 503)
+    status: {"model": Problem} for status in (401, 403, 413, 415, 422, 503)
 }
 
 
@@ -43,6 +44,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
     app.add_middleware(
         RequestLimits, access=endpoint.access, settings=endpoint.settings, metrics=endpoint.metrics
     )
+    app.router.route_class = BoundedRoute
     _handle_errors(app)
     _add_routes(app, endpoint)
     add_ml_backend(app, endpoint)

@@ -35,6 +35,10 @@ async def resolve_host(host: str, port: int) -> list[str]:
     return [str(address[4][0]) for address in addresses]
 
 
+TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "64:ff9b::/96", "::/96")))
+"""Whose addresses have an IPv4 address in them: 6to4, Teredo, NAT64, IPv4-compatible ones."""
+
+
 class MediaLoader:
     """Loads the payloads of samples that refer to them."""
 
@@ -95,7 +99,7 @@ class MediaLoader:
     async def _public_address(self, host: str, port: int) -> str:
         """Return the first address of a host; all of them must be public."""
         addresses = await self.resolve(host, port)
-        if not addresses or not all(ipaddress.ip_address(each).is_global for each in addresses):
+        if not addresses or not all(map(_is_public, addresses)):
             raise MediaError("image_url has a host that is not allowed")
         return addresses[0]
 
@@ -153,3 +157,11 @@ def _relative_key(prefix: str, reference: str) -> str | None:
         if not Path(reference).resolve().is_relative_to(folder):
             return None
     return "/".join(steps)
+
+
+def _is_public(text: str) -> bool:
+    """Return whether an address is on the internet, and no private one in disguise."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_global and not any(address in network for network in TUNNELS)

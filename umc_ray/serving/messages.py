@@ -12,6 +12,9 @@ from umc_ray.methods.certificates import Certificate
 
 Route = Literal["auto", "human"]
 
+MOST_SAMPLES = 10_000
+"""Of any request; `max_samples` of the endpoint is what it takes."""
+
 
 class RequestModel(pydantic.BaseModel):
     """A request or a part of one; unknown keys and values of another type are refused."""
@@ -28,8 +31,8 @@ class ResponseModel(pydantic.BaseModel):
 class Sample(RequestModel):
     """A sample: one of text, image, image_url and reference, as the task requires."""
 
-    text: str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = Field(
-        None, description="a text, or the two of a pair, in the order of the campaign file"
+    text: str | Annotated[list[str], Field(min_length=2, max_length=2, fail_fast=True)] | None = (
+        Field(None, description="a text, or the two of a pair, in the order of the campaign file")
     )
     image: str | None = Field(None, description="the image file, base64-encoded")
     image_url: Annotated[str, Field(max_length=2000)] | None = Field(
@@ -52,7 +55,7 @@ class EmbedRequest(RequestModel):
     """Samples of one task."""
 
     task: str | None = Field(None, description="optional if the campaign has one task")
-    samples: list[Sample] = Field(min_length=1)
+    samples: list[Sample] = Field(min_length=1, max_length=MOST_SAMPLES, fail_fast=True)
 
 
 class ScoreRequest(EmbedRequest):

@@ -14,7 +14,8 @@ from umc_ray.errors import DataError, StoreError
 from umc_ray.labelstudio.form import Form, project_id
 from umc_ray.labelstudio.notify import notify_change
 from umc_ray.serving.endpoint import Endpoint
-from umc_ray.serving.messages import Sample, SampleScore, ScoreRequest
+from umc_ray.serving.json_body import BoundedRoute
+from umc_ray.serving.messages import MOST_SAMPLES, Sample, SampleScore, ScoreRequest
 from umc_ray.serving.refusal import Refusal
 
 Document = dict[str, Any]
@@ -25,7 +26,7 @@ MAX_URL_CHARS = 2000
 
 def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
     """Add the routes of the protocol."""
-    router = APIRouter(tags=["Label Studio"])
+    router = APIRouter(tags=["Label Studio"], route_class=BoundedRoute)
 
     @router.get("/health")
     async def health() -> Document:
@@ -66,10 +67,7 @@ def add_ml_backend(app: FastAPI, endpoint: Endpoint) -> None:
 
 
 async def _read_message(request: Request) -> Document:
-    try:
-        message = await request.json()
-    except (ValueError, RecursionError) as error:
-        raise Refusal(422, "the body is not JSON") from error
+    message = await request.json() if await request.body() else None
     if not isinstance(message, dict):
         raise Refusal(422, "the body must be a JSON object")
     return message
@@ -80,6 +78,8 @@ async def _predict(endpoint: Endpoint, task: str | None, message: Document) -> l
     items, xml = message.get("tasks"), message.get("label_config")
     if not isinstance(items, list) or not isinstance(xml, str):
         raise Refusal(422, "tasks and label_config are required")
+    if len(items) > MOST_SAMPLES:
+        raise Refusal(413, f"requests are limited to {MOST_SAMPLES} tasks, found {len(items)}")
     try:
         form = Form.read(xml)
     except DataError as error:

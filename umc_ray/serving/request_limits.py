@@ -45,7 +45,8 @@ class RequestLimits:
 
         try:
             self._check(scope)
-            await self._read(body, receive)
+            if _expects_body(scope):
+                await self._read(body, receive)
             await self.app(scope, _replay(bytes(body), receive), send_and_record)
         except Refusal as refusal:
             await refusal_response(refusal)(scope, receive, send_and_record)
@@ -87,6 +88,14 @@ class RequestLimits:
 
     def _too_large(self) -> Refusal:
         return Refusal(413, f"requests are limited to {self.settings.max_body_bytes} bytes")
+
+
+def _expects_body(scope: Scope) -> bool:
+    """Return whether to read a body: nobody who has shown no token can make this machine hold one.
+
+    To the application, a body that is not read is an empty one.
+    """
+    return scope["method"] == "POST" and not scope["path"].endswith(OPEN_PATHS)
 
 
 def refusal_response(refusal: Refusal) -> JSONResponse:

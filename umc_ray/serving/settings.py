@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from umc_ray.config.section import Name, Section
+from umc_ray.serving.messages import MOST_SAMPLES
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """Made absolute when read: a replica has another working directory."""
@@ -44,7 +45,7 @@ class ServingConfig(Section):
         description="heads: while requests would wait for longer than half of max_wait_s, score "
         "without fine-tuned specialists, and say so in the answer",
     )
-    max_samples: int = Field(256, gt=0, description="samples per request")
+    max_samples: int = Field(256, gt=0, le=MOST_SAMPLES, description="samples per request")
     max_body_bytes: int = Field(16_000_000, gt=0, description="size of one request")
     max_held_bytes: int = Field(
         256_000_000, gt=0, description="size of all requests in progress in a replica"
