@@ -18,7 +18,7 @@ import typer
 from umc_ray.campaign import commands as campaign_commands
 from umc_ray.console import ProgressDisplay, console, counted, print_line
 from umc_ray.demo import commands as demo_commands
-from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError
+from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError, message_of
 from umc_ray.labelstudio import commands
 from umc_ray.report import commands as report_commands
 
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 
 app.add_typer(commands.app, name="labelstudio")
+
+logger = logging.getLogger(__name__)
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
@@ -64,8 +66,13 @@ def umc(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show and exit."),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="show where an error was raised, in all processes")
+    ] = False,
 ) -> None:
     """Take the options that come before a command."""
+    if debug:
+        logger.setLevel(logging.DEBUG)
 
 
 @app.command()
@@ -319,7 +326,8 @@ def main() -> None:
         sys.exit(STOPPED_EXIT if isinstance(message, Stopped) else WAITING_EXIT)
     except UmcError as error:
         console.print("error:", style="red", end=" ")
-        print_line(error)
+        print_line(message_of(error))
+        logger.debug("raised here", exc_info=error)
         sys.exit(BUSY_EXIT if isinstance(error, Busy) else 1)
 
 

@@ -49,3 +49,11 @@ class StoreError(UmcError, RuntimeError):
 
 class AwaitingAnnotations(UmcError):
     """Annotators have not answered everything yet; run the campaign again later."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says, without the trace of the remote process that raised it."""
+    cause = getattr(error, "cause", None)  # of ray.exceptions.RayTaskError
+    if isinstance(cause, BaseException) and cause is not error:
+        return message_of(cause)
+    return str(error) if isinstance(error, UmcError) else repr(error)

@@ -1,4 +1,4 @@
-"""The tables of the annotation store, and the function that opens its database.
+"""The tables of the annotation store.
 
 questions   one row per campaign, task and sample to annotate
 events      what annotators and reviewers did, in order; append-only
@@ -9,9 +9,7 @@ accounts    user names, roles and password hashes
 keys        digests of browser sessions and API tokens
 """
 
-from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +19,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Float,
     ForeignKey,
     Index,
@@ -32,23 +29,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
-    create_engine,
-    event,
     exists,
     false,
     func,
-    make_url,
     select,
     true,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError
-
-from umc_ray.annotation.migrations.upgrade import upgrade
-from umc_ray.atomic import make_private, others_can_read
-from umc_ray.errors import StoreError
-
-BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
-CONNECTIONS = 16  # size of the connection pool
 
 METADATA = MetaData()
 ROW_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements only INTEGER keys
@@ -204,78 +190,7 @@ def events_with_questions() -> Select[Any]:
     return select(QUESTIONS, *event_columns).join(EVENTS, EVENTS.c.question_id == QUESTIONS.c.id)
 
 
-def open_database(url: str) -> Engine:
-    """Open the database at an SQLAlchemy URL and migrate its tables to the current version.
-
-    On SQLite a write transaction takes the write lock when it begins, so it cannot fail midway.
-
-    Raises:
-        StoreError: the URL is invalid, the database cannot be opened, or a newer umc_ray wrote it.
-    """
-    try:
-        engine = _engine(url)
-    except (ArgumentError, ImportError) as error:
-        raise StoreError(
-            f"{url!r} is not the URL of an annotation database, such as "
-            f"sqlite:////runs/labels.db: {error}"
-        ) from error
-    with ExitStack() as on_failure:
-        on_failure.callback(engine.dispose)
-        try:
-            with engine.begin() as connection:
-                lock_campaign(connection, "schema")
-                upgrade(connection)
-        except DBAPIError as error:
-            masked = engine.url.render_as_string()  # without the password
-            raise StoreError(f"cannot open annotation database {masked}: {error.orig}") from error
-        on_failure.pop_all()
-    return engine
-
-
 def lock_campaign(connection: Connection, campaign: str) -> None:
     """Block other submissions to a campaign until the transaction ends."""
     if connection.dialect.name == "postgresql":  # SQLite allows one writer at a time anyway
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(campaign))))
-
-
-def _engine(url: str) -> Engine:
-    target = make_url(url)
-    pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
-    if target.get_backend_name() != "sqlite":
-        return create_engine(target, pool_pre_ping=True, **pool)
-    if target.database in (None, "", ":memory:"):
-        pool = {}
-    else:
-        _make_file(Path(str(target.database)).absolute())
-    engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _make_file(path: Path) -> None:
-    """Create the file of a database, which holds digests of passwords, for its owner alone.
-
-    Raises:
-        StoreError: everybody on this machine can read it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    make_private(path)
-    if others_can_read(path):
-        raise StoreError(
-            f"everybody on this machine can read {path}, which has answers and digests of "
-            f"passwords: chmod 600 {path}"
-        )
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - untyped DBAPI
-    """Make acknowledged answers survive a power failure and allow reads during a write."""
-    connection.isolation_level = None  # transactions are begun here, not by the driver
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
 
+from umc_ray.annotation.database import open_database
 from umc_ray.annotation.events import SampleKey, append_events, chunks, find_questions
 from umc_ray.annotation.schema import (
     EVENTS,
@@ -22,7 +23,6 @@ from umc_ray.annotation.schema import (
     events_with_questions,
     lock_campaign,
     of_kind,
-    open_database,
 )
 from umc_ray.errors import StoreError
 from umc_ray.records import Made

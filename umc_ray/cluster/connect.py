@@ -5,6 +5,7 @@ import os
 
 import ray
 
+from umc_ray.cluster.watch import watch_servers
 from umc_ray.errors import StageError
 
 LEVELS = {
@@ -46,3 +47,5 @@ def connect() -> None:
             f"cannot start or join Ray {where}: {error!s:.500}; run again, and see Ray's logs if "
             "it stays so"
         ) from error
+    if not address:
+        watch_servers()

@@ -30,7 +30,7 @@ from umc_ray.cluster.resources import (
     check_resources,
     cpus_per_process,
 )
-from umc_ray.errors import StageError, UmcError
+from umc_ray.errors import StageError, UmcError, message_of
 from umc_ray.json_records import from_json, to_json
 from umc_ray.storage import Storage, deepest_common_folder
 
@@ -229,7 +229,7 @@ def _run(
             if on_rows is not None:
                 on_rows(int(row["rows"]))
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
-        raise StageError(f"{type(worker).__name__} failed: {error}") from error
+        raise StageError(f"{type(worker).__name__} failed: {message_of(error)}") from error
 
 
 def _attempts_folder(worker: Worker[Item, Summary]) -> str:

@@ -54,7 +54,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(StoreError)
     async def conflict(request: Request, error: StoreError) -> Response:
-        return _error_response(request, 409, str(error))
+        # One with a cause is trouble of the disk or the database: the page tries again.
+        status = 409 if error.__cause__ is None else 503
+        return _error_response(request, status, str(error))
 
 
 def _is_page(request: Request) -> bool:

@@ -1,0 +1,115 @@
+"""Open the database of an annotation store; what goes wrong with it later is a StoreError, too."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from umc_ray.annotation.migrations.upgrade import upgrade
+from umc_ray.annotation.schema import lock_campaign
+from umc_ray.atomic import make_private, others_can_read
+from umc_ray.errors import StoreError
+
+BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
+CONNECTIONS = 16  # size of the connection pool
+
+SAVED = "what was acknowledged before is stored, and nothing of this step"
+
+REMEDIES = (
+    ("full", "free some space and run again"),
+    ("malformed", "put a copy back, or move it away and have umc restore-answers rebuild it"),
+    ("not a database", "put a copy back, or move it away and have umc restore-answers rebuild it"),
+    ("locked", "another process holds it: run again when that has ended"),
+    ("readonly", "make the file and its folder writable, and run again"),
+)
+"""What to do, by a word of the database's message."""
+
+
+def open_database(url: str) -> Engine:
+    """Open the database at an SQLAlchemy URL and migrate its tables to the current version.
+
+    On SQLite a write transaction takes the write lock when it begins, so it cannot fail midway.
+
+    Raises:
+        StoreError: the URL is invalid, the database cannot be opened, or a newer umc_ray wrote it.
+    """
+    try:
+        engine = _engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise StoreError(
+            f"{url!r} is not the URL of an annotation database, such as "
+            f"sqlite:////runs/labels.db: {error}"
+        ) from error
+    with ExitStack() as on_failure:
+        on_failure.callback(engine.dispose)
+        try:
+            with engine.begin() as connection:
+                lock_campaign(connection, "schema")
+                upgrade(connection)
+        except (DBAPIError, StoreError) as error:
+            said = error if isinstance(error, StoreError) else _error(engine, error.orig)
+            raise StoreError(f"cannot open annotation database: {said}") from error
+        on_failure.pop_all()
+    event.listen(engine, "handle_error", _as_store_error)
+    return engine
+
+
+def _engine(url: str) -> Engine:
+    target = make_url(url)
+    pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
+    if target.get_backend_name() != "sqlite":
+        return create_engine(target, pool_pre_ping=True, **pool)
+    if target.database in (None, "", ":memory:"):
+        pool = {}
+    else:
+        _make_file(Path(str(target.database)).absolute())
+    engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_file(path: Path) -> None:
+    """Create the file of a database, which holds digests of passwords, for its owner alone.
+
+    Raises:
+        StoreError: everybody on this machine can read it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
+    if others_can_read(path):
+        raise StoreError(
+            f"everybody on this machine can read {path}, which has answers and digests of "
+            f"passwords: chmod 600 {path}"
+        )
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - untyped DBAPI
+    """Make acknowledged answers survive a power failure and allow reads during a write."""
+    connection.isolation_level = None  # transactions are begun here, not by the driver
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _as_store_error(context: ExceptionContext) -> StoreError | None:
+    """Return what is raised in the place of a database's error; a lost connection is replaced."""
+    if context.is_pre_ping or context.engine is None:
+        return None
+    return _error(context.engine, context.original_exception)
+
+
+def _error(engine: Engine, error: BaseException | None) -> StoreError:
+    message = " ".join(str(error).split())
+    remedies = (advice for word, advice in REMEDIES if word in message)
+    remedy = next(remedies, "run again when the database answers")
+    masked = engine.url.render_as_string()  # without the password
+    return StoreError(f"annotation database {masked}: {message}; {SAVED}: {remedy}")

@@ -1,0 +1,49 @@
+"""Say in one line that Ray has ended on this machine: Ray says it in pages, a minute later."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import psutil
+import ray
+
+SERVERS = ("raylet", "gcs_server")
+EVERY_S = 0.2
+DIED_EXIT = 1
+
+
+def watch_servers() -> None:
+    """End this process with one line if a server of its private cluster ends before it does."""
+    children = psutil.Process().children(recursive=True)
+    servers = {each: name for each in children if (name := each.name()) in SERVERS}
+    arguments = (servers, ray.is_initialized, _end)
+    threading.Thread(target=watch, args=arguments, daemon=True).start()
+
+
+def watch(
+    servers: Mapping[psutil.Process, str], in_use: Callable[[], bool], end: Callable[[str], None]
+) -> None:
+    """Wait until a server ends; `end` is told its name if Ray is still in use."""
+    gone: list[str] = []
+    while servers and not gone:
+        gone = [name for each, name in servers.items() if not _is_running(each)]
+        time.sleep(0 if gone else EVERY_S)
+    if gone and in_use():
+        end(gone[0])
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end(name: str) -> None:
+    sys.stderr.write(
+        f"error: {name} of Ray has ended, out of memory or killed; run again: work is kept\n"
+    )
+    sys.stderr.flush()
+    os._exit(DIED_EXIT)  # threads of Ray wait for it
