@@ -39,7 +39,7 @@ from umc_ray.specialists.memory import Memory
 from umc_ray.specialists.specialist import Examples, FitJob
 from umc_ray.storage import Storage
 from umc_ray.tasks.generation import Generation
-from umc_ray.tasks.task import Measures
+from umc_ray.tasks.task import Calibration, Measures
 
 CATALOGS = Path("/usr/share/locale/de/LC_MESSAGES")
 WORDS = (4, 30)
@@ -50,7 +50,7 @@ RATE = 3e-3
 
 KIND = Generation(max_answer_bytes=300)
 
-PLAIN = {"temperature": 1.0, "shift": 0.0}
+PLAIN: Calibration = {"temperature": 1.0, "shift": 0.0}
 """A calibration that changes nothing."""
 
 Pair = tuple[str, str]
@@ -236,7 +236,8 @@ def small_t5(folder: Path, texts: Sequence[str], seed: int) -> EncoderConfig:
         model_input_names=["input_ids", "attention_mask"],
     )
     tokenizer.save_pretrained(folder)
-    settings = hf.T5Config(
+    architecture: Any = hf.T5Config
+    settings = architecture(
         vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **SIZE
     )
     hf.T5ForConditionalGeneration(settings).save_pretrained(folder)

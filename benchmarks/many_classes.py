@@ -109,7 +109,8 @@ def score(found: heads.Fit, drawn: Drawn, classes: int) -> None:
     kind, x_ND = kind_of(classes), torch.from_numpy(np.resize(drawn.test_ND, (ROWS, DIMENSIONS)))
     members = {name: torch.cat([each] * SPECIALISTS) for name, each in found.parameters.items()}
     activation = kind.activation([{"temperature": 1.0}] * SPECIALISTS)
-    for batch_ND in x_ND.split(BATCH):
+    for start in range(0, ROWS, BATCH):
+        batch_ND = x_ND[start : start + BATCH]
         measures = kind.measures(activation(heads.forward(members, batch_ND)), {})
         kind.prediction_columns(measures, {})
 

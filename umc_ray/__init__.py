@@ -4,7 +4,7 @@ Read `campaign/round.py` first: one round, top to bottom. Each line below is a l
 imports from its own layer and from the lines above, never from below.
 
     errors console deferred
-    records storage
+    records json_records atomic retries seals storage
     methods
     tasks
     config

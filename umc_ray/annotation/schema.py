@@ -44,6 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from umc_ray.annotation.migrations.upgrade import upgrade
+from umc_ray.atomic import make_private, others_can_read
 from umc_ray.errors import StoreError
 
 BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
@@ -245,11 +246,26 @@ def _engine(url: str) -> Engine:
     if target.database in (None, "", ":memory:"):
         pool = {}
     else:
-        Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _make_file(Path(str(target.database)).absolute())
     engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(path: Path) -> None:
+    """Create the file of a database, which holds digests of passwords, for its owner alone.
+
+    Raises:
+        StoreError: everybody on this machine can read it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
+    if others_can_read(path):
+        raise StoreError(
+            f"everybody on this machine can read {path}, which has answers and digests of "
+            f"passwords: chmod 600 {path}"
+        )
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - untyped DBAPI

@@ -24,6 +24,9 @@ Task = Annotated[str, typer.Argument(help="the task whose labels change")]
 
 SHOWN = 20
 
+WRONG_EXIT = 1
+"""Exit code of `umc verify` where files are damaged."""
+
 labels = typer.Typer(
     help="Change the labels of a task while its campaign runs; stored answers follow.",
     no_args_is_help=True,
@@ -95,6 +98,61 @@ def import_labels(
     )
     if found.bad:
         raise DataError(f"{len(found.bad)} rows of {table} were left out, listed above")
+
+
+def verify(campaign: Campaign) -> None:
+    """Read all files of a run directory, and compare them with what its stages stored."""
+    from umc_ray.campaign.verify import verify as read_all
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.storage import Storage
+
+    found = read_all(Storage(load_campaign(campaign).run_root))
+    for key, why in found.damaged.items():
+        print_line(f"damaged: {key}: {why}")
+    if found.unsealed:
+        print_line(
+            f"{counted(len(found.unsealed), 'file')} without a seal, of an earlier version or "
+            f"unfinished: umc repair {campaign} seals them as they are"
+        )
+    print_line(f"{counted(found.files, 'file')} read, {len(found.damaged)} damaged")
+    if found.damaged:
+        print_line(f"compute again what follows from other files: umc repair {campaign}")
+        raise typer.Exit(WRONG_EXIT)
+
+
+def repair(campaign: Campaign) -> None:
+    """Compute damaged files of a run directory again, as far as they follow from others."""
+    from umc_ray.campaign.repair import repair as compute_again
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    with closing(run.store):
+        found = compute_again(run)
+    for keys, what in (
+        (found.same, "computed again, as it was"),
+        (found.different, "computed again, but not as it was"),
+        (found.later, "deleted; it is computed when it is needed"),
+    ):
+        for key in keys:
+            print_line(f"{key}: {what}")
+    done = len(found.same) + len(found.different) + len(found.later)
+    print_line(f"{counted(done, 'file')} repaired, {found.sealed} sealed as they are")
+
+
+def restore_answers(campaign: Campaign) -> None:
+    """Rebuild a lost store of answers from what the rounds know: one label per sample."""
+    from umc_ray.campaign import restore_answers as restoring
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    with closing(run.store):
+        found = restoring.restore_answers(run)
+    print_line(
+        f"{counted(found.questions, 'question')} and {counted(found.answers, 'answer')} of closed "
+        f"rounds are in the store again; go on: umc run {campaign}"
+    )
 
 
 @labels.command()

@@ -17,9 +17,10 @@ from umc_ray.campaign.writer import sole_writer
 from umc_ray.diversity.synthetic import synthetic_parts, table_key
 from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.manifest import load_manifest
+from umc_ray.json_records import from_json, to_json
 from umc_ray.passes.encode import EncodeSummary
 from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column
-from umc_ray.storage import Storage, from_json, to_json
+from umc_ray.storage import Storage
 
 
 def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]:

@@ -40,6 +40,7 @@ def write_given(run: Run) -> int:
     if len(labels) or run.has_given_labels:
         run.storage.write_table(f"{GIVEN}/batch.parquet", _as_batch(labels))
         run.storage.write_table(f"{GIVEN}/labels.parquet", labels)
+        run.storage.seal([f"{GIVEN}/batch.parquet", f"{GIVEN}/labels.parquet"])
     return len(labels)
 
 

@@ -59,10 +59,13 @@ from umc_ray.selection.labeled import examples_by_task, labels_so_far
 from umc_ray.selection.near_duplicates import check, propagate_labels
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import OUTPUTS, EnsembleRef
 from umc_ray.specialists.specialist import Examples
 from umc_ray.specialists.training import train_ensembles
 from umc_ray.tasks.group_quality import GroupComparison
+
+SCORED = ("scores", "top", HEADS, RESCORED)
+"""What scoring stores in the folder of a round."""
 
 
 def learn(run: Run, number: int) -> RoundMetrics:
@@ -80,6 +83,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
             pa.Table,
             lambda on_rows: propagate(run, number, on_rows),
             rows=sum(part.rows for part in run.pools),
+            writes=[f"{folder}/near_duplicates"],
         )
 
     # Remember: what people said about samples beside labels, for a release.
@@ -90,7 +94,12 @@ def learn(run: Run, number: int) -> RoundMetrics:
         settle(run, number)
 
     # Train: all specialists, on all labels so far.
-    training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
+    training = stages.run(
+        f"{folder}/training.json",
+        Training,
+        lambda _: train(run, number),
+        writes=[f"models/{task}/{number:04d}" for task in run.config.tasks],
+    )
 
     # Score the pool and the tests with the new specialists, and evaluate them. Fine-tuned ones
     # read the samples themselves.
@@ -101,6 +110,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
         PoolScores,
         lambda on_rows: score_pool(run, number, training, on_rows),
         rows=sum(part.rows for part in run.parts),
+        writes=[*(f"{folder}/{name}" for name in SCORED), OUTPUTS, "lower"],
     )
     if any(domain.groups for domain in run.config.domains().values()):
         stages.run(
@@ -108,9 +118,18 @@ def learn(run: Run, number: int) -> RoundMetrics:
         )
 
     # Look for gaps: patterns of the pool with too few labels. Some of the next labels go there.
-    gaps = stages.run(f"{folder}/{GAPS}", Gaps, lambda _: look_for_gaps(run, number, training))
+    gaps = stages.run(
+        f"{folder}/{GAPS}",
+        Gaps,
+        lambda _: look_for_gaps(run, number, training),
+        writes=["clusters"],
+    )
     if run.config.refine.share and any(each.lacks for each in gaps.domains.values()):
-        stages.step("gap candidates", lambda on_rows: look_into_gaps(run, number, gaps, on_rows))
+        stages.step(
+            "gap candidates",
+            lambda on_rows: look_into_gaps(run, number, gaps, on_rows),
+            writes=[f"{folder}/{CANDIDATES_OF_GAPS}"],
+        )
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )

@@ -32,7 +32,7 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> CorpusSco
     """Return the BLEU of some texts, each with one or several references."""
     from sacrebleu.metrics.bleu import BLEU  # half a second that most processes are spared
 
-    metric = BLEU(smooth_method=SMOOTHING, effective_order=False)
+    metric = BLEU(smooth_method=SMOOTHING, force=True)  # no warnings of texts with loose periods
     each = [
         BLEU(smooth_method=SMOOTHING, effective_order=True).sentence_score(text, list(right))
         for text, right in zip(texts, references, strict=True)
@@ -43,10 +43,12 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> CorpusSco
 
     def score(rows_N: npt.NDArray[np.int64]) -> float:
         total_T = stats_NT[rows_N].sum(0).tolist()
-        counts, totals, lengths = total_T[:4], total_T[4:8], total_T[8:]
-        return min(BLEU.compute_bleu(counts, totals, *lengths, SMOOTHING).score / 100, 1.0)
+        counts, totals, (length, right_length) = total_T[:4], total_T[4:8], total_T[8:]
+        found = BLEU.compute_bleu(counts, totals, length, right_length, SMOOTHING)
+        return min(found.score / 100, 1.0)
 
-    metric.corpus_score(list(texts), _streams(references))  # the signature counts references
+    streams = _streams(references)
+    metric.corpus_score(list(texts), streams)  # type: ignore[arg-type]  # counts references
     return CorpusScore(*bootstrap_interval(len(texts), score), str(metric.get_signature()))
 
 

@@ -76,7 +76,7 @@ def _f(precision: float, recall: float) -> float:
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
-@lru_cache(maxsize=2**13)
+@lru_cache(maxsize=2**10)  # some 50 kB each
 def _runs(text: str) -> tuple[Counter[str], ...]:
     """Count the runs of 1 to ORDER characters."""
     packed = "".join(text.split())

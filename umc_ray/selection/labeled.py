@@ -30,6 +30,7 @@ from umc_ray.records import (
     embeddings_array,
     split_of_part,
 )
+from umc_ray.selection.gather import gather
 from umc_ray.selection.random_orders import AUDIT, RANDOM, labeled_prefix, random_orders_key
 from umc_ray.specialists.specialist import Examples, SyntheticRows
 from umc_ray.storage import Storage
@@ -37,31 +38,6 @@ from umc_ray.tasks.task import TaskKind
 
 PLACE = CANDIDATES.names[:5]
 """The columns that say where a sample is: task, domain, part, row, sample_id."""
-
-
-def gather(
-    storage: Storage,
-    parts: Sequence[Part],
-    table: str,
-    picks: pa.Table,
-    columns: list[str] | None = None,
-) -> pa.Table:
-    """Read the rows of a table that belong to picks (columns part and row) of one domain.
-
-    The rows are in the order of the picks; columns: all, or some of them.
-    """
-    names = np.asarray(picks["part"].to_pylist(), dtype=np.str_)
-    rows = picks["row"].to_numpy()
-    found, positions = [], []
-    for part in parts:
-        mine = np.flatnonzero(names == part.name)
-        if len(mine):
-            content = storage.read_table(part.key(table), columns)
-            found.append(content.take(pa.array(rows[mine])).replace_schema_metadata())
-            positions.append(mine)
-    if not found:
-        return storage.read_table(parts[0].key(table), columns)[:0]
-    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
 
 
 def parts_of(places: pa.Table) -> list[Part]:

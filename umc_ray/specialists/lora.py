@@ -55,9 +55,10 @@ def _linear(model: nn.Module) -> list[str]:
 
     A sequence-to-sequence model has such layers twice.
     """
+    whole: Any = model
     settings = getattr(model, "config", None)
     is_pair = getattr(settings, "is_encoder_decoder", False) and hasattr(model, "get_decoder")
-    halves = [model.get_encoder(), model.get_decoder()] if is_pair else [model]
+    halves = [whole.get_encoder(), whole.get_decoder()] if is_pair else [whole]
     inside = {id(module) for half in halves for module in layers_of(half).modules()}
     names = [
         name

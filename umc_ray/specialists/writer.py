@@ -171,6 +171,14 @@ class Writer:
         size = size_of(self.width_C)
         return torch.stack([listed(found, size) for found in self.write(prepared)]).to(self.device)
 
+    def rows(self, lower: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return them as they are."""
+        return lower
+
+    def by_sample(self, rows: Sequence[Tensor], prepared: Sequence[Writing]) -> list[Tensor]:
+        """Return them as they are."""
+        return list(rows)
+
     @torch.inference_mode()
     def write(self, prepared: Sequence[Writing]) -> list[list[tuple[float, str]]]:
         """Return R texts for each sample, each with its log-probability per token.
@@ -207,7 +215,7 @@ def _drawing(end: int, padding: int, settings: Any) -> Any:  # noqa: ANN401 - of
     """Return how a model writes, without habits that its folder may name."""
     from transformers import GenerationConfig  # seconds to import
 
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         top_k=0,
         num_return_sequences=ROWS,

@@ -181,7 +181,9 @@ class Generation:
         pairs = zip(chosen.texts, _right_ones(torch.from_numpy(targets)), strict=True)
         utility_N = np.array([chrf.chrf(*each) for each in pairs], np.float64)
         return {
-            SURE: fit_log_odds(chosen.mass_N, utility_N >= self.right_from, weights_N),
+            SURE: fit_log_odds(
+                chosen.mass_N, (utility_N >= self.right_from).astype(np.float64), weights_N
+            ),
             WORTH: fit_log_odds(chosen.worth_N, utility_N, weights_N),
         }
 
@@ -199,8 +201,8 @@ class Generation:
             "entropy": found.surprise_N,
             "mutual_information": (found.within_N - found.between_N).clamp_min(0),
         }
-        certainty_N = corrected(chosen.mass_N, *decision.get(SURE, UNCHANGED))
-        worth_N = corrected(chosen.worth_N, *decision.get(WORTH, UNCHANGED))
+        certainty_N = corrected(chosen.mass_N, *_change(decision, SURE))
+        worth_N = corrected(chosen.worth_N, *_change(decision, WORTH))
         worth_N = torch.maximum(worth_N, self.right_from * certainty_N)
         return Measures(mean_NC, columns, worth_N, certainty_N)
 
@@ -328,3 +330,9 @@ class Generation:
 def _right_ones(targets: Tensor) -> list[list[str]]:
     """Return the right answers NG of targets."""
     return [[text for text in own if text] for own in text_lists.texts_of(targets)]
+
+
+def _change(decision: Calibration, name: str) -> Sequence[float]:
+    found = decision.get(name, UNCHANGED)
+    assert isinstance(found, list | tuple)
+    return found

@@ -51,7 +51,7 @@ def read_texts(raw: object, longest: int) -> list[str]:
         try:
             raw = json.loads(raw)
         except json.JSONDecodeError as error:
-            raise DataError(f"{shown(raw)} is not {EXPECTED}") from error
+            raise DataError(f"{shown(str(raw))} is not {EXPECTED}") from error
     if isinstance(raw, Mapping) and isinstance(raw.get(SEVERAL), list):
         raw = raw[SEVERAL]
     if isinstance(raw, list | tuple) and raw and all(isinstance(each, str) for each in raw):
