@@ -67,10 +67,10 @@ def review_queue(
 def _agreement(answers: Sequence[Answer], kind: TaskKind | None) -> float:
     """Return the share of the commonest answer, or 1 where one of several texts is the middle."""
     counts = Counter(answer.label for answer in answers)
-    is_free = kind is not None and kind.form().seldom_equal and None not in counts
-    if is_free and len(counts) > 1 and kind.settled(votes_of(answers), SURE):
-        return 1.0
-    return max(counts.values()) / len(answers)
+    share = max(counts.values()) / len(answers)
+    if kind is None or share == 1 or None in counts or not kind.form().seldom_equal:
+        return share
+    return 1.0 if kind.settled(votes_of(answers), SURE) else share
 
 
 def by_sample(events: Sequence[Answer]) -> dict[SampleKey, tuple[Answer, ...]]:

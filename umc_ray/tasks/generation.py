@@ -182,8 +182,9 @@ class Generation:
         chosen = choose(torch.from_numpy(mean_NC), self.right_from)
         pairs = zip(chosen.texts, _right_ones(torch.from_numpy(targets)), strict=True)
         utility_N = np.array([chrf.chrf(*each) for each in pairs], np.float64)
+        right_N = (utility_N >= self.right_from).astype(np.float64)
         return {
-            SURE: fit_log_odds(chosen.mass_N, utility_N >= self.right_from, weights_N),
+            SURE: fit_log_odds(chosen.mass_N, right_N, weights_N),
             WORTH: fit_log_odds(chosen.worth_N, utility_N, weights_N),
         }
 
@@ -201,8 +202,8 @@ class Generation:
             "entropy": found.surprise_N,
             "mutual_information": (found.within_N - found.between_N).clamp_min(0),
         }
-        certainty_N = corrected(chosen.mass_N, *decision.get(SURE, UNCHANGED))
-        worth_N = corrected(chosen.worth_N, *decision.get(WORTH, UNCHANGED))
+        certainty_N = corrected(chosen.mass_N, *_correction(decision, SURE))
+        worth_N = corrected(chosen.worth_N, *_correction(decision, WORTH))
         worth_N = torch.maximum(worth_N, self.right_from * certainty_N)
         return Measures(mean_NC, columns, worth_N, certainty_N)
 
@@ -320,6 +321,12 @@ class Generation:
     def form(self) -> TextForm:
         """Return the writing of a text."""
         return TextForm(self.max_answer_bytes)
+
+
+def _correction(decision: Calibration, name: str) -> tuple[float, float]:
+    """Return the offset and slope of log-odds in a decision."""
+    found = decision.get(name)
+    return (found[0], found[1]) if isinstance(found, list) else UNCHANGED
 
 
 def _right_ones(targets: Tensor) -> list[list[str]]:
