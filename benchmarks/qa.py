@@ -2,7 +2,7 @@
 
     python -m benchmarks.qa [--quick] [--check] [--repeats 5]
 
-Questions about the lines of a series, with MiniLM: benchmarks/dialogues.py. A reader learns from
+Questions about the lines of a series, with MiniLM: umc_ray/demo/dialogues.py. A reader learns from
 500 questions by the code of the product, and answers 400 of other episodes: F1, exact match, how
 well uncertainty predicts errors (AUROC), calibration error, and CPU seconds on one thread, its
 cross-validation included.
@@ -18,12 +18,13 @@ import numpy.typing as npt
 import sklearn.metrics
 import torch
 
-from benchmarks.dialogues import Question, questions
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.sets import sentence_encoder
 from umc_ray.config.campaign import TrainingConfig
 from umc_ray.config.specialist import SpecialistConfig
 from umc_ray.config.task import READER_EPOCHS, READER_LAYERS
+from umc_ray.demo.dialogues import Question, questions
+from umc_ray.demo.fetch import cache_dir
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.text_pair import joined
@@ -78,7 +79,7 @@ def run(options: Options) -> Report:
 
 def episodes_apart(seed: int) -> tuple[list[Question], list[Question]]:
     """Return questions of half of the episodes, and of the others, both shuffled."""
-    everything, rng = questions(seed), np.random.default_rng(seed)
+    everything, rng = questions(cache_dir(), seed), np.random.default_rng(seed)
     names = sorted({each.episode for each in everything})
     chosen = {names[i] for i in rng.permutation(len(names))[: len(names) // 2]}
     shuffled = [everything[i] for i in rng.permutation(len(everything))]

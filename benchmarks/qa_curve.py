@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from benchmarks.dialogues import Question
 from benchmarks.frame import Figure, Options, Report, main
 from benchmarks.qa import KIND, IntArray, Reader, episodes_apart
+from umc_ray.demo.dialogues import Question
 
 FIRST, MORE, POOL, TESTS = 100, 100, 400, 400
 ACQUISITION = "margin"

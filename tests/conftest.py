@@ -18,6 +18,9 @@ hypothesis.settings.load_profile("umc")
 # Threads that share small products among them wait for each other, most of all on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# A disk that others use, too, takes 10 ms to flush a file: only tests/test_atomic.py does.
+os.environ["UMC_FSYNC"] = "off"
+
 # Each node of Ray looks at all processes of the machine every few seconds.
 os.environ["REPORTER_UPDATE_INTERVAL_MS"] = "3600000"
 
@@ -30,7 +33,11 @@ MEMORY_PER_PROCESS = 5e9
 TOGETHER = (
     ("tests/serving/",),
     ("tests/integration/faults/",),
-    ("tests/integration/test_campaigns.py", "tests/integration/test_prometheus.py"),
+    (
+        "tests/integration/test_campaigns.py",
+        "tests/integration/test_prometheus.py",
+        "tests/integration/test_repair.py",
+    ),
 )
 """Files that share a cluster, or a campaign on it: one process runs all of them."""
 

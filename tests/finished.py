@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from umc_ray.annotation.people import PersonWork, Ratio
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.campaign.documents import Allocation, Audit, DomainBudget, Training
 from umc_ray.campaign.evaluation import summary, test_metrics
@@ -204,7 +205,11 @@ class Builder:
             test_metrics(self.storage, folder, tests, self.run.kinds),
             {},
         )
-        metrics = replace(metrics, times={names[0]: AnswerTime(10, 4.25, 1.25)})
+        metrics = replace(
+            metrics,
+            times={names[0]: AnswerTime(10, 4.25, 1.25)},
+            people={ATTACK: PersonWork(9, 1, 4.25, Ratio(6.5, 8), 13.5)},
+        )
         self.storage.write_record(f"{folder}/metrics.json", metrics)
         self.storage.write_json(f"{folder}/bandit.json", {})
         event = {"stage": f"{folder}/scores", "seconds": 1.25, "rows": 36}
@@ -239,6 +244,7 @@ class Builder:
             "agreement": [2 / 3] * len(rows),
             "round": [number] * len(rows),
             "cost": [1.5] * len(rows),
+            "tied": [False] * len(rows),
         }
         return pa.table(columns, LABELS)
 

@@ -6,7 +6,11 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.tiny import start_umc
+from tests.tiny import campaign, start_umc, write_campaign
+from umc_ray.campaign.answer_store import open_store
+from umc_ray.config.loading import load_campaign
+from umc_ray.report.status import STATUS, Status, stamp
+from umc_ray.storage import Storage
 
 
 def test_the_command_line_imports_neither_torch_nor_ray():
@@ -15,6 +19,36 @@ def test_the_command_line_imports_neither_torch_nor_ray():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == ""
+
+
+COMMANDS = """
+import sys, umc_ray.cli
+for line in sys.argv[1].splitlines():
+    sys.argv = line.split()
+    try:
+        umc_ray.cli.main()
+    except SystemExit as end:
+        assert not end.code, line
+print("imported:", *sorted({"alembic", "ray", "torch"} & set(sys.modules)))
+"""
+
+
+def test_what_only_reads_or_writes_a_few_rows_imports_neither_torch_nor_ray(tmp_path, monkeypatch):
+    path = write_campaign(tmp_path, campaign(tmp_path, annotation={"backend": "web"}))
+    config = load_campaign(path)
+    open_store(config).close()  # migrated, as after any other command
+    nothing = Status(stamp(Storage(config.run_root), config, ()), (), 0, {}, ("a line",))
+    Storage(config.run_root).write_record(STATUS, nothing)
+    monkeypatch.setenv("UMC_PASSWORD", "correct horse")
+    lines = ["umc --help", f"umc status {path}", f"umc account {path} ada --role admin"]
+    result = subprocess.run(
+        [sys.executable, "-c", COMMANDS, "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "a line" in result.stdout
+    assert result.stdout.splitlines()[-1].strip() == "imported:"
 
 
 def test_the_version_is_the_one_of_the_package():

@@ -3,8 +3,8 @@
 Read `campaign/round.py` first: one round, top to bottom. Each line below is a layer; a module
 imports from its own layer and from the lines above, never from below.
 
-    errors console
-    records storage
+    errors console deferred
+    records json_records atomic retries seals storage
     methods
     tasks
     config

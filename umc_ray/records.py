@@ -41,7 +41,7 @@ ORACLE = pa.schema(
 
 RELEASED = (
     *("sample_id", "text", "image", "label", "domain", "key", "source", "round", "audit", "why"),
-    *("votes", "agreement", "cost", "predicted", "probability"),
+    *("votes", "agreement", "tied", "cost", "predicted", "probability"),
     *("origin", "label_of", "similarity"),
 )
 """The columns of a release, beside measures and what a domain keeps of its sources (kept/...)."""
@@ -118,19 +118,33 @@ LABELS = pa.schema(
         ("agreement", pa.float32()),
         ("round", pa.int32()),
         ("cost", pa.float64()),
+        ("tied", pa.bool_()),  # the votes do not say which label: this one was drawn
     ]
 )
-"""rounds/<n>/labels: the consensus of what people answered.
+"""rounds/<n>/labels: the consensus of what people answered; of old runs, without `tied`.
 
 rounds/<n>/corrections, in the same columns: labels of earlier rounds as they are from then on.
 """
+
+REMARKS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("domain", pa.string()),
+        ("sample_id", pa.int64()),
+        ("round", pa.int32()),  # in which people were asked about the sample
+        ("kind", pa.string()),  # flag or note
+        ("text", pa.string()),
+        ("submitted_at", pa.float64()),  # seconds since 1970
+    ]
+)
+"""rounds/<n>/remarks: what people said about samples beside labels, up to then; not who."""
 
 SCORES = ("1", "2", "3", "4", "5")
 """What people may say of the quality of a synthetic sample: useless to as good as a real one."""
 
 STANDINGS = pa.schema(
     [
-        *LABELS,  # null: it has no part in training or a release; round 0: nobody was asked
+        *(field for field in LABELS if field.name != "tied"),
         ("made_for", pa.string()),
         ("generator", pa.string()),
         ("gap", pa.string()),
@@ -139,7 +153,10 @@ STANDINGS = pa.schema(
         ("quality", pa.float32()),  # what people say it is, 1 to 5, on average; null: nobody did
     ]
 )
-"""rounds/<n>/standings: what has become of each synthetic sample."""
+"""rounds/<n>/standings: what has become of each synthetic sample.
+
+Without a label it has no part in training or a release; in round 0 nobody was asked.
+"""
 
 NEAR_DUPLICATES = pa.schema(
     [

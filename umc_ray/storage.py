@@ -8,9 +8,6 @@ import errno
 import io
 import json
 import logging
-import os
-import re
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,51 +19,19 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pydantic
-from tenacity import (
-    Retrying,
-    before_sleep_log,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
+from umc_ray.atomic import DRAFT, write_file
 from umc_ray.errors import StoreError
+from umc_ray.json_records import Record, as_values, from_json
+from umc_ray.retries import RETRY
+from umc_ray.seals import REMEDY, Seal, Seals, seal_of
 
 logger = logging.getLogger(__name__)
 
 Filters = list[tuple[str, str, Any]]
 """Conditions that must all hold, such as ("sample_id", "in", [1, 2])."""
 
-DRAFT = ".draft"
-"""Suffix of a file that is being written, or whose writer was killed."""
-
-TRANSIENT_S3_ERROR = re.compile(
-    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE"
-    r"|INTERNAL_FAILURE|UNKNOWN \(HTTP status (429|5\d\d)\))"
-)
-"""S3 errors that are worth a retry; the clients of Google and Azure retry by themselves."""
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether an error comes from the network or a busy store rather than from the request."""
-    if isinstance(error, ConnectionError | TimeoutError):
-        return True
-    if not isinstance(error, OSError):
-        return False
-    stale = error.errno == errno.ESTALE  # the server of a network disk was restarted
-    return stale or (error.errno is None and TRANSIENT_S3_ERROR.search(str(error)) is not None)
-
-
-RETRY = Retrying(
-    retry=retry_if_exception(_is_transient),
-    stop=stop_after_attempt(8),  # about 90 seconds, in addition to the S3 client's own retries
-    wait=wait_random_exponential(max=30),  # random, so that workers do not all retry at once
-    before_sleep=before_sleep_log(logger, logging.WARNING),
-    reraise=True,
-)
-
 P = ParamSpec("P")
-Record = TypeVar("Record")
 Result = TypeVar("Result")
 Method = Callable[Concatenate["Storage", str, P], Result]
 
@@ -79,7 +44,7 @@ def _with_retries(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]
         def call(self: "Storage", key: str, /, *args: P.args, **kwargs: P.kwargs) -> Result:
             try:
                 return RETRY(method, self, key, *args, **kwargs)
-            except (OSError, pa.ArrowInvalid) as error:
+            except (OSError, pa.ArrowException) as error:
                 reason = _reason(error)
                 raise StoreError(f"cannot {verb} {key} in {self.root}: {reason}") from error
 
@@ -91,6 +56,8 @@ def _with_retries(verb: str) -> Callable[[Method[P, Result]], Method[P, Result]]
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error.strerror}; free some space and run again: finished work is kept"
+    if "CRC checksum verification failed" in str(error):
+        return f"a page of it is damaged; {REMEDY}"
     return str(error)
 
 
@@ -104,33 +71,6 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(f"cannot open storage {root!r}: {error}") from error
     return filesystem, path
-
-
-def to_json(value: object) -> bytes:
-    """Write a dataclass, with all that is in it, as JSON."""
-    kind: Any = type(value)
-    return _adapter(kind).dump_json(value)
-
-
-def from_json(kind: type[Record], data: bytes) -> Record:
-    """Read what `to_json` wrote.
-
-    Raises:
-        pydantic.ValidationError: it is not such a record.
-    """
-    record: Record = _adapter(kind).validate_json(data)  # type: ignore[arg-type]
-    return record
-
-
-def _dumped(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    kind: Any = type(value)
-    return _adapter(kind).dump_python(value, mode="json")
-
-
-@lru_cache(maxsize=64)
-def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401 - a dataclass
-    """Return what turns a dataclass into JSON values and back."""
-    return pydantic.TypeAdapter(kind)
 
 
 def deepest_common_folder(folders: Iterable[Sequence[str]]) -> str:
@@ -181,14 +121,30 @@ class Storage:
         return int(info.size)
 
     @_with_retries("list")
-    def keys(self, prefix: str) -> list[str]:
-        """Return the sorted keys of all files below a folder; empty if it does not exist."""
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Return the sizes of all files below a folder, by key; empty if it does not exist."""
         filesystem = _filesystem(self.root)[0]
         selector = pafs.FileSelector(self.path(prefix), recursive=True, allow_not_found=True)
         start = len(self.path(""))
         infos = filesystem.get_file_info(selector)
-        paths = [info.path for info in infos if info.type == pafs.FileType.File]
-        return sorted(path[start:] for path in paths if not path.endswith(DRAFT))
+        files = [each for each in infos if each.is_file and not each.path.endswith(DRAFT)]
+        return {each.path[start:]: int(each.size) for each in files}
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the sorted keys of all files below a folder; empty if it does not exist."""
+        return sorted(self.sizes(prefix))
+
+    @_with_retries("list")
+    def stamps(self, folder: str) -> dict[str, str]:
+        """Return size and time of each file right in a folder, by key; empty if it is not there."""
+        filesystem = _filesystem(self.root)[0]
+        selector = pafs.FileSelector(self.path(folder).rstrip("/"), allow_not_found=True)
+        start = len(self.path(""))
+        return {
+            info.path[start:]: f"{info.size} {info.mtime_ns}"
+            for info in filesystem.get_file_info(selector)
+            if info.type == pafs.FileType.File
+        }
 
     @_with_retries("read")
     def read_bytes(self, key: str) -> bytes:
@@ -198,7 +154,9 @@ class Storage:
             StoreError: the file does not exist or cannot be read.
         """
         with _filesystem(self.root)[0].open_input_stream(self.path(key)) as stream:
-            return bytes(stream.read())
+            data = bytes(stream.read())
+        self._seals.check(key, pa.BufferReader(data))
+        return data
 
     @_with_retries("write")
     def write_bytes(self, key: str, data: bytes | memoryview) -> None:
@@ -207,19 +165,11 @@ class Storage:
         Raises:
             StoreError: it cannot be written, for example because the disk is full.
         """
-        filesystem, path = _filesystem(self.root)[0], self.path(key)
-        if not self.is_local:
-            with filesystem.open_output_stream(path) as stream:
-                stream.write(data)
-            return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        draft = f"{path}.{uuid.uuid4().hex}{DRAFT}"
-        try:
-            with open(draft, "wb") as file:
-                file.write(data)
-            os.replace(draft, path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        sealed = self._seals.of(key) is not None
+        self._seals.remove([key] if sealed else [])
+        write_file(_filesystem(self.root)[0], self.path(key), data)
+        if sealed:
+            self._seals.add({key: seal_of(key, pa.BufferReader(data))})
 
     @_with_retries("copy")
     def copy(self, key: str, source: "Storage") -> None:
@@ -235,18 +185,27 @@ class Storage:
     @_with_retries("delete")
     def delete(self, prefix: str) -> None:
         """Delete a folder and all files below it, if it exists."""
+        self._seals.remove_folder(prefix)
         with suppress(FileNotFoundError):
             _filesystem(self.root)[0].delete_dir(self.path(prefix))
 
     @_with_retries("delete")
     def delete_file(self, key: str) -> None:
         """Delete a file, if it exists."""
+        self._seals.remove([key])
         with suppress(FileNotFoundError):
             _filesystem(self.root)[0].delete_file(self.path(key))
 
     def read_json(self, key: str) -> Any:  # noqa: ANN401 - a JSON document can be anything
-        """Read a JSON document."""
-        return json.loads(self.read_bytes(key))
+        """Read a JSON document.
+
+        Raises:
+            StoreError: the file is missing, or is no JSON.
+        """
+        try:
+            return json.loads(self.read_bytes(key))
+        except ValueError as error:
+            raise StoreError(f"{key} of {self.root} is no JSON: {error}; {REMEDY}") from error
 
     def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
         """Write a JSON document."""
@@ -268,32 +227,35 @@ class Storage:
 
     def write_record(self, key: str, value: object) -> None:
         """Write a dataclass, with all that is in it, as a JSON document."""
-        self.write_json(key, _dumped(value))
+        self.write_json(key, as_values(value))
 
     @_with_retries("read")
     def read_table(
         self, key: str, columns: list[str] | None = None, filters: Filters | None = None
     ) -> pa.Table:
         """Read a Parquet file: all of it, some columns, or the rows that match the filters."""
-        filesystem, path = _filesystem(self.root)[0], self.path(key)
+        source = self._open(key)
         if filters is not None:
             return pq.read_table(
-                path, columns=columns, filters=filters, filesystem=filesystem, partitioning=None
+                source,
+                columns=columns,
+                filters=filters,
+                partitioning=None,
+                page_checksum_verification=True,
             )
         # The planner of `pq.read_table` would add half of the time that reading a part takes.
-        source = pa.memory_map(path) if self.is_local else filesystem.open_input_file(path)
-        return pq.ParquetFile(source, pre_buffer=not self.is_local).read(columns, use_threads=False)
+        file = pq.ParquetFile(source, pre_buffer=not self.is_local, page_checksum_verification=True)
+        return file.read(columns, use_threads=False)
 
     @_with_retries("read")
     def read_schema(self, key: str) -> pa.Schema:
         """Read the schema of a Parquet file and its metadata; reads only the footer."""
-        return pq.read_schema(self.path(key), filesystem=_filesystem(self.root)[0])
+        return pq.read_schema(self._open(key))
 
     @_with_retries("read")
     def count_rows(self, key: str) -> int:
         """Return the number of rows of a Parquet file; reads only the footer."""
-        path, filesystem = self.path(key), _filesystem(self.root)[0]
-        return int(pq.read_metadata(path, filesystem=filesystem).num_rows)
+        return int(pq.read_metadata(self._open(key)).num_rows)
 
     def write_table(self, key: str, table: pa.Table) -> None:
         """Write a Parquet file.
@@ -302,8 +264,67 @@ class Storage:
         fixed-width embeddings.
         """
         sink = io.BytesIO()
-        pq.write_table(table, sink, use_dictionary=False, compression="lz4")
+        pq.write_table(
+            table, sink, use_dictionary=False, compression="lz4", write_page_checksum=True
+        )
         self.write_bytes(key, sink.getbuffer())
+
+    def seal(self, keys: Iterable[str]) -> None:
+        """Record what files are now: whoever reads one of them later is told if it has changed.
+
+        Files that have a seal already keep it.
+        """
+        new = {key: self._seal(key) for key in keys if self._seals.of(key) is None}
+        self._seals.add(new)
+
+    def is_sealed(self, key: str) -> bool:
+        """Whether a file has a seal."""
+        return self._seals.of(key) is not None
+
+    def unseal(self, folder: str) -> None:
+        """Forget the seals of a folder whose files are about to change elsewhere."""
+        self._seals.remove_folder(folder)
+
+    @_with_retries("read")
+    def seals(self, prefix: str) -> dict[str, Seal]:
+        """Return the seals of all files whose key begins with a prefix, by key."""
+        return {key: seal for key, seal in self._seals.all().items() if key.startswith(prefix)}
+
+    def drop_damaged_seals(self) -> None:
+        """Delete files of seals that cannot be read: what they were of has no seal then."""
+        self._seals.drop_damaged()
+
+    @_with_retries("verify")
+    def verify(self, key: str) -> None:
+        """Read all of a file, to compare it with its seal and its pages with their checksums.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        source = self._open(key)
+        if key.endswith(".parquet"):
+            for _ in pq.ParquetFile(source, page_checksum_verification=True).iter_batches():
+                pass
+
+    @_with_retries("seal")
+    def _seal(self, key: str) -> Seal:
+        return seal_of(key, self._raw(key))
+
+    @property
+    def _seals(self) -> Seals:
+        return Seals(_filesystem(self.root)[0], self.path("").rstrip("/"))
+
+    def _open(self, key: str) -> pa.NativeFile:
+        """Open a file that is as it was when it was sealed."""
+        source = self._raw(key)
+        self._seals.check(key, source)
+        return source
+
+    def _raw(self, key: str) -> pa.NativeFile:
+        path = self.path(key)
+        if self.is_local:
+            return pa.memory_map(path)
+        return _filesystem(self.root)[0].open_input_file(path)
 
     @_with_retries("append to")
     def append_line(self, key: str, line: str) -> None:

@@ -54,17 +54,19 @@ def test_most_votes_win_and_every_answer_costs():
 def row(task, domain, sample_id, **values):
     part, line = PLACES[task, sample_id]
     place = {"task": task, "domain": domain, "part": part, "row": line, "sample_id": sample_id}
-    return {**place, "round": 2, **values}
+    return {**place, "round": 2, "tied": False, **values}
 
 
 def test_a_tie_does_not_count_as_certain_and_is_known():
     given = [answer("mood/news", 7, "ann", "good"), answer("mood/news", 7, "bob", "bad")]
     found = table(*given)
     assert found["agreement"].to_pylist() == [0.5]
+    assert found["tied"].to_pylist() == [True]
+    assert table(*given, answer("mood/news", 7, "cem", "bad"))["tied"].to_pylist() == [False]
     assert found["label"].to_pylist()[0] in ("bad", "good")
     skip = answer("mood/news", 7, "cem", None)
-    assert tied([*given, skip, answer("mood/news", 8, "ann", "good")]) == {("mood", 7)}
-    assert tied([*given, answer("mood/news", 7, "dan", "bad")]) == set()
+    assert tied([*given, skip, answer("mood/news", 8, "ann", "good")], KINDS) == {("mood", 7)}
+    assert tied([*given, answer("mood/news", 7, "dan", "bad")], KINDS) == set()
 
 
 def test_what_all_skipped_has_no_label():

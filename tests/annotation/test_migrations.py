@@ -40,6 +40,7 @@ def test_a_failed_migration_is_rolled_back(sqlite_url, url, tmp_path):
     engine = create_engine(url)
     if url == sqlite_url:
         (tmp_path / "run").mkdir()
+        (tmp_path / "run/labels.db").touch(0o600)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE leases (mine INTEGER)"))
     with pytest.raises(StoreError, match="cannot open annotation database"):

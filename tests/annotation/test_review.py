@@ -142,4 +142,3 @@ def test_of_texts_only_ties_are_for_a_reviewer(store):
     assert in_queue(store, kinds=kinds) == [1, 2]
     assert in_queue(store) == [0, 1, 2, 3]
     assert tied(store.answers("camp"), kinds) == {("tone", 1)}
-    assert tied(store.answers("camp")) == {("tone", 0), ("tone", 1)}

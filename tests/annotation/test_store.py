@@ -164,3 +164,12 @@ def test_concurrent_answers_to_one_question_are_all_counted(store, url):
 def test_an_invalid_database_url_is_named_in_the_error():
     with pytest.raises(StoreError, match="nonsense"):
         AnnotationStore("nonsense")
+
+
+def test_a_database_file_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "run/labels.db"
+    AnnotationStore(f"sqlite:///{path}").close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(StoreError, match=f"digests of passwords: chmod 600 {path}"):
+        AnnotationStore(f"sqlite:///{path}")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from umc_ray.annotation.people import PersonWork, Ratio
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.campaign.documents import (
     Allocation,
@@ -63,6 +64,7 @@ DOCUMENTS = [
         test_utility=None,
         near_duplicates={"mood/posts": Check(5, 2, 1, 0.01, 0.99)},
         times={"mood/posts": AnswerTime(3, 4.25, 1.5)},
+        people={"ann": PersonWork(3, 0, None, Ratio(1.5, 2), 4.5)},
     ),
     BanditUpdate([Reward("mood/posts", 1.5, 3)]),
 ]

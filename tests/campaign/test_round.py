@@ -57,6 +57,7 @@ def test_labels_are_text_of_their_kind_and_lie_where_they_say(run):
     for folder in ("rounds/0001", "rounds/0002"):
         labels = run.storage.read_table(f"{folder}/labels.parquet").to_pylist()
         assert {row["task"] for row in labels} == {"mood", "tags"}
+        assert len(run.storage.read_table(f"{folder}/remarks.parquet")) == 0
         for row in labels:
             assert run.kinds[row["task"]].parse(row["label"]) == row["label"]
             key = f"pool/pool/{row['task']}/{row['domain']}/{row['part']}.parquet"

@@ -91,6 +91,7 @@ def problems(folder, values):
         ("annotation.backend", "replay", 1, "replay needs label or ratings: a column of topics/"),
         ("annotation", {"backend": "web", "max_votes": 3}, 23, "max_votes 3 needs votes from 2"),
         ("annotation", {"votes": 2, "max_votes": 3}, 23, "backend sheet has a fixed number of"),
+        ("annotation.skills", {"ada": ["topics/x"]}, 1, "ada has 'topics/x', which is no domain"),
         ("annotation.backend", "fax", 23, "unknown backend 'fax'; known: replay, sheet, web, lab"),
         ("tasks.topics.kind", "ranking", 3, "unknown kind 'ranking'; known: classification, mul"),
         ("tasks.topics.input", "image", 3, "encoder static_text of kind static_text reads text, "),

@@ -147,6 +147,10 @@ def test_of_the_types_that_a_value_may_have_the_one_that_was_meant_is_told(tmp_p
     assert problems(tmp_path, f"{HEAD}{LABELS}{TAIL}{news}") == [
         '9: tasks.t.domains.news.source.1: YAML reads 3 as a number; put it in quotes: "3"'
     ]
+    news = NEWS.replace("text: body", "text: [a, b, c]")
+    assert problems(tmp_path, f"{HEAD}{LABELS}{TAIL}{news}") == [
+        "9: tasks.t.domains.news.text: List should have at most 2 items after validation, not 3"
+    ]
 
 
 @pytest.mark.parametrize(

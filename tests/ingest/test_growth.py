@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.ingest.test_ingest import DOMAIN, Dying, Killed, backwards, campaign, contents
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import DataError
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest import stage as staging
@@ -287,3 +288,37 @@ def test_a_few_bad_new_rows_do_not_stop_a_campaign(data):
     write(data / "b.jsonl", "three", "", " ")
     grown = start(data)
     assert (grown.rows, grown.bad) == (3, 2)
+
+
+def test_rows_of_a_pool_never_count_in_a_test_that_comes_later(data, tmp_path, caplog):
+    write(data / "a.jsonl", "one", "two", "in both")
+    start(data, label="label")
+    write(tmp_path / "test.jsonl", "two", "tested", "in both")
+    split = {"test": f"{tmp_path}/test.jsonl", "label": "label"}
+    found = start(data, split="test", **split)
+    assert (texts(data, found), found.leaks) == ([["tested"]], 2)
+    assert "2 rows are in a pool of the task already and do not count" in caplog.text
+    assert start(data, split="test", **split) == found
+    assert start(data, **split).rows == 3
+
+
+def test_a_later_test_may_share_samples_with_an_earlier_one(data, tmp_path):
+    write(data / "a.jsonl", "one", "tested")
+    write(tmp_path / "test.jsonl", "tested", "more")
+    config = campaign(
+        {
+            "source": f"{data}/a.jsonl",
+            "text": "text",
+            "label": "label",
+            "test": f"{tmp_path}/test.jsonl",
+        },
+        backend="sheet",
+        labels=("a", "b"),
+    ).model_dump()
+    config["tasks"]["task"]["domains"]["later"] = config["tasks"]["task"]["domains"][DOMAIN.domain]
+    both = CampaignConfig.model_validate(config)
+    storage = Storage(f"{tmp_path}/run")
+    first = start(data, test=f"{tmp_path}/test.jsonl", label="label")
+    assert (first.rows, first.leaks) == (1, 1)
+    later = ingest(both, DomainKey(DOMAIN.task, "later"), "test", storage)
+    assert (later.rows, later.leaks) == (2, 0)

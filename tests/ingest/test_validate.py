@@ -305,7 +305,7 @@ def test_a_pair_needs_both_texts(part, reason):
     [
         (3, 3, ()),
         (2, 3, (MOVED,)),  # off by one
-        (99, 14, (MOVED,)),
+        (16, 14, (MOVED,)),
     ],
 )
 def test_a_known_answer_stands_where_its_text_does(start, label, notes):
@@ -315,6 +315,10 @@ def test_a_known_answer_stands_where_its_text_does(start, label, notes):
     found = outcome(values, **asked)
     assert found.label == f'{{"start": {label}, "text": "Rome"}}'
     assert found.notes == notes
+    far = {**values, "y": {"text": ["Rome"], "answer_start": [99]}}
+    assert outcome(far, **asked) == (
+        "unknown label: answer 'Rome' is not at 99 of the text, but at 3, 14"
+    )
     elsewhere = {**values, "y": {"text": ["Bern"], "answer_start": [3]}}
     assert outcome(elsewhere, **asked) == "unknown label: answer 'Bern' is not in the text"
     none = {**values, "y": {"text": [], "answer_start": []}}

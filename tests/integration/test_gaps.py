@@ -19,7 +19,7 @@ from umc_ray.diversity.synthetic import read_origins
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.records import DomainKey
 from umc_ray.report.report import write_report
-from umc_ray.report.status import activity_lines
+from umc_ray.report.summary import result_lines
 
 pytestmark = pytest.mark.ray
 
@@ -100,7 +100,7 @@ def check_search(run, truth):
     gaps = {gap.id: gap for gap in found.open}
     assert gaps
     assert sum(gap.labeled for gap in gaps.values()) <= KNOWN_BAD
-    assert any(line.startswith("mood/posts: ") for line in activity_lines(run))
+    assert any(line.startswith("mood/posts: ") for line in result_lines(run))
     batch = run.storage.read_table("rounds/0001/batch.parquet").to_pylist()
     asked = [row for row in batch if "; for " in row["why"]]
     assert 3 <= len(asked) <= 10 - len(validated(run))

@@ -17,7 +17,7 @@ from umc_ray.errors import AwaitingAnnotations
 from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
-from umc_ray.report.status import activity_lines
+from umc_ray.report.summary import result_lines
 
 pytestmark = pytest.mark.ray
 
@@ -90,7 +90,7 @@ def test_people_check_a_share_of_the_given_labels_and_their_answer_counts(ray_cl
         with pytest.raises(AwaitingAnnotations):
             run_campaign(run)
         wrong = sum(truth[text] == "good" for text in checked)
-        (line,) = (line for line in activity_lines(run) if "that people checked" in line)
+        (line,) = (line for line in result_lines(run) if "that people checked" in line)
         assert line.startswith(f"{wrong} of {len(checked)} given labels that people checked are")
         rows = pq.read_table(f"{write_release(run)}/data/mood/posts.parquet").to_pylist()
     released = {row["text"]: (row["label"], row["round"]) for row in rows}

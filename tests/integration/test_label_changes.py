@@ -18,7 +18,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations, ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
-from umc_ray.report.status import status_table
+from umc_ray.report.summary import update_status
 
 pytestmark = pytest.mark.ray
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_shown_before_the_next_run_says_so(opened):
     path, run, _ = opened
     change_labels(path, "mood", {"good": "positive"})
     run = Run(load_campaign(path))
-    for show in (status_table, write_report, write_release):
+    for show in (lambda run: update_status(run.config), write_report, write_release):
         with (
             closing(run.store),
             pytest.raises(StoreError, match=r"models have not learned .*umc run"),

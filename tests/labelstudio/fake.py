@@ -62,6 +62,20 @@ class FakeStudio:
         item["annotations"].append(annotation)
         return annotation
 
+    def delete(self, annotation):
+        """Delete an annotation as a person would."""
+        (item,) = [each for each in self.items if annotation in each["annotations"]]
+        item["annotations"].remove(annotation)
+        self.touch(item)
+
+    def copy_of(self, umc_id):
+        """Add another task of the same sample, as a second import would."""
+        (item,) = [each for each in self.items if each["data"]["umc_id"] == umc_id]
+        copy = {"id": len(self.items) + 1, "annotations": [], "predictions": []}
+        self.items.append({**item, **copy})
+        self.touch(self.items[-1])
+        return self.items[-1]
+
     def list_projects(self, body, query):
         return httpx.Response(200, json={"results": self.projects, "next": None})
 

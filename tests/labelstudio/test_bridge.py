@@ -1,6 +1,6 @@
 """The Label Studio bridge, against an in-memory fake."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from umc_ray.records import DomainKey, Made
 
 pytestmark = pytest.mark.ray  # the campaign fixture needs Ray
 
+FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 ENDPOINT, TOKEN = "http://127.0.0.1:8000/", "s" * 20
 
 
@@ -194,6 +195,72 @@ def test_a_changed_answer_replaces_the_first(run, fake, studio):
     annotation["updated_at"] = fake.touch(item)
     assert bridge.pull(run, studio) == 1
     assert [each.label for each in run.store.answers("tiny")] == ["bad"]
+
+
+def labels_of(run):
+    return {(each.sample_id, each.annotator): each.label for each in run.store.answers("tiny")}
+
+
+def test_a_deleted_annotation_is_taken_back_and_asked_again(run, fake, studio):
+    bridge.push(run, studio)
+    first, second = (fake.items[i]["data"]["umc_id"] for i in (0, 1))
+    annotation = fake.annotate(first, "good", person=1)
+    fake.annotate(first, "good", person=2)
+    fake.annotate(second, "bad")
+    assert (bridge.pull(run, studio), run.store.progress("tiny", 2)) == (3, (1, 30))
+    fake.delete(annotation)
+    assert (bridge.pull(run, studio), bridge.pull(run, studio)) == (1, 0)
+    assert list(labels_of(run).values()) == ["good", "bad"]
+    assert run.store.progress("tiny", 2) == (0, 30)
+    fake.annotate(first, "bad", person=1)
+    assert (bridge.pull(run, studio), run.store.progress("tiny", 2)) == (1, (1, 30))
+    assert sorted(labels_of(run).values()) == ["bad", "bad", "good"]
+
+
+def test_who_has_another_annotation_of_a_sample_has_that_answer_then(run, fake, studio):
+    bridge.push(run, studio)
+    first = fake.items[0]["data"]["umc_id"]
+    fake.annotate(first, "good", person=1)
+    second = fake.annotate(first, "bad", person=1)
+    fake.annotate(first, "bad", person=2)
+    bridge.pull(run, studio)
+    assert list(labels_of(run).values()) == ["bad", "bad"]
+    fake.delete(second)
+    assert (bridge.pull(run, studio), bridge.pull(run, studio)) == (1, 0)
+    sample_id = int(first.rpartition("/")[2])
+    assert labels_of(run) == {
+        (sample_id, "label-studio-1"): "good",
+        (sample_id, "label-studio-2"): "bad",
+    }
+
+
+def test_an_empty_task_of_a_sample_that_another_task_answers_takes_nothing_back(run, fake, studio):
+    bridge.push(run, studio)
+    first = fake.items[0]["data"]["umc_id"]
+    annotation = fake.annotate(first, "good")
+    bridge.pull(run, studio)
+    until = run.storage.read_json("labelstudio/pulled-1.json")["until"]
+    run.storage.write_json("labelstudio/pulled-1.json", {"until": until + 60})  # only what is new
+    copy = fake.copy_of(first)
+    copy["updated_at"] = datetime.fromtimestamp(until + 61, UTC).strftime(FORMAT)
+    assert bridge.pull(run, studio) == 0
+    assert list(labels_of(run).values()) == ["good"]
+    fake.items[0]["annotations"].remove(annotation)
+    copy["updated_at"] = datetime.fromtimestamp(until + 62, UTC).strftime(FORMAT)
+    assert bridge.pull(run, studio) == 1
+    assert labels_of(run) == {}
+
+
+def test_answers_of_an_older_project_stay(run, fake, studio):
+    bridge.push(run, studio)
+    fake.annotate(fake.items[0]["data"]["umc_id"], "good")
+    bridge.pull(run, studio)
+    fake.projects[0]["title"] = "as it was"
+    bridge.push(run, studio)  # makes another project
+    run.store.raise_votes(run.store.questions("tiny", 2), 2)
+    bridge.push(run, studio)
+    assert bridge.pull(run, studio) == 0
+    assert list(labels_of(run).values()) == ["good"]
 
 
 @pytest.mark.parametrize("minutes", [5, -5])

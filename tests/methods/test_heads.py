@@ -38,6 +38,14 @@ def one_penalty(monkeypatch):
     monkeypatch.setattr(heads, "PENALTIES", (30.0,))
 
 
+@pytest.fixture(params=["side by side", "one by one"])
+def way(request, monkeypatch):
+    """As small problems are solved, and as large ones are."""
+    if request.param == "one by one":
+        monkeypatch.setattr(heads, "LARGE", 1)
+        monkeypatch.setattr(heads, "FEW_ITERATIONS", heads.MAX_ITERATIONS)
+
+
 def standardised(x_ND, of_ND):
     return (x_ND - of_ND.mean(0)) / of_ND.std(0)
 
@@ -48,7 +56,7 @@ def scikit(x_ND, labels_N, penalty, weights_N=None):
     return model.fit(x_ND, labels_N, weights_N)
 
 
-@pytest.mark.usefixtures("one_penalty")
+@pytest.mark.usefixtures("one_penalty", "way")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_linear_head_is_logistic_regression_on_standardised_embeddings(weighted):
     x_ND, labels_N = blobs()
@@ -84,7 +92,7 @@ def test_a_head_of_several_labels_is_a_logistic_regression_per_label():
     assert fit.loss == pytest.approx(float(logs_NC.sum(1).mean()), abs=1e-5)
 
 
-@pytest.mark.usefixtures("one_penalty")
+@pytest.mark.usefixtures("one_penalty", "way")
 def test_held_out_logits_come_from_a_head_that_did_not_see_the_sample():
     x_ND, labels_N = blobs()
     fit = fitted(x_ND, labels_N, folds=4)
@@ -112,6 +120,7 @@ def test_the_label_of_a_sample_does_not_reach_its_own_held_out_logits():
     assert np.abs(before_NC[~mine] - after_NC[~mine]).max() > 0.05
 
 
+@pytest.mark.usefixtures("way")
 def test_the_penalty_with_the_least_held_out_loss_is_taken(monkeypatch):
     x_ND, labels_N = blobs()
     chosen = fitted(x_ND, labels_N)
@@ -130,6 +139,7 @@ def test_the_loss_is_the_log_loss_of_the_held_out_logits():
     assert fit.loss == pytest.approx(-logs_NC[np.arange(80), labels_N].mean(), abs=1e-5)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_a_fit_is_the_same_again_and_learns(kind):
     x_ND, labels_N = blobs()
@@ -199,7 +209,8 @@ def test_forward_is_what_it_says():
     assert heads.forward(mlp, x_ND).tolist() == [[[0.0, 1.0], [3.0, 1.0]]]
 
 
-def test_weights_in_training_are_apart_from_those_of_the_held_out_loss(one_penalty):
+@pytest.mark.usefixtures("one_penalty", "way")
+def test_weights_in_training_are_apart_from_those_of_the_held_out_loss():
     """The model is that of the training's weights; the loss counts all samples alike."""
     x_ND, labels_N = blobs()
     rng = np.random.default_rng(3)

@@ -1,6 +1,6 @@
 import pytest
 
-from umc_ray.methods.squad import exact_match, f1, most_agreed, normalized
+from umc_ray.methods.squad import exact_match, f1, is_tied, most_agreed, normalized
 
 # Worked by hand after evaluate-v1.1.py and evaluate-v2.0.py of SQuAD.
 
@@ -45,6 +45,14 @@ def test_exact_match_knows_no_case_articles_or_punctuation():
 def test_f1_is_that_of_the_best_answer(predicted, golds, expected):
     assert f1(predicted, golds) == pytest.approx(expected)
     assert exact_match(predicted, golds) == (expected == 1)
+
+
+def test_answers_are_tied_if_different_words_agree_as_well_with_the_others():
+    assert is_tied(["Rome", "Paris"])
+    assert is_tied(["Rome", "Paris", "Paris", "Rome"])
+    assert not is_tied(["Rome", "the Rome"])
+    assert not is_tied(["Rome", "Paris", "Rome"])
+    assert not is_tied(["Rome"])
 
 
 def test_the_most_agreed_answer_has_the_highest_mean_f1_to_the_others():

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 import mlcroissant
+import pyarrow as pa
 import pytest
 import yaml
 from PIL import Image
@@ -11,6 +12,8 @@ from PIL import Image
 from tests.finished import ATTACK, build_run
 from umc_ray.config.release import ReleaseConfig
 from umc_ray.errors import ConfigError, StoreError
+from umc_ray.ingest.forgotten import remember_forgotten
+from umc_ray.records import REMARKS, DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.storage import Storage
 
@@ -149,6 +152,29 @@ def test_files_of_an_interrupted_release_are_deleted(finished):
     finished.storage.write_bytes("release/spring/data/gone/old.parquet", b"half")
     release = Storage(write_release(finished, "spring"))
     assert [key for key in release.keys("data") if "gone" in key] == []
+
+
+def test_flags_notes_and_ties_are_in_the_provenance_without_the_database(tmp_path):
+    run = build_run(str(tmp_path), tasks=("mood",))
+    labels = run.storage.read_table("rounds/0003/labels.parquet").drop_columns("tied")
+    tied = pa.array([True] + [False] * (len(labels) - 1))
+    run.storage.write_table("rounds/0003/labels.parquet", labels.append_column("tied", tied))
+    sample_id = labels["sample_id"][0].as_py()
+    said = {"task": "mood", "domain": "shop", "round": 3, "submitted_at": 5.0}
+    rows = [
+        {**said, "sample_id": sample_id, "kind": "flag", "text": "cut off"},
+        {**said, "sample_id": 77, "kind": "note", "text": "my name is Ada"},
+    ]
+    run.storage.write_table("rounds/0003/remarks.parquet", pa.Table.from_pylist(rows, REMARKS))
+    remember_forgotten(run.storage, DomainKey("mood", "shop"), [77])
+    release = Storage(write_release(run))
+    provenance = release.read_json("provenance.json")
+    assert provenance["remarks"] == rows[:1]
+    assert provenance["tied"] == 1
+    data = pa.concat_tables([release.read_table(key) for key in release.keys("data")])
+    (row,) = [each for each in data.to_pylist() if each["tied"]]
+    assert (row["sample_id"], row["agreement"]) == (sample_id, pytest.approx(2 / 3))
+    assert not run.storage.exists("labels.db")
 
 
 @pytest.mark.parametrize("version", ["../v1", "a/b", "", " "])

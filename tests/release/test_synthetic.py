@@ -17,7 +17,7 @@ from umc_ray.methods.identity import uniform
 from umc_ray.records import DomainKey
 from umc_ray.release.export import write_release
 from umc_ray.report.report import write_report
-from umc_ray.report.status import _synthetic_lines
+from umc_ray.report.summary import _synthetic_lines
 from umc_ray.storage import Storage
 
 SHOP = DomainKey("mood", "shop")

@@ -7,6 +7,7 @@ import pytest
 from tests.finished import ATTACK, build_run
 from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
+from umc_ray.config.annotation import AnnotationConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
 from umc_ray.report.coverage import diversity, task_samples
@@ -119,6 +120,18 @@ def test_the_numbers_are_those_of_the_metrics(finished, page):
 def test_measured_costs_are_shown_beside_configured_ones(page):
     (row,) = [row for row in page.rows if len(row) == 5 and row[0] == "mood/shop"]
     assert row[1:] == ["10", "4.2", "1.5", "1.25"]
+
+
+def test_the_work_of_each_person_is_shown_unless_answers_were_known(tmp_path):
+    run = build_run(str(tmp_path), rounds=1)
+    write_report(run)
+    assert "Annotators" not in Page(run.storage.read_bytes(REPORT).decode()).texts
+    by_people = AnnotationConfig(backend="web")
+    run = Run(run.config.model_copy(update={"annotation": by_people}))
+    write_report(run)
+    page = Page(run.storage.read_bytes(REPORT).decode())
+    assert page.row(ATTACK) == [ATTACK, "9", "1", "4.2", "81% of 8", "13.5"]
+    assert ["total", "9", "1", "", "", "13.5"] in page.rows
 
 
 def test_accuracy_is_shown_by_each_objective(finished, page):

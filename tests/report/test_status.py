@@ -3,13 +3,15 @@ import time
 import pyarrow as pa
 import pytest
 
+from tests.finished import build_run
 from tests.tiny import campaign, write_campaign
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.heartbeat import KEY
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.report.ingest_report import note_lines
-from umc_ray.report.status import activity_lines
+from umc_ray.report.status import activity_lines, read_status
+from umc_ray.report.summary import update_status
 
 
 @pytest.fixture
@@ -32,14 +34,36 @@ def write_heartbeat(run, seen_ago):
     run.storage.write_json(KEY, stage)
 
 
+def lines_of(run):
+    return activity_lines(run.config, run.finished_rounds)
+
+
+def test_a_stored_status_is_read_until_something_changes(tmp_path):
+    run = build_run(str(tmp_path), rounds=1)
+    assert read_status(run.config) is None
+    status = update_status(run.config)
+    assert set(status.rows) == {str(key) for key in run.config.domains()}
+    assert read_status(run.config) == status
+    assert read_status(run.config.model_copy(update={"seed": 5})) is None
+    run.storage.write_json("running/stage.json", {})  # no result
+    assert read_status(run.config) == status
+    metrics = run.storage.read_bytes("rounds/0001/metrics.json")
+    run.storage.write_bytes("rounds/0001/metrics.json", metrics)
+    assert read_status(run.config) is None
+    assert update_status(run.config).rows == status.rows
+    run.storage.write_json("rounds/0002/bandit.json", {})
+    assert read_status(run.config) is None
+
+
 def test_the_status_of_a_new_campaign_creates_no_files(run, tmp_path):
-    assert activity_lines(run) == []
+    assert lines_of(run) == []
+    assert update_status(run.config).rows == read_status(run.config).rows == {}
     assert not (tmp_path / "runs").exists()
 
 
 def test_status_counts_the_answered_questions(run):
     submit_questions(run, answered=3, questions=8)
-    assert activity_lines(run) == ["round 1 waits for people: 3 of 8 questions answered"]
+    assert lines_of(run) == ["round 1 waits for people: 3 of 8 questions answered"]
 
 
 def test_notes_of_ingest_are_said_of_what_has_been_read(run):
@@ -54,18 +78,18 @@ def test_notes_of_ingest_are_said_of_what_has_been_read(run):
 def test_status_names_the_running_stage_and_when_it_started(run):
     submit_questions(run, answered=0, questions=8)
     write_heartbeat(run, seen_ago=1)
-    assert len(activity_lines(run)) == 2
-    assert activity_lines(run)[1].startswith("rounds/0001/labels: running since 20")
-    assert ", for 0:03:2" in activity_lines(run)[1]
+    assert len(lines_of(run)) == 2
+    assert lines_of(run)[1].startswith("rounds/0001/labels: running since 20")
+    assert ", for 0:03:2" in lines_of(run)[1]
 
 
 def test_status_says_when_the_process_of_a_stage_is_gone(run):
     write_heartbeat(run, seen_ago=3600)
-    (line,) = activity_lines(run)
+    (line,) = lines_of(run)
     assert line.startswith("rounds/0001/labels: no heartbeat since 20")
 
 
 def test_status_stops_waiting_for_people_once_their_labels_are_stored(run):
     submit_questions(run, answered=8, questions=8)
     run.storage.write_table("rounds/0001/labels.parquet", pa.table({"sample_id": range(8)}))
-    assert activity_lines(run) == []
+    assert lines_of(run) == []

@@ -59,6 +59,13 @@ def test_words_are_cut_off_and_dropped():
     assert without_words(1.0)("a b", rng) == "a"
 
 
+def test_slang_replaces_whole_words_in_any_case():
+    said = "You are going  to love THE movie, because your weather is great. Breathe."
+    expected = "Ur gonna luv Da flick, cuz ur weather is gr8. Breathe."
+    assert corrupted("in slang, if English", said, 0) == expected
+    assert corrupted("in slang, if English", "Das Wetter", 0) == "Das Wetter"
+
+
 def test_both_texts_of_a_pair_are_corrupted():
     pair = ["one two three four", "five six seven eight"]
     found = parts_of(corrupted("first half", joined(pair), 0))

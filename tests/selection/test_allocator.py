@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pyarrow as pa
 import pytest
 import ray
@@ -5,7 +7,13 @@ import ray
 from umc_ray.errors import StoreError
 from umc_ray.methods.bandit import ArmContext, Reward
 from umc_ray.records import BATCH, LABELS, DomainKey
-from umc_ray.selection.allocator import BudgetAllocator, batch_rewards, start_allocator
+from umc_ray.selection.allocator import (
+    BudgetAllocator,
+    PastRound,
+    batch_rewards,
+    memory_of,
+    start_allocator,
+)
 from umc_ray.storage import Storage
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
@@ -88,6 +96,39 @@ def test_what_could_not_be_stored_has_not_happened(tmp_path):
     assert first.state() == before
     first.update(1, REWARDS)
     assert allocator(tmp_path).state() == first.state()
+
+
+def test_a_credit_is_never_written_over_by_one_who_has_not_seen_it(tmp_path, monkeypatch):
+    first, second = allocator(tmp_path), allocator(tmp_path)
+    first.plan(1, ARMS, 100)
+    second.update(1, REWARDS)  # it reads what the first has stored
+    assert first.plan(2, ARMS, 100) == second.plan(2, ARMS, 100)
+    stale = BudgetAllocator._stored(first)
+    second.update(2, REWARDS)
+    answers = iter([stale])  # what it read before the other one stored its credit
+    real = first._stored
+    monkeypatch.setattr(first, "_stored", lambda: next(answers, None) or real())
+    with pytest.raises(StoreError, match=r"credits of \[1, 2\] by now.* and \[1\]\. Another run"):
+        first.plan(3, ARMS, 100)
+    assert set(allocator(tmp_path)._memory.credits) == {1, 2}
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("policy", ["ucb", "thompson", "gradient"])
+def test_its_memory_is_made_again_from_what_rounds_stored(tmp_path, policy, overlap):
+    each, rounds = allocator(tmp_path, policy), {}
+    arms = [ARMS, ARMS[::2], ARMS]
+    calls = [(1, "plan"), (1, "update"), (2, "plan"), (2, "update"), (3, "plan")]
+    if overlap:
+        calls = [(1, "plan"), (2, "plan"), (1, "update"), (3, "plan"), (2, "update")]
+    for number, call in calls:
+        if call == "plan":
+            labels = each.plan(number, arms[number - 1], 100)
+            rounds[number] = PastRound(arms[number - 1], labels, None)
+        else:
+            each.update(number, REWARDS[:number])
+            rounds[number] = replace(rounds[number], rewards=REWARDS[:number])
+    assert memory_of(rounds, policy, "macro", 7, overlap) == each._stored()
 
 
 def test_a_reward_adds_up_by_domain_how_wrong_the_ensemble_was():

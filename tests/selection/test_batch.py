@@ -8,6 +8,7 @@ import pytest
 
 from tests.pools import DOMAIN, FEATURES, write_pool
 from umc_ray.config.campaign import SelectionConfig
+from umc_ray.errors import StoreError
 from umc_ray.methods.identity import uniform
 from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.methods.scoring import top_m
@@ -23,8 +24,8 @@ from umc_ray.records import (
 )
 from umc_ray.selection import batch
 from umc_ray.selection.batch import DomainBatchSpec, choose, choose_domain
+from umc_ray.selection.gather import gather
 from umc_ray.selection.group_floor import GroupFloor
-from umc_ray.selection.labeled import gather
 from umc_ray.selection.random_orders import AUDIT, RANDOM, random_orders_key
 from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.storage import Storage
@@ -362,3 +363,18 @@ def test_rows_are_gathered_in_the_order_of_the_picks(world):
     assert found.to_pylist() == [{"sample_id": i, "text": f"text {i}"} for i in picks]
     nothing = gather(world.storage, world.parts, "pool", table[:0], ["text"])
     assert (nothing.num_rows, nothing.column_names) == (0, ["text"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"row": 10_000}, r"row 10000 of pool/.* is not sample s\d+ that was chosen there"),
+        ({"sample_id": -1}, r"is not sample s-1 that was chosen there"),
+        ({"part": "gone"}, r"pool of .* has no part gone with row \d+, 1 of 3 rows"),
+    ],
+)
+def test_never_another_sample_in_the_place_of_a_pick(world, change, said):
+    rows = [world.candidate(i, 0.0) for i in world.ids_N[:3].tolist()]
+    table = pa.Table.from_pylist([*rows[:2], {**rows[2], **change}], schema=CANDIDATES)
+    with pytest.raises(StoreError, match=said):
+        gather(world.storage, world.parts, "pool", table, ["text"])

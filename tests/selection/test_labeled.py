@@ -5,9 +5,9 @@ import pytest
 from tests.pools import write_features, write_part
 from umc_ray.methods.rarity import UNANSWERED
 from umc_ray.records import BATCH, LABELS, RANDOM_ORDERS, STANDINGS, DomainKey
+from umc_ray.selection.gather import gather
 from umc_ray.selection.labeled import (
     examples_by_task,
-    gather,
     labeled_so_far,
     labels_so_far,
     read_embeddings,

@@ -73,6 +73,7 @@ def guarded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
     tokens = folder / "tokens"
     tokens.write_text(f"score {SCORE}\nadmin {ADMIN}\n")
+    tokens.chmod(0o600)
     path = tiny.write_campaign(folder, tiny.campaign(folder))
     with local_client(ServingConfig(campaign=path, tokens=tokens)) as client:
         yield client

@@ -13,6 +13,7 @@ SCORE, ADMIN = "s" * 16, "a" * 16
 def access(tmp_path):
     path = tmp_path / "tokens"
     path.write_text(f"# who: the pipeline\nscore {SCORE}\n\nadmin {ADMIN}\n")
+    path.chmod(0o600)
     return Access.read(path)
 
 
@@ -67,7 +68,16 @@ def test_without_tokens_only_local_clients_are_allowed(client, headers, status):
 def test_a_malformed_token_file_is_refused_without_revealing_tokens(tmp_path, text):
     path = tmp_path / "tokens"
     path.write_text(text)
+    path.chmod(0o600)
     with pytest.raises(ConfigError) as error:
         Access.read(path)
     assert str(path) in str(error.value)
     assert SCORE not in str(error.value)
+
+
+def test_a_token_file_that_everybody_can_read_is_refused(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"score {SCORE}\n")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=f"can read {path}, which has tokens: chmod 600"):
+        Access.read(path)

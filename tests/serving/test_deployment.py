@@ -27,6 +27,7 @@ def test_a_deployment_behind_haproxy_requires_tokens(path, tmp_path, monkeypatch
         build(ServingConfig(campaign=path))
     tokens = tmp_path / "tokens"
     tokens.write_text("score " + "x" * 16 + "\n")
+    tokens.chmod(0o600)
     assert build(ServingConfig(campaign=path, tokens=tokens))
 
 

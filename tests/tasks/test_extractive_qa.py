@@ -1,6 +1,7 @@
 """What only questions with spans as answers do; what all kinds do is in test_kinds.py."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -174,6 +175,18 @@ def test_an_answer_is_moved_to_where_it_stands():
     assert KIND.parse(NO_ANSWER, sample) == NO_ANSWER
     with pytest.raises(DataError, match="answer 'Bern' is not in the text"):
         KIND.parse("Bern", sample)
+    with pytest.raises(DataError, match="'Rome' is not at 9 of the text, but at 3, 17"):
+        KIND.parse('{"start": 9, "text": "Rome"}', sample)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("start", [3, 20, -1])
+def test_an_answer_is_written_with_the_characters_of_its_context(form, written, start):
+    context = unicodedata.normalize(form, "in Orléans")
+    text = unicodedata.normalize(written, " Orléans ")
+    answer = KIND.parse({"start": start - 1 if start > 0 else start, "text": text}, context)
+    assert answer == answer_text([Span(3, context[3:])])
 
 
 def test_a_sample_that_could_not_be_read_has_no_measures_and_leaves_others_alone():

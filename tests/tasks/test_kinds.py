@@ -445,13 +445,20 @@ class TestConsensus:
     def test_without_votes_there_is_none(self, kind):
         nothing = votes([], [], [])
         assert kind.consensus(nothing) == {}
-        assert kind.settled(nothing, 0.9) == set()
+        assert kind.settled(nothing, 0.9) == kind.tied(nothing) == set()
 
     def test_where_people_agree_all_is_settled_and_a_dispute_is_not(self, samples):
         first, second = texts_of(samples)[:2]
         agreed = [first] * 40
         given = votes([*np.repeat(np.arange(20), 2), 20, 20], [0, 1] * 21, [*agreed, first, second])
         assert samples.kind.settled(given, 0.95) == set(range(20))
+
+    def test_a_label_that_the_votes_do_not_decide_is_tied(self, samples):
+        first, second = texts_of(samples)[:2]
+        texts = [first, first, first, second, first, second, second]
+        given = votes([0, 0, 1, 1, 2, 2, 2], [0, 1, 0, 1, 0, 1, 2], texts)
+        between = samples.kind.name in ("regression", "rating")  # a number lies between two others
+        assert samples.kind.tied(given) == (set() if between else {1})
 
     def test_a_person_counts_once_per_sample(self, samples):
         """The last vote counts, as in the store."""
@@ -755,11 +762,13 @@ class TestStoredPredictions:
         expected = samples.quality(predicted, targets)
         assert found.n == 300
         assert found.utility.value == pytest.approx(expected.pop("utility"))
-        shown = {**found.figures, **found.errors}
+        shown = {**found.figures, **found.correlations, **found.errors}
         values = {name: each.value for name, each in shown.items()}
         assert values == pytest.approx(expected, abs=1e-9, rel=1e-9)
         for each in (found.utility, *found.figures.values()):
             assert 0 <= each.low <= each.value <= each.high <= 1
+        for each in found.correlations.values():
+            assert -1 <= each.low <= each.value <= each.high <= 1
         for each in found.errors.values():
             assert 0 <= each.low <= each.value <= each.high
         exact_N = kind.utility(predicted, targets) >= kind.right_from
@@ -778,9 +787,8 @@ class TestStoredPredictions:
         predicted, _ = samples.kind.predicted(table)
         found = samples.kind.quality(table, predicted)
         assert found.utility.value == 1
-        assert [each.value for each in found.figures.values()] == pytest.approx(
-            [1] * len(found.figures)
-        )
+        perfect = {**found.figures, **found.correlations}
+        assert [each.value for each in perfect.values()] == pytest.approx([1] * len(perfect))
         assert all(each.value == 0 for each in found.errors.values())
 
 

@@ -4,14 +4,20 @@ import threading
 import time
 from contextlib import closing, contextmanager
 
+import pyarrow as pa
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.finished import build_run
 from tests.tiny import ROOT
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PASSWORD, PICTURES, TEXT, TOPICS, answer, ids
 from umc_ray.annotation.review import decisions
+from umc_ray.campaign.run import Run
+from umc_ray.config.annotation import AnnotationConfig
+from umc_ray.records import POOL, Part
+from umc_ray.report.report import write_report
 from umc_ray.tasks.forms import NONE
 
 pytestmark = pytest.mark.browser
@@ -126,8 +132,10 @@ class Annotator:
     def shoot(self, name):
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
-    def violations(self):
-        violations = Axe().run(self.page).response["violations"]
+    def violations(self, context=None, rules=None):
+        """What axe has to say of the page, or of an element in it, by all rules or some."""
+        options = {"runOnly": {"type": "rule", "values": rules}} if rules else None
+        violations = Axe().run(self.page, context, options).response["violations"]
         return [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
 
     def hit(self):
@@ -234,19 +242,62 @@ def test_a_reload_loses_nothing_and_undo_reaches_before_it(served, chromium):
     assert len(answers_of(world, "reviewer")) == 2
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_cut_off_and_all_pages_are_accessible(served, chromium, scheme):
-    _, address = served
-    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "has_touch": True}
+WIDTHS = (390, 768, 1366)
+"""Of a phone, a tablet and a desk; dialogs are as wide on the last two."""
+
+
+def with_long_texts(world):
+    """Give the first questions texts in which no browser finds a place to break a line."""
+    key = Part("pool", TEXT, "part-00000", 0).key("pool")
+    rows = world.run.storage.read_table(key).to_pylist()
+    asked = ids(TEXT, 2)[:3]
+    rows = [
+        {**row, **({"text": "w" * 45_000} if row["sample_id"] in asked else {})} for row in rows
+    ]
+    world.run.storage.write_table(key, pa.Table.from_pylist(rows, schema=POOL))
+
+
+def check_layout(user, where, widths=WIDTHS, context=None):
+    """Nothing is cut off and axe finds no fault on a phone, a tablet and a desk, by day and night.
+
+    Colors are the same at all widths, so that they are looked at by night where most is shown.
+    """
+    for width in widths:
+        user.page.set_viewport_size({"width": width, "height": 844})
+        wide = user.page.evaluate("document.documentElement.scrollWidth")
+        assert (where, wide, user.violations(context)) == (where, width, [])
+    user.page.emulate_media(color_scheme="dark")
+    assert (where, user.violations(context, ["color-contrast"])) == (where, [])
+    user.shoot(f"dark_{where}")
+    user.page.emulate_media(color_scheme="light")
+    user.page.set_viewport_size({"width": 390, "height": 844})
+    user.shoot(f"phone_{where}")
+
+
+def test_on_any_screen_nothing_is_cut_off_and_all_pages_are_accessible(served, chromium):
+    world, address = served
+    with_long_texts(world)
+    first = ids(TEXT, 2)[0]
+    world.store.raise_votes([world.store.question(("tiny", "mood", first))], 2)
+    world.store.record([answer(first, name, name) for name in ("good", "bad")], ["a", "b"])
+    world.store.record_as("note", [answer(first, "good", None, reason="n" * 2000)], ["n"])
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
     with annotating(chromium, address, "admin", **phone) as user:
         item = user.label("1")
         user.saved()
-        for path in ("/", "/groups", "/review", "/questions", "/history", "/admin", "/account"):
+        label = f"/?item=mood/{ids(TEXT, 2)[1]}"
+        for path in (label, "/groups", "/review", "/questions", "/history", "/admin", "/account"):
             user.page.goto(f"{address}{path}")
             user.wait("article.item, #empty:not([hidden]), .admin")
-            width = user.page.evaluate("document.documentElement.scrollWidth")
-            assert (path, width, user.violations()) == (path, 390, [])
-            user.shoot(f"phone_{scheme}_{path.strip('/') or 'label'}")
+            where = "label" if path == label else path.strip("/")
+            if where in ("label", "review"):
+                assert user.page.locator(".text").first.inner_text() == "w" * 45_000
+            check_layout(user, where)
+            names = user.page.eval_on_selector_all("dialog", "(all) => all.map((one) => one.id)")
+            for name in {"label": names, "review": ["skip"]}.get(where, ()):
+                user.page.evaluate("(id) => document.getElementById(id).showModal()", name)
+                check_layout(user, f"{where}_{name}", (390, 1366), f"dialog#{name}")
+                user.page.evaluate("(id) => document.getElementById(id).close()", name)
         item = user.page.goto(address) and user.wait("article.item") and user.item
         user.page.locator(".choice").first.tap()
         user.next_after(item)
@@ -501,3 +552,18 @@ def test_one_key_splits_a_group_by_what_is_predicted(tmp_path, chromium, monkeyp
         user.press("x")
         after = user.page.eval_on_selector_all(checked, predicted)
         assert [*before, *after] in (all_of_them, all_of_them[::-1])
+
+
+def test_a_report_fits_on_a_phone_and_its_tables_scroll(tmp_path, chromium):
+    run = build_run(str(tmp_path), rounds=1)
+    by_people = AnnotationConfig(backend="web")
+    report = write_report(Run(run.config.model_copy(update={"annotation": by_people})))
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"file://{report}")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.eval_on_selector_all(
+        "table", "(all) => all.every((one) => one.closest('.scroll') !== null)"
+    )
+    page.locator("#annotators").scroll_into_view_if_needed()
+    page.screenshot(path=SCREENSHOTS / "phone_report.png")
+    page.close()

@@ -147,6 +147,36 @@ def check_wheel_and_drag(page):
     assert (moved["x"] - after["x"], moved["y"] - after["y"]) == pytest.approx((40, 30), abs=2)
 
 
+def check_pinch(user):
+    """Two fingers zoom an image, and what is between them stays there; the page is not zoomed."""
+    box = user.page.locator(".picture").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = user.context.new_cdp_session(user.page)
+    before = user.page.locator(".picture img").bounding_box()
+    for kind, apart in (("Start", 40), ("Move", 80), ("Move", 160)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    after = user.page.locator(".picture img").bounding_box()
+    scale, box = user.page.evaluate(
+        "() => [Number(document.querySelector('.picture').dataset.zoom), visualViewport.scale]"
+    )
+    assert after["width"] == pytest.approx(scale * 4000, abs=2)
+    assert after["width"] > 2.5 * before["width"] and box == 1
+    user.shoot("pinched")
+
+
+def check_levels(user, picture):
+    """Sliders make an image brighter and set its contrast, until it is shown as it is again."""
+    user.page.locator("[name=brightness]").fill("0.5")
+    dark = shot_of(user, ".picture")
+    assert dark.mean() < 0.8 * picture.mean()
+    user.page.locator("[name=contrast]").fill("3")
+    assert np.abs(shot_of(user, ".picture") - dark).mean() > 5
+    user.shoot("levels")
+    user.page.locator("[data-do=reset]").tap()
+
+
 def test_an_image_of_any_shape_is_shown_whole_and_can_be_zoomed_to_its_own_pixels(
     tmp_path, chromium
 ):
@@ -154,7 +184,7 @@ def test_an_image_of_any_shape_is_shown_whole_and_can_be_zoomed_to_its_own_pixel
     with (
         closing(world.store),
         serving(world) as address,
-        annotating(chromium, address, "annotator") as user,
+        annotating(chromium, address, "annotator", has_touch=True) as user,
     ):
         for width, height in SHAPES:
             name = f"{width}x{height}"
@@ -180,5 +210,8 @@ def test_an_image_of_any_shape_is_shown_whole_and_can_be_zoomed_to_its_own_pixel
                 check_wheel_and_drag(user.page)
                 user.page.evaluate("document.activeElement.blur()")
                 user.press(*"-" * 9)
+            if width == 4000:
+                check_pinch(user)
+                check_levels(user, picture)
             assert np.abs(shot_of(user, ".picture") - picture).max() <= 8, name
             user.label("1")

@@ -244,7 +244,10 @@ def test_the_admin_page_shows_annotator_statistics(world):
     )
     rows = re.findall(r"<tr>(.*?)</tr>", world.client("admin").get("/admin").text, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
-    assert ["ann", "2", "2", "3.0", "0% of 2", "0% of 1", "–"] in cells
+    ann = ["ann", "2", "2", "3.0", "1200", "0% of 2", "0% of 1", "–", "50% of 2", "–", "0"]
+    bob = ["bob", "1", "1", "9.0", "400", "0% of 1", "0% of 1", "–", "–", "0% of 1", "0"]
+    assert ann in cells
+    assert bob in cells
     assert ["shown", "50% of 2", "–"] in cells
     assert ["not shown", "0% of 1", "–"] in cells
 
@@ -373,6 +376,37 @@ def test_reviewers_look_through_all_questions_by_what_was_said(world):
     assert found(round=1)[0] == len(world.store.questions("tiny", 1))
     opened = world.client("reviewer").get(f"/review/items/mood/{texts[0]}").text
     assert re.findall(r"Person \d</span> <b[^>]*>(\w+)", opened) == ["good", "bad"]
+
+
+def test_leads_assign_questions_and_domains(world):
+    lead, first = world.client("reviewer"), ids(TEXT, 2)[:2]
+    form = {"sample": [f"mood/{each}" for each in first], "back": "state=assigned"}
+
+    def assigned(**fields):
+        return lead.post("/questions/assign", data={**form, **fields}).text
+
+    shown = assigned(who="annotator")
+    assert re.findall(r"item=mood/(\d+)", shown) == [str(each) for each in first]
+    assert shown.count("for <b>annotator</b>") == 2
+    held = world.client("annotator").get("/api/questions?n=2").json()
+    assert [each["sample"]["sample_id"] for each in held] == [str(each) for each in first]
+    assert "no active account &#39;eve&#39;" in assigned(who="eve")
+    assert "no question is selected" in assigned(sample=[])
+    assert "0 questions" in assigned(who="")
+    assert world.client("annotator").post("/questions/assign", data=form).status_code == 403
+
+    page = admin_post(world, do="domains", name="annotator", domains="digits/scans")
+    assert 'value="digits/scans"' in page.text
+    world.client("annotator").post("/api/release")
+    held = world.client("annotator").get("/api/questions?n=50").json()
+    assert {each["sample"]["domain"] for each in held} == {"scans"}
+    assert (
+        "there is no domain &#39;x&#39;"
+        in admin_post(world, do="domains", name="a", domains="x").text
+    )
+    for name in ("reviewer", "admin"):
+        page = admin_post(world, do="domains", name=name, domains="digits/scans")
+    assert "Nobody with an account is asked about mood/posts" in page.text
 
 
 def test_guidelines_change_without_a_restart_and_a_lost_file_changes_nothing(tmp_path):

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-from umc_ray.annotation.store import Answer
+from umc_ray.annotation.schema import EVENTS, effective, events_with_questions
+from umc_ray.annotation.store import AnnotationStore, Answer, answer_of
 
 
 def changed_answers(answers: Iterable[Answer], given: Iterable[Answer]) -> dict[str, Answer]:
@@ -25,6 +26,14 @@ def changed_answers(answers: Iterable[Answer], given: Iterable[Answer]) -> dict[
             after = None if before is None else (before.label, before.submitted_at)
             changes[client_key(answer, after)] = answer
     return changes
+
+
+def answers_by_key(store: AnnotationStore, prefix: str) -> list[tuple[str, Answer]]:
+    """Return the answers that count and whose client keys begin so, with these."""
+    mine = effective(), EVENTS.c.client_key.startswith(prefix, autoescape=True)
+    with store.readers.connect() as connection:
+        rows = connection.execute(events_with_questions().where(*mine)).mappings()
+        return [(row["client_key"], answer_of(row)) for row in rows]
 
 
 def client_key(answer: Answer, after: object) -> str:

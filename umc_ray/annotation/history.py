@@ -1,10 +1,11 @@
 """What one person has answered, and how much is left for them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from umc_ray.annotation.assignments import asked_of, reserved_for_others
 from umc_ray.annotation.schema import (
     EVENTS,
     OPEN,
@@ -14,6 +15,7 @@ from umc_ray.annotation.schema import (
     standing,
 )
 from umc_ray.annotation.store import AnnotationStore, Answer, Question, answer_of, question_of
+from umc_ray.records import DomainKey
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,19 @@ def count_given(store: AnnotationStore, queue: str, annotator: str, since: float
     return counted or 0
 
 
-def count_left(store: AnnotationStore, queue: str, annotator: str) -> int:
-    """Count the open questions that a person has not answered."""
+def count_left(
+    store: AnnotationStore, queue: str, annotator: str, domains: Collection[DomainKey] = ()
+) -> int:
+    """Count the open questions that a person, of some domains or all, has not answered."""
     query = select(func.count()).select_from(QUESTIONS)
-    own = QUESTIONS.c.campaign == queue, OPEN, ~answered_by(annotator)
+    reserved = reserved_for_others(annotator, store.clock())
+    own = (
+        QUESTIONS.c.campaign == queue,
+        OPEN,
+        asked_of(annotator, domains),
+        QUESTIONS.c.given + reserved < QUESTIONS.c.votes,
+        ~answered_by(annotator),
+    )
     with store.readers.connect() as connection:
         left = connection.scalar(query.where(*own))
     return left or 0

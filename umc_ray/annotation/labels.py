@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import Answer
-from umc_ray.annotation.votes import NO_KINDS, SURE, votes_of
+from umc_ray.annotation.votes import votes_of
 from umc_ray.records import LABELS, DomainKey
 from umc_ray.tasks.task import TaskKind, agreement
 
@@ -44,6 +44,7 @@ def label_table(
         for answer in given:
             votes.setdefault(answer.sample_id, []).append(str(answer.label))
         labels = kind.consensus(votes_of(given))
+        ties = kind.tied(votes_of(given)) - decided.keys()
         labels |= {each: label for each, label in decided.items() if each in asked and label}
         for sample_id, label in sorted(labels.items()):
             domain, own_votes = domains[sample_id], votes.get(sample_id, [])
@@ -53,6 +54,7 @@ def label_table(
                     *(task, domain, *places[task, sample_id], sample_id, label),
                     *(len(own_votes), agreed, number),
                     asked[sample_id] * costs[DomainKey(task, domain)],
+                    sample_id in ties,
                 )
             )
     columns = zip(*rows, strict=True) if rows else ([] for _ in LABELS)
@@ -60,24 +62,13 @@ def label_table(
     return pa.Table.from_arrays(arrays, schema=LABELS)
 
 
-def tied(
-    answers: Sequence[Answer], kinds: Mapping[str, TaskKind] = NO_KINDS
-) -> set[tuple[str, int]]:
-    """Return the task and id of samples on which no answer was given more often than all others.
-
-    Where answers are seldom equal, those of which no answer is the middle of the others.
-    """
-    votes: dict[tuple[str, int], Counter[str]] = {}
-    for answer in answers:
-        if answer.label is not None:
-            votes.setdefault((answer.task, answer.sample_id), Counter())[answer.label] += 1
-    for task, kind in kinds.items():
-        if kind.form().seldom_equal:
-            settled = kind.settled(votes_of([each for each in answers if each.task == task]), SURE)
-            for key in [each for each in votes if each[0] == task and each[1] in settled]:
-                del votes[key]
-    best = {key: [n for _, n in counts.most_common(2)] for key, counts in votes.items()}
-    return {key for key, counts in best.items() if len(counts) > 1 and counts[0] == counts[1]}
+def tied(answers: Sequence[Answer], kinds: Mapping[str, TaskKind]) -> set[tuple[str, int]]:
+    """Return the task and id of the samples whose answers do not say which label."""
+    return {
+        (task, sample_id)
+        for task, kind in kinds.items()
+        for sample_id in kind.tied(votes_of([each for each in answers if each.task == task]))
+    }
 
 
 def places_of(batch: pa.Table) -> Places:

@@ -5,7 +5,8 @@ more screens than it needs votes. On PostgreSQL, claims of different annotators 
 other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import ceil
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from umc_ray.annotation.assignments import asked_of, assigned_to, reserved_for_others
 from umc_ray.annotation.events import SampleKey, append_events, find_questions
 from umc_ray.annotation.schema import (
     EVENTS,
@@ -40,8 +42,23 @@ from umc_ray.annotation.store import (
     question_of,
 )
 from umc_ray.errors import StoreError
+from umc_ray.records import DomainKey
 
 _ORDER = (QUESTIONS.c.priority.desc(), QUESTIONS.c.id)
+
+
+def release_all(store: AnnotationStore, campaign: str, annotator: str) -> None:
+    """Release all leases of a person: of questions and of cases, in batches too."""
+    mine = QUESTIONS.c.campaign == campaign
+    batches = QUESTIONS.c.campaign.startswith(f"{campaign}/", autoescape=True)
+    now = store.clock()
+    held = (
+        LEASES.c.annotator.in_((annotator, f"{REVIEWER}{annotator}")),
+        LEASES.c.expires_at > now,
+        LEASES.c.question_id.in_(select(QUESTIONS.c.id).where(or_(mine, batches))),
+    )
+    with store.writing() as connection:
+        connection.execute(update(LEASES).where(*held).values(expires_at=now))
 
 
 class LeaseManager:
@@ -54,10 +71,15 @@ class LeaseManager:
         annotator: str,
         lease_s: float = 300.0,
         gold_every: int | None = None,
+        domains: Collection[DomainKey] = (),
     ) -> None:
-        """Manage leases of `lease_s` seconds; every `gold_every`-th question is a gold one."""
+        """Manage leases of `lease_s` seconds; every `gold_every`-th question is a gold one.
+
+        A person who is asked about some domains only gets no others, unless they are assigned.
+        """
         self._store, self._campaign, self._annotator = store, campaign, annotator
         self._lease_s, self._gold_every = lease_s, gold_every
+        self._asked = asked_of(annotator, domains)
 
     def claim(self, count: int) -> list[Question]:
         """Lease up to `count` questions, by descending priority."""
@@ -73,6 +95,30 @@ class LeaseManager:
                 self._lease(connection, free, now)
                 claimed += free
         return [question_of(row) for row in claimed]
+
+    def fair_share(self, count: int) -> int:
+        """Return how many of `count` questions to hold at most, so that all finish together.
+
+        That is the open votes by the people who hold some, and at least one.
+        """
+        now = self._store.clock()
+        working = (
+            QUESTIONS.c.campaign == self._campaign,
+            OPEN,
+            LEASES.c.expires_at > now,
+            LEASES.c.annotator != self._annotator,
+            ~LEASES.c.annotator.startswith(REVIEWER),
+        )
+        names = select(func.count(LEASES.c.annotator.distinct())).select_from(LEASES)
+        others = names.join(QUESTIONS, LEASES.c.question_id == QUESTIONS.c.id).where(*working)
+        with self._store.readers.connect() as connection:
+            people = 1 + (connection.scalar(others) or 0)
+            some = select((QUESTIONS.c.votes - QUESTIONS.c.given).label("votes")).where(
+                QUESTIONS.c.campaign == self._campaign, OPEN, self._asked
+            )
+            first = some.order_by(*_ORDER).limit(count * people).subquery()
+            votes = connection.scalar(select(func.sum(first.c.votes))) or 0
+        return max(1, min(count, ceil(votes / people)))
 
     def claim_samples(self, keys: Sequence[SampleKey]) -> list[Question]:
         """Lease the questions about given samples that are free; return all that are now held."""
@@ -209,7 +255,9 @@ class LeaseManager:
     def _lock_candidates(self, connection: Connection, count: int, now: float) -> list[int]:
         """Lock free questions, skipping those that another claim has locked."""
         query = select(QUESTIONS.c.id).where(self._is_free(now)).order_by(*_ORDER).limit(count)
-        return list(connection.scalars(query.with_for_update(skip_locked=True)))
+        query = query.with_for_update(skip_locked=True)
+        mine = list(connection.scalars(query.where(assigned_to(self._annotator))))
+        return mine or list(connection.scalars(query))
 
     def _still_free(self, connection: Connection, ids: list[int], now: float) -> list[RowMapping]:
         """Check locked questions again: PostgreSQL selected them from an earlier snapshot."""
@@ -225,10 +273,12 @@ class LeaseManager:
         )
         lease_count = select(func.count()).where(live).scalar_subquery()
         held = exists().where(live, LEASES.c.annotator == self._annotator)
+        reserved = reserved_for_others(self._annotator, now)
         return and_(
             QUESTIONS.c.campaign == self._campaign,
             OPEN,
-            QUESTIONS.c.given + lease_count < QUESTIONS.c.votes,
+            self._asked,
+            QUESTIONS.c.given + lease_count + reserved < QUESTIONS.c.votes,
             ~held,
             ~answered_by(self._annotator),
         )
@@ -244,8 +294,9 @@ class LeaseManager:
         counts = select(func.count(), func.count().filter(gold)).select_from(QUESTIONS)
         total, gold_total = connection.execute(counts.where(in_campaign, assigned)).one()
         due = min(count, (total + count) // self._gold_every - gold_total)
-        query = select(QUESTIONS).where(in_campaign, gold, ~held, ~answered_by(self._annotator))
-        return list(connection.execute(query.order_by(*_ORDER).limit(max(due, 0))).mappings())
+        free = in_campaign, gold, self._asked, ~held, ~answered_by(self._annotator)
+        query = select(QUESTIONS).where(*free).order_by(*_ORDER).limit(max(due, 0))
+        return list(connection.execute(query).mappings())
 
     def _is_live(self, now: float) -> ColumnElement[bool]:
         """Return the condition for this annotator's leases that have not expired."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from umc_ray.annotation.assignments import open_assignments
 from umc_ray.annotation.review import by_sample, decisions
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 
-State = Literal["open", "answered", "disputed", "flagged", "noted", "decided"]
+State = Literal["open", "assigned", "answered", "disputed", "flagged", "noted", "decided"]
 STATES: tuple[State, ...] = get_args(State)
 
 
@@ -20,11 +21,13 @@ class QuestionRecord:
     flags: tuple[Answer, ...]
     notes: tuple[Answer, ...]
     decision: Answer | None
+    assigned: str | None = None  # to whom
 
     @property
     def states(self) -> frozenset[State]:
         """All that is true of it."""
         is_true: dict[State, bool] = {
+            "assigned": self.assigned is not None,
             "open": len(self.answers) < self.question.votes,
             "answered": len(self.answers) >= self.question.votes,
             "disputed": len({each.label for each in self.answers}) > 1,
@@ -42,11 +45,10 @@ class QuestionRecord:
 
     @property
     def people(self) -> frozenset[str]:
-        """Who said something."""
+        """Who said something, or is to."""
         decided = [self.decision] if self.decision else []
-        return frozenset(
-            each.annotator for each in (*self.answers, *self.flags, *self.notes, *decided)
-        )
+        said = {each.annotator for each in (*self.answers, *self.flags, *self.notes, *decided)}
+        return frozenset(said | ({self.assigned} if self.assigned else set()))
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def question_records(store: AnnotationStore, queue: str) -> Sequence[QuestionRec
     """Return all questions of a queue, without gold ones, in the order of the store."""
     answers = by_sample(store.answers(queue))
     flags, notes = (by_sample(store.events(kind, queue)) for kind in ("flag", "note"))
-    decided = decisions(store, queue)
+    decided, assigned = decisions(store, queue), open_assignments(store, queue)
     return [
         QuestionRecord(
             question,
@@ -83,6 +85,7 @@ def question_records(store: AnnotationStore, queue: str) -> Sequence[QuestionRec
             flags.get(question.key, ()),
             notes.get(question.key, ()),
             decided.get(question.key),
+            assigned.get(question.key),
         )
         for question in store.questions(queue)
     ]

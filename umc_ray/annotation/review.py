@@ -67,10 +67,9 @@ def review_queue(
 def _agreement(answers: Sequence[Answer], kind: TaskKind | None) -> float:
     """Return the share of the commonest answer, or 1 where one of several texts is the middle."""
     counts = Counter(answer.label for answer in answers)
-    share = max(counts.values()) / len(answers)
-    if kind is None or share == 1 or None in counts or not kind.form().seldom_equal:
-        return share
-    return 1.0 if kind.settled(votes_of(answers), SURE) else share
+    if len(counts) > 1 and None not in counts and kind is not None and kind.form().seldom_equal:
+        return 1.0 if kind.settled(votes_of(answers), SURE) else max(counts.values()) / len(answers)
+    return max(counts.values()) / len(answers)
 
 
 def by_sample(events: Sequence[Answer]) -> dict[SampleKey, tuple[Answer, ...]]:

@@ -3,6 +3,8 @@
 questions   one row per campaign, task and sample to annotate
 events      what annotators and reviewers did, in order; append-only
 leases      which annotator holds which question, and until when
+assignments which question is reserved for which person
+skills      which domains people are asked about
 accounts    user names, roles and password hashes
 keys        digests of browser sessions and API tokens
 """
@@ -42,6 +44,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from umc_ray.annotation.migrations.upgrade import upgrade
+from umc_ray.atomic import make_private, others_can_read
 from umc_ray.errors import StoreError
 
 BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
@@ -118,6 +121,24 @@ LEASES = Table(
 
 REVIEWER = "review/"
 """Before the name of a reviewer who holds a case; names of accounts have no slash."""
+
+ASSIGNMENTS = Table(
+    "assignments",
+    METADATA,
+    Column("question_id", ROW_ID, ForeignKey("questions.id"), primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("assigned_by", Text, nullable=False),
+    Column("assigned_at", Float, nullable=False),
+)
+Index("assignments_annotator", ASSIGNMENTS.c.annotator)
+
+SKILLS = Table(
+    "skills",
+    METADATA,
+    Column("campaign", Text, primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("domains", JSON, nullable=False),  # task/domain; none: all
+)
 
 ACCOUNTS = Table(
     "accounts",
@@ -225,11 +246,26 @@ def _engine(url: str) -> Engine:
     if target.database in (None, "", ":memory:"):
         pool = {}
     else:
-        Path(str(target.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _make_file(Path(str(target.database)).absolute())
     engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(path: Path) -> None:
+    """Create the file of a database, which holds digests of passwords, for its owner alone.
+
+    Raises:
+        StoreError: everybody on this machine can read it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
+    if others_can_read(path):
+        raise StoreError(
+            f"everybody on this machine can read {path}, which has answers and digests of "
+            f"passwords: chmod 600 {path}"
+        )
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - untyped DBAPI

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.documents import RoundMetrics, Training
 from umc_ray.campaign.freeze import freeze
@@ -18,6 +19,7 @@ from umc_ray.campaign.scoring import score_new_parts
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
 from umc_ray.campaign.synthetic import bring_in_synthetic, standings_changed
+from umc_ray.campaign.verify import check_files
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
@@ -32,6 +34,9 @@ from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.random_orders import make_random_orders
 from umc_ray.specialists.fine_tuned import TUNINGS
 from umc_ray.specialists.training import check_training_resources
+
+INGESTED = ("pool", "oracle", "kept", "index", "sources", "quarantine")
+"""Tables that ingest writes."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +62,9 @@ def run_campaign(run: Run) -> Outcome:
 
 
 def _run(run: Run) -> Outcome:
+    check_files(run.storage)
     freeze(run)
+    check_store(run)
     clear_heartbeat(run.storage)
     number = began = run.finished_rounds
     again = number > 0 and _has_changed(run, number)
@@ -117,7 +124,11 @@ def bring_in(run: Run) -> None:
             if specialist.fine_tunes:
                 TUNINGS[specialist.kind].check_installed()
     for domain_key in run.config.domains():
-        run.stages.step(f"ingest {domain_key}", partial(_ingest, run, domain_key))
+        run.stages.step(
+            f"ingest {domain_key}",
+            partial(_ingest, run, domain_key),
+            writes=_of_ingest(run, domain_key),
+        )
     encoders = {name: task.named_encoders for name, task in run.config.tasks.items()}
     fit_encoders(encoders, run.parts_now(), run.storage)
     run.forget_parts()
@@ -126,16 +137,25 @@ def bring_in(run: Run) -> None:
     run.stages.step(
         "random_orders",
         lambda _: make_random_orders(run.storage, run.pools, run.order_size, seed),
+        writes=["random_orders"],
     )
     labels = run.config.placement.scoring
     rejected = run.stages.step(
         "encode",
         lambda on_rows: encode(encoders, run.parts, run.storage, on_rows, labels),
         rows=sum(part.rows * len(encoders[part.domain_key.task]) for part in run.parts),
+        writes=["features", "encoders", "quarantine/encode"],
     )
     run.storage.write_json(UNUSABLE, rejected)
+    run.storage.seal([UNUSABLE])
     bring_in_synthetic(run)
     _export_bad_rows(run, rejected)
+
+
+def _of_ingest(run: Run, domain_key: DomainKey) -> list[str]:
+    """Name the folders that ingesting a domain writes to."""
+    splits = run.config.domains()[domain_key].splits
+    return [f"{table}/{split}/{domain_key}" for table in INGESTED for split in splits]
 
 
 def _say_shared_files(run: Run) -> None:

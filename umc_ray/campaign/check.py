@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from umc_ray.campaign.check_findings import split_notes, split_problems
+from umc_ray.campaign.check_findings import listing_notes, split_notes, split_problems
 from umc_ray.campaign.check_shifts import ShiftCheck, check_shifts, check_target
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener
 from umc_ray.config.campaign import CampaignConfig
@@ -150,10 +150,8 @@ class _Checker:
         if inspection.checked or len(self.findings.problems) == before:  # else it is said why
             for problem in split_problems(inspection, self.config.ingest.max_bad_share):
                 self.findings.problem(where, problem)
-        for note in split_notes(inspection, rules):
+        for note in (*split_notes(inspection, rules), *listing_notes(listing, rules)):
             self.findings.note(where, note)
-        for what, count in listing.notes.most_common():
-            self.findings.note(where, f"{count} x {what}")
         layouts = tuple(layout.about for layout in rules.layouts)
         return SplitCheck(domain_key, split, len(files), inspection, layouts)
 

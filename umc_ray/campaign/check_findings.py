@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from umc_ray.console import counted
 from umc_ray.ingest.groups import problem_of_groups
 from umc_ray.ingest.inspection import Inspection
+from umc_ray.ingest.layouts.registry import layout_note
+from umc_ray.ingest.sources import Listing
 from umc_ray.ingest.validate import Rules
 from umc_ray.tasks.forms import NONE
 from umc_ray.tasks.task import TaskKind
@@ -40,6 +42,14 @@ def split_notes(found: Inspection, rules: Rules) -> Iterator[str]:
         longest, times = found.lengths, found.lengths.longest // max(1, found.lengths.median)
         yield f"a text of {longest.longest:,} characters, {times} x the median: {longest.example}"
     yield from map(str, found.notes)
+
+
+def listing_notes(listing: Listing, rules: Rules) -> Iterator[str]:
+    """Say what a user should know of the files, but for the layouts, which have their own line."""
+    told = {layout_note(layout) for layout in rules.layouts}
+    for what, count in listing.notes.most_common():
+        if what not in told:
+            yield f"{count} x {what}"
 
 
 def _about_duplicates(found: Inspection) -> Iterator[str]:

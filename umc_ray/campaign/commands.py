@@ -1,4 +1,4 @@
-"""The commands that correct a campaign: `umc relabel`, `forget`, `import` and `labels`."""
+"""The commands that correct a campaign: `umc relabel`, `forget`, `import`, `labels`, `publish`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
@@ -23,6 +23,9 @@ By = Annotated[str | None, typer.Option(help="who says so; default: your user na
 Task = Annotated[str, typer.Argument(help="the task whose labels change")]
 
 SHOWN = 20
+
+WRONG_EXIT = 1
+"""Exit code of `umc verify` where files are damaged."""
 
 labels = typer.Typer(
     help="Change the labels of a task while its campaign runs; stored answers follow.",
@@ -97,6 +100,61 @@ def import_labels(
         raise DataError(f"{len(found.bad)} rows of {table} were left out, listed above")
 
 
+def verify(campaign: Campaign) -> None:
+    """Read all files of a run directory, and compare them with what its stages stored."""
+    from umc_ray.campaign.verify import verify as read_all
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.storage import Storage
+
+    found = read_all(Storage(load_campaign(campaign).run_root))
+    for key, why in found.damaged.items():
+        print_line(f"damaged: {key}: {why}")
+    if found.unsealed:
+        print_line(
+            f"{counted(len(found.unsealed), 'file')} without a seal, of an earlier version or "
+            f"unfinished: umc repair {campaign} seals them as they are"
+        )
+    print_line(f"{counted(found.files, 'file')} read, {len(found.damaged)} damaged")
+    if found.damaged:
+        print_line(f"compute again what follows from other files: umc repair {campaign}")
+        raise typer.Exit(WRONG_EXIT)
+
+
+def repair(campaign: Campaign) -> None:
+    """Compute damaged files of a run directory again, as far as they follow from others."""
+    from umc_ray.campaign.repair import repair as compute_again
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    with closing(run.store):
+        found = compute_again(run)
+    for keys, what in (
+        (found.same, "computed again, as it was"),
+        (found.different, "computed again, but not as it was"),
+        (found.later, "deleted; it is computed when it is needed"),
+    ):
+        for key in keys:
+            print_line(f"{key}: {what}")
+    done = len(found.same) + len(found.different) + len(found.later)
+    print_line(f"{counted(done, 'file')} repaired, {found.sealed} sealed as they are")
+
+
+def restore_answers(campaign: Campaign) -> None:
+    """Rebuild a lost store of answers from what the rounds know: one label per sample."""
+    from umc_ray.campaign import restore_answers as restoring
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    with closing(run.store):
+        found = restoring.restore_answers(run)
+    print_line(
+        f"{counted(found.questions, 'question')} and {counted(found.answers, 'answer')} of closed "
+        f"rounds are in the store again; go on: umc run {campaign}"
+    )
+
+
 @labels.command()
 def rename(campaign: Campaign, task: Task, old: str, new: str) -> None:
     """Give a label another name, which is not one of the labels."""
@@ -156,3 +214,21 @@ def _change(
         f"the labels of {task} are {', '.join(found)}; start pages and endpoints again, "
         f"and go on: umc run {campaign}"
     )
+
+
+def publish(
+    campaign: Campaign,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, help="default: the latest")
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option(help="publish the round before the current one")
+    ] = False,
+) -> None:
+    """Choose the round to serve, until the next round finishes and is published."""
+    from umc_ray.campaign.campaign import republish
+    from umc_ray.campaign.run import Run
+    from umc_ray.config.loading import load_campaign
+
+    run = Run(load_campaign(campaign))
+    print_line(f"round {republish(run, number, rollback)} is published")

@@ -30,7 +30,9 @@ def correct_labels(run: Run, number: int) -> None:
     changed = changed_labels(run, number, labels)
     if not len(changed):
         return
-    run.storage.write_table(corrections_key(round_folder(number)), changed)
+    key = corrections_key(round_folder(number))
+    run.storage.write_table(key, changed)
+    run.storage.seal([key])
     run.stages.event(f"{round_folder(number)}/corrections", rows=len(changed))
     lines = _lines(changed, labels)
     said = first_of(lines, SHOWN)

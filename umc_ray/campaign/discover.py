@@ -44,7 +44,7 @@ from umc_ray.passes.cluster import cluster_features
 from umc_ray.passes.encode import encode, features_table
 from umc_ray.passes.fit_encoders import fit_encoders
 from umc_ray.records import DomainKey, Part, embeddings_array
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 from umc_ray.selection.random_orders import RANDOM, make_random_orders, order_of, random_orders_key
 from umc_ray.storage import Storage
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from umc_ray.annotation.people import PersonWork
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.diversity.gaps import AuditErrors
 from umc_ray.diversity.measures import Diversity
@@ -104,7 +105,7 @@ class RoundMetrics:
 
     `validated`: synthetic samples that people answered about; they cost as labels do.
     `domain_balance`: how evenly the labels of a task are spread over its domains. `ratings`: what
-    people say of the quality of synthetic samples, by generator.
+    people say of the quality of synthetic samples, by generator. `people`: what each of them did.
     """
 
     labels: int
@@ -118,6 +119,7 @@ class RoundMetrics:
     diversity: dict[str, Diversity] = field(default_factory=dict)
     domain_balance: dict[str, Estimate] = field(default_factory=dict)
     ratings: list[HumanRating] = field(default_factory=list)
+    people: dict[str, PersonWork] = field(default_factory=dict)
 
     @property
     def answered(self) -> int:

@@ -30,7 +30,8 @@ from umc_ray.methods.fairness import Difference, accuracy_gap, representation_ga
 from umc_ray.methods.intersections import count_by_group, groupings, intersect
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import DomainKey, IntArray, Part
-from umc_ray.selection.labeled import gather, labels_so_far, of_domain
+from umc_ray.selection.gather import gather
+from umc_ray.selection.labeled import labels_so_far, of_domain
 from umc_ray.selection.random_orders import audit_prefix, random_orders_key
 from umc_ray.specialists.combination import Trained
 from umc_ray.specialists.ensemble import decision_key

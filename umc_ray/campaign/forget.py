@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import ids_of_samples
+from umc_ray.campaign.state import REMARKED
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.diversity.synthetic import synthetic_parts, table_key
 from umc_ray.ingest.forgotten import remember_forgotten
 from umc_ray.ingest.manifest import load_manifest
+from umc_ray.json_records import from_json, to_json
 from umc_ray.passes.encode import EncodeSummary
 from umc_ray.records import DomainKey, Part, embeddings_array, embeddings_column
-from umc_ray.storage import Storage, from_json, to_json
+from umc_ray.storage import Storage
 
 
 def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]:
@@ -35,6 +37,7 @@ def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]
         for part in load_manifest(run.storage, domain_key, "pool").parts:
             _forget_in_part(run, part, ids)
         _forget_what_was_made(run, domain_key, ids)
+        _forget_remarks(run.storage, ids)
     return ids
 
 
@@ -52,6 +55,15 @@ def _forget_what_was_made(run: Run, domain_key: DomainKey, ids: Sequence[int]) -
             _blank(storage, table_key(part), ("prompt",), is_gone)
             gone = [row["sample_id"] for row, is_one in zip(rows, is_gone, strict=True) if is_one]
             _forget_in_part(run, part, gone)
+
+
+def _forget_remarks(storage: Storage, ids: Sequence[int]) -> None:
+    """Delete what people said about forgotten samples: it may quote them."""
+    for key in storage.keys("rounds"):
+        if key.endswith(f"/{REMARKED}"):
+            said = storage.read_table(key)
+            gone = np.isin(said["sample_id"].to_numpy(), ids)
+            storage.write_table(key, said.filter(pa.array(~gone)))
 
 
 def _forget_in_part(run: Run, part: Part, ids: Sequence[int]) -> None:

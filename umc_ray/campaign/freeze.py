@@ -82,6 +82,7 @@ def freeze(run: RunState) -> None:
         if changed:
             _forget_tests(run, known)
     run.storage.write_json("campaign.json", now)
+    run.storage.seal(["campaign.json"])
 
 
 def _domains(values: Values) -> list[DomainKey]:

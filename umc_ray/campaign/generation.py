@@ -10,7 +10,7 @@ from umc_ray.campaign.gaps import gaps_after, lack_names
 from umc_ray.campaign.refill import is_on
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import round_folder
-from umc_ray.campaign.synthetic import ACCEPTANCE, encode_synthetic
+from umc_ray.campaign.synthetic import ACCEPTANCE, MADE_IN, encode_synthetic
 from umc_ray.config.generator import GeneratorConfig
 from umc_ray.diversity.generate import generate
 from umc_ray.diversity.generators.generator import Exemplar, Generated, Request
@@ -27,7 +27,8 @@ from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.records import DomainKey
 from umc_ray.selection.batch import not_in
-from umc_ray.selection.labeled import gather, labels_so_far, of_domain
+from umc_ray.selection.gather import gather
+from umc_ray.selection.labeled import labels_so_far, of_domain
 
 MADE = "made.json"
 """In a round's folder, if there are generators: how many samples each made for it."""
@@ -55,7 +56,12 @@ def make_synthetic(run: Run, number: int) -> None:
     folder = round_folder(number)
     begun = run.storage.exists(f"{folder}/allocation.json")
     if makers and not begun:
-        run.stages.run(f"{folder}/{MADE}", MadeForRound, lambda _: _make(run, number, makers))
+        run.stages.run(
+            f"{folder}/{MADE}",
+            MadeForRound,
+            lambda _: _make(run, number, makers),
+            writes=MADE_IN,
+        )
         encode_synthetic(run)
 
 

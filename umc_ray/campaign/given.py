@@ -20,7 +20,7 @@ from umc_ray.methods.identity import uniform
 from umc_ray.records import BATCH, LABELS, DomainKey, Part
 from umc_ray.selection.labeled import labels_so_far, of_domain
 
-GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0}
+GIVEN_ANSWERS = {"votes": 0, "agreement": 1.0, "round": 0, "cost": 0.0, "tied": False}
 FROM_SOURCE, IMPORTED = "its label came with its source", "its label was imported"
 
 
@@ -40,6 +40,7 @@ def write_given(run: Run) -> int:
     if len(labels) or run.has_given_labels:
         run.storage.write_table(f"{GIVEN}/batch.parquet", _as_batch(labels))
         run.storage.write_table(f"{GIVEN}/labels.parquet", labels)
+        run.storage.seal([f"{GIVEN}/batch.parquet", f"{GIVEN}/labels.parquet"])
     return len(labels)
 
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from umc_ray.campaign.documents import DomainMetrics, Fairness, RoundMetrics
 from umc_ray.campaign.freeze import check_format
-from umc_ray.campaign.state import ROBUSTNESS, RunState, round_folder, round_folders
+from umc_ray.campaign.state import REMARKED, ROBUSTNESS, RunState, round_folder, round_folders
 from umc_ray.campaign.synthetic import ACCEPTANCE, standings_of
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.errors import StoreError
-from umc_ray.records import DomainKey, IntArray
+from umc_ray.ingest.forgotten import forgotten_ids
+from umc_ray.records import REMARKS, DomainKey, IntArray
 from umc_ray.robustness.shifts import DomainRobustness, Robustness
 from umc_ray.selection.labeled import labels_so_far
 from umc_ray.selection.near_duplicates import Check, check, effective
@@ -22,7 +23,7 @@ from umc_ray.selection.random_orders import audit_prefix, random_orders_key
 
 Document = TypeVar("Document")
 
-ANSWERS = ("label", "votes", "agreement", "cost")
+ANSWERS = ("label", "votes", "agreement", "tied", "cost")
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,16 @@ class History:
     def standings(self) -> pa.Table:
         """What has become of each synthetic sample; empty if there are none."""
         return standings_of(self.run, self.rounds)
+
+    @cached_property
+    def remarks(self) -> pa.Table:
+        """The flags and notes of people on samples that nobody asked to forget."""
+        key = f"{round_folder(self.rounds)}/{REMARKED}"
+        if not self.run.storage.exists(key):
+            return REMARKS.empty_table()
+        found = self.run.storage.read_table(key)
+        gone = np.isin(found["sample_id"].to_numpy(), forgotten_ids(self.run.storage))
+        return found.filter(pa.array(~gone))
 
     @cached_property
     def acceptance(self) -> tuple[Acceptance, ...]:

@@ -126,6 +126,7 @@ def _follow(run: Run, task: str, after: list[str]) -> None:
     number = run.finished_rounds
     changes = run.storage.read_json(LABEL_CHANGES) if run.storage.exists(LABEL_CHANGES) else {}
     run.storage.write_json(LABEL_CHANGES, {**changes, task: number})
+    run.storage.seal([LABEL_CHANGES])
     forget_learning(run, number)
     for each in _open_rounds(run):
         run.storage.delete_file(f"{round_folder(each)}/sheet.csv")  # the next run writes it anew

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from umc_ray.annotation.people import work_of_people
+from umc_ray.annotation.remarks import remarks
 from umc_ray.annotation.times import answer_times
 from umc_ray.campaign.corrections import correct_labels
 from umc_ray.campaign.diversity import diversity_after, domain_balance
@@ -31,7 +33,15 @@ from umc_ray.campaign.scoring import (
     not_to_choose,
     score_pool,
 )
-from umc_ray.campaign.state import FAIRNESS, GAPS, LEARNED, RESCORED, ROBUSTNESS, round_folder
+from umc_ray.campaign.state import (
+    FAIRNESS,
+    GAPS,
+    LEARNED,
+    REMARKED,
+    RESCORED,
+    ROBUSTNESS,
+    round_folder,
+)
 from umc_ray.campaign.synthetic import (
     ACCEPTANCE,
     STANDING,
@@ -49,10 +59,13 @@ from umc_ray.selection.labeled import examples_by_task, labels_so_far
 from umc_ray.selection.near_duplicates import check, propagate_labels
 from umc_ray.selection.selection_test import SelectionVerdict, compare_selection
 from umc_ray.specialists.combination import EnsembleJob
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import OUTPUTS, EnsembleRef
 from umc_ray.specialists.specialist import Examples
 from umc_ray.specialists.training import train_ensembles
 from umc_ray.tasks.group_quality import GroupComparison
+
+SCORED = ("scores", "top", HEADS, RESCORED)
+"""What scoring stores in the folder of a round."""
 
 
 def learn(run: Run, number: int) -> RoundMetrics:
@@ -70,14 +83,23 @@ def learn(run: Run, number: int) -> RoundMetrics:
             pa.Table,
             lambda on_rows: propagate(run, number, on_rows),
             rows=sum(part.rows for part in run.pools),
+            writes=[f"{folder}/near_duplicates"],
         )
+
+    # Remember: what people said about samples beside labels, for a release.
+    stages.run(f"{folder}/{REMARKED}", pa.Table, lambda _: remarks(run.store, run.config.name))
 
     # Settle: which synthetic samples stand, by what people say of them.
     if run.synthetic and not run.storage.exists(f"{folder}/training.json"):
         settle(run, number)
 
     # Train: all specialists, on all labels so far.
-    training = stages.run(f"{folder}/training.json", Training, lambda _: train(run, number))
+    training = stages.run(
+        f"{folder}/training.json",
+        Training,
+        lambda _: train(run, number),
+        writes=[f"models/{task}/{number:04d}" for task in run.config.tasks],
+    )
 
     # Score the pool and the tests with the new specialists, and evaluate them. Fine-tuned ones
     # read the samples themselves.
@@ -88,6 +110,7 @@ def learn(run: Run, number: int) -> RoundMetrics:
         PoolScores,
         lambda on_rows: score_pool(run, number, training, on_rows),
         rows=sum(part.rows for part in run.parts),
+        writes=[*(f"{folder}/{name}" for name in SCORED), OUTPUTS, "lower"],
     )
     if any(domain.groups for domain in run.config.domains().values()):
         stages.run(
@@ -95,9 +118,18 @@ def learn(run: Run, number: int) -> RoundMetrics:
         )
 
     # Look for gaps: patterns of the pool with too few labels. Some of the next labels go there.
-    gaps = stages.run(f"{folder}/{GAPS}", Gaps, lambda _: look_for_gaps(run, number, training))
+    gaps = stages.run(
+        f"{folder}/{GAPS}",
+        Gaps,
+        lambda _: look_for_gaps(run, number, training),
+        writes=["clusters"],
+    )
     if run.config.refine.share and any(each.lacks for each in gaps.domains.values()):
-        stages.step("gap candidates", lambda on_rows: look_into_gaps(run, number, gaps, on_rows))
+        stages.step(
+            "gap candidates",
+            lambda on_rows: look_into_gaps(run, number, gaps, on_rows),
+            writes=[f"{folder}/{CANDIDATES_OF_GAPS}"],
+        )
     return stages.run(
         f"{folder}/metrics.json", RoundMetrics, lambda _: evaluate(run, number, training, scores)
     )
@@ -115,7 +147,7 @@ def learn_again(run: Run, number: int) -> RoundMetrics:
 def forget_learning(run: Run, number: int) -> None:
     """Delete what a round's labels taught."""
     folder, storage = round_folder(number), run.storage
-    derived = ("corrections.parquet", "near_duplicates.parquet", STANDING, ACCEPTANCE)
+    derived = ("corrections.parquet", "near_duplicates.parquet", REMARKED, STANDING, ACCEPTANCE)
     for name in (*LEARNED, RESCORED, FAIRNESS, GAPS, ROBUSTNESS, *derived):
         storage.delete_file(f"{folder}/{name}")
     for name in ("scores", "top", HEADS, "near_duplicates", CANDIDATES_OF_GAPS):
@@ -247,6 +279,7 @@ def evaluate(run: Run, number: int, training: Training, scores: PoolScores) -> R
         ratings=list(human_ratings(standings, run.config.seed)),
         near_duplicates=check(run.storage, rounds),
         times=answer_times(answers, run.config.costs()),
+        people=work_of_people(answers, run.kinds, run.config.costs()),
         diversity=diversity_after(run, number),
         domain_balance=domain_balance(metrics),
     )

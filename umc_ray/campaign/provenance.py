@@ -7,6 +7,9 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from umc_ray.campaign.documents import Training
 from umc_ray.campaign.history import History
 from umc_ray.config.campaign import CampaignConfig
@@ -45,6 +48,8 @@ def provenance(history: History) -> dict[str, Any]:
         "rounds": history.rounds,
         "labels": history.metrics[-1].labels,
         "cost": history.metrics[-1].cost,
+        "remarks": history.remarks.to_pylist(),
+        "tied": int(pc.sum(history.batches["tied"].cast(pa.int64()), min_count=0).as_py()),
         "near_duplicates": {name: asdict(each) for name, each in history.checks.items()},
         "models": [
             {task: ensemble.version for task, ensemble in each.ensembles.items()}

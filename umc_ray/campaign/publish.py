@@ -108,6 +108,7 @@ def publish_round(
     version = f"{number}-{digest.hexdigest()}"
     manifest = Published(round=number, version=version, ensembles=ensembles, chosen=chosen)
     storage.write_json(PUBLISHED, manifest.model_dump(mode="json"))
+    storage.seal([PUBLISHED])
 
 
 def read_published(storage: Storage) -> Published:

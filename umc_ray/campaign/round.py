@@ -29,7 +29,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.scoring import not_to_choose
 from umc_ray.campaign.state import round_folder
 from umc_ray.campaign.synthetic import open_validation, questions_to_validate
-from umc_ray.errors import PoolExhausted
+from umc_ray.errors import PoolExhausted, StoreError
 from umc_ray.methods.allocation import allocate
 from umc_ray.methods.bandit import ArmContext
 from umc_ray.passes.score import PoolScores
@@ -68,6 +68,7 @@ def run_round(run: Run, number: int) -> RoundMetrics:
 def open_round(run: Run, number: int) -> pa.Table:
     """Select a round's batch and ask people about it, once; returns the batch."""
     folder = round_folder(number)
+    _check_batch(run, number)
     budget = min(run.config.budget.per_round, run.config.budget.labels - run.spent())
     decide_refill(run, number)
     make_synthetic(run, number)
@@ -83,6 +84,21 @@ def open_round(run: Run, number: int) -> pa.Table:
     if run.store.progress(run.config.name, number)[1] < len(batch) + len(validation):
         ask(run, number, batch, validation)
     return batch
+
+
+def _check_batch(run: Run, number: int) -> None:
+    """Make sure that the batch of a round that people are asked about is there.
+
+    Raises:
+        StoreError: it is not; another one would be paid for twice.
+    """
+    key = f"{round_folder(number)}/batch.parquet"
+    _, asked = run.store.progress(run.config.name, number)
+    if asked and not run.storage.exists(key):
+        raise StoreError(
+            f"people were asked {asked} questions in round {number}, but {key} of "
+            f"{run.storage.root} is gone: copy it from a backup"
+        )
 
 
 def open_ahead(run: Run, number: int) -> None:

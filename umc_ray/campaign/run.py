@@ -10,6 +10,7 @@ from umc_ray.annotation.backends.backend import AnnotationBackend
 from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.answer_store import open_store
+from umc_ray.campaign.past_rounds import remember_rounds
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
 from umc_ray.campaign.state import GIVEN, RunState
@@ -22,9 +23,13 @@ from umc_ray.selection.labeled import labels_so_far, of_domain
 
 @dataclass(frozen=True)
 class Run(RunState):
-    """A run directory with what works on it; each service starts when it is first used."""
+    """A run directory with what works on it; each service starts when it is first used.
+
+    With `asked_until`, the questions of later rounds are not there yet: as when a past round ran.
+    """
 
     listener: ProgressListener = NULL_LISTENER
+    asked_until: int | None = None
 
     @cached_property
     def exporter(self) -> RunMetrics:
@@ -53,6 +58,7 @@ class Run(RunState):
     def allocator(self) -> ActorProxy[BudgetAllocator]:
         """The bandit that splits the budget, an actor of the cluster."""
         allocation = self.config.allocation
+        remember_rounds(self)
         return start_allocator(
             self.config.name,
             fingerprint(self.storage.root),
@@ -81,6 +87,7 @@ class Run(RunState):
         Args:
             rounds: only in so many first ones; default: in all.
         """
+        rounds = self.asked_until if rounds is None else rounds
         ids: dict[DomainKey, list[int]] = {domain_key: [] for domain_key in self.config.domains()}
         for question in self.store.questions(self.config.name):
             in_time = rounds is None or question.round <= rounds

@@ -29,7 +29,7 @@ from umc_ray.selection.batch import most_informative, not_in
 from umc_ray.selection.labeled import labels_so_far, of_domain
 from umc_ray.selection.near_duplicates import with_near_duplicates
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
-from umc_ray.specialists.ensemble import EnsembleRef
+from umc_ray.specialists.ensemble import OUTPUTS, EnsembleRef
 
 PLACE = ["part", "row", "sample_id"]
 
@@ -89,8 +89,11 @@ def score_new_parts(run: Run) -> None:
     worker = _score_worker(run, number, training)
     labels = run.config.placement.scoring
     compute_tuned_outputs(run, number, training)
+    folder = round_folder(number)
     after = run.stages.step(
-        "score new samples", lambda on_rows: score_parts(worker, parts, on_rows, labels)
+        "score new samples",
+        lambda on_rows: score_parts(worker, parts, on_rows, labels),
+        writes=[f"{folder}/scores", f"{folder}/top"],
     )
     run.storage.write_record(f"{round_folder(number)}/scores.json", after)
 
@@ -157,6 +160,7 @@ def _compute_rows(
     outputs = {task: run.kinds[task].outputs for task, _ in encodings}
     worker = RescoreWorker(run.storage, encodings, outputs, f"{round_folder(number)}/rescored")
     if items:
+        run.storage.unseal(OUTPUTS)  # workers add rows to files that are there
         run.stages.step(
             "outputs",
             lambda on_rows: rescore(worker, items, on_rows, run.config.placement.scoring),

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -63,6 +63,7 @@ class Stages:
         kind: type[Output],
         compute: Callable[[OnRows], Output],
         rows: int | None = None,
+        writes: Sequence[str] = (),
     ) -> Output:
         """Return a stage's stored output, or compute and store it.
 
@@ -71,18 +72,29 @@ class Stages:
             kind: pa.Table, or the dataclass of a document.
             compute: called with the function to report each number of rows done to.
             rows: how many rows there will be, if known.
+            writes: what else it stores: files, and folders that nothing else writes to.
 
         Raises:
             StageError: the stage failed for a reason that is no UmcError of its own.
         """
         if self.storage.exists(key):
-            return self._read(key, kind)
+            output = self._read(key, kind)
+            self._seal(key, *writes)
+            return output
         output = self.step(key.rsplit(".", 1)[0], compute, rows)
         if isinstance(output, pa.Table):
             self.storage.write_table(key, output)
         else:
             self.storage.write_record(key, output)
+        self._seal(key, *writes)
         return output
+
+    def _seal(self, *written: str) -> None:
+        """Record what is done; also what a process stored that was killed before it got here."""
+        if written and not self.storage.is_sealed(written[0]):
+            for each in written:
+                single = self.storage.exists(each)
+                self.storage.seal([each] if single else self.storage.keys(each))
 
     def _read(self, key: str, kind: type[Output]) -> Output:
         if kind is pa.Table:
@@ -91,9 +103,16 @@ class Stages:
         return self.storage.read_record(key, kind)
 
     def step(
-        self, name: str, compute: Callable[[OnRows], Result], rows: int | None = None
+        self,
+        name: str,
+        compute: Callable[[OnRows], Result],
+        rows: int | None = None,
+        writes: Sequence[str] = (),
     ) -> Result:
-        """Do work that skips by itself what is done already; log it and report its progress."""
+        """Do work that skips by itself what is done already; log it and report its progress.
+
+        `writes` names the folders of what it stores.
+        """
         began = time.monotonic()
         try:
             with heartbeat(self.storage, name, self.beat):
@@ -102,6 +121,7 @@ class Stages:
             raise
         except Exception as error:
             raise StageError(f"{name} of {self.storage.root} failed: {error!r}") from error
+        self._seal(*writes)
         seconds = time.monotonic() - began
         for listener in self.listeners:
             listener.end(name, seconds)

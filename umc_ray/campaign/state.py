@@ -33,6 +33,9 @@ FAIRNESS = "fairness.json"
 ROBUSTNESS = "robustness.json"
 """In a round's folder, if domains name groups: how these fare."""
 
+REMARKED = "remarks.parquet"
+"""In a round's folder: the flags and notes of people so far."""
+
 VALIDATION = "validation.parquet"
 """In a round's folder, in the columns of BATCH: what people validate."""
 

@@ -43,6 +43,9 @@ from umc_ray.tasks.task import TaskKind, agreement
 STANDING, ACCEPTANCE = "standings.parquet", "synthetic.json"
 """In a round's folder: what has become of each synthetic sample, and a summary of it."""
 
+MADE_IN = ("synthetic", "pool/synthetic", "oracle/synthetic", "generated")
+"""The folders of synthetic samples, and of what generators answered."""
+
 SampleId = tuple[str, int]  # task, sample_id
 
 
@@ -55,7 +58,9 @@ def bring_in_synthetic(run: Run) -> None:
     if run.config.refine.unsafe is not None:
         imported(run.config.refine.unsafe)  # not only once people have labeled
     if any(each.kind == "files" for each in run.config.refine.generators.values()):
-        run.stages.step("synthetic files", lambda _: read_files(run.config, run.storage))
+        run.stages.step(
+            "synthetic files", lambda _: read_files(run.config, run.storage), writes=MADE_IN
+        )
     encode_synthetic(run)
 
 
@@ -70,6 +75,7 @@ def encode_synthetic(run: Run) -> None:
         "encode synthetic samples",
         lambda on_rows: encode(encoders, parts, run.storage, on_rows, labels),
         rows=sum(part.rows * len(encoders[part.domain_key.task]) for part in parts),
+        writes=["features"],
     )
     run.__dict__.pop("backend", None)  # it shows them
 

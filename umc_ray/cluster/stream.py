@@ -31,7 +31,8 @@ from umc_ray.cluster.resources import (
     cpus_per_process,
 )
 from umc_ray.errors import StageError, UmcError
-from umc_ray.storage import Storage, deepest_common_folder, from_json, to_json
+from umc_ray.json_records import from_json, to_json
+from umc_ray.storage import Storage, deepest_common_folder
 
 # Ray Data takes a second to import: functions import what they need, as `umc status` needs nothing.
 if TYPE_CHECKING:

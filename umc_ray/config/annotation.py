@@ -40,6 +40,11 @@ class AnnotationConfig(Section):
         "they do audit samples: neither can be told from the other, and the people page shows what "
         "predictions do to answers",
     )
+    skills: dict[str, list[str]] = Field(
+        {},
+        description="by person: the domains they are asked about, such as {ada: [topics/news]}; "
+        "all others are asked about everything. The people page can change it (web)",
+    )
     guidelines: Location | None = Field(None, description="Markdown file that the page shows (web)")
     overlap: bool = Field(
         False,
@@ -95,6 +100,16 @@ class AnnotationConfig(Section):
             for label in hints if labels.get(task) else ():
                 if label not in labels[task]:
                     yield f"annotation.labels: task {task} has no label {label!r}"
+
+    def skill_problems(self, domains: Sequence[str]) -> Iterator[str]:
+        """Say which domains of people are not there."""
+        for person, own in self.skills.items():
+            for name in own:
+                if name not in domains:
+                    yield (
+                        f"annotation.skills: {person} has {name!r}, which is no domain; "
+                        f"known: {', '.join(domains)}"
+                    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

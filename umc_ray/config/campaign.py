@@ -254,7 +254,12 @@ class CampaignConfig(Section):
     @model_validator(mode="after")
     def _groups_and_labels_exist(self) -> Self:
         labels = {name: task.labels for name, task in self.tasks.items()}
-        found = *self.fairness.problems(self.tasks), *self.annotation.label_problems(labels)
+        domains = [str(key) for key in self.domains()]
+        found = (
+            *self.fairness.problems(self.tasks),
+            *self.annotation.label_problems(labels),
+            *self.annotation.skill_problems(domains),
+        )
         if problems := list(found):
             raise ValueError("\n".join(problems))
         return self

@@ -97,9 +97,13 @@ def _without_echoes(mistakes: Sequence[_Mistake]) -> list[_Mistake]:
 def _echoes(mistake: _Mistake, other: _Mistake) -> bool:
     if not mistake.is_branch or other is mistake:
         return False
-    is_deeper = other.steps[: len(mistake.steps)] == mistake.steps != other.steps
-    says_to_quote = mistake.steps == other.steps and "put it in quotes" in other.problem.message
-    return is_deeper or (says_to_quote and mistake.problem != other.problem)
+    if mistake.steps != other.steps:
+        return other.steps[: len(mistake.steps)] == mistake.steps
+    says_to_quote = "put it in quotes" in other.problem.message
+    is_of_its_type = other.is_branch and not other.kind.endswith("_type")
+    return (says_to_quote and mistake.problem != other.problem) or (
+        is_of_its_type and mistake.kind.endswith("_type")
+    )
 
 
 def _in_order(mistakes: Sequence[_Mistake]) -> list[Problem]:

@@ -11,7 +11,7 @@ class RobustnessConfig(Section):
     corruptions: bool = Field(
         False,
         description="also measure it on test samples that are corrupted: texts with typos, other "
-        "case, cut off or without some words; images with noise, blur, other contrast or "
+        "case, in slang, cut off or without some words; images with noise, blur, other contrast or "
         "brightness, as JPEG or resized; 8 to 12 times the encoding of the samples",
     )
     samples: int = Field(

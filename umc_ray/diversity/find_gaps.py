@@ -35,7 +35,8 @@ from umc_ray.methods.identity import fingerprint
 from umc_ray.methods.rarity import lacking
 from umc_ray.methods.slices import least_audits
 from umc_ray.records import DomainKey, FloatArray, Part
-from umc_ray.selection.labeled import gather, read_embeddings
+from umc_ray.selection.gather import gather
+from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.reference import sample_pool
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate

@@ -15,7 +15,7 @@ from umc_ray.diversity.measures import (
     Diversity,
 )
 from umc_ray.records import FloatArray, Part, Split
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate
 

@@ -123,7 +123,9 @@ def load_transformers(config: EncoderConfig, folder: Path, writes: bool = False)
     """
     # Seconds to import, and only these encoders need it.
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of a second
     try:
         architecture: Any = AutoModel
         if writes:

@@ -45,11 +45,13 @@ from umc_ray.ingest.sampling import expected_rows
 from umc_ray.ingest.sources import BadRow, Listing, SourceFile, common_folder
 from umc_ray.ingest.stage import Reader, ReadSummary, split_work, write_quarantine
 from umc_ray.ingest.validate import Rejected, Rules, rules_of
-from umc_ray.methods.identity import UNKNOWN, fingerprint, fingerprint_of_rows
+from umc_ray.methods.identity import UNKNOWN, fingerprint, fingerprint_of_rows, is_forbidden
 from umc_ray.records import DomainKey, Split
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+POOL_TEST: tuple[Split, Split] = ("pool", "test")
 
 JOINED = "samples that joined after the first start"
 
@@ -65,7 +67,8 @@ def ingest(
 ) -> Manifest:
     """Ingest a domain's sources into the run directory; later calls add what the sources gained.
 
-    The test splits of the task are ingested first: their samples are left out of the pool.
+    The test splits of the task are ingested first: their samples are left out of the pool. What is
+    in a pool already is left out of a test that comes later.
 
     Raises:
         ConfigError: the domain's columns do not fit its sources, or it has no such split.
@@ -73,7 +76,11 @@ def ingest(
             groups; or what was read from it has changed or is gone.
     """
     rules = rules_of(config, domain_key, split)
-    tested_F2 = _test_contents(config, domain_key, split, storage, follow)
+    tested_F2 = (
+        _pool_contents(config, domain_key, storage)
+        if split == "test"
+        else _test_contents(config, domain_key, split, storage, follow)
+    )
     before = read_manifest(storage, domain_key, split)
     rules, listing = _list_files(config, rules, storage, before)
     changes = find_changes(storage, split, domain_key, before.generation, listing.all)
@@ -111,6 +118,22 @@ def _test_contents(
                 test = ingest(config, key, "test", storage, follow)
             found.append(content_words(read_index(storage, key, "test", test.generation)))
     return np.concatenate(found)
+
+
+def _pool_contents(config: CampaignConfig, domain_key: DomainKey, storage: Storage) -> Words:
+    """Return the content hashes of the pools of the task that are ingested.
+
+    Rows of a source that were left out of its pool because they are in a test are not among them.
+    """
+    words: dict[Split, list[Words]] = {split: [np.empty((0, 2), np.uint64)] for split in POOL_TEST}
+    for split, found in words.items():
+        for key in (key for key in config.domains() if key.task == domain_key.task):
+            known = read_manifest(storage, key, split)
+            if known.was_read:
+                found.append(content_words(read_index(storage, key, split, known.generation)))
+    pool_F2, test_F2 = (np.concatenate(found) for found in words.values())
+    in_pool_F2: Words = pool_F2[~is_forbidden(pool_F2, test_F2)]
+    return in_pool_F2
 
 
 def _list_files(
@@ -251,6 +274,12 @@ class _Reading:
         )
         stream(writer, parts, Compute())
         leaks, duplicates = growth.dropped(found.leaked_N, tested_F2)
+        if self.rules.split == "test" and leaks:
+            logger.warning(
+                "%s test: %d rows are in a pool of the task already and do not count",
+                self.rules.domain_key,
+                leaks,
+            )
         now = replace(
             self._unchanged(),
             parts=tuple(parts),

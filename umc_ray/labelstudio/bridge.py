@@ -7,34 +7,31 @@ annotations into the annotation store. Both are idempotent.
 """
 
 import base64
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from umc_ray.annotation.backends.backend import sample_rows
-from umc_ray.annotation.ratings import RATING, rated
+from umc_ray.annotation.ratings import RATING
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.run import Run
-from umc_ray.errors import DataError, StoreError
+from umc_ray.errors import StoreError
 from umc_ray.ingest.browser_images import browser_image
+from umc_ray.labelstudio.annotations import Reader, annotation_ids, take_back_deleted
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import (
     CONTROL,
     form_xml,
     labeled,
     sample_data,
-    score_of,
     seconds_since_1970,
 )
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
 from umc_ray.tasks.forms import Form
-
-logger = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
@@ -246,70 +243,32 @@ def _update_predictions(
 def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
     """Import annotations that changed since OVERLAP_S before the newest change that was pulled.
 
-    All times are Label Studio's: its clock may be wrong.
+    Returns how many answers are new, changed or taken back. All times are Label Studio's: its clock
+    may be wrong.
     """
     key = f"labelstudio/pulled-{project.id}.json"
     until = run.storage.read_json(key)["until"] if run.storage.exists(key) else None
     since = None if until is None else _iso(datetime.fromtimestamp(until - OVERLAP_S, UTC))
     questions = run.store.questions(run.config.name)
     by_name = {_name(q): q for q in questions if q.task == project.task}
+    reader = Reader(studio.url, project.id, project.form)
     answers, scores = dict[str, Answer](), dict[str, Answer]()
+    changed, there = dict[str, Question](), set[str]()
     for item in studio.tasks(project.id, since):
-        changed = seconds_since_1970(item["updated_at"])
-        until = changed if until is None else max(until, changed)
+        at = seconds_since_1970(item["updated_at"])
+        until = at if until is None else max(until, at)
         question = by_name.get(item["data"].get("umc_id"))
         if question is not None:
-            answers |= _answers(studio, project, question, item)
-            scores |= _scores(project, question, item)
+            changed[_name(question)] = question
+            there |= annotation_ids([item])
+            answers |= reader.answers(question, item)
+            scores |= reader.scores(question, item)
     new = run.store.record(list(answers.values()), list(answers))
     run.store.record_as(RATING, list(scores.values()), list(scores))
+    new += take_back_deleted(run.store, reader, changed, there, lambda: studio.tasks(project.id))
     if until is not None:
         run.storage.write_json(key, {"until": until})
     return new
-
-
-def _person(annotation: Document) -> str:
-    person = annotation["completed_by"]
-    if person is None:
-        raise DataError("nobody is named who gave it")
-    return f"label-studio-{person['id'] if isinstance(person, dict) else person}"
-
-
-def _answers(
-    studio: LabelStudio, project: Project, question: Question, item: Document
-) -> dict[str, Answer]:
-    """Return the answers of a Label Studio task by client key, which changes with each edit."""
-    answers = {}
-    for annotation in sorted(item["annotations"], key=lambda each: each["updated_at"]):
-        try:
-            person, label = _person(annotation), None
-            if not annotation["was_cancelled"]:
-                label = project.form.answer(annotation["result"], CONTROL)
-        except DataError as error:
-            logger.warning(
-                "ignoring an annotation of task %s at %s: %s", item["id"], studio.url, error
-            )
-            continue
-        client_key = f"labelstudio/{project.id}/{annotation['id']}/{annotation['updated_at']}"
-        answers[client_key] = replace(
-            question.answered(person, label),
-            seconds=annotation["lead_time"],
-            submitted_at=seconds_since_1970(annotation["updated_at"]),
-            reason=None if label is not None else "skipped in Label Studio",
-        )
-    return answers
-
-
-def _scores(project: Project, question: Question, item: Document) -> dict[str, Answer]:
-    """Return what people say of the quality of a synthetic sample, as `_answers` does."""
-    scores = {}
-    for annotation in sorted(item["annotations"], key=lambda each: each["updated_at"]):
-        score = score_of(annotation["result"])
-        if question.payload.made and score is not None and annotation["completed_by"] is not None:
-            changed = f"{annotation['id']}/{annotation['updated_at']}"
-            key = f"{RATING}/labelstudio/{project.id}/{changed}"
-            scores[key] = rated(question, _person(annotation), score)
-    return scores
 
 
 def _iso(time: datetime) -> str:

@@ -9,7 +9,6 @@ Suffixes: N samples, T statistics.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,15 +43,16 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]]) -> CorpusSco
 
     def score(rows_N: npt.NDArray[np.int64]) -> float:
         total_T = stats_NT[rows_N].sum(0).tolist()
-        counts, totals, written, right = total_T[:4], total_T[4:8], total_T[8], total_T[9]
-        found = BLEU.compute_bleu(counts, totals, written, right, smooth_method=SMOOTHING)
+        counts, totals, (length, right_length) = total_T[:4], total_T[4:8], total_T[8:]
+        found = BLEU.compute_bleu(counts, totals, length, right_length, SMOOTHING)
         return min(found.score / 100, 1.0)
 
-    metric.corpus_score(list(texts), _streams(references))  # the signature counts references
+    streams = _streams(references)
+    metric.corpus_score(list(texts), streams)  # type: ignore[arg-type]  # counts references
     return CorpusScore(*bootstrap_interval(len(texts), score), str(metric.get_signature()))
 
 
-def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
     """Return first references, second ones, and so on; None where a text has fewer."""
     most = max(map(len, references))
     return [[dict(enumerate(right)).get(i) for right in references] for i in range(most)]

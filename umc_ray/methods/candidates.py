@@ -11,11 +11,12 @@ C numbers of a row, G right answers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+from umc_ray.deferred import Tensor, torch
 
 LIST, BYTES = 8, 128
 WIDTH = 1 + LIST * (3 + BYTES)
@@ -43,7 +44,7 @@ class Candidates:
     @property
     def texts_K(self) -> Tensor:
         """A number for each text: equal for equal texts, and 0 for an empty one."""
-        return (self.bytes_KW.long() * _POWERS_W).sum(-1)
+        return (self.bytes_KW.long() * _powers_W()).sum(-1)
 
     @property
     def lengths_K(self) -> Tensor:
@@ -52,7 +53,8 @@ class Candidates:
         return ((self.bytes_KW > 0) & ~in_character).sum(-1)
 
 
-def _powers() -> Tensor:
+@cache
+def _powers_W() -> Tensor:
     values, power = [], 1
     for _ in range(BYTES):
         values.append(power - 2**64 if power >= 2**63 else power)
@@ -60,12 +62,9 @@ def _powers() -> Tensor:
     return torch.tensor(values, dtype=torch.int64)
 
 
-_POWERS_W = _powers()
-
-
 def text_key(text: str) -> int:
     """Return the number of a text, or of its beginning, in `Candidates.texts_K`."""
-    return int((text_bytes(text).long() * _POWERS_W).sum())
+    return int((text_bytes(text).long() * _powers_W()).sum())
 
 
 def text_bytes(text: str) -> Tensor:

@@ -15,7 +15,8 @@ Interval = tuple[float, float, float]
 """A figure with its 95 % interval."""
 
 
-NAMES = ("balanced accuracy", "macro F1", "Matthews correlation")
+MATTHEWS = "Matthews correlation"
+NAMES = ("balanced accuracy", "macro F1", MATTHEWS)
 POSITIVE = "F1 of the positive class"
 
 

@@ -60,6 +60,12 @@ def majority(item_M: Ints, annotator_M: Ints, label_M: Ints, n_classes: int) -> 
     return replace(_consensus(item_N, shares_NC), label_N=_drawn(item_N, shares_NC))
 
 
+def is_tied(shares_NC: Floats) -> npt.NDArray[np.bool_]:
+    """Return which items have several classes with the largest share."""
+    tied_N: npt.NDArray[np.bool_] = (shares_NC == shares_NC.max(1, keepdims=True)).sum(1) > 1
+    return tied_N
+
+
 def one_rate(
     item_M: Ints,
     annotator_M: Ints,

@@ -7,15 +7,14 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods.intervals import bootstrap_interval
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
-_TINY = torch.finfo(torch.float32).tiny  # keeps log finite where a probability is zero
+_TINY = float(np.finfo(np.float32).tiny)  # keeps log finite where a probability is zero
 _PRIOR_SD = 1.0  # of log scale and of shift: worth a few samples
 _DEFAULT = 0.5  # threshold of a label without enough positives to fit one
 _MIN_POSITIVES = 5

@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods.intervals import REPLICATES, TAILS
 
 Floats = npt.NDArray[np.floating]

@@ -10,15 +10,14 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import ConfigError, DataError
 
 # Numbers a block of probabilities holds: the temporaries stay in a core's cache, and one kernel
 # launch on a GPU has enough to do.
 _BLOCK_CPU, _BLOCK_CUDA = 2**19, 2**26
-_TINY = torch.finfo(torch.float32).tiny  # keeps log finite where a probability is zero
+_TINY = float(np.finfo(np.float32).tiny)  # keeps log finite where a probability is zero
 
 
 @dataclass(frozen=True)

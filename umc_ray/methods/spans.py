@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+from umc_ray.deferred import Tensor, torch
 
 MAX_TOKENS = 48
 """Of a span. The bytes that a candidate may have are the other limit."""
@@ -22,7 +22,7 @@ MAX_TOKENS = 48
 Offsets = npt.NDArray[np.int64]
 """Where each token begins and ends in the context, T x 2; (-1, -1) for a token outside of it."""
 
-_TINY = torch.finfo(torch.float32).tiny
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)

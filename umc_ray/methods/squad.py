@@ -49,8 +49,20 @@ def most_agreed(texts: Sequence[str]) -> int:
     Raises:
         ValueError: there are none.
     """
-    means = [
+    sums = _agreement(texts)
+    return max(range(len(texts)), key=lambda i: (sums[i], -i))
+
+
+def is_tied(texts: Sequence[str]) -> bool:
+    """Return whether answers in different words have the highest F1 to the others."""
+    sums = _agreement(texts)
+    best = [text for text, value in zip(texts, sums, strict=True) if value >= max(sums) - 1e-9]
+    return len({normalized(text) for text in best}) > 1
+
+
+def _agreement(texts: Sequence[str]) -> list[float]:
+    """Return the sum of each answer's F1 to the others."""
+    return [
         sum(f1(text, [other]) for j, other in enumerate(texts) if j != i)
         for i, text in enumerate(texts)
     ]
-    return max(range(len(texts)), key=lambda i: (means[i], -i))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+from umc_ray.deferred import Tensor, torch
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods.chrf import chrf, mean_likeness
 
 PLACES = 6

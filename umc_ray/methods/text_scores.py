@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods import text_lists
 from umc_ray.methods.chrf import mean_likeness, pairwise
 from umc_ray.methods.stacking import minimized

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from umc_ray.cluster.resources import ANY_NODE, Labels
 from umc_ray.cluster.stream import Compute, OnRows, Summary, stream
+from umc_ray.json_records import to_json
 from umc_ray.passes.encode import EncodeSummary, encoder_pool, payloads_of
 from umc_ray.passes.outputs import TunedEncoding
 from umc_ray.passes.score import ScoreWorker
 from umc_ray.records import IntArray, Part, embeddings_array, embeddings_column
-from umc_ray.storage import Storage, to_json
+from umc_ray.storage import Storage
 
 HEADS = "heads"
 """rounds/<n>/heads/<part>: the most informative samples of a part by heads alone."""

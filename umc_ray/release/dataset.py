@@ -45,6 +45,7 @@ COLUMNS = (
     Column("why", pa.string(), "why the sample was queried"),
     Column("votes", pa.int16(), "number of answers with a label"),
     Column("agreement", pa.float32(), "share of these answers that agree with the label"),
+    Column("tied", pa.bool_(), "the answers do not say which label, and this one was drawn"),
     Column("cost", pa.float64(), "cost of all answers, in the campaign's unit"),
 )
 """Of annotated samples, after the id, the payload and the label."""

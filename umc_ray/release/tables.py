@@ -20,7 +20,7 @@ from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SYNTHETIC, DomainKey, Part
 from umc_ray.release.dataset import Column, Kind, columns, payload, schema_of
 from umc_ray.release.splits import split_of
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 
 Columns = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""The commands `umc check`, `umc plan`, `umc control` and `umc report`."""
+"""The commands `umc check`, `umc plan`, `umc control`, `umc report` and `umc status`."""
 
 # Ray takes seconds to import, so the commands import what they need themselves: see umc_ray/cli.py.
 
@@ -121,3 +121,19 @@ def report(
     given = [Run(load_campaign(path)) for path in control or ()]
     controls = given or find_variants(campaign, "control")
     print_line(write_report(run, controls, find_variants(campaign, "seed")))
+
+
+def status(campaign: Campaign) -> None:
+    """Show a campaign's results so far, and what it does now."""
+    from umc_ray.config.loading import load_campaign
+    from umc_ray.report.status import activity_lines, read_status, status_table
+
+    config = load_campaign(campaign)
+    current = read_status(config)
+    if current is None:
+        from umc_ray.report.summary import update_status
+
+        current = update_status(config)
+    console.print(status_table(config, current))
+    for line in [*current.lines, *activity_lines(config, current.rounds)]:
+        print_line(line)

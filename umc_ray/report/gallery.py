@@ -14,7 +14,7 @@ from umc_ray.campaign.history import History, of_domains
 from umc_ray.ingest.pixels import decode_rgb
 from umc_ray.methods.text_pair import headed, readable
 from umc_ray.records import DomainKey
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 
 ROUNDS = 3
 PER_TASK = 6  # samples per round and task

@@ -13,7 +13,7 @@ from umc_ray.diversity.validation import VALIDATED, Acceptance, Standing
 from umc_ray.records import DomainKey, Split
 from umc_ray.report.gaps import Example, describe, example_of, examples_of
 from umc_ray.selection.batch import picked_for
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 
 USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
 """What models learn from."""

@@ -193,6 +193,7 @@ def _spending(history: History) -> dict[str, Any]:
         (name, [plan[name].labels if name in plan else 0 for plan in plans])
         for name in history.names
     ]
+    config = history.run.config
     costs = [(str(domain), metrics.cost) for domain, metrics in history.domains.items()]
     return {
         "selection_tests": _selection_tests(history),
@@ -200,9 +201,8 @@ def _spending(history: History) -> dict[str, Any]:
         "allocation": plots.allocation(range(1, history.rounds + 1), labels),
         "costs": plots.costs(costs),
         "times": history.metrics[-1].times,
-        "configured_costs": {
-            str(domain): cost for domain, cost in history.run.config.costs().items()
-        },
+        "people": {} if config.annotation.traits.knows_answers else history.metrics[-1].people,
+        "configured_costs": {str(domain): cost for domain, cost in config.costs().items()},
     }
 
 
@@ -228,9 +228,9 @@ def _trust(history: History) -> dict[str, Any]:
     by_name = {str(domain): test for domain, test in tests.items()}
     return {
         "reliability": plots.reliability(by_name) if tests else None,
-        "figures": {name: test.figures for name, test in by_name.items() if test.figures},
+        "figures": {name: test.figures for name, test in by_name.items()},
         "signatures": {name: test.signatures for name, test in by_name.items()},
-        "errors": {name: test.errors for name, test in by_name.items() if test.errors},
+        "numbers": {name: test.correlations | test.errors for name, test in by_name.items()},
         "near_duplicates": history.checks,
         "rules": history.run.config.near_duplicates,
         "confusions": [

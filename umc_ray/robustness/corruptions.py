@@ -7,6 +7,7 @@ Translation.
 
 import io
 import random
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -62,6 +63,16 @@ def without_words(rate: float) -> TextChange:
     return change
 
 
+def slang(text: str, _: random.Random) -> str:
+    """Write English as in short messages; a text without such words stays as it is."""
+    return _SPELLED_OUT.sub(_in_slang, text)
+
+
+def _in_slang(found: re.Match[str]) -> str:
+    word = SLANG[" ".join(found[0].casefold().split())]
+    return word.capitalize() if found[0][0].isupper() else word
+
+
 def jpeg(quality: int) -> Change:
     """Save as JPEG."""
 
@@ -83,12 +94,54 @@ def resized(share: float) -> Change:
     return change
 
 
+SLANG: Mapping[str, str] = MappingProxyType(
+    {
+        "because": "cuz",
+        "before": "b4",
+        "about": "abt",
+        "and": "n",
+        "are": "r",
+        "for": "4",
+        "give me": "gimme",
+        "going to": "gonna",
+        "great": "gr8",
+        "have to": "hafta",
+        "kind of": "kinda",
+        "let me": "lemme",
+        "love": "luv",
+        "message": "msg",
+        "movie": "flick",
+        "okay": "ok",
+        "people": "ppl",
+        "please": "plz",
+        "really": "rly",
+        "see you": "cya",
+        "thanks": "thx",
+        "that": "dat",
+        "the": "da",
+        "tomorrow": "tmrw",
+        "tonight": "2nite",
+        "want to": "wanna",
+        "with": "w",
+        "you": "u",
+        "your": "ur",
+        "you are": "ur",
+    }
+)
+"""What common English words become in short messages."""
+
+_SPELLED_OUT = re.compile(
+    r"\b(?:" + "|".join(sorted(SLANG, key=len, reverse=True)).replace(" ", r"\s+") + r")\b",
+    re.IGNORECASE,
+)
+
 TEXTS: Mapping[str, TextChange] = MappingProxyType(
     {
         "typos, 3% of letters": typos(0.03),
         "typos, 10% of letters": typos(0.1),
         "in capitals": lambda text, _: text.upper(),
         "in small letters": lambda text, _: text.lower(),
+        "in slang, if English": slang,
         "first half": truncated(0.5),
         "first quarter": truncated(0.25),
         "without 10% of words": without_words(0.1),

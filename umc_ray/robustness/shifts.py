@@ -25,7 +25,7 @@ from umc_ray.passes.outputs import output_encodings
 from umc_ray.passes.score import score_table
 from umc_ray.records import DomainKey, FloatArray, Part
 from umc_ray.robustness.corruptions import IMAGES, TEXTS, corrupted
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 from umc_ray.selection.reference import sample_pool
 from umc_ray.specialists.ensemble import Ensemble, EnsembleRef, load_ensemble
 from umc_ray.specialists.specialist import outputs_of

@@ -2,7 +2,8 @@
 
 `BudgetAllocator` is a plain class around `methods.bandit`; `start_allocator` puts it on the
 cluster. Its memory is one JSON document, written before a call returns, so a killed actor comes
-back as it was, and a round that is asked for again gets the answer it got before.
+back as it was, and a round that is asked for again gets the answer it got before. What is stored is
+read at each call, and is not overwritten if it has changed since.
 """
 
 import logging
@@ -66,13 +67,12 @@ class BudgetAllocator:
         self._storage = storage
         self._key = key
         self._memory = Memory(BanditState(seed=seed))
-        if storage.exists(key):
-            self._memory = storage.read_record(key, Memory)
+        self._memory = self._stored()
 
     @ray.method
     def plan(self, round: int, arms: Sequence[ArmContext], budget: int) -> dict[str, int]:
         """Return the labels per arm of a round; a round planned before keeps its plan."""
-        memory = self._memory
+        memory = self._memory = self._stored()
         if round not in memory.plans:
             state = observe(memory.state, arms)
             shares_A = shares(self._policy, state, arms, self._objective)
@@ -94,7 +94,7 @@ class BudgetAllocator:
         Raises:
             StoreError: if the round was never planned.
         """
-        memory = self._memory
+        memory = self._memory = self._stored()
         if round in memory.credits:
             return
         if round not in memory.plans:
@@ -108,10 +108,63 @@ class BudgetAllocator:
         """Return what the policy remembers."""
         return self._memory.state
 
+    def _stored(self) -> Memory:
+        if not self._storage.exists(self._key):
+            return self._memory
+        return self._storage.read_record(self._key, Memory)
+
     def _remember(self, memory: Memory) -> None:
-        """Store first: what could not be stored has not happened."""
+        """Store first: what could not be stored has not happened.
+
+        Raises:
+            StoreError: another allocator has stored something since this one has read it.
+        """
+        stored = self._stored()
+        if (stored.plans.keys(), stored.credits.keys()) != (
+            self._memory.plans.keys(),
+            self._memory.credits.keys(),
+        ):
+            raise StoreError(
+                f"{self._key} of {self._storage.root} has plans of rounds {[*stored.plans]} and "
+                f"credits of {[*stored.credits]} by now, read before: {[*self._memory.plans]} and "
+                f"{[*self._memory.credits]}. Another run is at work: end it, and run again"
+            )
         self._storage.write_record(self._key, memory)
+        self._storage.seal([self._key])
         self._memory = memory
+
+
+@dataclass(frozen=True)
+class PastRound:
+    """What a round's folder says of its plan, and of its rewards if it has any yet."""
+
+    arms: Sequence[ArmContext]
+    labels: Mapping[str, int]
+    rewards: Sequence[Reward] | None
+
+
+def memory_of(
+    rounds: Mapping[int, PastRound], policy: str, objective: str, seed: int, overlap: bool
+) -> Memory:
+    """Return what an allocator would remember of rounds; `overlap`: the next is planned first."""
+    memory = Memory(BanditState(seed=seed))
+    steps = [(number, 0) for number in rounds]
+    steps += [(number + int(overlap), 1) for number in rounds]
+    for at, is_credit in sorted(steps):
+        number = at - int(overlap) if is_credit else at
+        past = rounds[number]
+        if is_credit and past.rewards is not None:
+            credits = {**memory.credits, number: tuple(past.rewards)}
+            memory = replace(
+                memory, state=bandit.update(memory.state, past.rewards), credits=credits
+            )
+        elif not is_credit:
+            state = observe(memory.state, past.arms)
+            shares_A = shares(policy, state, past.arms, objective)
+            by_arm = {a.name: float(s) for a, s in zip(past.arms, shares_A, strict=True)}
+            plans = {**memory.plans, number: Plan(by_arm, past.labels)}
+            memory = replace(memory, state=state, plans=plans)
+    return memory
 
 
 def batch_rewards(

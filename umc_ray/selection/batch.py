@@ -17,8 +17,9 @@ from umc_ray.methods.scoring import top_m
 from umc_ray.methods.selection import INFORMED, Candidates, select
 from umc_ray.records import BATCH, CANDIDATES, DomainKey, IntArray, Part, embeddings_array
 from umc_ray.selection.gap_share import GapPicks, GapShare, search_gaps
+from umc_ray.selection.gather import gather
 from umc_ray.selection.group_floor import GroupFloor, raise_groups
-from umc_ray.selection.labeled import gather, labeled_so_far
+from umc_ray.selection.labeled import labeled_so_far
 from umc_ray.selection.random_orders import AUDIT, RANDOM, order_of, random_orders_key
 from umc_ray.selection.selection_test import SelectionVerdict
 from umc_ray.storage import Storage

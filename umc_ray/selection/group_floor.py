@@ -11,7 +11,7 @@ from umc_ray.methods.group_floor import give_way, least_picks
 from umc_ray.methods.intersections import BETWEEN, joined_names
 from umc_ray.methods.scoring import top_m
 from umc_ray.records import CANDIDATES, IntArray, Part
-from umc_ray.selection.labeled import gather
+from umc_ray.selection.gather import gather
 from umc_ray.storage import Storage
 
 Fill = Callable[[pa.Table, int], pa.Table]

@@ -22,6 +22,7 @@ from umc_ray.records import (
     BATCH,
     CANDIDATES,
     LABELS,
+    STANDINGS,
     DomainKey,
     FloatArray,
     IntArray,
@@ -29,6 +30,7 @@ from umc_ray.records import (
     embeddings_array,
     split_of_part,
 )
+from umc_ray.selection.gather import gather
 from umc_ray.selection.random_orders import AUDIT, RANDOM, labeled_prefix, random_orders_key
 from umc_ray.specialists.specialist import Examples, SyntheticRows
 from umc_ray.storage import Storage
@@ -36,31 +38,6 @@ from umc_ray.tasks.task import TaskKind
 
 PLACE = CANDIDATES.names[:5]
 """The columns that say where a sample is: task, domain, part, row, sample_id."""
-
-
-def gather(
-    storage: Storage,
-    parts: Sequence[Part],
-    table: str,
-    picks: pa.Table,
-    columns: list[str] | None = None,
-) -> pa.Table:
-    """Read the rows of a table that belong to picks (columns part and row) of one domain.
-
-    The rows are in the order of the picks; columns: all, or some of them.
-    """
-    names = np.asarray(picks["part"].to_pylist(), dtype=np.str_)
-    rows = picks["row"].to_numpy()
-    found, positions = [], []
-    for part in parts:
-        mine = np.flatnonzero(names == part.name)
-        if len(mine):
-            content = storage.read_table(part.key(table), columns)
-            found.append(content.take(pa.array(rows[mine])).replace_schema_metadata())
-            positions.append(mine)
-    if not found:
-        return storage.read_table(parts[0].key(table), columns)[:0]
-    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(positions))))
 
 
 def parts_of(places: pa.Table) -> list[Part]:
@@ -79,10 +56,18 @@ def labels_so_far(storage: Storage, rounds: Sequence[str]) -> pa.Table:
     """Return the labels of all given rounds, oldest first, with what was corrected in them."""
     labels = LABELS.empty_table()
     for each in rounds:  # a given label that people have checked is in two of them
-        labels = _replaced(labels, storage.read_table(f"{each}/labels.parquet"))
+        labels = _replaced(labels, _read_labels(storage, f"{each}/labels.parquet"))
         if storage.exists(corrections_key(each)):
-            labels = _replaced(labels, storage.read_table(corrections_key(each)))
+            labels = _replaced(labels, _read_labels(storage, corrections_key(each)))
     return labels
+
+
+def _read_labels(storage: Storage, key: str) -> pa.Table:
+    """Read labels; those of a round before ties were marked have none."""
+    labels = storage.read_table(key)
+    if "tied" in labels.column_names:
+        return labels
+    return labels.append_column(LABELS.field("tied"), pa.array([False] * len(labels)))
 
 
 def corrections_key(round_folder: str) -> str:
@@ -308,7 +293,8 @@ def _joined(
         return real, None
     weights_N = np.repeat(np.array([1, weight], np.float32), [len(real), len(synthetic)])
     origins_N = np.append(real["sample_id"].to_numpy(), _origins(synthetic, audits))
-    rows = pa.concat_tables([real, synthetic.select(LABELS.names)])
+    names = [name for name in LABELS.names if name in STANDINGS.names]
+    rows = pa.concat_tables([real.select(names), synthetic.select(names)])
     return rows, SyntheticRows(len(real), weights_N, origins_N)
 
 

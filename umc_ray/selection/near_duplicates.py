@@ -129,9 +129,13 @@ def _not_compared(
     parts: Sequence[Part],
     features: Mapping[str, str],
 ) -> dict[DomainKey, Labeled]:
-    """Return the labeled samples of rounds that did not propagate their labels yet, by domain."""
+    """Return the labeled samples of rounds that did not propagate their labels yet, by domain.
+
+    A label that was drawn because the votes are tied is not propagated.
+    """
     rounds = [each for each in rounds if not storage.exists(_key(each))]
     labels, found = labels_so_far(storage, rounds).sort_by("sample_id"), {}
+    labels = labels.filter(pc.invert(pc.fill_null(labels["tied"], False)))
     for key in domain_keys:
         rows = of_domain(labels, key)
         if len(rows):

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Self, get_args
 
+from umc_ray.atomic import others_can_read
 from umc_ray.errors import ConfigError
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import is_loopback
@@ -38,6 +39,11 @@ class Access:
         """
         if path is None:
             return cls()
+        if others_can_read(path):
+            raise ConfigError(
+                f"everybody on this machine can read {path}, which has tokens: chmod 600 {path}; "
+                "of a secret of Kubernetes, defaultMode: 0440"
+            )
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:

@@ -51,9 +51,13 @@ class EnsembleRef:
         return {**features, **outputs}
 
 
+OUTPUTS = "outputs"
+"""The folder of the outputs of fine-tuned networks."""
+
+
 def outputs_table(weights: str) -> str:
     """Name the table of a fine-tuned network's outputs, for `Part.key`."""
-    return f"outputs/{weights}"
+    return f"{OUTPUTS}/{weights}"
 
 
 class Ensemble:

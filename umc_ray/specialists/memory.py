@@ -97,7 +97,7 @@ class Memory:
     def lists(self, x_ND: Tensor) -> Tensor:
         """Return outputs NC: the texts of the nearest samples; NaN where there is no embedding."""
         size, rows = size_of(self.outputs), []
-        for block_ND in torch.split(_unit(x_ND.float()), BLOCK):
+        for block_ND in _unit(x_ND.float()).split(BLOCK):  # type: ignore[no-untyped-call]
             near = (block_ND @ self.unit_MD.T).topk(min(NEAREST, len(self.texts_M)), dim=1)
             logs_NK = near.values.clamp(LEAST, 1).log()
             for logs_K, places_K in zip(logs_NK.tolist(), near.indices.tolist(), strict=True):

@@ -215,7 +215,7 @@ def _drawing(end: int, padding: int, settings: Any) -> Any:  # noqa: ANN401 - of
     """Return how a model writes, without habits that its folder may name."""
     from transformers import GenerationConfig  # seconds to import
 
-    return GenerationConfig(
+    return GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         top_k=0,
         num_return_sequences=ROWS,

@@ -1,7 +1,6 @@
 """Acquisition functions of kinds whose measures are not those of class probabilities."""
 
-from torch import Tensor
-
+from umc_ray.deferred import Tensor
 from umc_ray.errors import ConfigError
 from umc_ray.tasks.task import Measures
 

@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import DataError
 from umc_ray.methods import scoring
 from umc_ray.methods.calibration import fit_temperature, reliability
-from umc_ray.methods.class_figures import POSITIVE, class_figures, recalls
-from umc_ray.methods.consensus import majority, one_rate
+from umc_ray.methods.class_figures import MATTHEWS, POSITIVE, class_figures, recalls
+from umc_ray.methods.consensus import is_tied, majority, one_rate
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import ChoiceForm
@@ -249,6 +248,12 @@ class Classification:
         labels = [self.labels[i] for i in found.label_N.tolist()]
         return dict(zip(found.item_N.tolist(), labels, strict=True))
 
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples with several classes of most votes."""
+        numbers = self.encode(votes.text_V)
+        found = majority(votes.sample_V, votes.person_V, numbers, len(self.labels))
+        return set(found.item_N[is_tied(found.soft_NC)].tolist())
+
     def settled(self, votes: Votes, confidence: float) -> set[int]:
         """Return the samples with a class that is probable enough, all people erring alike."""
         numbers = self.encode(votes.text_V)
@@ -263,12 +268,14 @@ class Classification:
         right_N = predicted_N == truth_N
         calibration = reliability(top_N, right_N)
         confusion_CC = _confusion(truth_N, predicted_N, len(self.labels))
+        figures = self._figures(confusion_CC)
         return Quality(
             n=len(truth_N),
             utility=Estimate(*mean_interval(right_N)),
             ece=calibration.error(),
             reliability=calibration,
-            figures=self._figures(confusion_CC),
+            figures=figures,
+            correlations={MATTHEWS: figures.pop(MATTHEWS)},
             confusion=confusion_CC.tolist(),
         )
 

@@ -16,14 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import DataError
 from umc_ray.methods import candidates, spans, squad
 from umc_ray.methods.calibration import fit_temperature, reliability
 from umc_ray.methods.candidates import Candidates
-from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
@@ -34,7 +32,7 @@ from umc_ray.tasks.span_answers import (
     Span,
     answer_text,
     first_text,
-    nearest,
+    located,
     quoted,
     read_spans,
     spans_of,
@@ -109,14 +107,14 @@ class ExtractiveQA:
         return candidates.WIDTH
 
     def parse(self, raw: object, sample: str | None = None) -> str:
-        """Return the right answers as text, each where it stands next to where it is said to.
+        """Return the right answers as text, each where it stands in its context.
 
         Raises:
-            DataError: it is none, or a text is not in the context.
+            DataError: it is none, or a text is not in the context, or not near its start.
         """
         found = read_spans(raw)
         if sample is not None:
-            found = [nearest(each, parts_of(sample)[-1]) for each in found]
+            found = [located(each, parts_of(sample)[-1]) for each in found]
         return answer_text(found)
 
     def value(self, text: str) -> object:
@@ -290,23 +288,26 @@ class ExtractiveQA:
 
     def consensus(self, votes: Votes) -> dict[int, str]:
         """Return the answer with the highest mean F1 to those of the others."""
-        given: dict[int, list[str]] = {}
-        for row in last_votes(votes.sample_V, votes.person_V).tolist():
-            given.setdefault(int(votes.sample_V[row]), []).append(votes.text_V[row])
+        given = votes.by_sample()
         return {
             sample: (own := sorted(texts))[squad.most_agreed([first_text(each) for each in own])]
             for sample, texts in sorted(given.items())
         }
 
-    def settled(self, votes: Votes, confidence: float) -> set[int]:
-        """Return the samples for which two people gave the same words, and nobody others."""
-        given: dict[int, list[str]] = {}
-        for row in last_votes(votes.sample_V, votes.person_V).tolist():
-            given.setdefault(int(votes.sample_V[row]), []).append(first_text(votes.text_V[row]))
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples with answers in different words that agree as well with the others."""
         return {
             sample
-            for sample, texts in given.items()
-            if len(texts) > 1 and len({squad.normalized(text) for text in texts}) == 1
+            for sample, texts in votes.by_sample().items()
+            if squad.is_tied([first_text(text) for text in texts])
+        }
+
+    def settled(self, votes: Votes, confidence: float) -> set[int]:
+        """Return the samples for which two people gave the same words, and nobody others."""
+        return {
+            sample
+            for sample, texts in votes.by_sample().items()
+            if len(texts) > 1 and len({squad.normalized(first_text(each)) for each in texts}) == 1
         }
 
     def quality(self, rows: pa.Table, targets: Sequence[str]) -> Quality:

@@ -16,14 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import DataError
 from umc_ray.methods import chrf, text_lists
 from umc_ray.methods.bleu import bleu
 from umc_ray.methods.calibration import reliability
-from umc_ray.methods.consensus import last_votes
 from umc_ray.methods.intervals import mean_interval
 from umc_ray.methods.text_scores import (
     UNCHANGED,
@@ -182,9 +180,10 @@ class Generation:
         chosen = choose(torch.from_numpy(mean_NC), self.right_from)
         pairs = zip(chosen.texts, _right_ones(torch.from_numpy(targets)), strict=True)
         utility_N = np.array([chrf.chrf(*each) for each in pairs], np.float64)
-        right_N = (utility_N >= self.right_from).astype(np.float64)
         return {
-            SURE: fit_log_odds(chosen.mass_N, right_N, weights_N),
+            SURE: fit_log_odds(
+                chosen.mass_N, (utility_N >= self.right_from).astype(np.float64), weights_N
+            ),
             WORTH: fit_log_odds(chosen.worth_N, utility_N, weights_N),
         }
 
@@ -202,8 +201,8 @@ class Generation:
             "entropy": found.surprise_N,
             "mutual_information": (found.within_N - found.between_N).clamp_min(0),
         }
-        certainty_N = corrected(chosen.mass_N, *_correction(decision, SURE))
-        worth_N = corrected(chosen.worth_N, *_correction(decision, WORTH))
+        certainty_N = corrected(chosen.mass_N, *_change(decision, SURE))
+        worth_N = corrected(chosen.worth_N, *_change(decision, WORTH))
         worth_N = torch.maximum(worth_N, self.right_from * certainty_N)
         return Measures(mean_NC, columns, worth_N, certainty_N)
 
@@ -287,14 +286,19 @@ class Generation:
         """Return the answer with the highest mean chrF to those of the others; of equals one."""
         return {
             sample: (own := sorted(answers))[chrf.most_alike([first_text(a) for a in own])[0]]
-            for sample, answers in sorted(_last_answers(votes).items())
+            for sample, answers in sorted(votes.by_sample().items())
         }
+
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples whose answers are disputed."""
+        given = votes.by_sample()
+        return {sample for sample, answers in given.items() if self.disputed(answers)}
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:
         """Return the samples for which two people wrote the same, or one of three is the middle."""
         return {
             sample
-            for sample, answers in _last_answers(votes).items()
+            for sample, answers in votes.by_sample().items()
             if len(answers) > 1 and not self.disputed(answers)
         }
 
@@ -323,20 +327,12 @@ class Generation:
         return TextForm(self.max_answer_bytes)
 
 
-def _correction(decision: Calibration, name: str) -> tuple[float, float]:
-    """Return the offset and slope of log-odds in a decision."""
-    found = decision.get(name)
-    return (found[0], found[1]) if isinstance(found, list) else UNCHANGED
-
-
 def _right_ones(targets: Tensor) -> list[list[str]]:
     """Return the right answers NG of targets."""
     return [[text for text in own if text] for own in text_lists.texts_of(targets)]
 
 
-def _last_answers(votes: Votes) -> dict[int, list[str]]:
-    """Return the last answer of each person, by sample."""
-    given: dict[int, list[str]] = {}
-    for row in last_votes(votes.sample_V, votes.person_V).tolist():
-        given.setdefault(int(votes.sample_V[row]), []).append(votes.text_V[row])
-    return given
+def _change(decision: Calibration, name: str) -> Sequence[float]:
+    found = decision.get(name, UNCHANGED)
+    assert isinstance(found, list | tuple)
+    return found

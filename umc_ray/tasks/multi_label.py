@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.errors import DataError
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
@@ -280,13 +279,21 @@ class MultiLabel:
 
     def consensus(self, votes: Votes) -> dict[int, str]:
         """Return the labels that more than half of a sample's people gave."""
+        samples_N, shares_NC = self._shares(votes)
+        return dict(zip(samples_N.tolist(), self._texts(shares_NC > 1 / 2), strict=True))
+
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples of which half of the people gave a label and half did not."""
+        samples_N, shares_NC = self._shares(votes)
+        return set(samples_N[(shares_NC == 1 / 2).any(1)].tolist())
+
+    def _shares(self, votes: Votes) -> tuple[IntArray, npt.NDArray[np.float64]]:
+        """Return the samples with votes, and which share of the people gave each label."""
         rows = last_votes(votes.sample_V, votes.person_V)
         samples_N, row_V = np.unique(votes.sample_V[rows], return_inverse=True)
         given_NC = np.zeros((len(samples_N), len(self.labels)))
         np.add.at(given_NC, row_V, self.encode(votes.text_V)[rows])
-        people_N = np.bincount(row_V, minlength=len(samples_N))
-        texts = self._texts(given_NC > people_N[:, None] / 2)
-        return dict(zip(samples_N.tolist(), texts, strict=True))
+        return samples_N, given_NC / np.bincount(row_V, minlength=len(samples_N))[:, None]
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:
         """Return the samples all of whose labels are sure enough, people erring alike on each."""

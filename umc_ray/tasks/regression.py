@@ -17,9 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
 from umc_ray.methods import numbers
 from umc_ray.methods.calibration import reliability
 from umc_ray.methods.consensus import last_votes, one_rate
@@ -299,6 +298,10 @@ class Regression:
             for sample in np.unique(samples_V)
         }
 
+    def tied(self, votes: Votes) -> set[int]:
+        """Return none: between two numbers there is another."""
+        return set()
+
     def settled(self, votes: Votes, confidence: float) -> set[int]:
         """Return the samples whose people surely are close to their consensus, all erring alike."""
         found = self.consensus(votes)
@@ -319,7 +322,7 @@ class Regression:
             utility=Estimate(*mean_interval(utility_N)),
             ece=calibration.error(),
             reliability=calibration,
-            figures={k: Estimate(*each) for k, each in numbers.correlations(*pair).items()},
+            correlations={k: Estimate(*each) for k, each in numbers.correlations(*pair).items()},
             errors={k: Estimate(*each) for k, each in numbers.errors(*pair).items()},
         )
 

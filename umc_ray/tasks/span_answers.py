@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
+from unicodedata import normalize
 
 from umc_ray.errors import DataError
 from umc_ray.methods.unicode_text import is_blank, without_invisible
@@ -17,6 +18,9 @@ from umc_ray.tasks.spelling import shown
 
 NO_ANSWER = "(no answer)"
 UNKNOWN = -1
+BESIDE = 2
+"""How many characters a start may be off: what miscounted characters make."""
+
 EXPECTED = 'an answer such as {"start": 12, "text": "Paris"}, several in a list, or ' + NO_ANSWER
 
 
@@ -35,18 +39,38 @@ def answer_text(spans: Iterable[Span]) -> str:
     return json.dumps(each[0] if len(each) == 1 else each, ensure_ascii=False)
 
 
-def nearest(span: Span, context: str) -> Span:
-    """Return where the text of a span stands in a context, next to where it is said to.
+def located(span: Span, context: str) -> Span:
+    """Return where the text of a span stands in a context, in the context's own characters.
+
+    That is at its start, at most BESIDE characters from it, or at the only place; the first place
+    if the start is not known. Blanks around the text do not belong to it.
 
     Raises:
-        DataError: it does not stand there.
+        DataError: it does not stand there, or far away at several places.
     """
-    if span.start >= 0 and context.startswith(span.text, span.start):
-        return span
-    places = [found.start() for found in re.finditer(f"(?={re.escape(span.text)})", context)]
+    text = span.text.strip()
+    start = span.start
+    if start >= 0:
+        start += len(span.text) - len(span.text.lstrip())
+        if context.startswith(text, start):
+            return Span(start, text)
+    text, places = _places(text, context)
     if not places:
-        raise DataError(f"answer {shown(span.text)} is not in the text")
-    return Span(min(places, key=lambda place: abs(place - span.start)), span.text)
+        raise DataError(f"answer {shown(text)} is not in the text")
+    place = min(places, key=lambda each: abs(each - start))
+    if start >= 0 and len(places) > 1 and abs(place - start) > BESIDE:
+        where = ", ".join(map(str, places[:5]))
+        raise DataError(f"answer {shown(text)} is not at {start} of the text, but at {where}")
+    return Span(place, text)
+
+
+def _places(text: str, context: str) -> tuple[str, list[int]]:
+    """Return where a text stands, and the Unicode form in which it stands there."""
+    for form in dict.fromkeys((text, normalize("NFC", text), normalize("NFD", text))):
+        places = [found.start() for found in re.finditer(f"(?={re.escape(form)})", context)]
+        if places:
+            return form, places
+    return text, []
 
 
 @lru_cache(maxsize=65_536)

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
-from torch import Tensor
 
+from umc_ray.deferred import Tensor, torch
+from umc_ray.methods.consensus import last_votes
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.forms import Form
 from umc_ray.tasks.quality import Quality
@@ -54,6 +54,13 @@ class Votes:
     sample_V: IntArray
     person_V: IntArray
     text_V: tuple[str, ...]
+
+    def by_sample(self) -> dict[int, list[str]]:
+        """Return the last vote of each person, by sample."""
+        given: dict[int, list[str]] = {}
+        for row in last_votes(self.sample_V, self.person_V).tolist():
+            given.setdefault(int(self.sample_V[row]), []).append(self.text_V[row])
+        return given
 
 
 @dataclass(frozen=True)
@@ -246,6 +253,10 @@ class TaskKind(Protocol):
 
         The last vote of each person counts.
         """
+        ...
+
+    def tied(self, votes: Votes) -> set[int]:
+        """Return the samples whose consensus was drawn: the votes speak as much for another."""
         ...
 
     def settled(self, votes: Votes, confidence: float) -> set[int]:

@@ -48,19 +48,15 @@ def read_texts(raw: object, longest: int) -> list[str]:
     if isinstance(raw, str) and not raw.startswith(_BEGIN):
         return [_checked(raw, longest)]
     if isinstance(raw, str):
-        raw = _of_json(raw)
+        try:
+            raw = json.loads(raw)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{shown(str(raw))} is not {EXPECTED}") from error
     if isinstance(raw, Mapping) and isinstance(raw.get(SEVERAL), list):
         raw = raw[SEVERAL]
     if isinstance(raw, list | tuple) and raw and all(isinstance(each, str) for each in raw):
         return [_checked(each, longest) for each in raw]
     raise DataError(f"{shown('' if raw is None else str(raw))} is not {EXPECTED}")
-
-
-def _of_json(raw: str) -> object:
-    try:
-        return json.loads(raw)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{shown(raw)} is not {EXPECTED}") from error
 
 
 def _checked(text: str, longest: int) -> str:

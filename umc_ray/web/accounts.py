@@ -137,11 +137,12 @@ class Accounts:
             StoreError: there is no such account, or no active admin would be left.
         """
         with self._store.writing() as connection:
+            admins = select(ACCOUNTS.c.name).where(ACCOUNTS.c.role == "admin", ACCOUNTS.c.active)
+            had_admins = connection.execute(admins).first() is not None
             account = update(ACCOUNTS).where(ACCOUNTS.c.name == name)
             if not connection.execute(account.values(role=role, active=active)).rowcount:
                 raise StoreError(f"there is no account {name}")
-            admins = select(ACCOUNTS.c.name).where(ACCOUNTS.c.role == "admin", ACCOUNTS.c.active)
-            if connection.execute(admins).first() is None:
+            if had_admins and connection.execute(admins).first() is None:
                 raise StoreError(
                     f"{name} is the last active admin; make another account admin first"
                 )

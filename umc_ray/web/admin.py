@@ -5,6 +5,7 @@ from typing import Literal, get_args
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from umc_ray.annotation.assignments import unassign_all
 from umc_ray.errors import StoreError
 from umc_ray.web.accounts import ROLES, Role
 from umc_ray.web.auth import Admin, form
@@ -13,7 +14,7 @@ from umc_ray.web.people import people_summary
 from umc_ray.web.site import CurrentSite, Queue, Site
 
 router = APIRouter(include_in_schema=False)
-Action = Literal["add", "change", "end", "password", "token", "revoke"]
+Action = Literal["add", "change", "end", "password", "token", "revoke", "domains"]
 
 
 @router.get("/admin")
@@ -45,6 +46,10 @@ def _apply(site: Site, fields: dict[str, str], base: str) -> tuple[str, str]:
         raise StoreError(f"there is no action {action!r:.100}")
     if action in ("change", "end"):
         site.accounts.change(name, role, active=action != "end")
+        if action == "end":
+            unassign_all(site.store, name)
+    elif action == "domains":
+        site.set_skills(name, fields.get("domains", ""))
     elif action == "revoke":
         site.accounts.revoke_token(name, fields.get("token", ""))
     else:
@@ -63,6 +68,14 @@ def _with_secret(site: Site, name: str, role: Role, action: str, base: str) -> t
         return f"New API token of {name}:", accounts.create_key(name, "token")
     key = accounts.create_key(name, "invitation")
     return f"{name} can set a new password:", f"{base}invitation/{key}"
+
+
+def _unasked(site: Site, queue: str) -> list[str]:
+    """Return the domains with open questions that no active account is asked about."""
+    found = {f"{each.task}/{each.domain}" for each in site.store.open_questions(queue)}
+    skills = site.skills()
+    own = [skills.get(each.name, ()) for each in site.accounts.all() if each.active]
+    return sorted(each for each in found if all(names and each not in names for names in own))
 
 
 def _admin(
@@ -88,6 +101,8 @@ def _admin(
         accounts=site.accounts.all(),
         tokens=site.accounts.tokens(),
         roles=ROLES,
+        skills=site.skills(),
+        unasked=_unasked(site, queue),
         notice=notice,
         secret=secret,
         problem=problem,

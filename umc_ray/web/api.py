@@ -54,7 +54,7 @@ def progress(
     """Return the progress of the current round, and the account's own."""
     done, total = site.progress(queue)
     by_you = count_given(site.store, queue, person.name, since)
-    left = count_left(site.store, queue, person.name)
+    left = count_left(site.store, queue, person.name, site.domains_of(person))
     return Progress(done=done, asked=total, by_you=by_you, left_for_you=left)
 
 

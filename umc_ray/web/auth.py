@@ -19,7 +19,7 @@ CSRF_HEADER = "x-csrf-token"
 OLD_SESSION = {"X-Session": "old"}
 """Header by which a page knows that it must be loaded again."""
 
-MAX_FIELDS = 50
+MAX_FIELDS = 100
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -74,12 +74,20 @@ async def form(request: Request) -> dict[str, str]:
     Raises:
         HTTPException: 400, too many fields.
     """
+    return {name: values[-1] for name, values in (await form_values(request)).items()}
+
+
+async def form_values(request: Request) -> dict[str, list[str]]:
+    """Return the fields of a form with all values of each.
+
+    Raises:
+        HTTPException: 400, too many fields.
+    """
     body = (await request.body()).decode(errors="replace")
     try:
-        fields = parse_qs(body, max_num_fields=MAX_FIELDS)
+        return parse_qs(body, max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise HTTPException(400, f"a form may have at most {MAX_FIELDS} fields") from error
-    return {name: values[-1] for name, values in fields.items()}
 
 
 def check_origin(request: Request) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
+from umc_ray.annotation.leases import release_all
 from umc_ray.errors import StoreError
 from umc_ray.web.accounts import SESSION_S, Person
 from umc_ray.web.auth import COOKIE, Annotator, Throttle, check_origin, form
@@ -84,8 +85,8 @@ def _set_session_cookie(request: Request, response: Response, key: str) -> None:
 
 @router.post("/logout")
 def logout(request: Request, site: CurrentSite, person: Annotator) -> Response:
-    """End the session and release its leases."""
-    site.leases(person, site.name).release()
+    """End the session and release what the person holds, as an annotator and as a reviewer."""
+    release_all(site.store, site.name, person.name)
     site.accounts.revoke_key(request.cookies.get(COOKIE, ""))
     response = RedirectResponse(f"{_root(request)}/login", 303)
     response.delete_cookie(COOKIE, path=f"{_root(request)}/")

@@ -1,34 +1,28 @@
 """Annotator statistics: speed, agreement, accuracy, and the influence of suggestions."""
 
-import statistics
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from umc_ray.annotation.assignments import open_assignments
 from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.people import (
+    Pair,
+    Ratio,
+    agreement_with_others,
+    by_sample,
+    median_seconds,
+    worth,
+)
 from umc_ray.annotation.review import decisions
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.methods.consensus import krippendorff_alpha
-from umc_ray.tasks.task import TaskKind, Votes
+from umc_ray.tasks.task import TaskKind
 
 HOUR_S = 3600.0
-Pair = tuple[str, str | None, str]
-"""A task, an answer or None for a skip, and the answer to compare it with."""
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A share of a total; what is partly right counts in part."""
-
-    count: float
-    total: int
-
-    def __str__(self) -> str:
-        """Return the percentage and the total, or a dash if the total is 0."""
-        return f"{self.count / self.total:.0%} of {self.total}" if self.total else "–"
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,9 @@ class AnnotatorStats:
     """Statistics of one annotator; `seconds` is the median time per answer.
 
     `agreement` is with the consensus of the other annotators of the same samples, `gold` what the
-    answers to gold questions are worth: a utility of the task's kind, such as accuracy.
+    answers to gold questions are worth: a utility of the task's kind, such as accuracy. `followed`
+    and `unaided` are answers equal to the prediction where it was shown, and where it was not;
+    `assigned` questions wait for this person.
     """
 
     name: str
@@ -46,6 +42,14 @@ class AnnotatorStats:
     skips: Ratio
     agreement: Ratio
     gold: Ratio
+    followed: Ratio
+    unaided: Ratio
+    assigned: int
+
+    @property
+    def per_hour(self) -> float | None:
+        """How many answers an hour of active work gives."""
+        return HOUR_S / self.seconds if self.seconds else None
 
 
 @dataclass(frozen=True)
@@ -70,118 +74,87 @@ class PeopleSummary:
     alphas: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class _Queue:
+    """What the store knows of a queue; `gold` are answers with the known label."""
+
+    answers: Sequence[Answer]
+    gold: Sequence[tuple[Answer, str]]
+    questions: Mapping[SampleKey, Question]
+    kinds: Mapping[str, TaskKind]
+    assigned: Counter[str]
+
+    @property
+    def real(self) -> list[Answer]:
+        """The answers about samples that nobody made: the others suggest an answer always."""
+        made = {key for key, each in self.questions.items() if each.payload.made is not None}
+        return [each for each in self.answers if each.key not in made]
+
+    @property
+    def names(self) -> list[str]:
+        """All who answered, or are to."""
+        said = {each.annotator for each in [*self.answers, *(each for each, _ in self.gold)]}
+        return sorted(said | self.assigned.keys())
+
+
 def people_summary(
     store: AnnotationStore, queue: str, kinds: Mapping[str, TaskKind]
 ) -> PeopleSummary:
     """Compute the statistics of a queue; `kinds` are the kinds of the tasks."""
-    answers = store.answers(queue)
-    gold = store.gold_answers(queue)
     questions = {question.key: question for question in store.questions(queue)}
-    real = [each for each in answers if not _is_synthetic(questions.get(each.key))]
+    assigned = Counter(open_assignments(store, queue).values())
+    found = _Queue(store.answers(queue), store.gold_answers(queue), questions, kinds, assigned)
     truth = {key: decision.label for key, decision in decisions(store, queue).items()}
-    by_sample: dict[SampleKey, list[Answer]] = defaultdict(list)
-    for answer in answers:
-        by_sample[answer.key].append(answer)
-    names = sorted({answer.annotator for answer in [*answers, *(each for each, _ in gold)]})
+    samples = by_sample(found.answers)
     return PeopleSummary(
-        annotators=[_stats(name, answers, by_sample, gold, kinds, store.clock()) for name in names],
-        anchoring=[
-            _anchoring(shown, real, gold, questions, truth, kinds) for shown in (True, False)
-        ],
+        annotators=[_stats(name, found, samples, store.clock()) for name in found.names],
+        anchoring=[_anchoring(shown, found, truth) for shown in (True, False)],
         alphas={
-            task: _alpha([each for each in answers if each.task == task], kind)
+            task: _alpha([each for each in found.answers if each.task == task], kind)
             for task, kind in kinds.items()
         },
     )
 
 
-def _is_synthetic(question: Question | None) -> bool:
-    return question is not None and question.payload.made is not None
-
-
 def _stats(
-    name: str,
-    answers: Sequence[Answer],
-    by_sample: Mapping[SampleKey, Sequence[Answer]],
-    gold: Sequence[tuple[Answer, str]],
-    kinds: Mapping[str, TaskKind],
-    now: float,
+    name: str, found: _Queue, samples: Mapping[SampleKey, Sequence[Answer]], now: float
 ) -> AnnotatorStats:
-    own = [answer for answer in answers if answer.annotator == name]
-    seconds = [answer.seconds for answer in own if answer.seconds is not None]
+    own = [answer for answer in found.answers if answer.annotator == name]
+    gold = [(each.task, each.label, label) for each, label in found.gold if each.annotator == name]
+    real = [answer for answer in found.real if answer.annotator == name]
     return AnnotatorStats(
         name=name,
         answers=len(own),
         last_hour=sum((answer.submitted_at or 0.0) > now - HOUR_S for answer in own),
-        seconds=statistics.median(seconds) if seconds else None,
+        seconds=median_seconds(own),
         skips=Ratio(sum(answer.label is None for answer in own), len(own)),
-        agreement=_agreement(own, by_sample, kinds),
-        gold=_worth(
-            [(each.task, each.label, label) for each, label in gold if each.annotator == name],
-            kinds,
-        ),
+        agreement=agreement_with_others(own, samples, found.kinds),
+        gold=worth(gold, found.kinds),
+        followed=_as_predicted(real, True, found.questions),
+        unaided=_as_predicted(real, False, found.questions),
+        assigned=found.assigned[name],
     )
 
 
-def _agreement(
-    answers: Sequence[Answer],
-    by_sample: Mapping[SampleKey, Sequence[Answer]],
-    kinds: Mapping[str, TaskKind],
-) -> Ratio:
-    """Compare one annotator's answers with the consensus of the others."""
-    pairs: list[Pair] = []
-    for task, kind in kinds.items():
-        own = [each for each in answers if each.task == task and each.label is not None]
-        others = kind.consensus(_votes_of_others(own, by_sample))
-        pairs += [(task, own[i].label, label) for i, label in others.items()]
-    return _worth(pairs, kinds)
-
-
-def _votes_of_others(
-    answers: Sequence[Answer], by_sample: Mapping[SampleKey, Sequence[Answer]]
-) -> Votes:
-    """Return the others' votes on the samples of answers; a sample is numbered as its answer."""
-    given = [
-        (i, other.label)
-        for i, answer in enumerate(answers)
-        for other in by_sample[answer.key]
-        if other.annotator != answer.annotator and other.label is not None
-    ]
-    return Votes(
-        sample_V=np.array([i for i, _ in given], dtype=np.int64),
-        person_V=np.arange(len(given)),  # the store keeps one answer of a person
-        text_V=tuple(label for _, label in given),
-    )
-
-
-def _anchoring(
-    shown: bool,
-    answers: Sequence[Answer],
-    gold: Sequence[tuple[Answer, str]],
-    questions: Mapping[SampleKey, Question],
-    truth: Mapping[SampleKey, str | None],
-    kinds: Mapping[str, TaskKind],
-) -> Anchoring:
+def _anchoring(shown: bool, found: _Queue, truth: Mapping[SampleKey, str | None]) -> Anchoring:
     """Compare answers with predictions, and with gold labels and reviewers' decisions."""
+    real = [each for each in found.real if each.seen is shown and each.label is not None]
+    known: list[Pair] = [
+        (a.task, a.label, label) for a in real if (label := truth.get(a.key)) is not None
+    ]
+    known += [(a.task, a.label, label) for a, label in found.gold if a.seen is shown]
+    accepted = _as_predicted(real, shown, found.questions)
+    return Anchoring(shown, accepted, worth(known, found.kinds))
+
+
+def _as_predicted(
+    answers: Sequence[Answer], shown: bool, questions: Mapping[SampleKey, Question]
+) -> Ratio:
+    """Return how many answers are what the model predicted, by whether that was shown."""
     labeled = [answer for answer in answers if answer.seen is shown and answer.label is not None]
     pairs = [(a.label, questions[a.key].payload.predicted) for a in labeled]
     predicted = [(label, prediction) for label, prediction in pairs if prediction is not None]
-    known: list[Pair] = [
-        (a.task, a.label, label) for a in labeled if (label := truth.get(a.key)) is not None
-    ]
-    known += [(a.task, a.label, label) for a, label in gold if a.seen is shown]
-    accepted = sum(label == prediction for label, prediction in predicted)
-    return Anchoring(shown, Ratio(accepted, len(predicted)), _worth(known, kinds))
-
-
-def _worth(pairs: Sequence[Pair], kinds: Mapping[str, TaskKind]) -> Ratio:
-    """Return the utility of answers by what they are compared with; a skip is worth nothing."""
-    total = 0.0
-    for task, kind in kinds.items():
-        answers = [answer for name, answer, _ in pairs if name == task and answer is not None]
-        known = [label for name, answer, label in pairs if name == task and answer is not None]
-        total += float(kind.utility(answers, known).sum())
-    return Ratio(total, len(pairs))
+    return Ratio(sum(label == prediction for label, prediction in predicted), len(predicted))
 
 
 def _alpha(answers: Sequence[Answer], kind: TaskKind) -> float:

@@ -19,7 +19,8 @@ from umc_ray.ingest.browser_images import browser_image
 from umc_ray.ingest.pixels import open_image
 from umc_ray.methods.text_pair import headed
 from umc_ray.records import DomainKey
-from umc_ray.selection.labeled import gather, parts_of
+from umc_ray.selection.gather import gather
+from umc_ray.selection.labeled import parts_of
 
 CACHE_BYTES = 256_000_000
 LOCATION = ["task", "domain", "part", "row", "sample_id"]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from umc_ray.annotation.assignments import set_skills, skills
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.recorder import Recorder
 from umc_ray.annotation.review import Case
@@ -15,6 +16,7 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.run import Run
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, DataError, StoreError
+from umc_ray.records import DomainKey
 from umc_ray.tasks.task import TaskKind
 from umc_ray.web.accounts import Accounts, Person
 from umc_ray.web.choices import Choice, with_hints
@@ -60,9 +62,30 @@ class Site:
 
     def leases(self, person: Person, queue: str) -> LeaseManager:
         """Return a person's leases in a queue."""
-        return LeaseManager(
-            self.store, queue, person.name, self.config.lease_s, self.config.gold_every
-        )
+        lease_s, gold_every = self.config.lease_s, self.config.gold_every
+        domains = self.domains_of(person)
+        return LeaseManager(self.store, queue, person.name, lease_s, gold_every, domains)
+
+    def domains_of(self, person: Person) -> tuple[DomainKey, ...]:
+        """Return the domains that a person is asked about; none: all."""
+        return tuple(DomainKey.named(each) for each in self.skills().get(person.name, ()))
+
+    def skills(self) -> dict[str, tuple[str, ...]]:
+        """Return the domains of people, by name: as set on the page, else in the campaign file."""
+        of_file = {name: tuple(domains) for name, domains in self.config.skills.items()}
+        return of_file | skills(self.store, self.name)
+
+    def set_skills(self, name: str, text: str) -> None:
+        """Set the domains of a person, written with commas between them; none: all.
+
+        Raises:
+            StoreError: a domain is not there.
+        """
+        domains = [each.strip() for each in text.split(",") if each.strip()]
+        known = [str(key) for key in self.run.config.domains()]
+        if unknown := [each for each in domains if each not in known]:
+            raise StoreError(f"there is no domain {unknown[0]!r:.100}; known: {', '.join(known)}")
+        set_skills(self.store, self.name, name, domains)
 
     def review_leases(self, person: Person, queue: str) -> LeaseManager:
         """Return a reviewer's leases of cases in a queue."""
@@ -73,9 +96,12 @@ class Site:
     ) -> list[Question]:
         """Return the questions that a person holds, and claim more up to `count`.
 
+        Of the last ones, a person gets a fair share, so that all people finish together.
+
         What the person's other windows show, as task/sample id, is held but not returned.
         """
         leases = self.leases(person, queue)
+        count = leases.fair_share(count)
         held = [each for each in leases.held() if page_name(each) not in elsewhere]
         return held if len(held) >= count else held + leases.claim(count - len(held))
 

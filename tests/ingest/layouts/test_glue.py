@@ -91,6 +91,14 @@ def test_each_task_is_recognized_by_its_header_and_has_the_columns_of_the_hub(tm
     assert picked(read(place, *COLUMNS[name]), *COLUMNS[name]) == ROWS[name]
 
 
+@pytest.mark.parametrize("first", ["gj04\t1\t?\tIt fell.", "gj04\t2\t\tIt fell."])
+def test_a_first_row_that_is_odd_does_not_hide_cola(tmp_path, first):
+    text = f"{first}\n{FILES['CoLA']['train']}"
+    place = folder(tmp_path, "CoLA", {"train": text})
+    assert about(place).startswith("glue: cola")
+    assert picked(read(place, "sentence", "label"), "sentence", "label")[1:] == ROWS["CoLA"]
+
+
 def test_a_tsv_file_keeps_the_columns_of_its_header(tmp_path):
     (row,) = read(folder(tmp_path, "MRPC"), "Quality", "#1 String")
     assert (row["Quality"], row["#1 ID"], row["idx"]) == ("1", "702", 0)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.ingest.layouts.reading import about, picked, read, write
 from umc_ray.errors import DataError
+from umc_ray.ingest.layouts.squad import MOVED
 
 CONTEXT = "Beyoncé was born in Houston. She sang in Houston."
 
@@ -65,26 +66,24 @@ def test_questions_of_version_2_may_have_no_answer(tmp_path):
 def test_an_answer_beside_its_start_is_moved_and_one_elsewhere_is_a_bad_row(tmp_path):
     path = squad(
         tmp_path / "train-v1.1.json",
-        *(question(f"q{start}", ("Houston", start)) for start in (18, 19, 20, 21, 22, 23, -1)),
+        *(question(f"q{start}", ("Houston", start)) for start in (18, 19, 20, 21, 22, 23)),
+        question("blanks", (" Houston ", 19)),
+        question("only", ("She sang", 0)),
         question("empty", ("", 20)),
+        question("nowhere", ("Dallas", 20)),
         question("text", ("Houston", "20")),
     )
     notes = Counter()
     found = answers(read(path, notes=notes))
     assert found[:5] == 5 * [[("Houston", 20)]]
     assert found[5] == (
-        "answer not at answer_start: at 23 is 'ston. S', not 'Houston', which is elsewhere in the "
-        "context"
+        "answer not at answer_start: answer 'Houston' is not at 23 of the text, but at 20, 41"
     )
-    assert [each.split(":")[0] for each in found[6:8]] == [
-        "answer not at answer_start",
-        "broken answers",
-    ]
-    assert found[8] == [("Houston", 20)]  # a number as text
-    assert notes == {
-        "answer_start off by 1: moved to where the answer is": 2,
-        "answer_start off by 2: moved to where the answer is": 2,
-    }
+    assert found[6:8] == [[("Houston", 20)], [("She sang", CONTEXT.index("She sang"))]]
+    assert found[8].split(":")[0] == "broken answers"
+    assert found[9] == "answer not at answer_start: answer 'Dallas' is not in the text"
+    assert found[10] == [("Houston", 20)]  # a number as text
+    assert notes == {MOVED: 6}
 
 
 def test_a_folder_is_recognized_and_its_splits_are_told_by_the_names_of_files(tmp_path):

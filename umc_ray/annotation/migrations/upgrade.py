@@ -6,7 +6,7 @@ from sqlalchemy import Connection, inspect, text
 
 from umc_ray.errors import StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 
 
 def upgrade(connection: Connection) -> None:

@@ -98,6 +98,9 @@ TASKS: Mapping[str, Task] = MappingProxyType(
         ),
     }
 )
+FIRST = 10
+"""Rows without a header that are looked at; one of them may be broken."""
+
 _COLA = ("source", "is_acceptable", "note", "sentence")
 """The columns of CoLA's files that have no header."""
 
@@ -213,13 +216,13 @@ def _task_of_header(place: Place) -> str | None:
     if len(found) > 1:  # RTE and WNLI: one has names, the other has numbers
         first = head[1].rstrip("\r").rsplit("\t", 1)[-1] if len(head) > 1 else ""
         found = [name for name in found if TASKS[name].are_numbers == first.isdigit()]
-    if not found and _is_cola(header):
+    if not found and any(_is_cola(line) for line in head[:FIRST]):
         return "cola"
     return found[0] if len(found) == 1 else None
 
 
 def _is_cola(line: str) -> bool:
-    fields = line.split("\t")
+    fields = line.rstrip("\r").split("\t")
     return len(fields) == len(_COLA) and fields[1] in ("0", "1") and fields[2] in ("", "*")
 
 
@@ -258,7 +261,7 @@ def _tsv(uri: str, task: Task, table: TableFormat, notes: Counter[str]) -> Rows:
         if first is None:
             return
         header = first
-        if _is_cola("\t".join(first)):
+        if not task.headers and "sentence" not in first:
             header, found = list(_COLA), _before(first, found)
         columns = list(dict.fromkeys([*header, *map(task.names.get, header), "label", "idx"]))
         check_columns(uri, table, [name for name in columns if name is not None])

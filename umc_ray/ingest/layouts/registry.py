@@ -153,6 +153,11 @@ def _labels_in_rows(layout: Layout) -> set[str]:
     return names
 
 
+def layout_note(layout: Layout) -> str:
+    """Return how files that were recognized are noted."""
+    return f"files of the layout {layout.about}"
+
+
 def list_split(rules: Rules, sources: Sequence[str], exclude: str) -> Listing:
     """List the files of sources that are read: of layouts, those of the split.
 
@@ -168,7 +173,7 @@ def list_split(rules: Rules, sources: Sequence[str], exclude: str) -> Listing:
         paths = (source,) if layout is None else layout.paths
         listing = list_files(paths, rules.suffixes if layout is None else layout.suffixes, exclude)
         if layout is not None:
-            whole.notes[f"files of the layout {layout.about}"] += len(listing.all)
+            whole.notes[layout_note(layout)] += len(listing.all)
             whole.notes.update(dict(layout.notes))
         for path, files in listing.files.items():
             new = [file for file in files if file.uri not in seen]

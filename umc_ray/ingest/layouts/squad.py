@@ -23,10 +23,11 @@ from umc_ray.ingest.layouts.layout import Asked, Layout, by_split, choose, in_or
 from umc_ray.ingest.layouts.place import Place
 from umc_ray.ingest.readers import Rows, read_rows
 from umc_ray.ingest.sources import TABLES, BadRow
+from umc_ray.methods.unicode_text import is_blank
+from umc_ray.tasks.span_answers import Span, located
 
 COLUMNS = ("id", "title", "context", "question", "answers", "is_impossible")
-BESIDE = (-1, 1, -2, 2)
-"""How far from its answer_start an answer is looked for: what miscounted characters make."""
+MOVED = "answer that is not exactly at its answer_start: moved to where it stands"
 
 _MARK = re.compile(r'"(paragraphs|qas)"\s*:\s*\[')
 
@@ -178,17 +179,12 @@ def _placed(answer: object, context: str, notes: Counter[str]) -> dict[str, obje
     text, start = answer["text"], answer.get("answer_start")
     if isinstance(start, str) and start.isdecimal():
         start = int(start)
-    if not text or isinstance(start, bool) or not isinstance(start, int):
+    if is_blank(text) or isinstance(start, bool) or not isinstance(start, int):
         return BadRow("broken answers", f"text {text[:40]!r}, answer_start {start!r}")
-    if context[max(0, start) :][: len(text)] == text and start >= 0:
-        return {"text": text, "answer_start": start}
-    for step in BESIDE:
-        if start + step >= 0 and context[start + step :][: len(text)] == text:
-            notes[f"answer_start off by {abs(step)}: moved to where the answer is"] += 1
-            return {"text": text, "answer_start": start + step}
-    seen = context[max(0, start) :][: len(text)]
-    where = "elsewhere in" if text in context else "nowhere in"
-    return BadRow(
-        "answer not at answer_start",
-        f"at {start} is {seen[:40]!r}, not {text[:40]!r}, which is {where} the context",
-    )
+    try:
+        found = located(Span(start, text), context)
+    except DataError as error:
+        return BadRow("answer not at answer_start", str(error))
+    if found != (start, text):
+        notes[MOVED] += 1
+    return {"text": found.text, "answer_start": found.start}

@@ -511,6 +511,7 @@ function cycle(names) {
 
 const MOST_ZOOM = 32; // screen pixels per pixel of the image
 const STEP = 1.25;
+const CONTRASTS = ["contrast-1", "contrast-2"];
 
 function picture() {
   const box = /** @type {HTMLElement | null} */ (stage.querySelector(".picture"));
@@ -577,6 +578,53 @@ stage.addEventListener("pointerdown", (event) => {
   addEventListener("pointerup", () => (removeEventListener("pointermove", move), box.classList.remove("dragged")), { once: true });
 });
 
+/** @typedef {{distance: number, x: number, y: number}} Fingers two of them, and the point between them */
+
+/** @param {TouchList} touches @returns {Fingers} */
+function fingers([a, b]) {
+  const distance = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  return { distance, x: (a.clientX + b.clientX) / 2, y: (a.clientY + b.clientY) / 2 };
+}
+
+let pinch = /** @type {Fingers | null} */ (null);
+
+/** Two fingers zoom and move an image: what is between them stays there. @param {TouchEvent} event */
+function onTouch(event) {
+  const { box, image } = picture() ?? {};
+  const onPicture = box?.contains(/** @type {Node} */ (event.target));
+  const now = onPicture && event.touches.length === 2 ? fingers(event.touches) : null;
+  if (now && pinch && box && image) {
+    const { left, top } = box.getBoundingClientRect();
+    box.scrollBy(pinch.x - now.x, pinch.y - now.y);
+    zoomBy(Math.log(now.distance / pinch.distance) / Math.log(STEP), now.x - left, now.y - top);
+  }
+  if (now) event.preventDefault(); // the page itself is not zoomed
+  pinch = now;
+}
+
+for (const type of ["touchstart", "touchmove", "touchend", "touchcancel"]) {
+  document.addEventListener(type, (event) => onTouch(/** @type {TouchEvent} */ (event)), { passive: false });
+}
+
+const LEVELS = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll(".level"));
+
+/** Show images as bright and with as much contrast as the sliders say. */
+function setLevels() {
+  for (const each of LEVELS) stage.style.setProperty(`--${each.name}`, each.value);
+  stage.classList.toggle("adjusted", [...LEVELS].some((each) => each.value !== each.defaultValue));
+}
+
+for (const each of LEVELS) each.addEventListener("input", setLevels);
+
+/** Show the whole image, as it is. */
+function resetView() {
+  const { box, image } = picture() ?? {};
+  if (box && image) setScale(box, image, 0);
+  for (const each of LEVELS) each.value = each.defaultValue;
+  stage.classList.remove(...CONTRASTS);
+  setLevels();
+}
+
 /** Show the pixels of an image that is much larger than its own size. @param {HTMLImageElement} image */
 function sharpen(image) {
   const scale = Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight);
@@ -592,7 +640,8 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   zoom,
   "zoom-in": () => zoomBy(2),
   "zoom-out": () => zoomBy(-2),
-  contrast: () => cycle(["contrast-1", "contrast-2"]),
+  contrast: () => cycle(CONTRASTS),
+  reset: resetView,
   guidelines: () => openDialog("guidelines"),
   help: () => openDialog("help"),
   split,
@@ -600,7 +649,7 @@ const ACTIONS = /** @type {Record<string, () => unknown>} */ ({
   dismiss: () => outbox.dismiss(),
 });
 const KEYS = /** @type {Record<string, string>} */ ({
-  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", q: "rating", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", g: "guidelines", "?": "help", x: "split",
+  s: "skip", u: "undo", Backspace: "undo", f: "flag", n: "note", q: "rating", z: "zoom", "+": "zoom-in", "-": "zoom-out", c: "contrast", "=": "reset", g: "guidelines", "?": "help", x: "split",
 });
 
 /** Return the label that a key is for, if there is one. @param {KeyboardEvent} event */

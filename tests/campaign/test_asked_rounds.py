@@ -1,0 +1,154 @@
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.finished import build_run
+from umc_ray.annotation.asked import asked
+from umc_ray.annotation.questions import batch_questions
+from umc_ray.annotation.store import AnnotationStore, Question
+from umc_ray.campaign.asked_rounds import check_store
+from umc_ray.campaign.corrections import changed_labels
+from umc_ray.campaign.restore_answers import restore_answers
+from umc_ray.campaign.round import open_round
+from umc_ray.campaign.run import Run
+from umc_ray.errors import StoreError
+from umc_ray.selection.labeled import labels_so_far
+
+ROUNDS = 3
+
+
+def with_own_store(run):
+    annotation = run.config.annotation.model_copy(update={"database": None, "votes": 3})
+    return Run(run.config.model_copy(update={"annotation": annotation}))
+
+
+def ask(run, number):
+    batch = run.storage.read_table(f"rounds/{number:04d}/batch.parquet")
+    questions = batch_questions(run.config, number, batch, [None] * len(batch))
+    run.store.submit(questions)
+    return questions
+
+
+def answer(run, number, questions):
+    labels = run.storage.read_table(f"rounds/{number:04d}/labels.parquet").to_pylist()
+    known = {row["sample_id"]: row["label"] for row in labels}
+    for vote in ("ann", "ben", "cat"):
+        answers = [each.answered(vote, known.get(each.sample_id)) for each in questions]
+        run.store.record(answers, [f"{vote}/{each.sample_id}" for each in questions])
+    run.store.close_round(run.config.name, number)
+
+
+def back_up(path, to):
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    run = with_own_store(build_run(str(tmp_path_factory.mktemp("runs")), tasks=("mood",)))
+    with closing(run.store):
+        for number in range(1, ROUNDS + 1):
+            questions = ask(run, number)
+            if number == ROUNDS:
+                back_up(run.storage.path("labels.db"), run.storage.path("older.db"))
+            answer(run, number, questions)
+    return run
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    shutil.copytree(original.storage.root, tmp_path / original.config.name)
+    copy = Run(original.config.model_copy(update={"storage": str(tmp_path)}))
+    yield copy
+    copy.store.close()
+
+
+def delete(path):
+    path.unlink()
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def roll_back(path):
+    for name in path.parent.glob("labels.db*"):
+        name.unlink()
+    shutil.copy(path.parent / "older.db", path)
+
+
+def of_another_campaign(path):
+    path.unlink()
+    with closing(AnnotationStore(f"sqlite:///{path}")) as store:
+        store.submit([Question("other", 1, "mood", "shop", 3)])
+
+
+FAULTS = [delete, empty, roll_back, of_another_campaign]
+
+
+def test_a_store_that_belongs_to_the_rounds_is_fine(run):
+    check_store(run)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_that_does_not_know_the_rounds_is_refused(run, fault):
+    fault(Path(run.storage.path("labels.db")))
+    with pytest.raises(StoreError, match=r"of closed rounds: .*umc restore-answers"):
+        check_store(run)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_restored_store_says_what_the_lost_one_said(original, run, fault):
+    fault(Path(run.storage.path("labels.db")))
+    found = restore_answers(run)
+    assert found.answers > 0
+    check_store(run)
+    assert run.spent() == original.spent() == 12
+    assert run.spent(1) == original.spent(1)
+    for now, before in zip(run.queried().values(), original.queried().values(), strict=True):
+        assert np.array_equal(now, before)
+    name = run.config.name
+    states = asked(run.store, name), asked(original.store, name)
+    assert states[0] == states[1]
+    labels = labels_so_far(run.storage, run.folders(ROUNDS))
+    assert len(changed_labels(run, ROUNDS, labels)) == 0
+    assert run.store.reopened_rounds(name) == []
+    assert restore_answers(run).answers == 0
+
+
+def test_answers_that_others_have_outvoted_since_do_not_decide(run):
+    roll_back(Path(run.storage.path("labels.db")))
+    question = run.store.questions(run.config.name, ROUNDS)[0]
+    run.store.record([question.answered("ann", "bad")], ["1"])
+    run.store.record([question.answered("ben", "good")], ["2"])
+    restore_answers(run)
+    labels = labels_so_far(run.storage, run.folders(ROUNDS))
+    assert len(changed_labels(run, ROUNDS, labels)) == 0
+    assert run.store.open_questions(run.config.name) == []
+
+
+def test_the_store_of_another_run_of_this_name_is_refused(run):
+    run.store.submit([Question(run.config.name, 4, "mood", "shop", 9)])
+    said = "1 question of demo that no round in .* asked, such as s9 of mood in round 4"
+    for action in (check_store, restore_answers):
+        with pytest.raises(StoreError, match=said):
+            action(run)
+
+
+def test_an_open_round_is_asked_by_the_run_itself(run):
+    run.storage.delete_file("rounds/0003/labels.parquet")
+    Path(run.storage.path("labels.db")).unlink()
+    restore_answers(run)
+    check_store(run)
+    assert run.store.progress(run.config.name, 3) == (0, 0)
+
+
+def test_another_batch_never_takes_the_place_of_a_lost_one(run):
+    run.storage.delete_file("rounds/0003/batch.parquet")
+    run.storage.delete_file("rounds/0003/labels.parquet")
+    with pytest.raises(StoreError, match=r"4 questions in round 3, but .*batch\.parquet .*backup"):
+        open_round(run, 3)

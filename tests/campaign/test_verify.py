@@ -1,0 +1,53 @@
+import pytest
+
+from umc_ray.campaign.verify import check_files, verify
+from umc_ray.errors import StoreError
+from umc_ray.storage import Storage
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = Storage(str(tmp_path / "run"))
+    for key in ("bandit.json", "rounds/0001/metrics.json", "rounds/0001/gaps.json"):
+        storage.write_bytes(key, b"{}")
+        storage.seal([key])
+    storage.append_line("events.jsonl", "{}")
+    return storage
+
+
+def test_a_whole_run_directory_is_fine(storage):
+    check_files(storage)
+    found = verify(storage)
+    assert (found.files, found.size, found.damaged, found.unsealed) == (3, 6, {}, ())
+
+
+def test_files_of_earlier_versions_are_not_an_error(storage):
+    storage.write_bytes("rounds/0002/gaps.json", b"{}")
+    storage.write_bytes("rounds/0002/sheet.csv", b"a")
+    check_files(storage)
+    assert verify(storage).unsealed == ("rounds/0002/gaps.json",)
+
+
+def test_what_is_missing_or_cut_is_named_at_the_start(storage, tmp_path):
+    (tmp_path / "run/rounds/0001/metrics.json").unlink()
+    (tmp_path / "run/rounds/0001/gaps.json").write_bytes(b"")
+    with pytest.raises(StoreError) as raised:
+        check_files(storage)
+    said = str(raised.value)
+    assert "rounds/0001/metrics.json (it is missing)" in said
+    assert "rounds/0001/gaps.json (it has 0 bytes, 2 were stored)" in said
+    assert "umc repair" in said
+    assert set(verify(storage).damaged) == {"rounds/0001/metrics.json", "rounds/0001/gaps.json"}
+
+
+def test_the_memory_of_the_bandit_may_be_missing(storage, tmp_path):
+    (tmp_path / "run/bandit.json").unlink()
+    check_files(storage)
+
+
+def test_content_is_compared_where_all_is_read(storage, tmp_path):
+    (tmp_path / "run/rounds/0001/gaps.json").write_bytes(b"[]")
+    check_files(storage)
+    assert verify(storage).damaged == {
+        "rounds/0001/gaps.json": "its checksum is not that of what was stored"
+    }

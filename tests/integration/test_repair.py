@@ -1,0 +1,49 @@
+"""Damage to each kind of stored file: somebody tells, and what can be computed again comes back."""
+
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from docs import faults
+from umc_ray.campaign.repair import can_be_computed, repair
+from umc_ray.campaign.verify import verify
+from umc_ray.errors import StoreError
+
+pytestmark = [pytest.mark.ray]
+
+
+def damage(storage, keys):
+    """Damage files, each in another way; returns their contents before."""
+    before = {}
+    for key, way in zip(keys, cycle(faults.DAMAGES), strict=False):
+        path = Path(storage.path(key))
+        before[key] = path.read_bytes()
+        way(path, Path(storage.path("campaign.json")))
+    return before
+
+
+def test_no_damage_is_silent_and_the_documentation_has_the_table(campaign):
+    storage = campaign.run.storage
+    assert verify(storage).unsealed == ()
+    found = faults.outcomes(storage)
+    assert "silent" not in {each for row in found.values() for each in row}
+    assert faults.page(found) == faults.PAGE.read_text(encoding="utf-8")
+
+
+def test_what_follows_from_other_files_comes_back_as_it_was(campaign):
+    storage = campaign.run.storage
+    keys = [each[0] for each in faults.kinds(storage).values()]
+    before = damage(storage, [key for key in keys if can_be_computed(key)])
+    found = repair(campaign.run)
+    assert (set(found.same), found.different, found.later) == (set(before), (), ())
+    assert {key: storage.read_bytes(key) for key in before} == before
+    assert verify(storage).damaged == {}
+
+
+def test_what_follows_from_nothing_stays_as_it_is(campaign):
+    storage = campaign.run.storage
+    before = damage(storage, ["rounds/0001/batch.parquet", "rounds/0001/gaps.json"])
+    with pytest.raises(StoreError, match=r"rounds/0001/batch\.parquet .*Nothing was changed"):
+        repair(campaign.run)
+    assert storage.size("rounds/0001/gaps.json") == len(before["rounds/0001/gaps.json"])

@@ -1,0 +1,130 @@
+"""Whether the store of answers and the rounds of a run directory belong together.
+
+A store can be lost, emptied, put back from an older copy, or be that of another run. People would
+be asked again then, and labels would count twice.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from umc_ray.annotation.asked import Asked, TaskSample, asked
+from umc_ray.campaign.given import IMPORTED
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import GIVEN, VALIDATION, RunState, round_folder
+from umc_ray.console import counted
+from umc_ray.errors import StoreError
+
+
+@dataclass(frozen=True)
+class AskedRound:
+    """What a round's folder says: what people were asked, and whether all have answered."""
+
+    samples: frozenset[TaskSample]
+    is_closed: bool
+
+
+def check_store(run: Run) -> None:
+    """Compare the store with the rounds.
+
+    Raises:
+        StoreError: they do not belong together; the message says what to do.
+    """
+    rounds, found = asked_rounds(run), asked(run.store, run.config.name)
+    check_origin(run, rounds, found)
+    lost, unanswered = lost_samples(rounds, found), unanswered_samples(rounds, found)
+    imported = [each for each in imported_samples(run) if each not in found]
+    if lost or unanswered or imported:
+        known = sum(len(each.samples) for each in rounds.values())
+        raise StoreError(
+            f"the store of answers of {run.config.name} lacks {len(lost)} of the {known} questions "
+            f"of its {counted(len(rounds), 'round')}, {len(imported)} imported labels, and answers "
+            f"to {counted(len(unanswered), 'question')} of closed rounds: it was lost, emptied, or "
+            "is an older copy. Put the right one back, or have umc restore-answers rebuild what "
+            f"the rounds in {run.storage.root} know"
+        )
+
+
+def check_origin(
+    run: Run, rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
+) -> None:
+    """Make sure that the store has no questions that the rounds do not know.
+
+    Raises:
+        StoreError: it has some.
+    """
+    foreign = [
+        (key, each.round)
+        for key, each in found.items()
+        if each.round > 0 and (each.round not in rounds or key not in rounds[each.round].samples)
+    ]
+    if foreign:
+        (task, sample_id), number = min(foreign, key=lambda each: (each[1], each[0]))
+        raise StoreError(
+            f"the store of answers has {counted(len(foreign), 'question')} of {run.config.name} "
+            f"that no round in {run.storage.root} asked, such as s{sample_id} of {task} in round "
+            f"{number}: it is the store of another run of this name, or rounds were lost. Put the "
+            "store or the run directory back that belongs to the other"
+        )
+
+
+def asked_rounds(run: RunState) -> dict[int, AskedRound]:
+    """Return what each round asked people, from 1."""
+    found: dict[int, AskedRound] = {}
+    number = 1
+    while run.storage.exists(f"{round_folder(number)}/batch.parquet"):
+        folder = round_folder(number)
+        samples = frozenset(
+            each
+            for name in ("batch.parquet", VALIDATION)
+            for each in _samples(run, f"{folder}/{name}")
+        )
+        found[number] = AskedRound(samples, run.storage.exists(f"{folder}/labels.parquet"))
+        number += 1
+    return found
+
+
+def lost_samples(
+    rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
+) -> list[TaskSample]:
+    """Return what rounds asked and the store does not know.
+
+    Questions are stored all at once: an open round without any is not asked yet.
+    """
+    lost: list[TaskSample] = []
+    for each in rounds.values():
+        missing = [key for key in each.samples if key not in found]
+        if each.is_closed or len(missing) < len(each.samples):
+            lost += missing
+    return lost
+
+
+def unanswered_samples(
+    rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
+) -> list[TaskSample]:
+    """Return the samples of closed rounds whose questions are still open in the store."""
+    return [
+        key
+        for each in rounds.values()
+        if each.is_closed
+        for key in each.samples
+        if key in found and not found[key].closed
+    ]
+
+
+def imported_samples(run: RunState) -> Iterator[TaskSample]:
+    """Yield the samples whose label was imported, as round 0 knows them."""
+    for row in _rows(run, f"{GIVEN}/batch.parquet", ["task", "sample_id", "why"]):
+        if row["why"] == IMPORTED:
+            yield str(row["task"]), int(str(row["sample_id"]))
+
+
+def _samples(run: RunState, key: str) -> Iterator[TaskSample]:
+    for row in _rows(run, key, ["task", "sample_id"]):
+        yield str(row["task"]), int(str(row["sample_id"]))
+
+
+def _rows(run: RunState, key: str, columns: list[str]) -> list[dict[str, object]]:
+    if not run.storage.exists(key):
+        return []
+    rows: list[dict[str, object]] = run.storage.read_table(key, columns).to_pylist()
+    return rows

@@ -1,0 +1,173 @@
+"""Compute damaged files of a run directory again, as far as they follow from others.
+
+What people were asked and the samples themselves follow from nothing else: they have to come back
+from a backup. What is computed again is compared with its seal, so that one sees if it is the same.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from umc_ray.campaign.campaign import bring_in, publish
+from umc_ray.campaign.documents import BanditUpdate, Training
+from umc_ray.campaign.freeze import freeze
+from umc_ray.campaign.learning import learn, train
+from umc_ray.campaign.past_rounds import remember_rounds
+from umc_ray.campaign.publish import PUBLISHED
+from umc_ray.campaign.round import collect
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import FAIRNESS, GAPS, RESCORED, round_folder
+from umc_ray.campaign.verify import said, verify
+from umc_ray.campaign.writer import sole_writer
+from umc_ray.cluster.connect import connect
+from umc_ray.errors import StoreError
+from umc_ray.records import DomainKey
+from umc_ray.seals import Seal
+from umc_ray.selection.allocator import batch_rewards
+from umc_ray.storage import Storage
+
+ROUND = r"rounds/(\d{4})/"
+
+BEFORE_ROUNDS = re.compile(r"(features|random_orders|outputs|lower)/|unusable\.json|bandit\.json")
+TRAINED = re.compile(rf"models/[^/]+/(\d{{4}})/|{ROUND}training\.json")
+SCORED = re.compile(rf"{ROUND}((scores|top|heads)/|(scores|{RESCORED.split('.')[0]})\.json)")
+SEEN = re.compile(rf"{ROUND}(gaps/|({FAIRNESS}|{GAPS}|metrics\.json)$)|clusters/")
+LABELS = re.compile(rf"{ROUND}labels\.parquet")
+REWARDS = re.compile(rf"{ROUND}bandit\.json")
+PUBLICATION = re.compile(re.escape(PUBLISHED))
+
+FOLLOWING = (BEFORE_ROUNDS, LABELS, REWARDS, TRAINED, SCORED, SEEN, PUBLICATION)
+"""What follows from other files, by what computes it; the order is that of computing it again."""
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was done.
+
+    `same` files are computed again and as they were, `different` ones are not; `later` ones are
+    computed when they are needed. `sealed` says how many files had no seal.
+    """
+
+    same: tuple[str, ...]
+    different: tuple[str, ...]
+    later: tuple[str, ...]
+    sealed: int
+
+
+def can_be_computed(key: str) -> bool:
+    """Whether a file follows from others."""
+    return any(each.match(key) for each in FOLLOWING)
+
+
+def repair(run: Run) -> Repaired:
+    """Delete damaged files and compute them again.
+
+    Raises:
+        Busy: another process works on the run directory.
+        StoreError: some do not follow from others; nothing is deleted then.
+    """
+    with sole_writer(run.storage):
+        run.storage.drop_damaged_seals()
+        found = verify(run.storage)
+        damaged = found.damaged
+        lost = {key: why for key, why in damaged.items() if not can_be_computed(key)}
+        if lost:
+            raise StoreError(
+                f"files of {run.storage.root} follow from nothing else: {said(lost)}; copy them "
+                "from a backup, then repair again. Nothing was changed"
+            )
+        run.storage.seal(found.unsealed)
+        before = {key: run.storage.seals(key)[key] for key in damaged}
+        if damaged:
+            _compute_again(run, list(damaged))
+        return _compared(before, run.storage.seals(""), len(found.unsealed))
+
+
+def _compared(before: Mapping[str, Seal], now: Mapping[str, Seal], sealed: int) -> Repaired:
+    same = tuple(key for key in before if now.get(key) == before[key])
+    different = tuple(key for key in before if key in now and key not in same)
+    later = tuple(key for key in before if key not in now)
+    return Repaired(same, different, later, sealed)
+
+
+def _compute_again(run: Run, damaged: list[str]) -> None:
+    for key in damaged:
+        run.storage.delete_file(key)
+    freeze(run)
+    connect()
+    bring_in(run)
+    for number in _rounds(damaged, LABELS):
+        _collect_again(run, number)
+    for number in _rounds(damaged, REWARDS):
+        _reward_again(run, number)
+    remember_rounds(run)
+    for number in _rounds(damaged, TRAINED):
+        _train_again(run, number)
+    for number in sorted({*_rounds(damaged, TRAINED, SCORED, SEEN), *_of_clusters(run, damaged)}):
+        _learn_again(run, number, damaged)
+    if PUBLISHED in damaged:
+        publish(run, run.finished_rounds)
+
+
+def _rounds(damaged: Iterable[str], *kinds: re.Pattern[str]) -> list[int]:
+    """Return the rounds whose files of some kinds are damaged, oldest first."""
+    matches = [kind.match(key) for key in damaged for kind in kinds]
+    numbers = [next(filter(None, match.groups()), None) for match in matches if match]
+    return sorted({int(number) for number in numbers if number is not None})
+
+
+def _of_clusters(run: Run, damaged: Iterable[str]) -> list[int]:
+    """Return the last round where clusters are damaged: it looks for them again."""
+    there = any(key.startswith("clusters/") for key in damaged)
+    return [run.finished_rounds] if there and run.finished_rounds else []
+
+
+def _collect_again(run: Run, number: int) -> None:
+    batch = run.storage.read_table(f"{round_folder(number)}/batch.parquet")
+    key = f"{round_folder(number)}/labels.parquet"
+    run.stages.run(key, pa.Table, lambda _: collect(run, number, batch))
+
+
+def _train_again(run: Run, number: int) -> None:
+    """Train all specialists of a round: their files belong together."""
+    folders = [f"models/{task}/{number:04d}" for task in run.config.tasks]
+    run.storage.delete_file(f"{round_folder(number)}/training.json")
+    for folder in folders:
+        run.storage.delete(folder)
+    key = f"{round_folder(number)}/training.json"
+    run.stages.run(key, Training, lambda _: train(run, number), writes=folders)
+
+
+def _learn_again(run: Run, number: int, damaged: list[str]) -> None:
+    """Repeat the stages of a round that say what was computed."""
+    if number in _rounds(damaged, SCORED):
+        _delete_in(run.storage, number, ["scores.json"])
+        for name in ("scores", "top"):  # a pass skips the parts that have scores
+            run.storage.delete(f"{round_folder(number)}/{name}")
+    if number in _rounds(damaged, SEEN) or number in _of_clusters(run, damaged):
+        _delete_in(run.storage, number, [GAPS, "metrics.json"])
+    ahead = int(run.config.annotation.overlap)  # the next round had been asked already
+    past = replace(run, asked_until=number + ahead)
+    with closing(past.store):
+        learn(past, number)
+
+
+def _delete_in(storage: Storage, number: int, names: Iterable[str]) -> None:
+    for name in names:
+        storage.delete_file(f"{round_folder(number)}/{name}")
+
+
+def _reward_again(run: Run, number: int) -> None:
+    """Store again what the allocator was told; it remembers that already."""
+    folder = round_folder(number)
+    batch = run.storage.read_table(f"{folder}/batch.parquet")
+    labels = run.storage.read_table(f"{folder}/labels.parquet")
+    domains: list[DomainKey] = list(run.config.domains())
+    run.stages.run(
+        f"{folder}/bandit.json",
+        BanditUpdate,
+        lambda _: BanditUpdate(batch_rewards(batch, labels, domains, run.kinds)),
+    )

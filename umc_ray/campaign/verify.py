@@ -1,0 +1,94 @@
+"""Whether the files of a run directory are what its stages stored.
+
+Each file is compared with its seal when it is read. At each start, all files with a seal must be
+there, with the size that they had; `umc verify` reads all of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from umc_ray.errors import StoreError
+from umc_ray.seals import REMEDY, Seal
+from umc_ray.storage import Storage
+
+ANEW = ("bandit.json",)
+"""Files that a run writes again from others if they are gone."""
+
+NOT_SEALED = (
+    *("seals/", "writer/", "running/", "tries/", "train/"),  # of the run itself, while it works
+    *("report/", "release/", "quarantine/shifted/"),  # made for people, never read again
+    *("labels.db", "events.jsonl", "labelstudio/"),  # they grow; labels.db checks itself
+)
+SHEETS = ("/sheet.csv", "/images/")
+"""What has no seal: people change sheets."""
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What reading all files of a run directory gave; `damaged` says why, by file."""
+
+    files: int
+    size: int
+    damaged: Mapping[str, str]
+    unsealed: tuple[str, ...]
+
+
+def check_files(storage: Storage) -> None:
+    """Make sure that no stored file is missing or has another size; reads none of them.
+
+    Raises:
+        StoreError: some are; the message names them, and what to do.
+    """
+    sizes = storage.sizes("")
+    found = _missing_or_cut(storage.seals(""), sizes)
+    wrong = {key: why for key, why in found.items() if key in sizes or key not in ANEW}
+    if wrong:
+        raise StoreError(f"{storage.root} has damaged files: {said(wrong)}; {REMEDY}")
+
+
+def verify(storage: Storage) -> Verified:
+    """Read all files that have a seal, and find those that have none."""
+    seals, sizes = storage.seals(""), storage.sizes("")
+    wrong = _missing_or_cut(seals, sizes)
+    whole = [key for key in seals if key not in wrong]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found = dict(zip(whole, pool.map(lambda key: _damage(storage, key), whole), strict=True))
+    damaged = wrong | {key: why for key, why in found.items() if why is not None}
+    unsealed = tuple(key for key in sorted(sizes) if key not in seals and is_sealed_kind(key))
+    size = sum(seal.size for seal in seals.values())
+    return Verified(len(seals), size, dict(sorted(damaged.items())), unsealed)
+
+
+def said(damaged: Mapping[str, str]) -> str:
+    """Name the first damaged files, and how many there are in all."""
+    shown = [f"{key} ({why})" for key, why in list(damaged.items())[:SHOWN]]
+    more = [f"{len(damaged) - SHOWN} more"] if len(damaged) > SHOWN else []
+    return ", ".join([*shown, *more])
+
+
+def is_sealed_kind(key: str) -> bool:
+    """Whether a file belongs to what stages store once."""
+    return not key.startswith(NOT_SEALED) and not any(each in key for each in SHEETS)
+
+
+def _missing_or_cut(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> dict[str, str]:
+    return dict(_differences(seals, sizes))
+
+
+def _differences(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> Iterable[tuple[str, str]]:
+    for key, seal in seals.items():
+        if key not in sizes:
+            yield key, "it is missing"
+        elif sizes[key] != seal.size:
+            yield key, f"it has {sizes[key]} bytes, {seal.size} were stored"
+
+
+def _damage(storage: Storage, key: str) -> str | None:
+    try:
+        storage.verify(key)
+    except StoreError as error:
+        return str(error).partition(f"{storage.root}: ")[2].removesuffix(f"; {REMEDY}")
+    return None

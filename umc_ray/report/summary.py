@@ -1,0 +1,79 @@
+"""What `umc status` says of a run directory: computed once, and stored until it changes."""
+
+from collections import Counter
+from typing import get_args
+
+from umc_ray.campaign.documents import DomainMetrics
+from umc_ray.campaign.given import checked_labels
+from umc_ray.campaign.run import Run
+from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.synthetic import standings_of
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.console import counted
+from umc_ray.diversity.validation import Standing
+from umc_ray.methods.certificates import exact_interval
+from umc_ray.report.ensemble import ensemble_lines
+from umc_ray.report.fairness import group_lines
+from umc_ray.report.gaps import gap_lines
+from umc_ray.report.ingest_report import note_lines, quarantine_lines
+from umc_ray.report.status import STATUS, Status, stamp
+
+
+def update_status(config: CampaignConfig) -> Status:
+    """Sum up a run directory and store that in it, unless nothing has been done there yet.
+
+    Raises:
+        StoreError: labels have changed, and nothing has learned them yet.
+    """
+    run = Run(config)
+    rounds = run.finished_rounds
+    folders = ("", *(round_folder(number) for number in (0, rounds, rounds + 1)))
+    before = stamp(run.storage, config, folders)  # what changes meanwhile will be noticed
+    status = Status(before, folders, rounds, _rows(run, rounds), tuple(result_lines(run)))
+    if run.parts:
+        run.storage.write_record(STATUS, status)
+    return status
+
+
+def _rows(run: Run, rounds: int) -> dict[str, list[str]]:
+    """Return labels, cost and quality of each domain after the last round."""
+    run.check_learned(rounds)
+    if not rounds:
+        return {}
+    domains = run.round_metrics(rounds)[-1].domains
+    return {name: _cells(metrics) for name, metrics in domains.items()}
+
+
+def _cells(metrics: DomainMetrics) -> list[str]:
+    """Format the metrics of a domain, in the order of the columns; empty where not measured."""
+    audit = metrics.audit.utility if metrics.audit else None
+    return [
+        str(metrics.labels),
+        f"{metrics.cost:.0f}",
+        f"{audit.value:.3f} ({audit.low:.2f}-{audit.high:.2f})" if audit else "",
+        f"{metrics.test.utility.value:.3f}" if metrics.test else "",
+        "" if metrics.uncertainty is None else f"{metrics.uncertainty:.3f}",
+    ]
+
+
+def result_lines(run: Run) -> list[str]:
+    """Say who is in the ensembles, what was checked, made and missed, and how sources were read."""
+    lines = ensemble_lines(run)
+    checked, wrong = checked_labels(run, run.finished_rounds)
+    if checked:
+        low, high = exact_interval(wrong, checked)
+        lines.append(
+            f"{wrong} of {checked} given labels that people checked are wrong "
+            f"(95 %: {low:.0%} to {high:.0%})"
+        )
+    lines += [*_synthetic_lines(run), *group_lines(run), *gap_lines(run)]
+    return [*lines, *quarantine_lines(run), *note_lines(run)]
+
+
+def _synthetic_lines(run: Run) -> list[str]:
+    """Say what has become of synthetic samples, if there are any."""
+    counts = Counter(standings_of(run, run.finished_rounds)["standing"].to_pylist())
+    if not counts:
+        return []
+    said = ", ".join(f"{counts[each]} {each}" for each in get_args(Standing) if counts[each])
+    return [f"of {counted(counts.total(), 'synthetic sample')}: {said}"]
