@@ -2,11 +2,11 @@
 
     python -m benchmarks.generation [--quick] [--check] [--repeats 3]
 
-Messages of programs in English and German, 4 to 30 words, as the gettext catalogs of this machine
+Messages of programs in English and German, 4 to 12 words, as the gettext catalogs of this machine
 have them. A memory of labeled messages and a small T5, which begins with random weights and a
-tokenizer of its own, learn from 400 pairs by the code of the product, and translate 200 others:
+tokenizer of its own, learn from 300 pairs by the code of the product, and translate 200 others:
 BLEU and chrF beside the message itself (copy), how well uncertainty tells how good they are
-(Spearman with chrF), and CPU seconds of training on one thread. Then, with the memory alone, 400
+(Spearman with chrF), and CPU seconds of training on one thread. Then, with the memory alone, 300
 labels are chosen in four rounds, by uncertainty or at random.
 """
 
@@ -42,13 +42,13 @@ from umc_ray.tasks.generation import Generation
 from umc_ray.tasks.task import Calibration, Measures
 
 CATALOGS = Path("/usr/share/locale/de/LC_MESSAGES")
-WORDS = (4, 30)
-LABELS, TESTS, POOL, FOLDS, EPOCHS = 400, 200, 1500, 5, 4
+WORDS = (4, 12)
+LABELS, TESTS, POOL, FOLDS, EPOCHS = 300, 200, 1500, 5, 3
 SIZE: dict[str, Any] = {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
 VOCABULARY = 1000
 RATE = 3e-3
 
-KIND = Generation(max_answer_bytes=300)
+KIND = Generation(max_answer_bytes=120)
 
 PLAIN: Calibration = {"temperature": 1.0, "shift": 0.0}
 """A calibration that changes nothing."""

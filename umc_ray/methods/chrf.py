@@ -54,7 +54,7 @@ def most_alike(texts: Sequence[str]) -> list[int]:
     return [i for n, i in enumerate(best) if texts[i] not in [texts[j] for j in best[:n]]]
 
 
-@lru_cache(maxsize=2**17)
+@lru_cache(maxsize=2**18)
 def _both_ways(first: str, second: str) -> tuple[float, float]:
     """Return the chrF of each of two texts with the other one as the reference."""
     if first == second:
