@@ -17,6 +17,8 @@ PROJECT = "2.1795319432"
 FORM = form_xml("text", ChoiceForm(("bad", "good")))
 ITEM = {"meta": {}, "annotations": [], "predictions": [], "is_labeled": False, "overlap": 1}
 
+JSON = {"content-type": "application/json"}
+
 
 @pytest.fixture
 def client(campaign):
@@ -97,7 +99,7 @@ def test_malformed_messages_are_refused(client, path, message):
     if message is None:
         assert predict(client, "good", path=path).status_code == 422
     else:
-        assert client.post(path, content=message).status_code == 422
+        assert client.post(path, content=message, headers=JSON).status_code == 422
 
 
 def test_a_form_for_other_labels_is_refused(client):

@@ -6,11 +6,32 @@ Sample ids are strings: as JSON numbers, JavaScript would round those above 2^53
 from typing import Annotated, Literal
 
 import pydantic
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from umc_ray.methods.certificates import Certificate
 
 Route = Literal["auto", "human"]
+
+
+MOST_CHARS = 200
+"""Of a name that a response may repeat."""
+
+Short = Annotated[str, Field(max_length=MOST_CHARS)]
+
+
+def _checked(group: object) -> object:
+    """Refuse other groups as a whole: pydantic would name keys, which a client made up."""
+    if isinstance(group, dict):
+        texts = [text for pair in group.items() for text in pair]
+        if not all(isinstance(text, str) and _is_short(text) for text in texts):
+            raise ValueError("must be short texts by the names of columns")
+    return group
+
+
+def _is_short(text: str) -> bool:
+    is_unicode = text.encode(errors="replace").decode() == text
+    return len(text) <= MOST_CHARS and is_unicode
+
 
 MOST_SAMPLES = 10_000
 """Of any request; `max_samples` of the endpoint is what it takes."""
@@ -41,10 +62,8 @@ class Sample(RequestModel):
     reference: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="path or s3:// URI of a file, in a folder that the endpoint allows"
     )
-    id: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="any name; returned with the result"
-    )
-    group: dict[str, Annotated[str, Field(max_length=200)]] | None = Field(
+    id: Short | None = Field(None, description="any name; returned with the result")
+    group: Annotated[dict[str, str], BeforeValidator(_checked)] | None = Field(
         None,
         description="the group by each column that the domain names, such as {sex: Female}: its "
         "label is by the threshold of that group, if the campaign has any",
@@ -61,7 +80,7 @@ class EmbedRequest(RequestModel):
 class ScoreRequest(EmbedRequest):
     """Samples of one task, and which details to return."""
 
-    domain: Annotated[str, Field(max_length=200)] | None = Field(
+    domain: Short | None = Field(
         None,
         description="of the task, to which all samples belong: how sure the ensemble is, is fitted "
         "by domain; without one, it is as sure as over all of them, and no certificate holds if "
