@@ -3,8 +3,8 @@
     seals/<folder>.json     of the files of a folder, of three levels at most
 
 A file that has a seal is compared with it whenever it is read. The checksum is the CRC-32 of all
-bytes; of a large Parquet file, of its end, which has its footer: pages have checksums of their own,
-and only those that are read are checked.
+bytes; of a large Parquet file, of its end, which has its footer: its pages have checksums of their
+own. Of those, a process verifies what it reads; what it has verified as a whole, once.
 """
 
 import json
@@ -22,7 +22,7 @@ from umc_ray.atomic import write_file
 FOLDER = "seals"
 LEVELS = 3
 
-LARGE = 1 << 20
+LARGE = 1 << 18
 TAIL = 1 << 16
 """Of a Parquet file above LARGE bytes, so many at its end are in its checksum."""
 
@@ -126,10 +126,10 @@ class Seals:
 
     def _group(self, group: str, fresh: bool = False) -> dict[str, Seal]:
         path = self._path(group)
-        stamp = _stamp(self.filesystem, path)
+        state = stamp(self.filesystem, path)
         remembered = _REMEMBERED.get(path)
-        if remembered is None or fresh or remembered[0] != stamp:
-            remembered = _REMEMBERED[path] = (stamp, self._read(path))
+        if remembered is None or fresh or remembered[0] != state:
+            remembered = _REMEMBERED[path] = (state, self._read(path))
         return remembered[1]
 
     def _read(self, path: str) -> dict[str, Seal]:
@@ -151,7 +151,7 @@ class Seals:
         files = {key: [seal.size, seal.checksum] for key, seal in sorted(seals.items())}
         document = {"checksum": _checksum_of(files), "files": files}
         write_file(self.filesystem, path, json.dumps(document, indent=0).encode())
-        _REMEMBERED[path] = (_stamp(self.filesystem, path), dict(seals))
+        _REMEMBERED[path] = (stamp(self.filesystem, path), dict(seals))
 
     def _path(self, group: str) -> str:
         return f"{self.root}/{FOLDER}/{group}.json"
@@ -178,7 +178,7 @@ def _checksum_of(files: Mapping[str, Sequence[int]]) -> int:
     return zlib.crc32(json.dumps(files, sort_keys=True).encode())
 
 
-def _stamp(filesystem: pafs.FileSystem, path: str) -> tuple[int, int]:
+def stamp(filesystem: pafs.FileSystem, path: str) -> tuple[int, int]:
     """Return what changes with a local file; an object store would have to be asked each time."""
     if not isinstance(filesystem, pafs.LocalFileSystem):
         return (0, 0)

@@ -24,12 +24,15 @@ from umc_ray.atomic import DRAFT, write_file
 from umc_ray.errors import StoreError
 from umc_ray.json_records import Record, as_values, from_json
 from umc_ray.retries import RETRY
-from umc_ray.seals import REMEDY, Seal, Seals, seal_of
+from umc_ray.seals import REMEDY, Seal, Seals, seal_of, stamp
 
 logger = logging.getLogger(__name__)
 
 Filters = list[tuple[str, str, Any]]
 """Conditions that must all hold, such as ("sample_id", "in", [1, 2])."""
+
+_VERIFIED: dict[str, tuple[int, int]] = {}
+"""Local tables whose pages this process has verified, by path: their state then."""
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -244,8 +247,17 @@ class Storage:
                 page_checksum_verification=True,
             )
         # The planner of `pq.read_table` would add half of the time that reading a part takes.
-        file = pq.ParquetFile(source, pre_buffer=not self.is_local, page_checksum_verification=True)
-        return file.read(columns, use_threads=False)
+        path, state = self.path(key), stamp(_filesystem(self.root)[0], self.path(key))
+        file = pq.ParquetFile(
+            source,
+            pre_buffer=not self.is_local,
+            # That takes as long as reading, and rounds read the same features again.
+            page_checksum_verification=not self.is_local or _VERIFIED.get(path) != state,
+        )
+        table = file.read(columns, use_threads=False)
+        if columns is None:
+            _VERIFIED[path] = state
+        return table
 
     @_with_retries("read")
     def read_schema(self, key: str) -> pa.Schema:

@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 
 from umc_ray.campaign.heartbeat import heartbeat
+from umc_ray.campaign.writer import check_claim
 from umc_ray.cluster.stream import OnRows
-from umc_ray.errors import StageError, UmcError
+from umc_ray.errors import StageError, UmcError, message_of
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class Stages:
 
         `writes` names the folders of what it stores.
         """
+        check_claim(self.storage)
         began = time.monotonic()
         try:
             with heartbeat(self.storage, name, self.beat):
@@ -120,7 +122,10 @@ class Stages:
         except UmcError:
             raise
         except Exception as error:
-            raise StageError(f"{name} of {self.storage.root} failed: {error!r}") from error
+            raise StageError(
+                f"{name} of {self.storage.root} failed: {message_of(error)}"
+            ) from error
+        check_claim(self.storage)
         self._seal(*writes)
         seconds = time.monotonic() - began
         for listener in self.listeners:

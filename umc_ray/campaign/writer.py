@@ -4,7 +4,8 @@
 
 A process writes its claim before it looks for others, on any storage that lists what was written.
 So of two that come at once, at least one sees the other. The claim of a process that is gone does
-not count: on the same machine at once, on another one when it has not been renewed for a while.
+not count: on the same machine at once, on another one when it has not been renewed for a while. A
+process that stood still for so long that its claim was taken ends before it stores more.
 """
 
 import getpass
@@ -26,6 +27,9 @@ from umc_ray.errors import Busy, StoreError
 from umc_ray.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+_HELD: dict[str, str] = {}
+"""The claims of this process, by the root of the run directory."""
 
 FOLDER = "writer"
 CLOCK_S = 2.0
@@ -63,16 +67,31 @@ def sole_writer(storage: Storage) -> Iterator[None]:
     Raises:
         Busy: another process works on it; the message names it.
     """
-    folder, claim = f"{FOLDER}/{uuid.uuid4().hex}", _own_claim()
-    key = f"{folder}/claim.json"
+    key, claim = f"{FOLDER}/{uuid.uuid4().hex}/claim.json", _own_claim()
     storage.write_record(key, claim)
     try:
         _check_others(storage, key)
+        _HELD[storage.root] = key
         with in_background(lambda over: _renew(storage, key, claim, over)):
             yield
     finally:
+        _HELD.pop(storage.root, None)
         with suppress(StoreError):  # a claim that stays behind ends with the process
-            storage.delete(folder)
+            storage.delete(key.rsplit("/", 1)[0])
+
+
+def check_claim(storage: Storage) -> None:
+    """Make sure that a run directory that this process has claimed is still its own.
+
+    Raises:
+        Busy: another process has taken it over; nothing more may be stored.
+    """
+    key = _HELD.get(storage.root)
+    if key is not None and not storage.exists(key):
+        raise Busy(
+            f"{storage.root} was taken over by another process, because this one stood still for "
+            f"more than {LOST_AFTER_S:.0f} s. What it had stored stays: let the other one go on"
+        )
 
 
 def _check_others(storage: Storage, own: str) -> None:
@@ -98,6 +117,8 @@ def _check_others(storage: Storage, own: str) -> None:
 def _renew(storage: Storage, key: str, claim: Claim, over: threading.Event) -> None:
     while not over.wait(BEAT_EVERY_S):
         try:
+            if not storage.exists(key):
+                return  # it was taken over: another process is at work
             storage.write_record(key, replace(claim, seen=time.time()))
         except StoreError as error:  # the run itself will meet what is wrong with the storage
             logger.warning("cannot renew the claim on %s: %s", storage.root, error)
