@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -78,12 +79,8 @@ def _filesystem(root: str) -> tuple[pafs.FileSystem, str]:
 
 def deepest_common_folder(folders: Iterable[Sequence[str]]) -> str:
     """Return the deepest folder that contains all folders, each given as a list of names."""
-    common = []
-    for names in zip(*folders, strict=False):
-        if len(set(names)) > 1:
-            break
-        common.append(names[0])
-    return "/".join(common)
+    common = takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))
+    return "/".join(names[0] for names in common)
 
 
 @dataclass(frozen=True)
