@@ -1,6 +1,6 @@
 import pytest
 
-from umc_ray.campaign.verify import check_files, verify
+from umc_ray.campaign.verify import UNFINISHED, check_files, verify
 from umc_ray.errors import StoreError
 from umc_ray.storage import Storage
 
@@ -26,6 +26,24 @@ def test_files_of_earlier_versions_are_not_an_error(storage):
     storage.write_bytes("rounds/0002/sheet.csv", b"a")
     check_files(storage)
     assert verify(storage).unsealed == ("rounds/0002/gaps.json",)
+
+
+@pytest.mark.parametrize(
+    "key", ["status.json", "rounds/0002/.~lock.sheet.csv#", "rounds/0002/sheet-ada.csv", "a.txt"]
+)
+def test_files_that_no_stage_stored_are_no_concern(storage, key):
+    storage.write_bytes(key, b"{}")
+    assert verify(storage).unsealed == ()
+
+
+def test_what_a_repair_left_is_damaged_until_it_is_done(storage):
+    storage.delete_file("rounds/0001/gaps.json")
+    storage.write_json(UNFINISHED, {"rounds/0001/gaps.json": [2, 0]})
+    with pytest.raises(StoreError, match=r"gaps\.json \(a repair of it was interrupted"):
+        check_files(storage)
+    assert verify(storage).damaged == {"rounds/0001/gaps.json": "a repair of it was interrupted"}
+    storage.delete_file(UNFINISHED)
+    assert verify(storage).damaged == {}
 
 
 def test_what_is_missing_or_cut_is_named_at_the_start(storage, tmp_path):

@@ -17,6 +17,10 @@ def written(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
+
+
 def test_each_kind_of_task_has_a_sample():
     assert set(SAMPLES) == set(KINDS)
 
@@ -33,10 +37,17 @@ def test_the_campaign_of_a_sample_is_valid(tmp_path, kind):
 def test_a_sample_can_run_as_it_is_written(tmp_path):
     path = tmp_path / "campaign.yaml"
     write_sample("regression", path, tmp_path / "cache")
-    pool, test = (written(tmp_path / "sample" / f"{name}.jsonl") for name in ("pool", "test"))
+    names = ("pool", "test", "unlabeled")
+    pool, test, unlabeled = (written(tmp_path / "sample" / f"{name}.jsonl") for name in names)
     assert (len(pool), len(test)) == (332, 110)
     assert not {json.dumps(row) for row in pool} & {json.dumps(row) for row in test}
+    assert unlabeled == [without(row, "progression") for row in pool]
     assert check_campaign(load_campaign(path), reads_all=True).problems == ()
+    asks = path.read_text(encoding="utf-8").replace("pool.jsonl", "unlabeled.jsonl")
+    path.write_text(asks.replace("backend: replay", "backend: sheet"), encoding="utf-8")
+    found = check_campaign(load_campaign(path), reads_all=True)
+    assert found.problems == ()
+    assert found.splits[0].inspection.unlabeled == 332
 
 
 def test_pieces_of_dialogue_have_those_who_speak(tmp_path, monkeypatch):

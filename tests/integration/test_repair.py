@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from docs import faults
+from umc_ray.campaign import repair as repairing
 from umc_ray.campaign.repair import can_be_computed, repair
-from umc_ray.campaign.verify import verify
+from umc_ray.campaign.verify import check_files, verify
 from umc_ray.errors import StoreError
 
 pytestmark = [pytest.mark.ray]
@@ -39,6 +40,21 @@ def test_what_follows_from_other_files_comes_back_as_it_was(campaign):
     assert (set(found.same), found.different, found.later) == (set(before), (), ())
     assert {key: storage.read_bytes(key) for key in before} == before
     assert verify(storage).damaged == {}
+
+
+def test_a_repair_that_was_interrupted_is_done_by_the_next_one(campaign, monkeypatch):
+    storage = campaign.run.storage
+    keys = [key for key in storage.seals("models") if key.endswith("model.safetensors")]
+    before = damage(storage, keys[:2])
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(repairing, "bring_in", lambda _: 1 / 0)
+        repair(campaign.run)
+    assert set(verify(storage).damaged) == set(before)
+    with pytest.raises(StoreError, match="a repair of it was interrupted"):
+        check_files(storage)
+    assert set(repair(campaign.run).same) == set(before)
+    assert {key: storage.read_bytes(key) for key in before} == before
+    check_files(storage)
 
 
 def test_what_follows_from_nothing_stays_as_it_is(campaign):

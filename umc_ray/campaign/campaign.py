@@ -35,8 +35,8 @@ from umc_ray.selection.random_orders import make_random_orders
 from umc_ray.specialists.fine_tuned import TUNINGS
 from umc_ray.specialists.training import check_training_resources
 
-INGESTED = ("pool", "oracle", "kept", "index", "sources", "quarantine")
-"""Tables that ingest writes."""
+INGESTED = ("pool", "oracle", "kept", "index", "sources")
+"""Tables that ingest writes, and that are read again."""
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def bring_in(run: Run) -> None:
         "encode",
         lambda on_rows: encode(encoders, run.parts, run.storage, on_rows, labels),
         rows=sum(part.rows * len(encoders[part.domain_key.task]) for part in run.parts),
-        writes=["features", "encoders", "quarantine/encode"],
+        writes=["features", "encoders"],
     )
     run.storage.write_json(UNUSABLE, rejected)
     run.storage.seal([UNUSABLE])

@@ -25,7 +25,7 @@ Task = Annotated[str, typer.Argument(help="the task whose labels change")]
 SHOWN = 20
 
 WRONG_EXIT = 1
-"""Exit code of `umc verify` where files are damaged."""
+"""Exit code of `umc verify` where files are damaged, of `umc repair` where they are not as before."""
 
 labels = typer.Typer(
     help="Change the labels of a task while its campaign runs; stored answers follow.",
@@ -138,6 +138,9 @@ def repair(campaign: Campaign) -> None:
             print_line(f"{key}: {what}")
     done = len(found.same) + len(found.different) + len(found.later)
     print_line(f"{counted(done, 'file')} repaired, {found.sealed} sealed as they are")
+    if found.different:
+        print_line("what came after may rest on the files that were lost: look at the report")
+        raise typer.Exit(WRONG_EXIT)
 
 
 def restore_answers(campaign: Campaign) -> None:

@@ -14,13 +14,14 @@ import pyarrow as pa
 from umc_ray.campaign.campaign import bring_in, publish
 from umc_ray.campaign.documents import BanditUpdate, Training
 from umc_ray.campaign.freeze import freeze
+from umc_ray.campaign.given import write_given
 from umc_ray.campaign.learning import learn, train
 from umc_ray.campaign.past_rounds import remember_rounds
 from umc_ray.campaign.publish import PUBLISHED
 from umc_ray.campaign.round import collect
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import FAIRNESS, GAPS, RESCORED, round_folder
-from umc_ray.campaign.verify import said, verify
+from umc_ray.campaign.state import FAIRNESS, GAPS, REMARKED, RESCORED, round_folder
+from umc_ray.campaign.verify import UNFINISHED, said, unfinished, verify
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.errors import StoreError
@@ -34,7 +35,7 @@ ROUND = r"rounds/(\d{4})/"
 BEFORE_ROUNDS = re.compile(r"(features|random_orders|outputs|lower)/|unusable\.json|bandit\.json")
 TRAINED = re.compile(rf"models/[^/]+/(\d{{4}})/|{ROUND}training\.json")
 SCORED = re.compile(rf"{ROUND}((scores|top|heads)/|(scores|{RESCORED.split('.')[0]})\.json)")
-SEEN = re.compile(rf"{ROUND}(gaps/|({FAIRNESS}|{GAPS}|metrics\.json)$)|clusters/")
+SEEN = re.compile(rf"{ROUND}(gaps/|({FAIRNESS}|{GAPS}|{REMARKED}|metrics\.json)$)|clusters/")
 LABELS = re.compile(rf"{ROUND}labels\.parquet")
 REWARDS = re.compile(rf"{ROUND}bandit\.json")
 PUBLICATION = re.compile(re.escape(PUBLISHED))
@@ -80,9 +81,10 @@ def repair(run: Run) -> Repaired:
                 "from a backup, then repair again. Nothing was changed"
             )
         run.storage.seal(found.unsealed)
-        before = {key: run.storage.seals(key)[key] for key in damaged}
-        if damaged:
-            _compute_again(run, list(damaged))
+        before = unfinished(run.storage)
+        before |= {key: run.storage.seals(key)[key] for key in damaged if key not in before}
+        if before:
+            _compute_again(run, before)
         return _compared(before, run.storage.seals(""), len(found.unsealed))
 
 
@@ -93,11 +95,20 @@ def _compared(before: Mapping[str, Seal], now: Mapping[str, Seal], sealed: int) 
     return Repaired(same, different, later, sealed)
 
 
-def _compute_again(run: Run, damaged: list[str]) -> None:
-    for key in damaged:
-        run.storage.delete_file(key)
+def _compute_again(run: Run, before: Mapping[str, Seal]) -> None:
+    """Delete files and compute them; if that is interrupted, the next repair knows of them."""
+    damaged = list(before)
     freeze(run)
     connect()
+    journal = {key: [seal.size, seal.checksum] for key, seal in before.items()}
+    run.storage.write_json(UNFINISHED, journal)
+    for key in damaged:
+        run.storage.delete_file(key)
+    _compute(run, damaged)
+    run.storage.delete_file(UNFINISHED)
+
+
+def _compute(run: Run, damaged: list[str]) -> None:
     bring_in(run)
     for number in _rounds(damaged, LABELS):
         _collect_again(run, number)
@@ -126,6 +137,9 @@ def _of_clusters(run: Run, damaged: Iterable[str]) -> list[int]:
 
 
 def _collect_again(run: Run, number: int) -> None:
+    if number == 0:  # labels that came with the sources, or were imported
+        write_given(run)
+        return
     batch = run.storage.read_table(f"{round_folder(number)}/batch.parquet")
     key = f"{round_folder(number)}/labels.parquet"
     run.stages.run(key, pa.Table, lambda _: collect(run, number, batch))

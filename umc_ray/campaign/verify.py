@@ -15,13 +15,19 @@ from umc_ray.storage import Storage
 ANEW = ("bandit.json",)
 """Files that a run writes again from others if they are gone."""
 
+UNFINISHED = "repair.json"
+"""The seals of what a repair computes again, until it is done."""
+
 NOT_SEALED = (
     *("seals/", "writer/", "running/", "tries/", "train/"),  # of the run itself, while it works
-    *("report/", "release/", "quarantine/shifted/"),  # made for people, never read again
+    *(UNFINISHED, "status.json"),
+    *("report/", "release/", "quarantine/"),  # made for people, never read again
     *("labels.db", "events.jsonl", "labelstudio/"),  # they grow; labels.db checks itself
 )
-SHEETS = ("/sheet.csv", "/images/")
-"""What has no seal: people change sheets."""
+SEALED = (".json", ".parquet", ".safetensors")
+"""How files end that stages store; others are not theirs."""
+
+UNREPAIRED = "a repair of it was interrupted"
 
 SHOWN = 5
 
@@ -45,6 +51,7 @@ def check_files(storage: Storage) -> None:
     sizes = storage.sizes("")
     found = _missing_or_cut(storage.seals(""), sizes)
     wrong = {key: why for key, why in found.items() if key in sizes or key not in ANEW}
+    wrong |= dict.fromkeys(unfinished(storage), UNREPAIRED)
     if wrong:
         raise StoreError(f"{storage.root} has damaged files: {said(wrong)}; {REMEDY}")
 
@@ -57,9 +64,17 @@ def verify(storage: Storage) -> Verified:
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = dict(zip(whole, pool.map(lambda key: _damage(storage, key), whole), strict=True))
     damaged = wrong | {key: why for key, why in found.items() if why is not None}
+    damaged |= dict.fromkeys(unfinished(storage), UNREPAIRED)
     unsealed = tuple(key for key in sorted(sizes) if key not in seals and is_sealed_kind(key))
     size = sum(seal.size for seal in seals.values())
     return Verified(len(seals), size, dict(sorted(damaged.items())), unsealed)
+
+
+def unfinished(storage: Storage) -> dict[str, Seal]:
+    """Return the seals of what a repair that was interrupted should have computed again."""
+    if not storage.exists(UNFINISHED):
+        return {}
+    return {key: Seal(*values) for key, values in storage.read_json(UNFINISHED).items()}
 
 
 def said(damaged: Mapping[str, str]) -> str:
@@ -71,7 +86,7 @@ def said(damaged: Mapping[str, str]) -> str:
 
 def is_sealed_kind(key: str) -> bool:
     """Whether a file belongs to what stages store once."""
-    return not key.startswith(NOT_SEALED) and not any(each in key for each in SHEETS)
+    return key.endswith(SEALED) and not key.startswith(NOT_SEALED)
 
 
 def _missing_or_cut(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> dict[str, str]:

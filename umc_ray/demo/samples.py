@@ -42,7 +42,8 @@ NETWORK = "{kind: transformers, path: models/all-minilm-l6-v2, max_tokens: 256}"
 
 CAMPAIGN = """\
 # $SOURCE.
-# The answers are known and are replayed. For answers of people: annotation: {backend: web}.
+# The answers are known and are replayed. For answers of people: source: sample/unlabeled.jsonl, and
+# annotation: {backend: web}.
 # Every option is in the file that `umc init --kind $KIND` writes.
 name: sample
 storage: ./runs
@@ -191,7 +192,10 @@ def write_sample(kind: str, path: Path, cache: Path) -> None:
     rows = sample.read(cache)
     rows = random.Random(0).sample(rows, min(len(rows), ROWS))
     (folder / "sample").mkdir(exist_ok=True)
-    for name, part in (("test", rows[: len(rows) // 4]), ("pool", rows[len(rows) // 4 :])):
+    test, pool = rows[: len(rows) // 4], rows[len(rows) // 4 :]
+    label = sample.domain.rpartition("label: ")[2]
+    unlabeled = [{name: value for name, value in row.items() if name != label} for row in pool]
+    for name, part in (("test", test), ("pool", pool), ("unlabeled", unlabeled)):
         lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in part)
         (folder / "sample" / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     path.write_text(campaign_of(kind), encoding="utf-8")

@@ -15,6 +15,7 @@ from rich.table import Table
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
+from umc_ray.errors import StoreError
 from umc_ray.methods.identity import fingerprint
 from umc_ray.storage import Storage
 
@@ -39,7 +40,10 @@ def read_status(config: CampaignConfig) -> Status | None:
     storage = Storage(config.run_root)
     if not storage.exists(STATUS):
         return None if storage.keys("pool") else Status("", (), 0, {}, ())
-    status = storage.read_record(STATUS, Status)
+    try:
+        status = storage.read_record(STATUS, Status)
+    except StoreError:  # it was cut, or is of another version
+        return None
     return status if status.stamp == stamp(storage, config, status.folders) else None
 
 

@@ -27,7 +27,12 @@ def answer_text(texts: Iterable[str]) -> str:
 @lru_cache(maxsize=65_536)
 def texts_of(answer: str) -> tuple[str, ...]:
     """Return the right answers of a text of `answer_text`."""
-    return tuple(json.loads(answer)[SEVERAL]) if answer.startswith(_BEGIN) else (answer,)
+    if not answer.startswith(_BEGIN):
+        return (answer,)
+    try:
+        return tuple(json.loads(answer)[SEVERAL])
+    except json.JSONDecodeError:  # a model may write anything
+        return (answer,)
 
 
 def first_text(answer: str) -> str:
