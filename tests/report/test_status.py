@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -73,6 +74,16 @@ def test_notes_of_ingest_are_said_of_what_has_been_read(run):
     notes = [{"what": "transparent: laid on white", "count": 3}]
     run.storage.write_json("pool/pool/mood/posts/manifest.json", {**manifest, "notes": notes})
     assert note_lines(run) == ["mood/posts pool: 3 x transparent: laid on white"]
+
+
+def test_status_says_which_files_are_gone_or_cut(run):
+    run.storage.write_bytes("rounds/0001/gaps.json", b"{}")
+    run.storage.seal(["rounds/0001/gaps.json"])
+    assert activity_lines(run.config, 1) == []
+    Path(run.storage.path("rounds/0001/gaps.json")).unlink()
+    (line,) = activity_lines(run.config, 1)
+    assert "rounds/0001/gaps.json (it is missing)" in line
+    assert "umc repair" in line
 
 
 def test_status_names_the_running_stage_and_when_it_started(run):

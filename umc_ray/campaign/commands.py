@@ -25,7 +25,7 @@ Task = Annotated[str, typer.Argument(help="the task whose labels change")]
 SHOWN = 20
 
 WRONG_EXIT = 1
-"""Exit code of `umc verify` where files are damaged, of `umc repair` where they are not as before."""
+"""Exit code of `umc verify` where files are damaged, of `umc repair` where they change."""
 
 labels = typer.Typer(
     help="Change the labels of a task while its campaign runs; stored answers follow.",

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from rich.table import Table
 
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
+from umc_ray.campaign.verify import check_files
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.errors import StoreError
@@ -73,14 +74,22 @@ def status_table(config: CampaignConfig, status: Status) -> Table:
 
 
 def activity_lines(config: CampaignConfig, rounds: int) -> list[str]:
-    """Describe what a campaign does now: annotations it waits for, and the running stage."""
+    """Describe what a campaign does now: what stops it, whom it waits for, the running stage."""
     storage, number = Storage(config.run_root), rounds + 1
-    folder, lines = f"rounds/{number:04d}", []
+    folder, lines = f"rounds/{number:04d}", _damage(storage)
     if storage.exists(f"{folder}/batch.parquet") and not storage.exists(f"{folder}/labels.parquet"):
         done, questions = _progress(config, number)
         lines.append(f"round {number} waits for people: {done} of {questions} questions answered")
     stage = running_stage(storage)
     return lines if stage is None else [*lines, _stage_line(stage, time.time())]
+
+
+def _damage(storage: Storage) -> list[str]:
+    try:
+        check_files(storage)
+    except StoreError as error:
+        return [str(error)]
+    return []
 
 
 def _progress(config: CampaignConfig, number: int) -> tuple[int, int]:
