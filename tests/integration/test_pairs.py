@@ -106,7 +106,7 @@ def test_both_texts_are_stored_and_a_row_without_one_is_in_quarantine(run):
 def test_the_numbers_are_learned(run):
     found = run.round_metrics(2)[-1].domains["similar/headlines"].test
     assert found.correlations["Pearson"].value > 0.6
-    assert found.figures["Spearman"].low > 0.4
+    assert found.correlations["Spearman"].low > 0.4
     assert found.errors["RMSE"].value < 1.5
     assert found.ece < 0.15
     assert found.utility.value > 0.75
