@@ -45,6 +45,7 @@ def answer(run, number, questions):
 def back_up(path, to):
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
+    Path(to).chmod(0o600)
 
 
 @pytest.fixture(scope="module")

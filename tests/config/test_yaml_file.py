@@ -138,8 +138,8 @@ def test_an_unknown_key_hides_nothing_that_is_checked_later(tmp_path):
 def test_of_the_types_that_a_value_may_have_the_one_that_was_meant_is_told(tmp_path):
     text = f"{HEAD}{LABELS}    specialists: {{a: {{kind: deep}}}}\n{TAIL}{NEWS}"
     assert problems(tmp_path, text) == [
-        "7: tasks.t.specialists.a.kind: Input should be 'linear', 'mlp', 'trees', 'top_layers', "
-        "'lora' or 'full'"
+        "7: tasks.t.specialists.a.kind: Input should be 'linear', 'mlp', 'trees', 'memory', "
+        "'top_layers', 'lora' or 'full'"
     ]
     text = f"{HEAD}{LABELS}    specialists: {{a: {{head: mlp, kind: mlp}}}}\n{TAIL}{NEWS}"
     assert problems(tmp_path, text) == ["7: tasks.t.specialists.a: unknown key 'head'"]

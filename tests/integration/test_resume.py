@@ -122,7 +122,8 @@ def test_a_finished_campaign_recomputes_nothing(reference, umc, ray_folder):
 
 
 def written(run):
-    """When each file of a run was written, but for its log, its database and its frozen values."""
+    """When each file of a run was written, but for log, database, frozen values and status."""
     names = {path for path in run.rglob("*") if path.is_file()}
-    names -= {run / "events.jsonl", run / "campaign.json", *run.glob("labels.db*")}
+    names -= {run / name for name in ("events.jsonl", "campaign.json", "status.json")}
+    names -= {*run.glob("labels.db*")}
     return {path: path.stat().st_mtime_ns for path in names}

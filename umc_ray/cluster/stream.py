@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WRAPPED = "The above exception was the direct cause"
+"""How Python goes on after the trace of an error that led to another one."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -229,7 +232,13 @@ def _run(
             if on_rows is not None:
                 on_rows(int(row["rows"]))
     except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
-        raise StageError(f"{type(worker).__name__} failed: {message_of(error)}") from error
+        raise StageError(f"{type(worker).__name__} failed: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what the worker's own error says: Ray Data wraps it, and keeps it as a trace only."""
+    trace, is_wrapped, _ = str(error).partition(WRAPPED)
+    return trace.strip().splitlines()[-1].strip() if is_wrapped else message_of(error)
 
 
 def _attempts_folder(worker: Worker[Item, Summary]) -> str:
