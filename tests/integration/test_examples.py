@@ -47,6 +47,7 @@ def utility(folder, rounds):
     return json.loads(metrics.read_text())["test_utility"]
 
 
+@pytest.mark.long
 def test_texts_are_labeled_in_sheets(examples, known_intents, umc_here):
     folder = examples / "text"
     for number in (1, 2):

@@ -231,6 +231,7 @@ class Deadly(Classification):
         return super().loss(outputs_MNC, targets)
 
 
+@pytest.mark.long
 def test_a_killed_worker_group_resumes_at_its_checkpoint(ray_cluster, tmp_path):
     """It dies in the second fold, after two of its epochs."""
     encoder, data = text_encoder(write_text_network(tmp_path / "network")), examples(texts(40))

@@ -86,6 +86,7 @@ def test_the_cluster_wants_its_token(cluster):
     assert status_of(cluster["RAY_API_SERVER_ADDRESS"]) == HTTPStatus.UNAUTHORIZED
 
 
+@pytest.mark.long
 def test_jobs_find_on_three_nodes_what_one_finds(cluster, reference, tmp_path):
     values = campaign(tmp_path, budget={"labels": 30, "per_round": 30})
     path, run = write_campaign(tmp_path, values), tmp_path / "runs/tiny"
