@@ -117,7 +117,9 @@ def test_a_finished_campaign_recomputes_nothing(reference, umc, ray_folder):
     manifest, _ = process.communicate()
     assert process.returncode == 0, manifest
     assert manifest.strip() == "nothing to do: the budget of 90 labels is spent after 3 rounds"
-    assert (written(run), answers(run)) == (before, stored)
+    now = written(run)
+    assert [path for path in {*now, *before} if now.get(path) != before.get(path)] == []
+    assert answers(run) == stored
     assert not list(ray_folder.iterdir())  # not even a Ray was started
 
 
@@ -125,5 +127,5 @@ def written(run):
     """When each file of a run was written, but for log, database, frozen values and status."""
     names = {path for path in run.rglob("*") if path.is_file()}
     names -= {run / name for name in ("events.jsonl", "campaign.json", "status.json")}
-    names -= {*run.glob("labels.db*")}
+    names -= {*run.glob("labels.db*"), run / "seals/campaign.json.json"}
     return {path: path.stat().st_mtime_ns for path in names}
