@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.labelstudio.fake import KEY, FakeStudio
 from umc_ray.annotation.ratings import ratings
 from umc_ray.annotation.store import Payload, Question
 from umc_ray.campaign.campaign import publish
@@ -13,7 +12,6 @@ from umc_ray.campaign.publish import read_published
 from umc_ray.diversity.generators.generator import Generated
 from umc_ray.diversity.synthetic import Checked, Origin, write_part
 from umc_ray.labelstudio import bridge
-from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form
 from umc_ray.records import DomainKey, Made
 
@@ -47,17 +45,6 @@ def run(campaign):
     )
     yield run
     run.store.close()
-
-
-@pytest.fixture
-def fake():
-    return FakeStudio()
-
-
-@pytest.fixture
-def studio(fake):
-    with LabelStudio("http://fake", KEY, fake.transport) as studio:
-        yield studio
 
 
 def order(fake, version):

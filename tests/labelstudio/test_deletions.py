@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.labelstudio.fake import KEY, FakeStudio
 from tests.web.worlds import TEXT, ask, write_world
 from umc_ray.labelstudio import bridge
-from umc_ray.labelstudio.api import LabelStudio
 
 FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -18,17 +16,6 @@ def run(tmp_path):
     run = ask(write_world(tmp_path, (TEXT,), backend="label_studio"), votes=2)
     with closing(run.store):
         yield run
-
-
-@pytest.fixture
-def fake():
-    return FakeStudio()
-
-
-@pytest.fixture
-def studio(fake):
-    with LabelStudio("http://fake", KEY, fake.transport) as studio:
-        yield studio
 
 
 def labels_of(run):

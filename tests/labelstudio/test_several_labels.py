@@ -5,12 +5,10 @@ from contextlib import closing
 import pytest
 import torch
 
-from tests.labelstudio.fake import KEY, FakeStudio
 from tests.pools import write_ensemble
 from tests.web.worlds import CLASSES, TOPICS, ask, ids, write_world
 from umc_ray.campaign.publish import publish_round
 from umc_ray.labelstudio import bridge
-from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.form import Form
 from umc_ray.tasks.forms import NONE, ChoiceForm
 
@@ -39,17 +37,6 @@ def published(run):
         {"mail": encoder},
     )
     publish_round(run.storage, run.config, 1, {"topics": ref})
-
-
-@pytest.fixture
-def fake():
-    return FakeStudio()
-
-
-@pytest.fixture
-def studio(fake):
-    with LabelStudio("http://fake", KEY, fake.transport) as studio:
-        yield studio
 
 
 def name(index):

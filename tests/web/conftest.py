@@ -2,6 +2,7 @@ import shutil
 from contextlib import closing
 
 import pytest
+import yaml
 from argon2 import PasswordHasher
 from sqlalchemy import insert
 from starlette.testclient import TestClient
@@ -9,6 +10,8 @@ from starlette.testclient import TestClient
 from tests.web.worlds import PASSWORD, PICTURES, TEXT, ask, write_world
 from umc_ray.annotation.leases import LeaseManager
 from umc_ray.annotation.schema import ACCOUNTS
+from umc_ray.campaign.run import Run
+from umc_ray.config.loading import load_campaign
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
 
@@ -26,8 +29,10 @@ class World:
     """A site with one account per role, named like the role."""
 
     def __init__(self, folder, votes=1, domain_keys=(TEXT, PICTURES), **annotation):
-        self.run = ask(write_world(folder, domain_keys, **annotation), votes)
-        self.store = self.run.store
+        self.serve(ask(write_world(folder, domain_keys, **annotation), votes))
+
+    def serve(self, run):
+        self.run, self.store = run, run.store
         self.site = Site(self.run)
         self.app = create_app(self.site)
         self.tokens = {}
@@ -39,10 +44,30 @@ class World:
         """Lease the next questions to the account of a role."""
         return LeaseManager(self.store, "tiny", role).claim(count)
 
+    def labels(self):
+        return {each.sample_id: each.label for each in self.store.answers("tiny")}
+
     def client(self, role=None):
         """Return an API client with a role's token, or an anonymous one."""
         headers = {} if role is None else {"authorization": f"Bearer {self.tokens[role]}"}
         return TestClient(self.app, headers=headers, raise_server_exceptions=False)
+
+
+class OneTask(World):
+    """A site with questions of one task, of any kind, that the tests make themselves."""
+
+    def __init__(self, folder, name, task, questions):
+        values = {
+            "name": "tiny",
+            "storage": "runs",
+            "tasks": {name: task},
+            "budget": {"labels": 60, "per_round": len(questions)},
+            "annotation": {"backend": "web", "suggestion": "show"},
+        }
+        (folder / "campaign.yaml").write_text(yaml.safe_dump(values))
+        run = Run(load_campaign(folder / "campaign.yaml"))
+        run.store.submit(questions)
+        self.serve(run)
 
 
 @pytest.fixture

@@ -3,48 +3,21 @@
 from contextlib import closing
 
 import pytest
-import yaml
 
-from tests.web.conftest import World, add_account
+from tests.web.conftest import OneTask
 from tests.web.test_browser import annotating, serving
 from umc_ray.annotation.store import Payload, Question
-from umc_ray.campaign.run import Run
-from umc_ray.config.loading import load_campaign
 from umc_ray.methods.text_pair import joined
-from umc_ray.web.app import create_app
-from umc_ray.web.site import Site
 
 CONTEXT = "Rome, <b>not</b> 𝒫aris:\r\nis the capital  of Italy."
 SUGGESTED = '{"start": 0, "text": "Rome"}'
 
 
-class Reading(World):
-    """A site with six questions about one context."""
-
-    def __init__(self, folder):
-        task = {
-            "kind": "extractive_qa",
-            "encoder": {"kind": "transformers", "path": "encoder"},
-            "domains": {"wiki": {"source": "x.csv", "text": ["question", "context"]}},
-        }
-        values = {
-            "name": "tiny",
-            "storage": "runs",
-            "tasks": {"reading": task},
-            "budget": {"labels": 60, "per_round": 6},
-            "annotation": {"backend": "web", "suggestion": "show"},
-        }
-        (folder / "campaign.yaml").write_text(yaml.safe_dump(values))
-        self.run = Run(load_campaign(folder / "campaign.yaml"))
-        self.run.store.submit([question(i) for i in range(6)])
-        self.store, self.site = self.run.store, Site(self.run)
-        self.app, self.tokens = create_app(self.site), {}
-        for role in ("annotator", "reviewer", "admin"):
-            add_account(self.store, role)
-            self.tokens[role] = self.site.accounts.create_key(role, "token")
-
-    def labels(self):
-        return {each.sample_id: each.label for each in self.store.answers("tiny")}
+TASK = {
+    "kind": "extractive_qa",
+    "encoder": {"kind": "transformers", "path": "encoder"},
+    "domains": {"wiki": {"source": "x.csv", "text": ["question", "context"]}},
+}
 
 
 def question(i):
@@ -70,7 +43,8 @@ def question(i):
 
 @pytest.fixture
 def reading(tmp_path):
-    world = Reading(tmp_path)
+    """A site with six questions about one context."""
+    world = OneTask(tmp_path, "reading", TASK, [question(i) for i in range(6)])
     with closing(world.store):
         yield world
 

@@ -3,47 +3,20 @@
 from contextlib import closing
 
 import pytest
-import yaml
 
-from tests.web.conftest import World, add_account
+from tests.web.conftest import OneTask
 from tests.web.test_browser import annotating, serving
 from umc_ray.annotation.store import Payload, Question
-from umc_ray.campaign.run import Run
-from umc_ray.config.loading import load_campaign
-from umc_ray.web.app import create_app
-from umc_ray.web.site import Site
 
 SUGGESTED = 'Der "Hund" <b>schläft</b>,\njetzt.'
 
 
-class Writing(World):
-    """A site with five questions, of which the last has no suggestion."""
-
-    def __init__(self, folder):
-        task = {
-            "kind": "generation",
-            "max_answer_bytes": 60,
-            "encoder": {"kind": "static_text", "path": "encoder"},
-            "domains": {"manuals": {"source": "x.csv", "text": "english"}},
-        }
-        values = {
-            "name": "tiny",
-            "storage": "runs",
-            "tasks": {"german": task},
-            "budget": {"labels": 60, "per_round": 5},
-            "annotation": {"backend": "web", "suggestion": "show"},
-        }
-        (folder / "campaign.yaml").write_text(yaml.safe_dump(values))
-        self.run = Run(load_campaign(folder / "campaign.yaml"))
-        self.run.store.submit([question(i) for i in range(5)])
-        self.store, self.site = self.run.store, Site(self.run)
-        self.app, self.tokens = create_app(self.site), {}
-        for role in ("annotator", "reviewer", "admin"):
-            add_account(self.store, role)
-            self.tokens[role] = self.site.accounts.create_key(role, "token")
-
-    def labels(self):
-        return {each.sample_id: each.label for each in self.store.answers("tiny")}
+TASK = {
+    "kind": "generation",
+    "max_answer_bytes": 60,
+    "encoder": {"kind": "static_text", "path": "encoder"},
+    "domains": {"manuals": {"source": "x.csv", "text": "english"}},
+}
 
 
 def question(i):
@@ -68,7 +41,8 @@ def question(i):
 
 @pytest.fixture
 def writing(tmp_path):
-    world = Writing(tmp_path)
+    """A site with five questions, of which the last has no suggestion."""
+    world = OneTask(tmp_path, "german", TASK, [question(i) for i in range(5)])
     with closing(world.store):
         yield world
 

@@ -51,10 +51,7 @@ def open_database(url: str) -> Engine:
                 upgrade(connection)
         except (DBAPIError, StoreError) as error:
             said = error if isinstance(error, StoreError) else _error(engine, error.orig)
-            raise StoreError(
-                f"cannot open annotation database: {said}. If it is damaged, put a copy back, or "
-                "move it away and have umc restore-answers rebuild what the rounds know"
-            ) from error
+            raise StoreError(f"cannot open annotation database: {said}") from error
         on_failure.pop_all()
     event.listen(engine, "handle_error", _as_store_error)
     return engine

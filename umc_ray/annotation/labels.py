@@ -43,8 +43,8 @@ def label_table(
         votes: dict[int, list[str]] = {}
         for answer in given:
             votes.setdefault(answer.sample_id, []).append(str(answer.label))
-        labels = kind.consensus(votes_of(given))
-        ties = kind.tied(votes_of(given)) - decided.keys()
+        counted = votes_of(given)
+        labels, ties = kind.consensus(counted), kind.tied(counted) - decided.keys()
         labels |= {each: label for each, label in decided.items() if each in asked and label}
         for sample_id, label in sorted(labels.items()):
             domain, own_votes = domains[sample_id], votes.get(sample_id, [])

@@ -1,13 +1,13 @@
 """What each person did for a campaign: answers, time, agreement with the others, and cost."""
 
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from umc_ray.annotation.events import SampleKey
+from umc_ray.annotation.review import by_sample
 from umc_ray.annotation.store import Answer
 from umc_ray.records import DomainKey
 from umc_ray.tasks.task import TaskKind, Votes
@@ -73,14 +73,6 @@ def _work(
         agreement=agreement_with_others(own, samples, kinds),
         cost=sum(costs[DomainKey(each.task, each.domain)] for each in own),
     )
-
-
-def by_sample(answers: Sequence[Answer]) -> dict[SampleKey, list[Answer]]:
-    """Return the answers about each sample."""
-    found: dict[SampleKey, list[Answer]] = defaultdict(list)
-    for answer in answers:
-        found[answer.key].append(answer)
-    return found
 
 
 def median_seconds(answers: Sequence[Answer]) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
-from umc_ray.annotation.votes import NO_KINDS, SURE, votes_of
+from umc_ray.annotation.votes import NO_KINDS, votes_of
 from umc_ray.errors import StoreError
 from umc_ray.methods.identity import uniform
 from umc_ray.tasks.task import TaskKind
@@ -67,9 +67,13 @@ def review_queue(
 def _agreement(answers: Sequence[Answer], kind: TaskKind | None) -> float:
     """Return the share of the commonest answer, or 1 where one of several texts is the middle."""
     counts = Counter(answer.label for answer in answers)
-    if len(counts) > 1 and None not in counts and kind is not None and kind.form().seldom_equal:
-        return 1.0 if kind.settled(votes_of(answers), SURE) else max(counts.values()) / len(answers)
-    return max(counts.values()) / len(answers)
+    has_middle = (
+        kind is not None
+        and kind.form().seldom_equal
+        and None not in counts
+        and not kind.tied(votes_of(answers))
+    )
+    return 1.0 if has_middle else max(counts.values()) / len(answers)
 
 
 def by_sample(events: Sequence[Answer]) -> dict[SampleKey, tuple[Answer, ...]]:

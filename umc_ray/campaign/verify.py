@@ -4,7 +4,7 @@ Each file is compared with its seal when it is read. At each start, all files wi
 there, with the size that they had; `umc verify` reads all of them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -90,15 +90,13 @@ def is_sealed_kind(key: str) -> bool:
 
 
 def _missing_or_cut(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> dict[str, str]:
-    return dict(_differences(seals, sizes))
-
-
-def _differences(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> Iterable[tuple[str, str]]:
+    wrong: dict[str, str] = {}
     for key, seal in seals.items():
         if key not in sizes:
-            yield key, "it is missing"
+            wrong[key] = "it is missing"
         elif sizes[key] != seal.size:
-            yield key, f"it has {sizes[key]} bytes, {seal.size} were stored"
+            wrong[key] = f"it has {sizes[key]} bytes, {seal.size} were stored"
+    return wrong
 
 
 def _damage(storage: Storage, key: str) -> str | None:

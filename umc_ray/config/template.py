@@ -100,14 +100,23 @@ FILLED_IN = ("name", "storage", "tasks", "budget")
 """What HEAD has already."""
 
 
-def config_template(kind: str = "classification") -> str:
-    """Return the text of a campaign file with every option and what it means.
+def check_kind(kind: str) -> None:
+    """Refuse a kind of task that there is not.
 
     Raises:
         ConfigError: there is no such kind of task.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+
+
+def config_template(kind: str = "classification") -> str:
+    """Return the text of a campaign file with every option and what it means.
+
+    Raises:
+        ConfigError: there is no such kind of task.
+    """
+    check_kind(kind)
     task, text = KINDS[kind]
     encoders = () if "encoder" in task else ENCODERS
     lines = [

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from umc_ray.config.template import check_kind
 from umc_ray.demo import sentiment
 from umc_ray.demo.dialogues import episodes, questions
 from umc_ray.demo.fetch import Wheel, fetch, read_members
 from umc_ray.demo.models import chosen_models, copy_model
-from umc_ray.errors import ConfigError
 
 DJANGO = Wheel("django", "5.2", "91ceed4e3a6db5aedced65e3c8f963118ea9ba753fc620831c77074e620e7d83")
 """Whose messages are translated into many languages, by hand."""
@@ -184,8 +184,7 @@ def write_sample(kind: str, path: Path, cache: Path) -> None:
         ConfigError: there is no such kind of task.
         DataError: a package could not be downloaded, or its hash is not the pinned one.
     """
-    if kind not in SAMPLES:
-        raise ConfigError(f"unknown kind {kind!r}; known: {', '.join(SAMPLES)}")
+    check_kind(kind)
     sample, folder = SAMPLES[kind], path.parent
     for model in chosen_models(list(sample.models)) if sample.models else []:
         copy_model(model, cache, folder / "models")

@@ -12,11 +12,10 @@ from umc_ray.annotation.people import (
     Pair,
     Ratio,
     agreement_with_others,
-    by_sample,
     median_seconds,
     worth,
 )
-from umc_ray.annotation.review import decisions
+from umc_ray.annotation.review import by_sample, decisions
 from umc_ray.annotation.store import AnnotationStore, Answer, Question
 from umc_ray.annotation.votes import votes_of
 from umc_ray.methods.consensus import krippendorff_alpha
