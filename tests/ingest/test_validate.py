@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from umc_ray.ingest.answers import MOVED, UNKNOWN_LABEL
+from umc_ray.ingest.answers import LISTED, MOVED, UNKNOWN_LABEL
 from umc_ray.ingest.image_check import check_image
 from umc_ray.ingest.sources import BadRow
 from umc_ray.ingest.validate import IN_COLOR, Found, Rejected, Row, Rules, check
@@ -15,6 +15,7 @@ from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import DomainKey
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.extractive_qa import ExtractiveQA
+from umc_ray.tasks.generation import Generation
 from umc_ray.tasks.multi_label import MultiLabel
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
@@ -317,9 +318,30 @@ def test_a_known_answer_stands_where_its_text_does(start, label, notes):
     assert found.notes == notes
     far = {**values, "y": {"text": ["Rome"], "answer_start": [99]}}
     assert outcome(far, **asked) == (
-        "unknown label: answer 'Rome' is not at 99 of the text, but at 3, 14"
+        "unusable answer: answer 'Rome' is not at 99 of the text, but at 3, 14"
     )
     elsewhere = {**values, "y": {"text": ["Bern"], "answer_start": [3]}}
-    assert outcome(elsewhere, **asked) == "unknown label: answer 'Bern' is not in the text"
+    assert outcome(elsewhere, **asked) == "unusable answer: answer 'Bern' is not in the text"
     none = {**values, "y": {"text": [], "answer_start": []}}
     assert (outcome(none, **asked).label, outcome(none, **asked).notes) == ("(no answer)", ())
+
+
+@pytest.mark.parametrize(
+    ("cell", "label", "notes"),
+    [
+        (["one", "two"], '{"references": ["one", "two"]}', ()),
+        ('{"references":["one","two"]}', '{"references": ["one", "two"]}', ()),  # as pandas writes
+        ('["one", "two"]', '["one", "two"]', (LISTED,)),
+        ("[sic] one", "[sic] one", ()),
+    ],
+)
+def test_several_right_texts_are_a_list_or_say_so(cell, label, notes):
+    values = {"q": "a text", "id": 1, "y": cell}
+    found = outcome(values, text="q", kind=Generation(), ratings=None)
+    assert (found.label, found.notes) == (label, notes)
+
+
+def test_a_bad_answer_of_a_kind_without_labels_is_no_unknown_label():
+    values = {"q": "a text", "id": 1, "y": "x" * 50_000}
+    found = outcome(values, text="q", kind=Generation(), ratings=None)
+    assert str(found).startswith("unusable answer: ")

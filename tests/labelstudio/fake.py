@@ -91,7 +91,8 @@ class FakeStudio:
             detail = {"model_version": ["Model version doesn't exist either in predictions ..."]}
             return httpx.Response(400, json={"validation_errors": detail})
         self.projects[number - 1].update(body or {})
-        return httpx.Response(200, json=self.projects[number - 1])
+        there = [each for each in self.items if each["project"] == number]
+        return httpx.Response(200, json={**self.projects[number - 1], "task_number": len(there)})
 
     def import_tasks(self, number, body, query):
         for each in body:

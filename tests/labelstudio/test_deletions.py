@@ -7,6 +7,7 @@ import pytest
 
 from tests.web.worlds import TEXT, ask, write_world
 from umc_ray.labelstudio import bridge
+from umc_ray.labelstudio.pulled import Pulled
 
 FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -60,8 +61,9 @@ def test_an_empty_task_of_a_sample_that_another_task_answers_takes_nothing_back(
     first = fake.items[0]["data"]["umc_id"]
     annotation = fake.annotate(first, "good")
     bridge.pull(run, studio)
-    until = run.storage.read_json("labelstudio/pulled-1.json")["until"]
-    run.storage.write_json("labelstudio/pulled-1.json", {"until": until + 60})  # only what is new
+    pulled = Pulled.read(run.storage, 1)
+    until = pulled.until
+    Pulled(until + 60, pulled.tasks).write(run.storage, 1)  # only what is new
     copy = fake.copy_of(first)
     copy["updated_at"] = datetime.fromtimestamp(until + 61, UTC).strftime(FORMAT)
     assert bridge.pull(run, studio) == 0
@@ -70,6 +72,29 @@ def test_an_empty_task_of_a_sample_that_another_task_answers_takes_nothing_back(
     copy["updated_at"] = datetime.fromtimestamp(until + 62, UTC).strftime(FORMAT)
     assert bridge.pull(run, studio) == 1
     assert labels_of(run) == {}
+
+
+def test_the_answer_of_a_deleted_task_is_taken_back_even_if_others_were_added(run, fake, studio):
+    asked = bridge.push(run, studio)
+    first, second = (fake.items[i]["data"]["umc_id"] for i in (0, 1))
+    fake.annotate(first, "good")
+    fake.annotate(second, "bad")
+    assert bridge.pull(run, studio) == 2
+    del fake.items[0]
+    assert bridge.push(run, studio) == 1  # it has a vote to give, so it is there again
+    assert (bridge.pull(run, studio), bridge.pull(run, studio)) == (1, 0)
+    assert list(labels_of(run).values()) == ["bad"]
+    assert run.store.progress("tiny", 2) == (0, asked)
+
+
+def test_tasks_of_closed_rounds_can_be_deleted(run, fake, studio):
+    bridge.push(run, studio)
+    fake.annotate(fake.items[0]["data"]["umc_id"], "good")
+    assert bridge.pull(run, studio) == 1
+    run.store.close_round("tiny", 2)
+    del fake.items[0]
+    assert bridge.pull(run, studio) == 0
+    assert list(labels_of(run).values()) == ["good"]
 
 
 def test_answers_of_an_older_project_stay(run, fake, studio):

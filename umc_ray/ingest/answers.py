@@ -9,9 +9,15 @@ from umc_ray.methods.unicode_text import is_blank
 from umc_ray.tasks.forms import SEPARATOR, says_none
 from umc_ray.tasks.spelling import find_label, shown
 from umc_ray.tasks.task import TaskKind, plain_text
+from umc_ray.tasks.written_answers import is_listed
 
 MOVED = "answer_start is not where the answer stands in the text: taken from the text"
+LISTED = (
+    'answer that looks like a list is read as one text: write {"references": ["one", "another"]} '
+    "for several right ones"
+)
 UNKNOWN_LABEL = "label that the campaign does not have: left out"
+UNREADABLE = "answer that cannot be read: left out"
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,13 @@ class AnswerRules:
             meant = self._named(value)
             answer = self.kind.parse(meant, sample)
         except DataError as error:
+            has_labels = bool(self.kind.labels)
             if self.is_read:
-                raise BadRow("unknown label", str(error)) from error
-            return None, (UNKNOWN_LABEL,)
+                reason = "unknown label" if has_labels else "unusable answer"
+                raise BadRow(reason, str(error)) from error
+            return None, (UNKNOWN_LABEL if has_labels else UNREADABLE,)
+        if self.kind.learned_from == "texts" and is_listed(answer):
+            return answer, (LISTED,)
         return answer, () if meant == answer else self._respelled(meant, answer)
 
     def ratings(self, value: object) -> list[int] | None:

@@ -91,6 +91,10 @@ class LabelStudio:
                 return
             page += 1
 
+    def count(self, project_id: int) -> int:
+        """Return how many tasks a project has."""
+        return int(self.project(project_id)["task_number"])
+
     def add_prediction(self, prediction: Document) -> None:
         """Add a prediction to a task."""
         self._call("POST", "/api/predictions/", prediction)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from umc_ray.annotation.asked import asked
 from umc_ray.annotation.backends.backend import sample_rows
 from umc_ray.annotation.ratings import RATING
 from umc_ray.annotation.store import Answer, Question
@@ -31,6 +32,7 @@ from umc_ray.labelstudio.form import (
 )
 from umc_ray.labelstudio.notify import take_notifications
 from umc_ray.labelstudio.predictions import Prediction, predictions, publication, version_of
+from umc_ray.labelstudio.pulled import Pulled, count_pushed
 from umc_ray.tasks.forms import Form
 
 Document = dict[str, Any]
@@ -196,6 +198,7 @@ def _add(run: Run, studio: LabelStudio, project: Project, questions: Sequence[Qu
     items = (_item(project, question, rows[question.key]) for question in questions)
     while batch := list(islice(items, IMPORT_BATCH)):
         studio.import_tasks(project.id, batch)
+        count_pushed(run.storage, project.id, len(batch))
     return len(questions)
 
 
@@ -246,14 +249,15 @@ def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
     Returns how many answers are new, changed or taken back. All times are Label Studio's: its clock
     may be wrong.
     """
-    key = f"labelstudio/pulled-{project.id}.json"
-    until = run.storage.read_json(key)["until"] if run.storage.exists(key) else None
+    last, tasks = Pulled.read(run.storage, project.id), studio.count(project.id)
+    until = last.until
     since = None if until is None else _iso(datetime.fromtimestamp(until - OVERLAP_S, UTC))
     questions = run.store.questions(run.config.name)
     by_name = {_name(q): q for q in questions if q.task == project.task}
     reader = Reader(studio.url, project.id, project.form)
     answers, scores = dict[str, Answer](), dict[str, Answer]()
-    changed, there = dict[str, Question](), set[str]()
+    there = set[str]()
+    changed = _open(run, by_name) if tasks < last.tasks else {}  # deleted: not among the changes
     for item in studio.tasks(project.id, since):
         at = seconds_since_1970(item["updated_at"])
         until = at if until is None else max(until, at)
@@ -266,9 +270,15 @@ def _pull(run: Run, studio: LabelStudio, project: Project) -> int:
     new = run.store.record(list(answers.values()), list(answers))
     run.store.record_as(RATING, list(scores.values()), list(scores))
     new += take_back_deleted(run.store, reader, changed, there, lambda: studio.tasks(project.id))
-    if until is not None:
-        run.storage.write_json(key, {"until": until})
+    Pulled(until, tasks).write(run.storage, project.id)
     return new
+
+
+def _open(run: Run, by_name: Mapping[str, Question]) -> dict[str, Question]:
+    """Return the questions of rounds that are not closed; people may tidy up older ones."""
+    there = asked(run.store, run.config.name)
+    still = {sample for sample, about in there.items() if not about.closed}
+    return {name: each for name, each in by_name.items() if (each.task, each.sample_id) in still}
 
 
 def _iso(time: datetime) -> str:

@@ -27,8 +27,8 @@ from umc_ray.specialists.specialist import Epoch, OnEpoch, Tensors
 from umc_ray.tasks.task import Targets, TaskKind
 
 BATCH = 16
-FOLDS = 3
-"""At most; each costs as much as a training."""
+FOLDS, READER_FOLDS = 3, 2
+"""At most: with each more, all of it takes a training longer, and readers take long."""
 
 OUTPUT_RATE = 1e-3
 """Of the new layer, which is not pretrained."""
@@ -47,6 +47,11 @@ class Tuned:
     held_out_NC: FloatArray
     epochs: int
     loss: float
+
+
+def most_folds(kind: TaskKind) -> int:
+    """Return into how many folds the samples of a kind are divided at most."""
+    return READER_FOLDS if kind.learned_from == "tokens" else FOLDS
 
 
 class FineTuning:
@@ -74,7 +79,7 @@ class FineTuning:
         self.targets = torch.from_numpy(targets).to(self.device)
         self.weights_N = torch.from_numpy(weights_N)
         self.training_weights_N = torch.from_numpy(training_weights_N).to(self.device)
-        self.folds_N = folds_N % FOLDS
+        self.folds_N = folds_N % most_folds(kind)
         self.epochs, self.learning_rate, self.seed = epochs, learning_rate, seed
         self.accumulate = accumulate
         self.on_epoch, self.resume = on_epoch, resume

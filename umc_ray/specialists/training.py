@@ -29,7 +29,7 @@ from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.combination import EnsembleJob, Trained, combine
 from umc_ray.specialists.epochs import FOLDER as EPOCHS
 from umc_ray.specialists.epochs import NULL_FIT_LISTENER, EpochLog, FitListener
-from umc_ray.specialists.fine_tuning import FOLDS
+from umc_ray.specialists.fine_tuning import most_folds
 from umc_ray.specialists.held_out import keep, write_held_out
 from umc_ray.specialists.registry import SPECIALISTS
 from umc_ray.specialists.specialist import (
@@ -141,7 +141,8 @@ class _FollowedFit:
         self.folder = f"{job.folder}/{name}"
         self.log = EpochLog(storage, self.folder)
         # Each fold is left out of one training, and all are in the last one.
-        samples = job.task.ensemble()[name].epochs * FOLDS * len(job.examples)
+        trainings = most_folds(job.task.task_kind())
+        samples = job.task.ensemble()[name].epochs * trainings * len(job.examples)
         self.on_epoch = listener.begin(self.folder, samples)
 
     def tell(self) -> None:

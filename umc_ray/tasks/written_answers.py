@@ -5,6 +5,7 @@ that form alone is read as several, so that any other text can be an answer.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from umc_ray.tasks.spelling import shown
 SEVERAL = "references"
 EXPECTED = "a text, or a list of texts that are all right"
 _BEGIN = f'{{"{SEVERAL}": ['
+_SEVERAL = re.compile(rf'\s*\{{\s*"{SEVERAL}"\s*:\s*\[')  # as other programs write it
 
 
 def answer_text(texts: Iterable[str]) -> str:
@@ -50,7 +52,7 @@ def read_texts(raw: object, longest: int) -> list[str]:
     Raises:
         DataError: it is none of them, or too long.
     """
-    if isinstance(raw, str) and not raw.startswith(_BEGIN):
+    if isinstance(raw, str) and not _SEVERAL.match(raw):
         return [_checked(raw, longest)]
     if isinstance(raw, str):
         try:
@@ -62,6 +64,17 @@ def read_texts(raw: object, longest: int) -> list[str]:
     if isinstance(raw, list | tuple) and raw and all(isinstance(each, str) for each in raw):
         return [_checked(each, longest) for each in raw]
     raise DataError(f"{shown('' if raw is None else str(raw))} is not {EXPECTED}")
+
+
+def is_listed(answer: str) -> bool:
+    """Return whether an answer is a JSON list of texts, which its author may take for several."""
+    if not answer.startswith("["):
+        return False
+    try:
+        found = json.loads(answer)
+    except json.JSONDecodeError:
+        return False
+    return bool(found) and all(isinstance(each, str) for each in found)
 
 
 def _checked(text: str, longest: int) -> str:

@@ -1,22 +1,13 @@
-"""The real Label Studio: rounds are asked there, and come back.
+"""Rounds are asked in a real Label Studio, and come back.
 
-    pytest -m labelstudio tests/integration/test_label_studio.py
-
-It is installed into a virtual environment of its own, a minute's work; UMC_LABEL_STUDIO may name
-the program `label-studio` of one that is there.
+    pytest -m labelstudio tests/labelstudio_server
 """
 
-import os
-import re
-import subprocess
-import venv
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 
-import httpx
 import pytest
 
 from tests import tiny
-from tests.serving.conftest import free_port
 from umc_ray.campaign.campaign import republish, run_campaign
 from umc_ray.campaign.publish import read_published
 from umc_ray.campaign.run import Run
@@ -35,67 +26,7 @@ pytestmark = [
     pytest.mark.timeout(1200),
 ]
 
-VERSION = "1.23.2"
 LONG = "long"
-EMAIL, PASSWORD = "admin@example.com", "no secret of anyone"
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    if "UMC_LABEL_STUDIO" in os.environ:
-        return os.environ["UMC_LABEL_STUDIO"]
-    folder = tmp_path_factory.mktemp("venv")
-    venv.create(folder, with_pip=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, f"label-studio=={VERSION}"], check=True, timeout=900)
-    return str(folder / "bin" / "label-studio")
-
-
-@pytest.fixture(scope="module")
-def label_studio(program, tmp_path_factory):
-    """A server of its own, that dials nowhere; gives its address."""
-    folder, port = tmp_path_factory.mktemp("label-studio"), free_port()
-    environment = {
-        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
-        "DJANGO_DB": "sqlite",
-        "LABEL_STUDIO_USERNAME": EMAIL,
-        "LABEL_STUDIO_PASSWORD": PASSWORD,
-        "COLLECT_ANALYTICS": "false",
-        "LATEST_VERSION_CHECK": "false",
-        "SENTRY_DSN": "",
-        "FRONTEND_SENTRY_DSN": "",
-        "ML_BLOCK_LOCAL_IP": "false",
-        "SSRF_PROTECTION_ENABLED": "false",
-    }
-    process = subprocess.Popen(
-        [program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    while not is_up(url):
-        assert process.poll() is None, "Label Studio did not start"
-    yield url
-    tiny.end(process)
-
-
-def is_up(url):
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/health", timeout=5).is_success
-    return False
-
-
-@pytest.fixture(scope="module")
-def key(label_studio):
-    """A personal access token, made as a person makes one."""
-    with httpx.Client(base_url=label_studio, timeout=30) as browser:
-        page = browser.get("/user/login/").text
-        form = {"csrfmiddlewaretoken": re.search(r'csrfmiddlewaretoken" value="(\w+)', page)[1]}
-        login = browser.post("/user/login/", data={**form, "email": EMAIL, "password": PASSWORD})
-        assert login.status_code == 302, login.text[:300]
-        headers = {"x-csrftoken": browser.cookies["csrftoken"], "referer": label_studio}
-        return browser.post("/api/token/", headers=headers).json()["token"]
 
 
 @pytest.fixture
