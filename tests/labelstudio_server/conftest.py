@@ -9,6 +9,7 @@ import re
 import subprocess
 import venv
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -88,8 +89,9 @@ def key(label_studio):
     return new_key(label_studio)
 
 
+@cache
 def new_key(url):
-    """Log in and make a personal access token."""
+    """Log in and make a personal access token; a person has one at a time."""
     with httpx.Client(base_url=url, timeout=30) as browser:
         page = browser.get("/user/login/").text
         form = {"csrfmiddlewaretoken": re.search(r'csrfmiddlewaretoken" value="(\w+)', page)[1]}

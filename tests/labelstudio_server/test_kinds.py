@@ -88,7 +88,8 @@ def span(data):
 
 def number(data):
     same = len({*data["text"].split()} & {*data["text_2"].split()})
-    return str(same), {"from_name": "label", "to_name": "text_2", "type": "number"}, {"number": same}
+    named = {"from_name": "label", "to_name": "text_2", "type": "number"}
+    return str(same), named, {"number": same}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_two_rounds(make, answer, ray_cluster, tmp_path, label_studio, key):
             with pytest.raises(AwaitingAnnotations):
                 run_campaign(run)
             assert push(run, studio) == ASKED
-            (project,) = [each for each in studio.projects() if each["title"].startswith(run.config.name)]
+            project = next(p for p in studio.projects() if p["title"] == f"{run.config.name}: it")
             for item in studio.tasks(project["id"]):
                 if not item["annotations"]:
                     given[item["data"]["umc_id"]], named, value = answer(item["data"])

@@ -1,6 +1,6 @@
 """Rounds are asked in a real Label Studio, and come back.
 
-    pytest -m labelstudio tests/labelstudio_server
+pytest -m labelstudio tests/labelstudio_server
 """
 
 from contextlib import closing, contextmanager
