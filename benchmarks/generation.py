@@ -3,19 +3,21 @@
     python -m benchmarks.generation [--quick] [--check] [--repeats 3]
 
 Messages of programs in English and German, 4 to 12 words, as the gettext catalogs of this machine
-have them. A memory of labeled messages and a small T5, which begins with random weights and a
-tokenizer of its own, learn from 300 pairs by the code of the product, and translate 200 others:
+have them. A memory of labeled messages, by their wording (ngrams) and by word vectors
+(memory_vectors), and a small T5, which begins with random weights and a tokenizer of its own, learn
+from 300 pairs by the code of the product, and translate 200 others:
 BLEU and chrF beside the message itself (copy), how well uncertainty tells how good they are
-(Spearman with chrF), and CPU seconds of training on one thread. Then, with the memory alone, 300
-labels are chosen in four rounds, by uncertainty or at random.
+(Spearman with chrF), and CPU seconds of training on one thread. Then, with the memory by wording
+alone, 300 labels are chosen in four rounds, by uncertainty or at random.
 """
 
 import gettext
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,11 @@ VOCABULARY = 1000
 RATE = 3e-3
 
 KIND = Generation(max_answer_bytes=120)
+WORDING = EncoderConfig(kind="ngrams")
+ENCODERS: Mapping[str, Callable[[], EncoderConfig]] = MappingProxyType(
+    {"memory": lambda: WORDING, "memory_vectors": word_encoder}
+)
+"""What the memories read, by name."""
 
 PLAIN: Calibration = {"temperature": 1.0, "shift": 0.0}
 """A calibration that changes nothing."""
@@ -138,25 +145,14 @@ def _measured(
     copied = KIND.utility(english, [pair[1] for pair in test])
     figures = {"bleu_copy": _bleu(english, test), "chrf_copy": float(copied.mean())}
     with TemporaryDirectory() as folder:
-        job = FitJob(
-            SpecialistConfig(kind="memory", encoder="e"),
-            KIND,
-            Storage(f"{folder}/run"),
-            "m/s",
-            None,
-            seed,
-            TrainingConfig(),
-        )
-        memory, remembered_NC, _ = Memory.fit(job, data, data.agreement_N, _folds(data, seed), "")
-        known_NC = memory.lists(torch.from_numpy(_embedded(english)))
+        remembered = {name: _remember(folder, name, data, english, seed) for name in ENCODERS}
         began = time.process_time()
         held_out_NC, outputs_NC = _write(folder, data, english, seed, epochs)
         figures["train_writer"] = time.process_time() - began
-    held_out = {"memory": torch.from_numpy(remembered_NC), "writer": held_out_NC}
-    outputs = {"memory": known_NC, "writer": outputs_NC}
+    held_out = {name: each for name, (each, _) in remembered.items()} | {"writer": held_out_NC}
+    outputs = {name: each for name, (_, each) in remembered.items()} | {"writer": outputs_NC}
     for name, members in (
-        ("memory", ["memory"]),
-        ("writer", ["writer"]),
+        *((name, [name]) for name in held_out),
         ("ensemble", ["memory", "writer"]),
     ):
         found = _translated(
@@ -188,6 +184,17 @@ def _translated(
 
 def _bleu(texts: Sequence[str], test: Sequence[Pair]) -> float:
     return bleu(texts, [[pair[1]] for pair in test]).value
+
+
+def _remember(
+    folder: str, name: str, data: Examples, english: Sequence[str], seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the held-out outputs of a memory, and those for other messages."""
+    config = SpecialistConfig(kind="memory", encoder=name)
+    job = FitJob(config, KIND, Storage(f"{folder}/run"), "m/s", None, seed, TrainingConfig())
+    memory, held_out_NC, _ = Memory.fit(job, data, data.agreement_N, _folds(data, seed), "")
+    x_ND = torch.from_numpy(_embedded(ENCODERS[name](), english))
+    return torch.from_numpy(held_out_NC), memory.lists(x_ND)
 
 
 def _write(
@@ -248,8 +255,8 @@ def _chosen(
     pool: Sequence[Pair], test: Sequence[Pair], labels: int, per_round: int, seed: int
 ) -> dict[str, float]:
     """Return the chrF of a memory whose labels were chosen by uncertainty, and at random."""
-    x_ND = _embedded([pair[0] for pair in pool])
-    test_ND = _embedded([pair[0] for pair in test])
+    x_ND = _embedded(WORDING, [pair[0] for pair in pool])
+    test_ND = _embedded(WORDING, [pair[0] for pair in test])
     found = {}
     for how in ("uncertainty", "random"):
         draw = np.random.default_rng(seed).permutation(len(pool))
@@ -282,8 +289,8 @@ def _unit(x_ND: npt.NDArray[np.float32]) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(x_ND), dim=1)
 
 
-def _embedded(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    half_ND, _ = encode_rows(load_encoder(word_encoder()), list(texts), 64)
+def _embedded(encoder: EncoderConfig, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    half_ND, _ = encode_rows(load_encoder(encoder), list(texts), 64)
     return half_ND.astype(np.float32)
 
 
@@ -292,18 +299,18 @@ def _folds(data: Examples, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _examples(rows: Sequence[Pair]) -> Examples:
-    n, texts = len(rows), tuple(pair[1] for pair in rows)
+    n, english, texts = len(rows), [pair[0] for pair in rows], tuple(pair[1] for pair in rows)
     return Examples(
         texts_N=texts,
         targets=KIND.encode(texts),
-        features={"e": _embedded([pair[0] for pair in rows])},
+        features={name: _embedded(each(), english) for name, each in ENCODERS.items()},
         domains_N=np.full(n, "programs"),
         ids_N=np.arange(n),
         audit_N=np.zeros(n, np.bool_),
         random_N=np.ones(n, np.bool_),
         rounds_N=np.ones(n, np.int64),
         agreement_N=np.ones(n, np.float32),
-        payloads_N=tuple(pair[0] for pair in rows),
+        payloads_N=tuple(english),
     )
 
 

@@ -388,7 +388,7 @@ def test_columns_that_cannot_be_samples_are_refused(changes, said, tmp_path):
 def test_an_encoder_of_a_table_has_no_path(tmp_path):
     values = table()
     values["tasks"]["topics"]["encoder"] = {"kind": "table", "path": "weights"}
-    with pytest.raises(ConfigError, match="learns from the pool, it has no path; remove it"):
+    with pytest.raises(ConfigError, match="encoder kind table loads no weights; remove path"):
         load(tmp_path, values)
 
 

@@ -14,6 +14,7 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 
 EncoderKind = Literal[
     "static_text",
+    "ngrams",
     "transformers",
     "transformers_image",
     "timm",
@@ -26,6 +27,7 @@ EncoderKind = Literal[
 
 READS: dict[EncoderKind, Literal[Input, "embedding"]] = {
     "static_text": "text",
+    "ngrams": "text",
     "transformers": "text",
     "transformers_image": "image",
     "timm": "image",
@@ -41,7 +43,7 @@ NETWORKS = ("transformers", "transformers_image", "timm", "efficientnet_lite")
 """Kinds whose precision can be chosen."""
 
 GRAY = ("gradients", "pixels")
-WITHOUT_WEIGHTS = (*GRAY, "given", "table")
+WITHOUT_WEIGHTS = (*GRAY, "ngrams", "given", "table")
 SIZED = (*GRAY, "efficientnet_lite")
 POOLINGS = {"transformers": ("mean", "cls", "last"), "transformers_image": ("mean", "cls")}
 """What the kinds with a pooling of their choice can do, beside auto."""
@@ -51,7 +53,8 @@ class EncoderConfig(Section):
     """The frozen model that turns a sample into an embedding, once."""
 
     kind: EncoderKind = Field(
-        description="static_text: mean of word vectors; transformers: a language model; "
+        description="static_text: mean of word vectors; ngrams: sequences of characters; "
+        "transformers: a language model; "
         "transformers_image, timm, efficientnet_lite: a pretrained vision model; "
         "gradients: edges of small images; pixels: the image itself; "
         "given: embeddings of your own; table: the columns of a table"
@@ -59,7 +62,7 @@ class EncoderConfig(Section):
     path: Location | None = Field(
         None,
         description="folder of the weights, or a model on the Hugging Face hub: owner/name, or "
-        "owner/name@revision; gradients, pixels, given and table have none",
+        "owner/name@revision; ngrams, gradients, pixels, given and table have none",
     )
     batch_size: int = Field(
         64,
@@ -114,8 +117,8 @@ class EncoderConfig(Section):
     @model_validator(mode="after")
     def _uses_all_settings(self) -> Self:
         """Refuse a setting that this kind would ignore."""
-        if self.kind == "table" and self.path is not None:
-            raise ValueError("encoder kind table learns from the pool, it has no path; remove it")
+        if self.kind in WITHOUT_WEIGHTS and self.path is not None:
+            raise ValueError(f"encoder kind {self.kind} loads no weights; remove path")
         if self.image_px is not None and self.kind not in SIZED:
             raise ValueError(f"encoder kind {self.kind} knows its image size; remove image_px")
         if self.prefix and self.kind != "transformers":

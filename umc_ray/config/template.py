@@ -73,7 +73,7 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     kind: generation
     max_answer_bytes: 500                 # longer answers are refused
     encoders:
-      sentences: {kind: static_text, path: models/wordllama-256}   # finds similar samples
+      wording: {kind: ngrams}             # finds similar samples
       # writer: {kind: transformers, path: models/t5-small, prefix: "translate to German: "}""",
             "english",
         ),

@@ -11,6 +11,7 @@ from umc_ray.config.encoder import READS, EncoderConfig
 from umc_ray.encoders.encoder import Encoder
 from umc_ray.encoders.given import Given
 from umc_ray.encoders.image import Gradients, Pixels
+from umc_ray.encoders.ngrams import NGrams
 from umc_ray.encoders.precision import precision_of
 from umc_ray.encoders.pretrained_image import EfficientNetLite, Timm, TransformersImage
 from umc_ray.encoders.table import Table, fit_hash
@@ -24,6 +25,7 @@ SPEED = {"path", "batch_size", "workers", "max_workers", "num_gpus"}
 
 ENCODERS: dict[str, Callable[[EncoderConfig], Encoder]] = {
     "static_text": StaticText,
+    "ngrams": NGrams,
     "transformers": TransformersText,
     "transformers_image": TransformersImage,
     "timm": Timm,

@@ -50,11 +50,11 @@ class StaticText:
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
         """Return the text as it is, or those of a pair."""
-        return _prepared(payload)
+        return prepared_text(payload)
 
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Average the vectors of each text's tokens; those of a pair become one embedding."""
-        if _are_pairs(prepared):
+        if are_pairs(prepared):
             return of_pairs(self.encode(list(chain.from_iterable(prepared))))
         encodings = self.tokenizer.encode_batch_fast(list(prepared), add_special_tokens=False)
         ids = [encoding.ids for encoding in encodings]
@@ -88,12 +88,12 @@ class TransformersText:
 
     def prepare(self, payload: Any) -> Any:  # noqa: ANN401 - str or bytes, by column
         """Put the prefix before the text, or before both of a pair."""
-        return _prepared(payload, self.prefix)
+        return prepared_text(payload, self.prefix)
 
     @torch.inference_mode()
     def encode(self, prepared: Sequence[Any]) -> Half:
         """Run the model in its precision, on each text by itself."""
-        if _are_pairs(prepared):
+        if are_pairs(prepared):
             return of_pairs(self.encode(list(chain.from_iterable(prepared))))
         tokens = self.collate(prepared)
         passes = split_to_fit(tokens) if self.device == "cpu" else [tokens]
@@ -105,7 +105,7 @@ class TransformersText:
 
         A fine-tuned network reads both texts of a pair together, the longer one cut first.
         """
-        pairs = zip(*prepared, strict=True) if _are_pairs(prepared) else (prepared,)
+        pairs = zip(*prepared, strict=True) if are_pairs(prepared) else (prepared,)
         encoded = self.tokenizer(
             *map(list, pairs),
             padding=True,
@@ -121,13 +121,14 @@ class TransformersText:
         return self.pool(hidden_NTD, tokens["attention_mask"])
 
 
-def _prepared(payload: str, prefix: str = "") -> str | tuple[str, ...]:
+def prepared_text(payload: str, prefix: str = "") -> str | tuple[str, ...]:
     """Return a text with a prefix, or a tuple of those of a pair."""
     parts = parts_of(payload)
     return prefix + payload if len(parts) == 1 else tuple(prefix + part for part in parts)
 
 
-def _are_pairs(prepared: Sequence[Any]) -> bool:
+def are_pairs(prepared: Sequence[Any]) -> bool:
+    """Return whether prepared samples are pairs of texts."""
     return bool(prepared) and isinstance(prepared[0], tuple)
 
 
