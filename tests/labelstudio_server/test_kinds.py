@@ -15,6 +15,7 @@ from umc_ray.config.loading import load_campaign
 from umc_ray.errors import AwaitingAnnotations
 from umc_ray.labelstudio.api import LabelStudio
 from umc_ray.labelstudio.bridge import pull, push
+from umc_ray.tasks.span_answers import NO_ANSWER
 
 pytestmark = [
     pytest.mark.labelstudio,
@@ -78,7 +79,7 @@ def span(data):
     words = context.split()
     if data["text"] not in words[:-1]:
         named = {**control, "from_name": "label-none", "type": "choices"}
-        return "no answer", named, {"choices": ["no answer"]}
+        return NO_ANSWER, named, {"choices": [NO_ANSWER]}
     answer = words[words.index(data["text"]) + 1]
     start = context.index(f" {answer}") + 1
     value = {"start": start, "end": start + len(answer), "text": answer, "labels": ["Answer"]}
