@@ -207,9 +207,11 @@ class Storage:
         except ValueError as error:
             raise StoreError(f"{key} of {self.root} is no JSON: {error}; {REMEDY}") from error
 
-    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
-        """Write a JSON document."""
-        self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
+    def write_json(self, key: str, value: Any, if_new: bool = False) -> None:  # noqa: ANN401
+        """Write a JSON document; `if_new`: unless the same is there."""
+        data = json.dumps(value, indent=1, sort_keys=True).encode()
+        if not (if_new and self.exists(key) and self.read_bytes(key) == data):
+            self.write_bytes(key, data)
 
     def read_record(self, key: str, kind: type[Record]) -> Record:
         """Read a document that `write_record` wrote, as the dataclass that it was.
