@@ -1,0 +1,100 @@
+"""Write requirements/: what `make` installs, each version with the hashes of all of its files.
+
+`make lock` calls it. Versions are those of constraints.txt. CUDA's packages are apart, because a torch without CUDA needs
+none of them. The wheels of such a torch are not on PyPI: their hashes come from the folders in
+PIP_FIND_LINKS, from its own index if that can be reached, and from what is in requirements/ already.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "requirements"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
+TIMEOUT_S = 10
+
+CUDA = re.compile(r"(nvidia-|cuda-|triton==)")
+BUILD = re.compile(r"setuptools==")
+
+TOOLS = ("pip-audit", "cyclonedx-bom", "uv")
+"""What `make audit`, `make sbom` and `make lock` call."""
+
+Pins = dict[str, str]
+"""By name and version, the lines of a requirement: its marker and hashes."""
+
+
+def main() -> None:
+    """Resolve, split, and write."""
+    known = _cpu_torch_hashes()
+    ours = ("pyproject.toml", "--constraint", "constraints.txt")
+    runtime, everything = resolved(*ours), resolved(*ours, "--extra", "dev")
+    FOLDER.mkdir(exist_ok=True)
+    write("build.txt", {k: v for k, v in runtime.items() if BUILD.match(k)})
+    write("cuda.txt", {k: v for k, v in runtime.items() if CUDA.match(k)})
+    apart = {key for key in runtime if CUDA.match(key)}
+    write("runtime.txt", {k: v for k, v in runtime.items() if k not in apart}, known)
+    new = {key: lines for key, lines in everything.items() if key not in runtime}
+    write("dev.txt", new, first="--requirement runtime.txt\n")
+    write("tools.txt", resolved("-", given="\n".join(TOOLS)))
+
+
+def resolved(*asked: str, given: str = "") -> Pins:
+    """Return what uv finds for all platforms and Python versions."""
+    command = ["uv", "pip", "compile", *asked, "--generate-hashes", "--universal"]
+    command += ["--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"]
+    found = subprocess.run(
+        command, cwd=ROOT, input=given, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    pins = re.findall(r"^([^ \n]+==[^ \n]+)(.*\n(?:    .*\n)*)", found, re.MULTILINE)
+    return {name.lower(): name + rest for name, rest in pins}
+
+
+def write(file: str, pins: Pins, cpu_torch: frozenset[str] = frozenset(), first: str = "") -> None:
+    """Write a file of requirements."""
+    lines = "# Written by .ci/lock.py from pyproject.toml and constraints.txt: `make lock`.\n" + first
+    for key, requirement in sorted(pins.items()):
+        if key.startswith("torch=="):
+            hashes = sorted({*re.findall(r"sha256:\w+", requirement), *cpu_torch})
+            name = requirement.split()[0]
+            requirement = " \\\n".join([name, *(f"    --hash={each}" for each in hashes)]) + "\n"
+        lines += requirement
+    (FOLDER / file).write_text(lines)
+
+
+def _cpu_torch_hashes() -> frozenset[str]:
+    """Return the known hashes of the wheels of a torch without CUDA, of the version to install."""
+    pin = re.search(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pin is not None
+    return frozenset({*_local(pin[1]), *_of_index(pin[1]), *_known(pin[1])})
+
+
+def _local(version: str) -> list[str]:
+    folders = map(Path, os.environ.get("PIP_FIND_LINKS", "").split())
+    wheels = [file for folder in folders for file in folder.glob(f"torch-{version}+cpu-*.whl")]
+    return [f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in wheels]
+
+
+def _of_index(version: str) -> list[str]:
+    try:
+        with urllib.request.urlopen(TORCH_INDEX, timeout=TIMEOUT_S) as answer:
+            page = answer.read().decode()
+    except OSError as error:
+        print(f"{TORCH_INDEX} cannot be reached ({error}): its hashes stay as they are")
+        return []
+    found = re.findall(rf"torch-{re.escape(version)}(?:%2B|\+)cpu-[^\"]*#sha256=(\w+)", page)
+    return [f"sha256:{each}" for each in found]
+
+
+def _known(version: str) -> list[str]:
+    file = FOLDER / "runtime.txt"
+    text = file.read_text() if file.exists() else ""
+    found = re.search(rf"^torch=={re.escape(version)} .*\n(?:    .*\n)*", text, re.MULTILINE)
+    return re.findall(r"sha256:\w+", found[0]) if found else []
+
+
+if __name__ == "__main__":
+    main()
