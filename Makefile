@@ -4,9 +4,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 LOCKS := $(wildcard requirements/*.txt)
-# A torch without CUDA needs none of its packages: from a folder of wheels, or with `make TORCH=cpu`.
+# torch without CUDA: if PIP_FIND_LINKS has it, or with `make TORCH=cpu` and an index that has it.
 CPU := $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(PIP_FIND_LINKS)))$(filter cpu,$(TORCH))
-CUDA := $(if $(CPU),,--requirement requirements/cuda.txt)
+TORCHES := --requirement requirements/torch$(if $(CPU),-cpu).txt
 # Other indexes and platforms may have files that are not in requirements/.
 UNHASHED := $(PIP) --constraint constraints.txt
 ADVICE := make: to add the hashes of this index or platform: make lock. To install without: make HASHES=off
@@ -58,7 +58,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/pip
 define install
 	$(if $(filter off,$(HASHES)),$(UNHASHED) --editable '$(2)',{ \
 		$(LOCKED) --requirement requirements/build.txt && \
-		$(LOCKED) --requirement requirements/$(1).txt $(CUDA); } || { echo '$(ADVICE)'; exit 1; }
+		$(LOCKED) --requirement requirements/$(1).txt $(TORCHES); } || { echo '$(ADVICE)'; exit 1; }
 	$(PIP) --no-deps --no-build-isolation --editable .)
 	$(COMPILE)
 	touch $@
@@ -72,11 +72,11 @@ $(TOOLS)/installed: requirements/tools.txt
 # Known vulnerabilities of what is installed, by PyPI; fails where it cannot be asked.
 audit: $(TOOLS)/installed
 	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off \
-		--requirement requirements/dev.txt
+		--requirement requirements/dev.txt --requirement requirements/torch.txt
 
 # What a release consists of, as CycloneDX: build/sbom.json.
 sbom: $(TOOLS)/installed
-	cat requirements/runtime.txt requirements/cuda.txt | $(TOOLS)/bin/cyclonedx-py requirements - \
+	cat requirements/runtime.txt requirements/torch.txt | $(TOOLS)/bin/cyclonedx-py requirements - \
 		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.json
 
 # After a change of pyproject.toml or constraints.txt.

@@ -1,7 +1,7 @@
 """Write requirements/: what `make` installs, each version with the hashes of all of its files.
 
-`make lock` calls it. Versions are those of constraints.txt. CUDA's packages are apart, because a torch without CUDA needs
-none of them. The wheels of such a torch are not on PyPI: their hashes come from the folders in
+`make lock` calls it. Versions are those of constraints.txt. torch is apart: that of PyPI comes with
+CUDA, a torch without CUDA is not on PyPI. The hashes of its wheels come from the folders in
 PIP_FIND_LINKS, from its own index if that can be reached, and from what is in requirements/ already.
 """
 
@@ -17,7 +17,7 @@ FOLDER = ROOT / "requirements"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu/torch/"
 TIMEOUT_S = 10
 
-CUDA = re.compile(r"(nvidia-|cuda-|triton==)")
+TORCH = re.compile(r"(torch==|nvidia-|cuda-|triton==)")
 BUILD = re.compile(r"setuptools==")
 
 TOOLS = ("pip-audit", "cyclonedx-bom", "uv")
@@ -29,14 +29,13 @@ Pins = dict[str, str]
 
 def main() -> None:
     """Resolve, split, and write."""
-    known = _cpu_torch_hashes()
     ours = ("pyproject.toml", "--constraint", "constraints.txt")
     runtime, everything = resolved(*ours), resolved(*ours, "--extra", "dev")
     FOLDER.mkdir(exist_ok=True)
     write("build.txt", {k: v for k, v in runtime.items() if BUILD.match(k)})
-    write("cuda.txt", {k: v for k, v in runtime.items() if CUDA.match(k)})
-    apart = {key for key in runtime if CUDA.match(key)}
-    write("runtime.txt", {k: v for k, v in runtime.items() if k not in apart}, known)
+    write("torch.txt", {k: v for k, v in runtime.items() if TORCH.match(k)})
+    write("torch-cpu.txt", _cpu_torch())
+    write("runtime.txt", {k: v for k, v in runtime.items() if not TORCH.match(k)})
     new = {key: lines for key, lines in everything.items() if key not in runtime}
     write("dev.txt", new, first="--requirement runtime.txt\n")
     write("tools.txt", resolved("-", given="\n".join(TOOLS)))
@@ -53,29 +52,25 @@ def resolved(*asked: str, given: str = "") -> Pins:
     return {name.lower(): name + rest for name, rest in pins}
 
 
-def write(file: str, pins: Pins, cpu_torch: frozenset[str] = frozenset(), first: str = "") -> None:
+def write(file: str, pins: Pins, first: str = "") -> None:
     """Write a file of requirements."""
     lines = "# Written by .ci/lock.py from pyproject.toml and constraints.txt: `make lock`.\n" + first
-    for key, requirement in sorted(pins.items()):
-        if key.startswith("torch=="):
-            hashes = sorted({*re.findall(r"sha256:\w+", requirement), *cpu_torch})
-            name = requirement.split()[0]
-            requirement = " \\\n".join([name, *(f"    --hash={each}" for each in hashes)]) + "\n"
-        lines += requirement
-    (FOLDER / file).write_text(lines)
+    (FOLDER / file).write_text(lines + "".join(pins[key] for key in sorted(pins)))
 
 
-def _cpu_torch_hashes() -> frozenset[str]:
-    """Return the known hashes of the wheels of a torch without CUDA, of the version to install."""
+def _cpu_torch() -> Pins:
+    """Return a torch without CUDA, with the hashes that are known."""
     pin = re.search(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pin is not None
-    return frozenset({*_local(pin[1]), *_of_index(pin[1]), *_known(pin[1])})
+    name, hashes = f"torch=={pin[1]}+cpu", {*_local(pin[1]), *_of_index(pin[1]), *_known(pin[1])}
+    lines = [name, *(f"    --hash=sha256:{each}" for each in sorted(hashes))]
+    return {name: " \\\n".join(lines) + "\n"}
 
 
 def _local(version: str) -> list[str]:
     folders = map(Path, os.environ.get("PIP_FIND_LINKS", "").split())
     wheels = [file for folder in folders for file in folder.glob(f"torch-{version}+cpu-*.whl")]
-    return [f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" for file in wheels]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in wheels]
 
 
 def _of_index(version: str) -> list[str]:
@@ -85,15 +80,13 @@ def _of_index(version: str) -> list[str]:
     except OSError as error:
         print(f"{TORCH_INDEX} cannot be reached ({error}): its hashes stay as they are")
         return []
-    found = re.findall(rf"torch-{re.escape(version)}(?:%2B|\+)cpu-[^\"]*#sha256=(\w+)", page)
-    return [f"sha256:{each}" for each in found]
+    return re.findall(rf"torch-{re.escape(version)}(?:%2B|\+)cpu-[^\"]*#sha256=(\w+)", page)
 
 
 def _known(version: str) -> list[str]:
-    file = FOLDER / "runtime.txt"
+    file = FOLDER / "torch-cpu.txt"
     text = file.read_text() if file.exists() else ""
-    found = re.search(rf"^torch=={re.escape(version)} .*\n(?:    .*\n)*", text, re.MULTILINE)
-    return re.findall(r"sha256:\w+", found[0]) if found else []
+    return re.findall(r"sha256:(\w+)", text) if f"torch=={version}+cpu " in text else []
 
 
 if __name__ == "__main__":
