@@ -88,7 +88,17 @@ def of_another_campaign(path):
         store.submit([Question("other", 1, "mood", "shop", 3)])
 
 
-FAULTS = [delete, empty, roll_back, of_another_campaign]
+def empty_answers(path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM events")
+
+
+def forget_answers(path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM events WHERE annotator = 'ben'")
+
+
+FAULTS = [delete, empty, roll_back, of_another_campaign, empty_answers, forget_answers]
 
 
 def test_a_store_that_belongs_to_the_rounds_is_fine(run):
@@ -119,6 +129,12 @@ def test_a_restored_store_says_what_the_lost_one_said(original, run, fault):
     assert len(changed_labels(run, ROUNDS, labels)) == 0
     assert run.store.reopened_rounds(name) == []
     assert restore_answers(run).answers == 0
+
+
+def test_an_answer_that_was_taken_back_is_not_lost(run):
+    answer = run.store.answers(run.config.name, ROUNDS)[0]
+    run.store.record_as("undo", [answer], ["undo"])
+    check_store(run)
 
 
 def test_answers_that_others_have_outvoted_since_do_not_decide(run):

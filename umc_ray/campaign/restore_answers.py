@@ -7,7 +7,7 @@ accounts are lost: the label that was agreed on stands as the answer of as many 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from umc_ray.annotation.asked import TaskSample, asked
+from umc_ray.annotation.asked import TaskSample, asked, open_again
 from umc_ray.annotation.changes import client_key
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import by_sample, decide
@@ -50,7 +50,7 @@ def restore_answers(run: Run) -> Restored:
         rounds, name = asked_rounds(run), run.config.name
         found = asked(run.store, name)
         check_origin(run, rounds, found)
-        whole = {key for key, each in found.items() if each.closed}
+        whole = {key for key, each in found.items() if each.closed and each.whole}
         known, questions, answers = _known(run, len(rounds)), 0, 0
         closed = [number for number, each in rounds.items() if each.is_closed]
         for number in [0, *closed]:
@@ -58,6 +58,7 @@ def restore_answers(run: Run) -> Restored:
                 each for each in _questions(run, number) if (each.task, each.sample_id) not in whole
             ]
             questions += run.store.submit(lost)
+            open_again(run.store, [each.key for each in lost])
             answers += _answer(run, lost, known)
             run.store.close_round(name, number)
         return Restored(questions, answers)
