@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.finished import build_run
@@ -12,7 +13,7 @@ from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
-from umc_ray.campaign.restore_answers import restore_answers
+from umc_ray.campaign.restore_answers import not_restored, restore_answers
 from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
 from umc_ray.errors import StoreError
@@ -129,6 +130,27 @@ def test_a_restored_store_says_what_the_lost_one_said(original, run, fault):
     assert len(changed_labels(run, ROUNDS, labels)) == 0
     assert run.store.reopened_rounds(name) == []
     assert restore_answers(run).answers == 0
+
+
+def test_what_cannot_be_restored_is_said_before(run):
+    key = "rounds/0003/labels.parquet"
+    labels = run.storage.read_table(key)
+    column = labels.schema.get_field_index("agreement")
+    two_of_three = pa.array([2 / 3] * len(labels), pa.float32())
+    votes = pa.array([3] * len(labels), pa.int16())
+    labels = labels.set_column(labels.schema.get_field_index("votes"), "votes", votes)
+    run.storage.write_table(key, labels.set_column(column, "agreement", two_of_three))
+    run.storage.write_table("rounds/0003/remarks.parquet", pa.table({"text": ["blurred", "dark"]}))
+    roll_back(Path(run.storage.path("labels.db")))
+    assert not_restored(run) == [
+        "who gave 12 answers, and when; 4 said something else than the label, which takes their "
+        "place",
+        "what people changed after round 3 had learned its labels: nothing but the store knows "
+        "whether and where they did",
+        "2 flags and notes: rounds/0003/remarks.parquet has them, without names",
+    ]
+    restore_answers(run)
+    assert not_restored(run) == []
 
 
 def test_an_answer_that_was_taken_back_is_not_lost(run):

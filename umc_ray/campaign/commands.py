@@ -151,6 +151,8 @@ def restore_answers(campaign: Campaign) -> None:
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
+        for line in restoring.not_restored(run):
+            print_line(f"not restored: {line}")
         found = restoring.restore_answers(run)
     print_line(
         f"{counted(found.questions, 'question')} and {counted(found.answers, 'answer')} of closed "
