@@ -1,3 +1,4 @@
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -16,6 +17,7 @@ from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.restore_answers import not_restored, restore_answers
 from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.verify_answers import store_damage
 from umc_ray.errors import StoreError
 from umc_ray.selection.labeled import labels_so_far
 
@@ -151,6 +153,45 @@ def test_what_cannot_be_restored_is_said_before(run):
     ]
     restore_answers(run)
     assert not_restored(run) == []
+
+
+def flip(path):
+    """Damage the pages of the largest table."""
+    for name in path.parent.glob("labels.db-*"):
+        name.unlink()
+    content = bytearray(path.read_bytes())
+    content[-4096:] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+def show_everybody(path):
+    path.chmod(0o644)
+
+
+VERIFIED = [
+    (delete, "labels.db is missing, and people were asked; put a copy back, or .* umc restore-"),
+    (flip, r"(labels\.db: |malformed).*umc restore-answers"),
+    (show_everybody, "everybody on this machine can read .*: chmod 600"),
+    (empty_answers, "lacks .* answers to 12 questions of closed rounds: .*umc restore-answers"),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), VERIFIED)
+def test_verification_includes_the_store(run, fault, said):
+    assert store_damage(run.config) is None
+    path = Path(run.storage.path("labels.db"))
+    fault(path)
+    existed = path.exists()
+    assert re.search(said, store_damage(run.config))
+    assert path.exists() == existed
+    if existed:
+        path.chmod(0o600)
+
+
+def test_a_campaign_that_asked_nobody_needs_no_store(run):
+    run.storage.delete("rounds")
+    Path(run.storage.path("labels.db")).unlink()
+    assert store_damage(run.config) is None
 
 
 def test_an_answer_that_was_taken_back_is_not_lost(run):

@@ -140,8 +140,8 @@ def _known(run: Run, rounds: int) -> dict[TaskSample, _Known]:
 
 def _outvoted(row: Mapping[str, Any]) -> int:
     """Return how many answers to a sample were not the label that was agreed on."""
-    share: float = 1 - row.get("agreement", 1.0)
-    return round(row["votes"] * share)
+    others: float = row["votes"] * (1 - row.get("agreement", 1.0))
+    return round(others)
 
 
 def _closed(run: Run, rounds: int) -> int:
