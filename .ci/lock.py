@@ -2,13 +2,14 @@
 
 `make lock` calls it. Versions are those of constraints.txt. torch is apart: that of PyPI comes with
 CUDA, a torch without CUDA is not on PyPI. The hashes of its wheels come from the folders in
-PIP_FIND_LINKS, from its own index if that can be reached, and from what is in requirements/ already.
+PIP_FIND_LINKS, from its own index if that can be reached, and from what requirements/ has already.
 """
 
 import hashlib
 import os
 import re
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -54,8 +55,8 @@ def resolved(*asked: str, given: str = "") -> Pins:
 
 def write(file: str, pins: Pins, first: str = "") -> None:
     """Write a file of requirements."""
-    lines = "# Written by .ci/lock.py from pyproject.toml and constraints.txt: `make lock`.\n" + first
-    (FOLDER / file).write_text(lines + "".join(pins[key] for key in sorted(pins)))
+    head = "# Written by .ci/lock.py from pyproject.toml and constraints.txt: `make lock`.\n"
+    (FOLDER / file).write_text(head + first + "".join(pins[key] for key in sorted(pins)))
 
 
 def _cpu_torch() -> Pins:
@@ -78,7 +79,7 @@ def _of_index(version: str) -> list[str]:
         with urllib.request.urlopen(TORCH_INDEX, timeout=TIMEOUT_S) as answer:
             page = answer.read().decode()
     except OSError as error:
-        print(f"{TORCH_INDEX} cannot be reached ({error}): its hashes stay as they are")
+        sys.stderr.write(f"{TORCH_INDEX} cannot be reached ({error}): its hashes stay\n")
         return []
     return re.findall(rf"torch-{re.escape(version)}(?:%2B|\+)cpu-[^\"]*#sha256=(\w+)", page)
 

@@ -61,4 +61,6 @@ def open_again(store: AnnotationStore, keys: Sequence[SampleKey]) -> None:
     with store.writing() as connection:
         rows = find_questions(connection, keys, lock=True).values()
         for ids in chunks([row["id"] for row in rows]):
-            connection.execute(update(QUESTIONS).where(QUESTIONS.c.id.in_(ids)).values(closed=False))
+            connection.execute(
+                update(QUESTIONS).where(QUESTIONS.c.id.in_(ids)).values(closed=False)
+            )

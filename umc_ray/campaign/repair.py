@@ -77,7 +77,8 @@ def repair(run: Run) -> Repaired:
     with sole_writer(run.storage):
         run.storage.drop_damaged_seals()
         found = verify(run.storage)
-        damaged = {key: why for key, why in found.damaged.items() if not key.startswith(f"{FOLDER}/")}
+        of_seals = f"{FOLDER}/"
+        damaged = {key: why for key, why in found.damaged.items() if not key.startswith(of_seals)}
         lost = {key: why for key, why in damaged.items() if not can_be_computed(key)}
         if lost:
             raise StoreError(
