@@ -1,7 +1,15 @@
 # Each target is one command that does all its set-up: Python 3.11+, no root, packages from PyPI.
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+LOCKED := $(PIP) --require-hashes --no-build-isolation
+LOCKS := $(wildcard requirements/*.txt)
+# torch without CUDA: if PIP_FIND_LINKS has it, or with `make TORCH=cpu` and an index that has it.
+CPU := $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(PIP_FIND_LINKS)))$(filter cpu,$(TORCH))
+TORCHES := --requirement requirements/torch$(if $(CPU),-cpu).txt
+# Other indexes and platforms may have files that are not in requirements/.
+UNHASHED := $(PIP) --constraint constraints.txt
+ADVICE := make: to add the hashes of this index or platform: make lock. To install without: make HASHES=off
 # pip would compile on one core only, and tests too. Some files are not meant to compile.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 
@@ -11,7 +19,9 @@ APART := ray or slow or browser or network or postgres or labelstudio or long
 # mypy runs beside the tests.
 MAKEFLAGS += --jobs=2
 
-.PHONY: demo check test lint types pytest-unit pytest-all venv venv-dev
+TOOLS := build/tools
+
+.PHONY: demo check test lint types pytest-unit pytest-all venv venv-dev audit sbom lock
 
 venv: $(VENV)/installed
 
@@ -38,16 +48,45 @@ pytest-unit: venv-dev
 pytest-all: venv-dev
 	$(PYTEST)
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) --editable .
+$(VENV)/installed: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/pip
+	$(call install,runtime,.)
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/pip
+	$(call install,dev,.[dev])
+
+# install,FILE OF REQUIREMENTS,WHAT IT IS FOR. What builds packages comes first, then they, then umc_ray.
+define install
+	$(if $(filter off,$(HASHES)),$(UNHASHED) --editable '$(2)',{ \
+		$(LOCKED) --requirement requirements/build.txt && \
+		$(LOCKED) --requirement requirements/$(1).txt $(TORCHES); } || { echo '$(ADVICE)'; exit 1; }
+	$(PIP) --no-deps --no-build-isolation --editable .)
 	$(COMPILE)
+	touch $@
+endef
+
+$(TOOLS)/installed: requirements/tools.txt
+	$(call environment,$(TOOLS))
+	$(TOOLS)/bin/python -m pip install --quiet --require-hashes --requirement requirements/tools.txt
 	touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) --editable '.[dev]'
-	$(COMPILE)
-	touch $@
+# Known vulnerabilities of what is installed, by PyPI; fails where it cannot be asked.
+audit: $(TOOLS)/installed
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off \
+		--requirement requirements/dev.txt --requirement requirements/torch.txt
+
+# What a release consists of, as CycloneDX: build/sbom.json.
+sbom: $(TOOLS)/installed
+	cat requirements/runtime.txt requirements/torch.txt | $(TOOLS)/bin/cyclonedx-py requirements - \
+		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.json
+
+# After a change of pyproject.toml or constraints.txt.
+lock: $(TOOLS)/installed
+	PATH="$(abspath $(TOOLS)/bin):$$PATH" python3 .ci/lock.py
+
+$(BIN)/pip:
+	$(call environment,$(VENV))
 
 # Debian keeps ensurepip in a package of its own: where it is missing, pip comes from PyPI.
-$(BIN)/pip:
-	python3 -m venv $(VENV) || { python3 -m venv --without-pip $(VENV) && $(BIN)/python .ci/get_pip.py; }
+define environment
+	python3 -m venv $(1) || { python3 -m venv --without-pip $(1) && $(1)/bin/python .ci/get_pip.py; }
+endef

@@ -7,7 +7,9 @@ that only the overhead is measured. The first round starts worker processes, lat
 Then the pass and the training of the last round are repeated in turns with plain code: the same
 parts and specialists in sequence, in one process without Ray.
 
-Last, the CPU time of `umc --help`, `umc status` and `umc account`, which people wait for.
+Last, the CPU time of `umc --help`, `umc status` and `umc account`, which people wait for; that of
+`umc status` also after a run on a million rows (`large`), and where a file has changed since then
+without a run, so that it is computed anew.
 """
 
 import os
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
@@ -47,6 +50,7 @@ from umc_ray.specialists.specialist import Examples
 CPUS = 2
 POOL_ROWS, TEST_ROWS = 40, 20
 LABELS_PER_ROUND = 24
+LARGE_ROWS, QUICK_ROWS, DIMENSION = 1_000_000, 20_000, 16
 STAGES = ("batch", "labels", "training", "scores")
 
 
@@ -84,12 +88,15 @@ def run(options: Options) -> Report:
                 run_campaign(tiny)
             alone = _last_round(tiny, options.repeats, process)
         commands = command_costs(Path(folder) / "demo.yaml", options.repeats)
+        rows = QUICK_ROWS if options.quick else LARGE_ROWS
+        commands |= large_run_costs(Path(folder), rows, options.repeats)
     first, *later = stopwatch.costs()
     return Report(
         workload={
             "domains": len(config.domains()),
             "pool rows": POOL_ROWS,
             "test rows": TEST_ROWS,
+            "large rows": rows,
             "labels per round": LABELS_PER_ROUND,
             "CPUs": CPUS,
             "seed": config.seed,
@@ -118,6 +125,56 @@ def command_costs(path: Path, repeats: int) -> dict[str, Figure]:
         for name, arguments in commands.items():
             costs[name].append(_cpu_s(["-m", "umc_ray.cli", *arguments]))
     return {f"umc_{name}_cpu_s": Figure("CPU s", each[1:]) for name, each in costs.items()}
+
+
+def large_run_costs(folder: Path, rows: int, repeats: int) -> dict[str, Figure]:
+    """Return the CPU time of `umc status` after a run on many rows, stored and computed anew."""
+    path = _large_campaign(folder, rows)
+    run_it = [sys.executable, "-m", "umc_ray.cli", "run", str(path)]
+    subprocess.run(run_it, stdout=subprocess.DEVNULL, check=True)
+    metrics = Path(Run(load_campaign(path)).storage.path(f"{round_folder(1)}/metrics.json"))
+    stored, anew = [], []
+    for _ in range(repeats):
+        stored.append(_cpu_s(["-m", "umc_ray.cli", "status", str(path)]))
+        metrics.touch()
+        anew.append(_cpu_s(["-m", "umc_ray.cli", "status", str(path)]))
+    return {
+        "umc_status_large_cpu_s": Figure("CPU s", stored),
+        "umc_status_anew_cpu_s": Figure("CPU s", anew),
+    }
+
+
+def _large_campaign(folder: Path, rows: int) -> Path:
+    """Write a campaign of one round on embeddings that its source has."""
+    rng = np.random.default_rng(0)
+    labels_N = rng.integers(0, 2, rows)
+    x_ND = rng.normal(size=(rows, DIMENSION)).astype(np.float32) + labels_N[:, None]
+    columns = {
+        "text": [f"sample {number}" for number in range(rows)],
+        "label": np.where(labels_N, "good", "bad"),
+        "vector": pa.ListArray.from_arrays(
+            np.arange(0, rows * DIMENSION + 1, DIMENSION, dtype=np.int32), x_ND.ravel()
+        ),
+    }
+    pq.write_table(pa.table(columns), folder / "large.parquet")
+    named = {"text": "text", "label": "label", "embedding": "vector"}
+    task = {
+        "kind": "classification",
+        "input": "text",
+        "labels": ["bad", "good"],
+        "encoder": {"kind": "given", "dimension": DIMENSION},
+        "domains": {"posts": {"source": str(folder / "large.parquet"), **named}},
+    }
+    values = {
+        "name": "large",
+        "storage": str(folder / "runs"),
+        "tasks": {"mood": task},
+        "budget": {"labels": LABELS_PER_ROUND, "per_round": LABELS_PER_ROUND},
+        "annotation": {"backend": "replay"},
+    }
+    path = folder / "large.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
 
 
 def _cpu_s(arguments: Sequence[str]) -> float:

@@ -119,12 +119,15 @@ def run(campaign: Campaign) -> None:
     from umc_ray.config.loading import load_campaign
     from umc_ray.report.ingest_report import note_lines, quarantine_lines
     from umc_ray.report.status import status_table
-    from umc_ray.report.summary import update_status
+    from umc_ray.report.summary import StatusKeeper, update_status
 
     config = load_campaign(campaign)
     run = Run(config)
     try:
-        with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
+        with (
+            ProgressDisplay() as progress,
+            StopOnSignal(StatusKeeper(config, progress)) as listener,
+        ):
             outcome = run_campaign(replace(run, listener=listener))
     except AwaitingAnnotations:
         update_status(config)  # `umc status` reads it, again and again

@@ -12,6 +12,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -55,23 +56,27 @@ class Seals:
         return self._group(group_of(key), fresh).get(key)
 
     def all(self) -> dict[str, Seal]:
-        """Return all seals, by key.
-
-        Raises:
-            Damaged: a file of seals cannot be read.
-        """
+        """Return the seals of all files of seals that can be read, by key."""
         found: dict[str, Seal] = {}
         for path in self._files(FOLDER):
-            found |= self._read(path)
+            with suppress(Damaged):
+                found |= self._read(path)
+        return found
+
+    def damaged(self) -> dict[str, str]:
+        """Say why files of seals cannot be read, by key."""
+        found: dict[str, str] = {}
+        for path in self._files(FOLDER):
+            try:
+                self._read(path)
+            except Damaged as error:
+                found[path[len(self.root) + 1 :]] = str(error).partition(": ")[2]
         return found
 
     def drop_damaged(self) -> None:
         """Delete files of seals that cannot be read."""
-        for path in self._files(FOLDER):
-            try:
-                self._read(path)
-            except Damaged:
-                self._delete(path)
+        for key in self.damaged():
+            self._delete(f"{self.root}/{key}")
 
     def check(self, key: str, source: pa.NativeFile) -> None:
         """Compare an open file with its seal.
@@ -155,6 +160,11 @@ class Seals:
 
     def _path(self, group: str) -> str:
         return f"{self.root}/{FOLDER}/{group}.json"
+
+
+def seals_key(key: str) -> str:
+    """Name the file that has the seal of a file."""
+    return f"{FOLDER}/{group_of(key)}.json"
 
 
 def group_of(key: str) -> str:

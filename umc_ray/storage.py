@@ -207,9 +207,11 @@ class Storage:
         except ValueError as error:
             raise StoreError(f"{key} of {self.root} is no JSON: {error}; {REMEDY}") from error
 
-    def write_json(self, key: str, value: Any) -> None:  # noqa: ANN401
-        """Write a JSON document."""
-        self.write_bytes(key, json.dumps(value, indent=1, sort_keys=True).encode())
+    def write_json(self, key: str, value: Any, if_new: bool = False) -> None:  # noqa: ANN401
+        """Write a JSON document; `if_new`: unless the same is there."""
+        data = json.dumps(value, indent=1, sort_keys=True).encode()
+        if not (if_new and self.exists(key) and self.read_bytes(key) == data):
+            self.write_bytes(key, data)
 
     def read_record(self, key: str, kind: type[Record]) -> Record:
         """Read a document that `write_record` wrote, as the dataclass that it was.
@@ -267,11 +269,7 @@ class Storage:
         return int(pq.read_metadata(self._open(key)).num_rows)
 
     def write_table(self, key: str, table: pa.Table) -> None:
-        """Write a Parquet file.
-
-        Dictionary encoding is off: it is slow on ids and scores, and it slows down reading
-        fixed-width embeddings.
-        """
+        """Write a Parquet file; dictionaries would slow down ids, scores and embeddings."""
         sink = io.BytesIO()
         pq.write_table(
             table, sink, use_dictionary=False, compression="lz4", write_page_checksum=True
@@ -296,8 +294,13 @@ class Storage:
 
     @_with_retries("read")
     def seals(self, prefix: str) -> dict[str, Seal]:
-        """Return the seals of all files whose key begins with a prefix, by key."""
+        """Return the seals of all files whose key begins with a prefix, as far as one can read."""
         return {key: seal for key, seal in self._seals.all().items() if key.startswith(prefix)}
+
+    @_with_retries("read")
+    def damaged_seals(self, prefix: str) -> dict[str, str]:
+        """Say why files of seals cannot be read, by their own keys, which begin with a prefix."""
+        return {key: why for key, why in self._seals.damaged().items() if key.startswith(prefix)}
 
     def drop_damaged_seals(self) -> None:
         """Delete files of seals that cannot be read: what they were of has no seal then."""
@@ -330,10 +333,9 @@ class Storage:
         return source
 
     def _raw(self, key: str) -> pa.NativeFile:
-        path = self.path(key)
         if self.is_local:
-            return pa.memory_map(path)
-        return _filesystem(self.root)[0].open_input_file(path)
+            return pa.memory_map(self.path(key))
+        return _filesystem(self.root)[0].open_input_file(self.path(key))
 
     @_with_retries("append to")
     def append_line(self, key: str, line: str) -> None:
@@ -344,5 +346,5 @@ class Storage:
             with path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
             return
-        existing = self.read_bytes(key) if self.exists(key) else b""
-        self.write_bytes(key, existing + line.encode() + b"\n")
+        before = self.read_bytes(key) if self.exists(key) else b""
+        self.write_bytes(key, before + line.encode() + b"\n")

@@ -1,9 +1,11 @@
+import re
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.finished import build_run
@@ -12,9 +14,10 @@ from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
-from umc_ray.campaign.restore_answers import restore_answers
+from umc_ray.campaign.restore_answers import not_restored, restore_answers
 from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.verify_answers import store_damage
 from umc_ray.errors import StoreError
 from umc_ray.selection.labeled import labels_so_far
 
@@ -88,7 +91,17 @@ def of_another_campaign(path):
         store.submit([Question("other", 1, "mood", "shop", 3)])
 
 
-FAULTS = [delete, empty, roll_back, of_another_campaign]
+def empty_answers(path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM events")
+
+
+def forget_answers(path):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM events WHERE annotator = 'ben'")
+
+
+FAULTS = [delete, empty, roll_back, of_another_campaign, empty_answers, forget_answers]
 
 
 def test_a_store_that_belongs_to_the_rounds_is_fine(run):
@@ -119,6 +132,72 @@ def test_a_restored_store_says_what_the_lost_one_said(original, run, fault):
     assert len(changed_labels(run, ROUNDS, labels)) == 0
     assert run.store.reopened_rounds(name) == []
     assert restore_answers(run).answers == 0
+
+
+def test_what_cannot_be_restored_is_said_before(run):
+    key = "rounds/0003/labels.parquet"
+    labels = run.storage.read_table(key)
+    column = labels.schema.get_field_index("agreement")
+    two_of_three = pa.array([2 / 3] * len(labels), pa.float32())
+    votes = pa.array([3] * len(labels), pa.int16())
+    labels = labels.set_column(labels.schema.get_field_index("votes"), "votes", votes)
+    run.storage.write_table(key, labels.set_column(column, "agreement", two_of_three))
+    run.storage.write_table("rounds/0003/remarks.parquet", pa.table({"text": ["blurred", "dark"]}))
+    roll_back(Path(run.storage.path("labels.db")))
+    assert not_restored(run) == [
+        "who gave 12 answers, and when; 4 said something else than the label, which takes their "
+        "place",
+        "what people changed after round 3 had learned its labels: nothing but the store knows "
+        "whether and where they did",
+        "2 flags and notes: rounds/0003/remarks.parquet has them, without names",
+    ]
+    restore_answers(run)
+    assert not_restored(run) == []
+
+
+def flip(path):
+    """Damage the pages of the largest table."""
+    for name in path.parent.glob("labels.db-*"):
+        name.unlink()
+    content = bytearray(path.read_bytes())
+    content[-4096:] = b"\xff" * 4096
+    path.write_bytes(content)
+
+
+def show_everybody(path):
+    path.chmod(0o644)
+
+
+VERIFIED = [
+    (delete, "labels.db is missing, and people were asked; put a copy back, or .* umc restore-"),
+    (flip, r"(labels\.db: |malformed).*umc restore-answers"),
+    (show_everybody, "everybody on this machine can read .*: chmod 600"),
+    (empty_answers, "lacks .* answers to 12 questions of closed rounds: .*umc restore-answers"),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), VERIFIED)
+def test_verification_includes_the_store(run, fault, said):
+    assert store_damage(run.config) is None
+    path = Path(run.storage.path("labels.db"))
+    fault(path)
+    existed = path.exists()
+    assert re.search(said, store_damage(run.config))
+    assert path.exists() == existed
+    if existed:
+        path.chmod(0o600)
+
+
+def test_a_campaign_that_asked_nobody_needs_no_store(run):
+    run.storage.delete("rounds")
+    Path(run.storage.path("labels.db")).unlink()
+    assert store_damage(run.config) is None
+
+
+def test_an_answer_that_was_taken_back_is_not_lost(run):
+    answer = run.store.answers(run.config.name, ROUNDS)[0]
+    run.store.record_as("undo", [answer], ["undo"])
+    check_store(run)
 
 
 def test_answers_that_others_have_outvoted_since_do_not_decide(run):

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from umc_ray.campaign.verify import UNFINISHED, check_files, verify
@@ -69,3 +71,30 @@ def test_content_is_compared_where_all_is_read(storage, tmp_path):
     assert verify(storage).damaged == {
         "rounds/0001/gaps.json": "its checksum is not that of what was stored"
     }
+
+
+def test_a_damaged_file_of_seals_is_one_finding_and_the_rest_is_read(storage, tmp_path):
+    (tmp_path / "run/seals/rounds/0001.json").write_bytes(b"[")
+    (tmp_path / "run/bandit.json").write_bytes(b"[]")
+    found = verify(storage)
+    assert list(found.damaged) == ["bandit.json", "seals/rounds/0001.json"]
+    assert "umc repair writes it again" in found.damaged["seals/rounds/0001.json"]
+    assert found.unsealed == ("rounds/0001/gaps.json", "rounds/0001/metrics.json")
+    with pytest.raises(StoreError, match=r"seals/rounds/0001\.json .*umc repair"):
+        check_files(storage)
+
+
+def test_seals_that_are_all_gone_are_a_finding(storage, tmp_path):
+    shutil.rmtree(tmp_path / "run/seals")
+    found = verify(storage)
+    assert list(found.damaged) == ["seals/"]
+    assert len(found.unsealed) == 3
+
+
+def test_what_has_no_seal_is_read_as_far_as_it_checks_itself(storage):
+    storage.write_bytes("rounds/0002/gaps.json", b"{")
+    storage.write_bytes("rounds/0002/scores.parquet", b"PAR1")
+    storage.write_json("rounds/0002/metrics.json", {})
+    found = verify(storage)
+    assert list(found.damaged) == ["rounds/0002/gaps.json", "rounds/0002/scores.parquet"]
+    assert found.unsealed == ("rounds/0002/metrics.json",)

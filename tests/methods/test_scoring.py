@@ -88,6 +88,21 @@ def test_one_specialist_never_disagrees():
     assert scores.score_N.tolist() == pytest.approx([0.7, 0.5])
 
 
+def test_of_many_specialists_each_is_compared_with_as_many_others(monkeypatch):
+    """Pairs 1, 2 and 3 apart in a circle of seven are all there are; 1 and 3 apart are most."""
+    logits_SNC = torch.from_numpy(np.random.default_rng(0).normal(size=(7, 5, 3)))
+    probs_SNC = logits_SNC.softmax(-1)
+    exact_N = score(probs_SNC).disagreement_N
+    monkeypatch.setattr(scoring, "MOST_PAIRS", 20)
+    some = [
+        [divergence(p[i], p[(i + step) % 7]) for step in (1, 3) for i in range(7)]
+        for p in probs_SNC.transpose(0, 1).numpy()
+    ]
+    np.testing.assert_allclose(score(probs_SNC).disagreement_N, np.mean(some, 1), atol=1e-6)
+    monkeypatch.setattr(scoring, "_steps", lambda _: [1, 2, 3])
+    np.testing.assert_allclose(score(probs_SNC).disagreement_N, exact_N, atol=1e-6)
+
+
 def test_blocks_do_not_show_in_the_scores(monkeypatch):
     logits_SNC = torch.randn(3, 50, 4, generator=torch.Generator().manual_seed(0))
     whole = score(ensemble_probabilities(logits_SNC, torch.ones(3)))

@@ -129,3 +129,10 @@ def test_equal_weights_of_equal_members_change_nothing(kind):
     torch.testing.assert_close(found_NC, probs_NC, atol=1e-5, rtol=1e-4)
     measured = kind.measures(same_SNC, {"weights": [0.2, 0.3, 0.5]}).mean_NC
     torch.testing.assert_close(measured, probs_NC, atol=1e-5, rtol=1e-4)
+
+
+def test_among_many_equal_members_each_counts():
+    """Of a specialist per domain of a hundred domains, none has a fiftieth of all weights."""
+    weights_S = weigh(*opinions(60, *[1.0] * 101))
+    assert sum(weights_S) == pytest.approx(1)
+    assert min(weights_S) > 0

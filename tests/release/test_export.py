@@ -189,3 +189,15 @@ def test_without_labels_there_is_nothing_to_release(tmp_path):
     run.storage.write_table("rounds/0001/labels.parquet", labels[:0])
     with pytest.raises(StoreError, match="nothing to release"):
         write_release(run)
+
+
+def test_a_release_whose_models_are_gone_is_refused(tmp_path):
+    run = build_run(str(tmp_path))
+    key = "models/mood/0003/all/model.safetensors"
+    run.storage.write_bytes(key, b"weights")
+    run.storage.seal([key])
+    write_release(run)
+    (tmp_path / run.config.name / key).unlink()
+    with pytest.raises(StoreError, match=rf"{key} \(it is missing\).*umc repair"):
+        write_release(run)
+    assert not run.storage.exists("release/v2/provenance.json")

@@ -9,10 +9,11 @@ from tests.tiny import campaign, write_campaign
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.heartbeat import KEY
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.stages import NullListener
 from umc_ray.config.loading import load_campaign
 from umc_ray.report.ingest_report import note_lines
 from umc_ray.report.status import activity_lines, read_status
-from umc_ray.report.summary import update_status
+from umc_ray.report.summary import StatusKeeper, update_status
 
 
 @pytest.fixture
@@ -52,8 +53,23 @@ def test_a_stored_status_is_read_until_something_changes(tmp_path):
     run.storage.write_bytes("rounds/0001/metrics.json", metrics)
     assert read_status(run.config) is None
     assert update_status(run.config).rows == status.rows
+    run.storage.write_json("published.json", {})  # says nothing that a status does
+    run.storage.write_json("rounds/0002/allocation.json", {})
+    assert read_status(run.config) is not None
     run.storage.write_json("rounds/0002/bandit.json", {})
     assert read_status(run.config) is None
+
+
+def test_a_run_stores_the_status_of_each_round_when_the_next_begins(tmp_path):
+    run = build_run(str(tmp_path), rounds=1)
+    keeper = StatusKeeper(run.config, NullListener())
+    keeper.begin("rounds/0001/training", None)
+    keeper.end("rounds/0001/training", 1.0)
+    keeper.begin("rounds/0001/bandit", None)
+    keeper.end("rounds/0001/bandit", 1.0)
+    assert read_status(run.config) is None
+    keeper.begin("rounds/0002/allocation", None)
+    assert read_status(run.config) == update_status(run.config)
 
 
 def test_the_status_of_a_new_campaign_creates_no_files(run, tmp_path):

@@ -101,13 +101,13 @@ def lost_samples(
 def unanswered_samples(
     rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
 ) -> list[TaskSample]:
-    """Return the samples of closed rounds whose questions are still open in the store."""
+    """Return the samples of closed rounds that are open in the store, or have lost answers."""
     return [
         key
         for each in rounds.values()
         if each.is_closed
         for key in each.samples
-        if key in found and not found[key].closed
+        if key in found and not (found[key].closed and found[key].whole)
     ]
 
 

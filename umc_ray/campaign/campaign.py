@@ -146,7 +146,7 @@ def bring_in(run: Run) -> None:
         rows=sum(part.rows * len(encoders[part.domain_key.task]) for part in run.parts),
         writes=["features", "encoders"],
     )
-    run.storage.write_json(UNUSABLE, rejected)
+    run.storage.write_json(UNUSABLE, rejected, if_new=True)
     run.storage.seal([UNUSABLE])
     bring_in_synthetic(run)
     _export_bad_rows(run, rejected)

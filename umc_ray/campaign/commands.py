@@ -101,22 +101,31 @@ def import_labels(
 
 
 def verify(campaign: Campaign) -> None:
-    """Read all files of a run directory, and compare them with what its stages stored."""
+    """Read all of a run directory and its store of answers, and compare what was stored."""
     from umc_ray.campaign.verify import verify as read_all
+    from umc_ray.campaign.verify_answers import store_damage
     from umc_ray.config.loading import load_campaign
     from umc_ray.storage import Storage
 
-    found = read_all(Storage(load_campaign(campaign).run_root))
+    config = load_campaign(campaign)
+    found = read_all(Storage(config.run_root))
     for key, why in found.damaged.items():
         print_line(f"damaged: {key}: {why}")
+    answers = store_damage(config)
+    if answers:
+        print_line(f"store of answers: {answers}")
     if found.unsealed:
         print_line(
             f"{counted(len(found.unsealed), 'file')} without a seal, of an earlier version or "
-            f"unfinished: umc repair {campaign} seals them as they are"
+            "unfinished: they can be read, and nothing says whether they are what was stored; "
+            f"umc repair {campaign} seals them as they are"
         )
-    print_line(f"{counted(found.files, 'file')} read, {len(found.damaged)} damaged")
+    whole = "is not whole" if answers else "is whole"
+    files = counted(found.files, "file")
+    print_line(f"{files} read, {len(found.damaged)} damaged; the store of answers {whole}")
     if found.damaged:
         print_line(f"compute again what follows from other files: umc repair {campaign}")
+    if found.damaged or answers:
         raise typer.Exit(WRONG_EXIT)
 
 
@@ -137,7 +146,12 @@ def repair(campaign: Campaign) -> None:
         for key in keys:
             print_line(f"{key}: {what}")
     done = len(found.same) + len(found.different) + len(found.later)
-    print_line(f"{counted(done, 'file')} repaired, {found.sealed} sealed as they are")
+    print_line(f"{counted(done, 'file')} repaired")
+    if found.sealed:
+        print_line(
+            f"{counted(found.sealed, 'file')} had no seal and got one as they are: they can be "
+            "read, but were compared with nothing. If seals were lost, look for a backup of seals/"
+        )
     if found.different:
         print_line("what came after may rest on the files that were lost: look at the report")
         raise typer.Exit(WRONG_EXIT)
@@ -151,6 +165,8 @@ def restore_answers(campaign: Campaign) -> None:
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
+        for line in restoring.not_restored(run):
+            print_line(f"not restored: {line}")
         found = restoring.restore_answers(run)
     print_line(
         f"{counted(found.questions, 'question')} and {counted(found.answers, 'answer')} of closed "

@@ -81,7 +81,7 @@ def freeze(run: RunState) -> None:
                 )
         if changed:
             _forget_tests(run, known)
-    run.storage.write_json("campaign.json", now)
+    run.storage.write_json("campaign.json", now, if_new=True)
     run.storage.seal(["campaign.json"])
 
 

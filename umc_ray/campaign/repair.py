@@ -26,7 +26,7 @@ from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey
-from umc_ray.seals import Seal
+from umc_ray.seals import FOLDER, Seal
 from umc_ray.selection.allocator import batch_rewards
 from umc_ray.storage import Storage
 
@@ -43,13 +43,17 @@ PUBLICATION = re.compile(re.escape(PUBLISHED))
 FOLLOWING = (BEFORE_ROUNDS, LABELS, REWARDS, TRAINED, SCORED, SEEN, PUBLICATION)
 """What follows from other files, by what computes it; the order is that of computing it again."""
 
+UNKNOWN = Seal(-1, 0)
+"""Of a damaged file that had no seal: what is computed again is not known to be the same."""
+
 
 @dataclass(frozen=True)
 class Repaired:
     """What was done.
 
     `same` files are computed again and as they were, `different` ones are not; `later` ones are
-    computed when they are needed. `sealed` says how many files had no seal.
+    computed when they are needed. `sealed` says how many files had no seal: they can be read, and
+    nothing says whether they are what was stored.
     """
 
     same: tuple[str, ...]
@@ -73,7 +77,8 @@ def repair(run: Run) -> Repaired:
     with sole_writer(run.storage):
         run.storage.drop_damaged_seals()
         found = verify(run.storage)
-        damaged = found.damaged
+        of_seals = f"{FOLDER}/"
+        damaged = {key: why for key, why in found.damaged.items() if not key.startswith(of_seals)}
         lost = {key: why for key, why in damaged.items() if not can_be_computed(key)}
         if lost:
             raise StoreError(
@@ -82,7 +87,8 @@ def repair(run: Run) -> Repaired:
             )
         run.storage.seal(found.unsealed)
         before = unfinished(run.storage)
-        before |= {key: run.storage.seals(key)[key] for key in damaged if key not in before}
+        known = run.storage.seals("")
+        before |= {key: known.get(key, UNKNOWN) for key in damaged if key not in before}
         if before:
             _compute_again(run, before)
         return _compared(before, run.storage.seals(""), len(found.unsealed))

@@ -6,17 +6,25 @@ accounts are lost: the label that was agreed on stands as the answer of as many 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from umc_ray.annotation.asked import TaskSample, asked
+from umc_ray.annotation.asked import TaskSample, asked, open_again
 from umc_ray.annotation.changes import client_key
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import by_sample, decide
 from umc_ray.annotation.store import Answer, Question
-from umc_ray.campaign.asked_rounds import asked_rounds, check_origin, imported_samples
+from umc_ray.campaign.asked_rounds import (
+    asked_rounds,
+    check_origin,
+    imported_samples,
+    lost_samples,
+    unanswered_samples,
+)
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import GIVEN, VALIDATION, round_folder
+from umc_ray.campaign.state import GIVEN, REMARKED, VALIDATION, round_folder
 from umc_ray.campaign.synthetic import STANDING, questions_to_validate
 from umc_ray.campaign.writer import sole_writer
+from umc_ray.console import counted
 from umc_ray.records import BATCH
 from umc_ray.selection.labeled import labels_so_far
 
@@ -37,6 +45,7 @@ class _Known:
 
     label: str | None
     votes: int
+    outvoted: int = 0
 
 
 def restore_answers(run: Run) -> Restored:
@@ -50,7 +59,7 @@ def restore_answers(run: Run) -> Restored:
         rounds, name = asked_rounds(run), run.config.name
         found = asked(run.store, name)
         check_origin(run, rounds, found)
-        whole = {key for key, each in found.items() if each.closed}
+        whole = {key for key, each in found.items() if each.closed and each.whole}
         known, questions, answers = _known(run, len(rounds)), 0, 0
         closed = [number for number, each in rounds.items() if each.is_closed]
         for number in [0, *closed]:
@@ -58,9 +67,38 @@ def restore_answers(run: Run) -> Restored:
                 each for each in _questions(run, number) if (each.task, each.sample_id) not in whole
             ]
             questions += run.store.submit(lost)
+            open_again(run.store, [each.key for each in lost])
             answers += _answer(run, lost, known)
             run.store.close_round(name, number)
         return Restored(questions, answers)
+
+
+def not_restored(run: Run) -> list[str]:
+    """Say what of the answers that the store lacks nothing outside it knows.
+
+    Raises:
+        StoreError: the store is that of another run.
+    """
+    rounds, found = asked_rounds(run), asked(run.store, run.config.name)
+    check_origin(run, rounds, found)
+    lost = {*lost_samples(rounds, found), *unanswered_samples(rounds, found)}
+    if not lost:
+        return []
+    known, closed = _known(run, len(rounds)), _closed(run, len(rounds))
+    votes = sum(known[key].votes for key in lost & known.keys())
+    outvoted = sum(known[key].outvoted for key in lost & known.keys())
+    lines = [
+        f"who gave {counted(votes, 'answer')}, and when; {outvoted} said something else than the "
+        "label, which takes their place",
+        f"what people changed after round {closed} had learned its labels: nothing but the store "
+        "knows whether and where they did",
+    ]
+    if run.storage.exists(key := f"{round_folder(closed)}/{REMARKED}"):
+        remarks = run.storage.count_rows(key)
+        lines.append(f"{counted(remarks, 'flag')} and notes: {key} has them, without names")
+    if run.config.annotation.backend == "web":
+        lines.append("accounts of the page: umc account makes them again")
+    return lines
 
 
 def _questions(run: Run, number: int) -> list[Question]:
@@ -94,10 +132,16 @@ def _known(run: Run, rounds: int) -> dict[TaskSample, _Known]:
     if rounds and run.storage.exists(key := f"{round_folder(_closed(run, rounds))}/{STANDING}"):
         tables.append(run.storage.read_table(key).select(tables[0].column_names))
     return {
-        (row["task"], row["sample_id"]): _Known(row["label"], row["votes"])
+        (row["task"], row["sample_id"]): _Known(row["label"], row["votes"], _outvoted(row))
         for table in tables
         for row in table.to_pylist()
     }
+
+
+def _outvoted(row: Mapping[str, Any]) -> int:
+    """Return how many answers to a sample were not the label that was agreed on."""
+    others: float = row["votes"] * (1 - row.get("agreement", 1.0))
+    return round(others)
 
 
 def _closed(run: Run, rounds: int) -> int:

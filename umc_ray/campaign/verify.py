@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from umc_ray.errors import StoreError
-from umc_ray.seals import REMEDY, Seal
+from umc_ray.seals import REMEDY, Seal, seals_key
 from umc_ray.storage import Storage
 
 ANEW = ("bandit.json",)
@@ -29,12 +29,17 @@ SEALED = (".json", ".parquet", ".safetensors")
 
 UNREPAIRED = "a repair of it was interrupted"
 
+NO_SEALS = "no file of it is there: nothing says what was stored; umc repair seals what is there"
+
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What reading all files of a run directory gave; `damaged` says why, by file."""
+    """What reading all files of a run directory gave.
+
+    `damaged` says why, by file. `unsealed` files can be read, and were compared with nothing.
+    """
 
     files: int
     size: int
@@ -50,22 +55,27 @@ def check_files(storage: Storage) -> None:
     """
     sizes = storage.sizes("")
     found = _missing_or_cut(storage.seals(""), sizes)
-    wrong = {key: why for key, why in found.items() if key in sizes or key not in ANEW}
+    wrong = storage.damaged_seals("")
+    wrong |= {key: why for key, why in found.items() if key in sizes or key not in ANEW}
     wrong |= dict.fromkeys(unfinished(storage), UNREPAIRED)
     if wrong:
         raise StoreError(f"{storage.root} has damaged files: {said(wrong)}; {REMEDY}")
 
 
 def verify(storage: Storage) -> Verified:
-    """Read all files that have a seal, and find those that have none."""
+    """Read all files that have a seal, and those that lack one, as far as they check themselves."""
     seals, sizes = storage.seals(""), storage.sizes("")
-    wrong = _missing_or_cut(seals, sizes)
-    whole = [key for key in seals if key not in wrong]
+    without = [key for key in sorted(sizes) if key not in seals and is_sealed_kind(key)]
+    damaged = storage.damaged_seals("") | _missing_or_cut(seals, sizes)
+    if without and not seals and not damaged:
+        damaged["seals/"] = NO_SEALS
+    checked = [*seals, *(key for key in without if seals_key(key) not in damaged)]
+    whole = [key for key in checked if key not in damaged]
     with ThreadPoolExecutor(max_workers=8) as pool:
         found = dict(zip(whole, pool.map(lambda key: _damage(storage, key), whole), strict=True))
-    damaged = wrong | {key: why for key, why in found.items() if why is not None}
+    damaged |= {key: why for key, why in found.items() if why is not None}
     damaged |= dict.fromkeys(unfinished(storage), UNREPAIRED)
-    unsealed = tuple(key for key in sorted(sizes) if key not in seals and is_sealed_kind(key))
+    unsealed = tuple(key for key in without if key not in damaged)
     size = sum(seal.size for seal in seals.values())
     return Verified(len(seals), size, dict(sorted(damaged.items())), unsealed)
 
@@ -102,6 +112,9 @@ def _missing_or_cut(seals: Mapping[str, Seal], sizes: Mapping[str, int]) -> dict
 def _damage(storage: Storage, key: str) -> str | None:
     try:
         storage.verify(key)
+        if key.endswith(".json"):
+            storage.read_json(key)
     except StoreError as error:
-        return str(error).partition(f"{storage.root}: ")[2].removesuffix(f"; {REMEDY}")
+        said = str(error).partition(f"{storage.root}: ")[2] or str(error)
+        return said.removesuffix(f"; {REMEDY}")
     return None

@@ -25,6 +25,9 @@ of the logarithm. Few samples of a group say little beside it."""
 LEAST_WEIGHT = 0.02
 """Of all weights together: a member with less changes hardly a prediction, and gets 0."""
 
+LEAST_OF_EQUAL = 0.5
+"""Where an equal weight is not much more than that, as among fifty: the least share of it."""
+
 Combine = Callable[[Tensor, Tensor], Tensor]
 """From probabilities SNC and weights S to the ensemble's NC."""
 
@@ -52,7 +55,8 @@ def stack(probs_SNC: Tensor, targets: Tensor, combine: Combine, log_loss: LogLos
         return log_loss(combine(probs_SNC.double(), relative_S / n), targets).sum() + prior
 
     weights_S = minimized(loss, np.ones(n), least=0.0)
-    weights_S = np.where(weights_S < LEAST_WEIGHT * weights_S.sum(), 0, weights_S)
+    least = min(LEAST_WEIGHT, LEAST_OF_EQUAL / n)
+    weights_S = np.where(weights_S < least * weights_S.sum(), 0, weights_S)
     found: list[float] = (weights_S / weights_S.sum()).tolist()
     return found
 

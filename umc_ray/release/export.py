@@ -22,6 +22,7 @@ import pyarrow as pa
 from umc_ray.campaign.history import History
 from umc_ray.campaign.provenance import provenance
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.verify import check_files
 from umc_ray.config.section import NAME
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.records import DomainKey
@@ -57,9 +58,11 @@ def write_release(run: Run, version: str | None = None, synthetic: bool | None =
         synthetic: whether it has the synthetic samples that stand; default: as the campaign says.
 
     Raises:
-        StoreError: the version exists, no round is finished, or there are no labels.
+        StoreError: the version exists, no round is finished, there are no labels, or stored files
+            are missing, such as those of the models that its provenance names.
         ConfigError: the version is not a valid folder name.
     """
+    check_files(run.storage)
     history = History.of(run)
     version = _next_version(run.storage) if version is None else version
     folder = _new_folder(run.storage, version)

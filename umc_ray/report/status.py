@@ -4,7 +4,6 @@ It is read without the modules that compute, which take seconds to import.
 """
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,13 +23,18 @@ STATUS = "status.json"
 COLUMNS = ("domain", "labels", "cost", "audit utility", "test utility", "uncertainty")
 DOCUMENTS = (".json", ".parquet")
 
+NOT_SHOWN = (STATUS, "bandit.json", "published.json")
+"""What a run writes beside its rounds and that changes nothing here."""
+
+OF_NEXT_ROUND = ("bandit.json", "refill.json")
+"""What counts of a round that is not done: that it is done now, and what is planned for it."""
+
 
 @dataclass(frozen=True)
 class Status:
-    """What a run directory said when its `folders` had a stamp; `rows` are by domain."""
+    """What a run directory said after some rounds, when it had a stamp; `rows` are by domain."""
 
     stamp: str
-    folders: tuple[str, ...]
     rounds: int
     rows: dict[str, list[str]]
     lines: tuple[str, ...]
@@ -40,24 +44,25 @@ def read_status(config: CampaignConfig) -> Status | None:
     """Return the stored status; None if there is none, or something has changed since."""
     storage = Storage(config.run_root)
     if not storage.exists(STATUS):
-        return None if storage.keys("pool") else Status("", (), 0, {}, ())
+        return None if storage.keys("pool") else Status("", 0, {}, ())
     try:
         status = storage.read_record(STATUS, Status)
     except StoreError:  # it was cut, or is of another version
         return None
-    return status if status.stamp == stamp(storage, config, status.folders) else None
+    return status if status.stamp == stamp(storage, config, status.rounds) else None
 
 
-def stamp(storage: Storage, config: CampaignConfig, folders: Sequence[str]) -> str:
-    """Return what changes with the configuration, and with documents in folders or of sources."""
+def stamp(storage: Storage, config: CampaignConfig, rounds: int) -> str:
+    """Return what changes with the configuration, and with documents that a status says more of."""
     pools = [
         f"pool/{split}/{key}" for key, domain in config.domains().items() for split in domain.splits
     ]
+    after = f"rounds/{rounds + 1:04d}"
     files = {
         name: when
-        for folder in (*folders, *pools)
+        for folder in ("", "rounds/0000", f"rounds/{rounds:04d}", after, *pools)
         for name, when in storage.stamps(folder).items()
-        if name.endswith(DOCUMENTS) and name != STATUS
+        if name.endswith(OF_NEXT_ROUND if folder == after else DOCUMENTS) and name not in NOT_SHOWN
     }
     return fingerprint([version("umc_ray"), config.model_dump(mode="json"), files])
 

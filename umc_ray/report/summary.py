@@ -6,8 +6,9 @@ from typing import get_args
 from umc_ray.campaign.documents import DomainMetrics
 from umc_ray.campaign.given import checked_labels
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
+from umc_ray.campaign.stages import ProgressListener
 from umc_ray.campaign.synthetic import standings_of
+from umc_ray.cluster.stream import OnRows
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.diversity.validation import Standing
@@ -16,7 +17,7 @@ from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import group_lines
 from umc_ray.report.gaps import gap_lines
 from umc_ray.report.ingest_report import note_lines, quarantine_lines
-from umc_ray.report.status import STATUS, Status, stamp
+from umc_ray.report.status import OF_NEXT_ROUND, STATUS, Status, stamp
 
 
 def update_status(config: CampaignConfig) -> Status:
@@ -27,12 +28,35 @@ def update_status(config: CampaignConfig) -> Status:
     """
     run = Run(config)
     rounds = run.finished_rounds
-    folders = ("", *(round_folder(number) for number in (0, rounds, rounds + 1)))
-    before = stamp(run.storage, config, folders)  # what changes meanwhile will be noticed
-    status = Status(before, folders, rounds, _rows(run, rounds), tuple(result_lines(run)))
+    before = stamp(run.storage, config, rounds)  # what changes meanwhile will be noticed
+    status = Status(before, rounds, _rows(run, rounds), tuple(result_lines(run)))
     if run.parts:
         run.storage.write_record(STATUS, status)
     return status
+
+
+class StatusKeeper:
+    """A listener that stores the status when it has changed: `umc status` need not compute it.
+
+    An output is stored after the end of its stage, so the next stage has to begin.
+    """
+
+    def __init__(self, config: CampaignConfig, listener: ProgressListener) -> None:
+        self.config = config
+        self.listener = listener
+        self._is_due = False
+
+    def begin(self, stage: str, rows: int | None) -> OnRows:
+        """Store what has changed, and announce the stage."""
+        if self._is_due:
+            self._is_due = False
+            update_status(self.config)
+        return self.listener.begin(stage, rows)
+
+    def end(self, stage: str, seconds: float) -> None:
+        """Announce that a stage is done."""
+        self._is_due = self._is_due or f"{stage}.json".endswith(OF_NEXT_ROUND)
+        self.listener.end(stage, seconds)
 
 
 def _rows(run: Run, rounds: int) -> dict[str, list[str]]:

@@ -1,0 +1,43 @@
+"""What `make` installs: the versions of constraints.txt, each file with its hash."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PIN = re.compile(
+    r"^([\w.-]+)==(\S+?)(\+cpu)?(?: ;[^\n\\]*)? \\\n((?:    --hash=sha256:\w{64}(?: \\)?\n)+)", re.M
+)
+PLAIN = re.compile(r"^([\w.-]+)==(\S+)$", re.M)
+ELSEWHERE = re.compile(r"nvidia-|cuda-|triton|pywin32|tzdata|httpx2-jsfetch|setuptools")
+"""Of CUDA, of other platforms, or of Python 3.12 and newer: no environment of constraints.txt."""
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file):
+    text = (ROOT / "requirements" / file).read_text()
+    found = {normal(name): version for name, version, _, _ in PIN.findall(text)}
+    assert len(found) == len(re.findall(r"^[\w.-]+==", text, re.M)), f"a pin of {file} has no hash"
+    return found
+
+
+def test_hashes_are_those_of_the_versions_of_the_constraints():
+    constraints = (ROOT / "constraints.txt").read_text()
+    wanted = {normal(name): version for name, version in PLAIN.findall(constraints)}
+    locked = pins("runtime.txt") | pins("dev.txt") | pins("torch.txt")
+    assert {name: version for name, version in locked.items() if name in wanted} == wanted
+    assert [name for name in locked.keys() - wanted.keys() if not ELSEWHERE.match(name)] == []
+
+
+def test_torch_is_the_same_with_and_without_cuda():
+    assert pins("torch-cpu.txt")["torch"] == pins("torch.txt")["torch"]
+    assert "torch" not in pins("runtime.txt")
+
+
+@pytest.mark.parametrize("file", ["build.txt", "tools.txt"])
+def test_what_builds_and_audits_has_hashes_too(file):
+    assert pins(file)

@@ -1,0 +1,41 @@
+"""Whether the store of answers is whole: it can be read, is private, and agrees with the rounds."""
+
+from contextlib import closing
+from pathlib import Path
+
+from umc_ray.annotation.store import AnnotationStore
+from umc_ray.campaign.asked_rounds import asked_rounds, check_store
+from umc_ray.campaign.run import Run
+from umc_ray.config.campaign import CampaignConfig
+from umc_ray.errors import StoreError
+
+FILE = "labels.db"
+RESTORE = "put a copy back, or move it away and have umc restore-answers rebuild it"
+
+
+def store_damage(config: CampaignConfig) -> str | None:
+    """Say what is wrong with the store of answers; None if nothing is.
+
+    A store that no round needs yet is not made.
+    """
+    try:
+        run = Run(config)
+        if config.annotation.database is None and not Path(run.storage.path(FILE)).exists():
+            asked = asked_rounds(run)
+            return f"{FILE} is missing, and people were asked; {RESTORE}" if asked else None
+        with closing(run.store):
+            if found := _unsound(run.store):
+                return found
+            check_store(run)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _unsound(store: AnnotationStore) -> str | None:
+    """Have SQLite read all of its file; a server looks after its own."""
+    if store.engine.dialect.name != "sqlite":
+        return None
+    with store.readers.connect() as connection:
+        found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    return None if found == "ok" else f"{FILE}: {' '.join(str(found).split())}; {RESTORE}"
