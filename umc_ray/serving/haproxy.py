@@ -10,6 +10,9 @@ from contextlib import ExitStack
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """Environment variable for Ray on all nodes; Serve reads it when it starts."""
 
+FRONT = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "umc_ray.serving.front:middlewares"}
+"""The environment in which a process of Serve that listens puts our middleware before Serve."""
+
 
 def haproxy_settings(folder: str) -> dict[str, str]:
     """Return the environment in which to start Ray, on each node, to use HAProxy.
@@ -22,7 +25,7 @@ def haproxy_settings(folder: str) -> dict[str, str]:
         stats, metrics, fallback = (_free_port(sockets) for _ in range(3))
     return {
         HAPROXY: "1",
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "umc_ray.serving.shedding:middlewares",
+        **FRONT,
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
