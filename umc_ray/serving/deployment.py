@@ -23,7 +23,7 @@ from umc_ray.errors import ConfigError
 from umc_ray.serving.access import Access
 from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
-from umc_ray.serving.haproxy import FRONT, HAPROXY
+from umc_ray.serving.haproxy import FRONT, HAPROXY, refuse_without_replica
 from umc_ray.serving.settings import ServingConfig, is_loopback
 from umc_ray.serving.shedding import admission_checks
 
@@ -143,6 +143,7 @@ def start(settings: Sequence[ServingConfig], host: str, port: int) -> list[str]:
         http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_S},
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )
+    refuse_without_replica()
     names = [load_campaign(each.campaign).name for each in settings]
     routes = ["/"] if len(names) == 1 else [f"/{name}" for name in names]
     for application, name, route in zip(applications, names, routes, strict=True):
