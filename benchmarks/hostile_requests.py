@@ -131,10 +131,10 @@ def _headers() -> Iterator[Attack]:
     )
     for path in ("/v1/score", "/v1/models", "/v1/campaign", "/docs", "/openapi.json", "/setup"):
         method = "POST" if path in ("/v1/score", "/setup") else "GET"
-        for line in elsewhere:
-            headers = json_type + b"\r\n" + line.encode()
+        for header in elsewhere:
+            headers = json_type + b"\r\n" + header.encode()
             data = request(method, path, headers, SCORED if method == "POST" else b"")
-            yield Attack(f"{line} for {path}", data)
+            yield Attack(f"{header} for {path}", data)
     hosts = ("other.example", "rebound.example:8000", "localhost.other", "[::1", "10.0.0.1", "a b")
     for host in (*hosts, "127.0.0.1@other", "\xff", ""):
         yield Attack(f"host {host!r}", request(host=host.encode("latin-1")))
@@ -149,7 +149,7 @@ def _odd_headers(json_type: bytes) -> Iterator[Attack]:
             line = name.encode() + b": " + value
             data = request(headers=json_type + b"\r\n" + line)
             yield Attack(f"{name}: {value[:6]!r}", data, "taken")
-    for name, line, fate in (
+    lines: tuple[tuple[str, bytes, Fate], ...] = (
         ("Content-Encoding gzip", b"Content-Encoding: gzip", "taken"),
         ("no name", b": a", "refused"),
         ("no colon", b"a", "refused"),
@@ -162,7 +162,8 @@ def _odd_headers(json_type: bytes) -> Iterator[Attack]:
         ("a header of 1 MB", b"a: " + b"b" * 1_000_000, "cut"),
         ("Expect", b"Expect: 200-ok", "taken"),
         ("h2c", b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", "taken"),
-    ):
+    )
+    for name, line, fate in lines:
         yield Attack(name, request(headers=json_type + b"\r\n" + line), fate)
 
 
@@ -219,7 +220,7 @@ def _messages() -> Iterator[Attack]:
     good = b"%x\r\n%b\r\n0\r\n" % (len(SCORED), SCORED)
     for size in ("-1", "+9", "0x9", "9 9", "9,9", "\u0669", "1e3", "9" * 30, "a", "\0"):
         yield Attack(f"length {size!r}", request(size=size.encode()))
-    for name, data, fate in (
+    messages: tuple[tuple[str, bytes, Fate], ...] = (
         ("a length above the limit", request(size=b"999999999"), "refused"),
         ("a length that is too small", request(size=b"9"), "refused"),
         ("a length that is too large", request(size=b"%d" % (len(SCORED) + 9)), "cut"),
@@ -256,5 +257,6 @@ def _messages() -> Iterator[Attack]:
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             "refused",
         ),
-    ):
+    )
+    for name, data, fate in messages:
         yield Attack(name, data, fate)

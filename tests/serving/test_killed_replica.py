@@ -12,7 +12,7 @@ import pytest
 from umc_ray.client import Client
 from umc_ray.serving.messages import Sample
 
-pytestmark = [pytest.mark.ray, pytest.mark.long]
+pytestmark = pytest.mark.ray
 
 BODY = json.dumps({"samples": [{"text": "good word1"}]}).encode()
 HEAD = (

@@ -82,6 +82,26 @@ def test_what_the_first_replica_did_not_read_comes_from_the_client():
     assert (first.bodies, second.bodies) == ([b"one, "], [b"one, two"])
 
 
+def test_a_body_that_comes_byte_by_byte_is_passed_on_in_few_parts(monkeypatch):
+    monkeypatch.setattr(resending, "PART_BYTES", 3)
+    parts = [{"type": "http.request", "body": b"%d" % i, "more_body": i < 8} for i in range(9)]
+    read = []
+
+    async def app(scope, receive, send):
+        read.append([(await receive())["body"] for _ in range(4)])
+        if len(read) == 2:
+            await Serve(answer(), reads=0)(scope, receive, send)
+
+    assert asked(app, *parts) == answer()
+    assert read == [[b"0", b"123", b"456", b"78"]] * 2
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_part_is_gone():
+    serve = Serve(answer(), reads=2)
+    assert asked(serve, PARTS[0], PARTS[0], GONE) == answer()
+    assert serve.bodies == [b"one, "]
+
+
 def test_a_request_is_sent_twice_at_most_then_refused_with_a_time():
     serve = Serve(DIED, HALF)
     start, body = asked(serve, *PARTS)

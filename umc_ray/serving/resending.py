@@ -18,6 +18,8 @@ ATTEMPTS = 2
 MOST_HELD_BYTES = 256_000_000
 """Of the bodies of all requests in progress in a proxy, which are kept to be sent again."""
 
+PART_BYTES = 1_000_000
+
 RETRY_AFTER_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -64,11 +66,16 @@ class Resending:
 
 
 class _HeldRequest:
-    """The messages of a request, kept to be received again."""
+    """The messages of a request, kept to be received again.
+
+    The first part of a body is passed on at once, as it may be refused; the others in large parts.
+    A message costs Serve a call between processes, and a client may send a body byte by byte.
+    """
 
     def __init__(self, proxy: Resending, receive: Receive) -> None:
         self.proxy, self.receive = proxy, receive
         self.messages: list[Message] = []
+        self.part = bytearray()
         self.bytes = 0
         self.is_gone = self.is_refused = False
 
@@ -86,9 +93,19 @@ class _HeldRequest:
         return receive
 
     def _keep(self, message: Message) -> None:
-        self.messages.append(message)
-        self.is_gone = self.is_gone or message["type"] == "http.disconnect"
-        size = len(message.get("body", b""))
+        if message["type"] == "http.disconnect":
+            self.is_gone = True
+            self.messages.append(message)
+            return
+        body = message.get("body", b"")
+        self._count(len(body))
+        self.part += body
+        is_last = not message.get("more_body", False)
+        if is_last or not self.messages or len(self.part) >= PART_BYTES:
+            self.messages.append({**message, "body": bytes(self.part)})
+            self.part.clear()
+
+    def _count(self, size: int) -> None:
         self.bytes += size
         self.proxy.held_bytes += size
         if self.proxy.held_bytes > MOST_HELD_BYTES:
