@@ -2,7 +2,8 @@
 
     serve deploy config.yaml
 
-with `import_path: umc_ray.serving.deployment:build` and the settings as `args`.
+with `import_path: umc_ray.serving.deployment:build`, the settings as `args`, and the environment
+`FRONT` of `haproxy.py` on all nodes.
 """
 
 import os
