@@ -43,8 +43,9 @@ def haproxy_settings(folder: str) -> dict[str, str]:
         **FRONT,
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        # Where a replica ends before it answers, ask another one.
+        # Where a replica ends before it answers, ask another one, once.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "1",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RESENT_BYTES),
         CONFIG: f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
