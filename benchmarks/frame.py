@@ -27,6 +27,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from umc_ray.cluster.loopback import on_loopback
+
 FOLDER = Path(__file__).parent
 VERSIONS = ("ray", "torch", "numpy", "pyarrow", "scikit-learn")
 
@@ -92,13 +94,14 @@ def local_ray(cpus: int) -> Iterator[None]:
     """Start a local Ray and shut it down at the end."""
     # Socket paths have a length limit.
     with tempfile.TemporaryDirectory(prefix="ub", dir="/tmp") as folder:
-        ray.init(
-            num_cpus=cpus,
-            include_dashboard=False,
-            _temp_dir=folder,
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-        )
+        with on_loopback():
+            ray.init(
+                num_cpus=cpus,
+                include_dashboard=False,
+                _temp_dir=folder,
+                logging_level=logging.WARNING,
+                log_to_driver=False,
+            )
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             yield

@@ -219,7 +219,8 @@ def _live(path: Path) -> LivePublication:
     return live
 
 
-def _bodies(texts: Sequence[str], size: int) -> list[bytes]:
+def request_bodies(texts: Sequence[str], size: int) -> list[bytes]:
+    """Return the bodies of requests of so many texts each."""
     groups = [texts[i : i + size] for i in range(0, len(texts) - size + 1, size)]
     return [
         json.dumps({"samples": [{"text": each} for each in group]}).encode() for group in groups
@@ -233,13 +234,13 @@ def _turn(
     measurements: dict[str, float] = {}
     for name, url in urls.items():
         for clients in CLIENTS:
-            load, cpu_s = _loaded(generator, url, _bodies(texts, 1), clients, seconds)
+            load, cpu_s = _loaded(generator, url, request_bodies(texts, 1), clients, seconds)
             measurements[f"{name}_{clients}_per_s"] = load.per_s
             measurements[f"{name}_{clients}_p50_ms"] = load.wait_ms(50)
             measurements[f"{name}_{clients}_p95_ms"] = load.wait_ms(95)
             measurements[f"{name}_{clients}_p99_ms"] = load.wait_ms(99)
             measurements[f"{name}_{clients}_cpu_s"] = cpu_s / len(load.waits_s) * 1000
-        load, cpu_s = _loaded(generator, url, _bodies(texts, LARGE), LARGE_CLIENTS, seconds)
+        load, cpu_s = _loaded(generator, url, request_bodies(texts, LARGE), LARGE_CLIENTS, seconds)
         measurements[f"{name}_large_per_s"] = load.per_s * LARGE
     return measurements
 
@@ -300,7 +301,7 @@ def _swaps(
 ) -> list[str]:
     """Publish new versions under load; returns messages about failed requests."""
     seconds = max(5.0, swaps / 2)
-    bodies = _bodies(texts, 1)
+    bodies = request_bodies(texts, 1)
     running: Future[Load] = generator.pool.submit(closed_loop, url, bodies, 8, seconds)
     versions = 0
     while not running.done():
@@ -316,7 +317,7 @@ def _overload(
     url: str, generator: PlainProcess, texts: list[str], seconds: float
 ) -> tuple[dict[str, Figure], list[str]]:
     """Send requests at four times the capacity; returns figures and unexpected responses."""
-    bodies = _bodies(texts, 1)
+    bodies = request_bodies(texts, 1)
     before = generator.pool.submit(closed_loop, url, bodies, 64, 5).result()
     memory = memory_mb()
     pace = OVERLOAD * before.per_s

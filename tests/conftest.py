@@ -86,17 +86,20 @@ def ray_cluster() -> Iterator[None]:
     """A local Ray with two CPUs; authentication stays on, with the token of HOME."""
     import ray
 
+    from umc_ray.cluster.loopback import on_loopback
+
     # Sockets lie in this folder, and their paths may have 107 bytes: pytest's own are too long.
     with tempfile.TemporaryDirectory(
         prefix="umc", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            _temp_dir=folder,
-            _system_config={"metrics_report_interval_ms": 2000},  # by default 10 s
-        )
+        with on_loopback():
+            ray.init(
+                num_cpus=2,
+                include_dashboard=False,
+                logging_level=logging.WARNING,
+                _temp_dir=folder,
+                _system_config={"metrics_report_interval_ms": 2000},  # by default 10 s
+            )
         yield
         ray.shutdown()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.listening import reached_from_elsewhere
 from tests.tiny import campaign, kill_all, results, write_campaign
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.cli import STOPPED_EXIT
@@ -66,6 +67,7 @@ def kill_when(process, happens):
             driver.suspend()  # so that it is still so when it is killed
             if happens():
                 left = {each: each.name() for each in driver.children(recursive=True)}
+                assert reached_from_elsewhere(process) == set()
                 driver.kill()
                 process.wait()
                 return left

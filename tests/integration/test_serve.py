@@ -7,6 +7,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from tests.listening import listening, reached_from_elsewhere
 from tests.serving.conftest import free_port
 from umc_ray.client import Client
 from umc_ray.serving.messages import Sample
@@ -43,6 +44,8 @@ def test_an_endpoint_is_started_follows_a_rollback_and_ends_when_interrupted(
     with Client(served(process)) as client:
         assert [each.label for each in client.score(SAMPLES)] == ["good", "bad"]
         newest = client.models()
+        assert ("raylet", "::ffff:127.0.0.1") in listening(process)
+        assert reached_from_elsewhere(process) == set()
         code, said = umc_here("publish", campaign.path, "--rollback")
         assert (code, "round 1 is published" in said) == (0, True)
         while (now := client.models()).round == 2:

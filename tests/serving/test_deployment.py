@@ -5,7 +5,8 @@ import pytest
 from tests import tiny
 from umc_ray.errors import ConfigError
 from umc_ray.serving.deployment import build, start
-from umc_ray.serving.haproxy import HAPROXY, haproxy_settings
+from umc_ray.serving.haproxy import CONFIG, HAPROXY, haproxy_settings, refuse_without_replica
+from umc_ray.serving.messages import Problem
 from umc_ray.serving.settings import ServingConfig
 
 
@@ -38,3 +39,19 @@ def test_haproxy_instances_share_neither_files_nor_ports(tmp_path):
     assert len(set(inside)) == len(inside) == 4
     ports = {value for name, value in found.items() if name.endswith("PORT")}
     assert len(ports) == 3
+
+
+def test_haproxy_answers_503_with_a_time_where_no_replica_does(tmp_path, monkeypatch):
+    file = tmp_path / "500.http"
+    file.write_text("HTTP/1.1 500 Internal Server Error\r\n\r\n")
+    monkeypatch.setenv(CONFIG, str(tmp_path / "haproxy.cfg"))
+    monkeypatch.setenv(HAPROXY, "0")
+    refuse_without_replica()
+    assert " 500 " in file.read_text()
+    monkeypatch.setenv(HAPROXY, "1")
+    refuse_without_replica()
+    head, _, body = file.read_bytes().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert f"Content-Length: {len(body)}" in head.decode().splitlines()
+    assert Problem.model_validate_json(body).error
+    assert b"Retry-After: 1" in head

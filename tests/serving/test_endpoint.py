@@ -4,7 +4,6 @@ import threading
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 
 from tests.serving.conftest import local_client
@@ -200,29 +199,3 @@ def test_a_corrupt_publication_is_refused_and_the_old_one_stays(server):
     assert models["version"] == scores(server, ["good"])[0] == old
     storage.write_bytes(key, data)
     until(server, lambda models: (models["version"], models["refused"]) == (new, None))
-
-
-def replica():
-    """Return the replica's process, among those that this test's Ray started."""
-    (found,) = [
-        each
-        for each in psutil.Process().children(recursive=True)
-        if each.name().startswith("ray::ServeRepl")
-    ]
-    return found
-
-
-def test_a_dead_replica_is_replaced_and_only_its_running_requests_fail(server):
-    before = scores(server, ["good word1"])
-    died = replica()
-    died.kill()
-    died.wait()
-    statuses = []
-    while 200 not in statuses:  # Serve queues requests until a replica is up, or fails them
-        answer = httpx.post(
-            f"{server.url}/v1/score", json={"samples": [{"text": "good word1"}]}, timeout=120
-        )
-        statuses.append(answer.status_code)
-    assert set(statuses) <= {200, 500, 503}
-    assert scores(server, ["good word1"]) == before
-    assert replica().pid != died.pid

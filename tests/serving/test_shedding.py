@@ -1,31 +1,23 @@
 """Load shedding: model paths are refused while all models are overloaded."""
 
-from importlib import import_module
-
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from tests import tiny
 from umc_ray.serving.endpoint import Endpoint
-from umc_ray.serving.haproxy import haproxy_settings
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.settings import ServingConfig
-from umc_ray.serving.shedding import MODEL_PATHS, admission_checks
-
-
-def middleware_that_ray_finds(folder):
-    name = haproxy_settings(str(folder))["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
-    module, function = name.split(":")
-    return getattr(import_module(module), function)()
+from umc_ray.serving.shedding import MODEL_PATHS, Shedding, admission_checks
 
 
 @pytest.fixture
-def client(tmp_path):
+def client():
     reached = [Route("/{rest:path}", lambda _: PlainTextResponse("reached"), methods=["POST"])]
-    app = Starlette(routes=reached, middleware=middleware_that_ray_finds(tmp_path))
+    app = Starlette(routes=reached, middleware=[Middleware(Shedding)])
     return TestClient(app)
 
 

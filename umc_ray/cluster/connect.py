@@ -5,6 +5,7 @@ import os
 
 import ray
 
+from umc_ray.cluster.loopback import on_loopback, protect_token
 from umc_ray.cluster.watch import watch_servers
 from umc_ray.errors import StageError
 
@@ -21,7 +22,8 @@ LEVELS = {
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names (Ray jobs set it), or start a local one.
 
-    A local cluster ends with this process. Another Ray that runs on this machine is never joined.
+    A local cluster ends with this process, and only this machine reaches it. Another Ray that runs
+    on this machine is never joined.
 
     Raises:
         StageError: it cannot be started or joined.
@@ -35,12 +37,14 @@ def connect() -> None:
         if address:
             ray.init(logging_level=logging.WARNING, log_to_driver=False)
         else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                logging_level=logging.WARNING,
-                log_to_driver=False,
-            )
+            protect_token()
+            with on_loopback():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    logging_level=logging.WARNING,
+                    log_to_driver=False,
+                )
     except Exception as error:  # Ray raises plain ones: a slow start, a full disk, a wrong address
         where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise StageError(

@@ -33,6 +33,9 @@ QUALITY = "quality"
 MAX_FORM = 100_000
 """Characters; a form with a thousand labels needs half of them."""
 
+MOST_DIGITS = 20
+"""Of the id of a project, which is part of a file's name."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -196,6 +199,6 @@ def project_id(project: object) -> str:
     if isinstance(project, dict):
         project = project.get("id")
     digits = str(project).partition(".")[0]
-    if not digits.isdecimal():
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > MOST_DIGITS:
         raise DataError(f"not a Label Studio project: {json.dumps(project)[:40]}")
     return digits

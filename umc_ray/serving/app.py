@@ -40,6 +40,7 @@ def create_app(endpoint: Endpoint) -> FastAPI:
         title=f"umc_ray: {endpoint.run.config.name}",
         lifespan=lambda _: _refresh_while_running(endpoint),
         responses=PROBLEMS,
+        redirect_slashes=False,  # to where the Host of the request says
     )
     app.add_middleware(
         RequestLimits, access=endpoint.access, settings=endpoint.settings, metrics=endpoint.metrics

@@ -2,7 +2,8 @@
 
     serve deploy config.yaml
 
-with `import_path: umc_ray.serving.deployment:build` and the settings as `args`.
+with `import_path: umc_ray.serving.deployment:build`, the settings as `args`, and the environment
+`FRONT` of `haproxy.py` on all nodes.
 """
 
 import os
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 from fastapi import FastAPI
 from ray import serve
-from ray.serve.config import AutoscalingConfig
+from ray._common.tls_utils import add_port_to_grpc_server
+from ray.serve._private import replica
+from ray.serve.config import AutoscalingConfig, ControllerOptions
 from ray.serve.schema import LoggingConfig
 
 from umc_ray.config.campaign import CampaignConfig
@@ -21,7 +24,7 @@ from umc_ray.errors import ConfigError
 from umc_ray.serving.access import Access
 from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
-from umc_ray.serving.haproxy import HAPROXY
+from umc_ray.serving.haproxy import FRONT, HAPROXY, refuse_without_replica
 from umc_ray.serving.settings import ServingConfig, is_loopback
 from umc_ray.serving.shedding import admission_checks
 
@@ -39,12 +42,25 @@ class Replica:
 
     def __init__(self, settings: ServingConfig) -> None:
         torch.set_num_threads(1)  # the scorers have their own threads
+        _keep_calls_on_loopback()
         self.endpoint = Endpoint(settings)
         admission_checks.append(self.endpoint.admit)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the application of the loaded endpoint."""
         return create_app(self.endpoint)
+
+
+def _keep_calls_on_loopback() -> None:
+    """Have Ray open the replica's port for calls by gRPC, which nobody makes here, on loopback.
+
+    Ray 2.60 opens it on all interfaces, asks for no token, and unpickles what arrives.
+    """
+
+    def on_loopback(server: Any, address: str) -> Any:  # noqa: ANN401 - Ray is not typed
+        return add_port_to_grpc_server(server, "127.0.0.1:0")  # type: ignore[no-untyped-call]
+
+    replica.add_port_to_grpc_server = on_loopback  # type: ignore[attr-defined]
 
 
 def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
@@ -124,9 +140,11 @@ def start(settings: Sequence[ServingConfig], host: str, port: int) -> list[str]:
     # What cannot be served must not leave Serve behind: it keeps the options of its first start.
     applications = [_application(each) for each in settings]
     serve.start(
+        controller_options=ControllerOptions(runtime_env={"env_vars": FRONT}),  # and its proxies
         http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_S},
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )
+    refuse_without_replica()
     names = [load_campaign(each.campaign).name for each in settings]
     routes = ["/"] if len(names) == 1 else [f"/{name}" for name in names]
     for application, name, route in zip(applications, names, routes, strict=True):

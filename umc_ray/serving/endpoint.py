@@ -271,7 +271,7 @@ class Endpoint:
     ) -> list[Payload | InvalidSample]:
         """Load and validate the payloads of samples."""
         loaded: Sequence[Sample | InvalidSample] = samples
-        if any(sample.image_url or sample.reference for sample in samples):
+        if any(each.image_url is not None or each.reference is not None for each in samples):
             loaded = await asyncio.gather(*(self._load(scorer, sample) for sample in samples))
         return await asyncio.to_thread(
             lambda: [

@@ -5,6 +5,7 @@ A few megabytes of zeros, or of keys, would otherwise become gigabytes of errors
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,6 +20,9 @@ MOST_COMMAS = 500_000
 
 MOST_KEYS = 1000
 """Of one object."""
+
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How the halves of a character are written that needs two of them."""
 
 
 class BoundedRoute(APIRoute):
@@ -62,9 +66,12 @@ def read_json(body: bytes) -> object:
     if body.count(b",") > MOST_COMMAS:
         raise Refusal(413, f"the body has more than {MOST_COMMAS} commas: send less at a time")
     try:
-        return json.loads(body, object_pairs_hook=_object)
+        value = json.loads(body.decode(), object_pairs_hook=_object)
+        if SURROGATE.search(body):  # half of a pair is no character: whoever writes it fails
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise Refusal(422, "the body is not JSON") from error
+        raise Refusal(422, "the body is not JSON in UTF-8") from error
+    return value
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -7,7 +7,6 @@ and Ray runs this middleware in front of it.
 
 from collections.abc import Callable
 
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from umc_ray.serving.refusal import Refusal
@@ -36,8 +35,3 @@ class Shedding:
                 await refusal_response(refusal)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
-
-
-def middlewares() -> list[Middleware]:
-    """Return the middleware for Ray to put in front of Serve in each listening process."""
-    return [Middleware(Shedding)]

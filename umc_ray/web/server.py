@@ -6,6 +6,7 @@ import uvicorn
 
 from umc_ray.campaign.run import Run
 from umc_ray.errors import ConfigError
+from umc_ray.serving.connections import BoundedConnection
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
 
@@ -34,6 +35,7 @@ def serve_page(run: Run, host: str, port: int) -> None:
         create_app(site),
         host=host,
         port=port,
+        http=BoundedConnection,
         log_level="warning",
         access_log=False,
         server_header=False,

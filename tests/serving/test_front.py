@@ -1,0 +1,144 @@
+"""What clients may not say to Serve, and connections that are bounded."""
+
+import asyncio
+import socket
+from importlib import import_module
+from threading import Thread
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from uvicorn.config import HTTP_PROTOCOLS
+
+from umc_ray.serving import connections
+from umc_ray.serving.connections import MOST_HEAD_BYTES, BoundedConnection
+from umc_ray.serving.front import SERVE_HEADERS
+from umc_ray.serving.haproxy import FRONT, HAPROXY
+from umc_ray.serving.resending import Resending
+from umc_ray.serving.shedding import Shedding
+
+
+def front_that_ray_finds():
+    module, function = next(iter(FRONT.values())).split(":")
+    return getattr(import_module(module), function)()
+
+
+@pytest.fixture
+def client(monkeypatch):
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", HTTP_PROTOCOLS["auto"])
+    app = Starlette(
+        routes=[Route("/{rest:path}", lambda request: JSONResponse(dict(request.headers)))],
+        middleware=front_that_ray_finds()[::-1],  # of Ray's list the last one is the outermost
+    )
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("name", [*SERVE_HEADERS, "SERVE_MULTIPLEXED_MODEL_ID", "X_Session-Id"])
+@pytest.mark.parametrize("value", [b"1", b"\xff"])
+def test_clients_do_not_command_serve(client, name, value):
+    said = client.get("/", headers={name: value, "x-other": "kept"}).json()
+    assert "x-other" in said
+    assert name.lower() not in said
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/-/routes", 404), ("/-/", 404), ("/-/healthz", 200), ("/v1/a", 200)]
+)
+def test_serve_does_not_list_the_campaigns(client, path, status):
+    assert client.get(path).status_code == status
+
+
+def test_there_are_no_web_sockets(client):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/score"):
+        pass
+
+
+@pytest.mark.parametrize(("on", "inner"), [("0", Resending), ("1", Shedding)])
+def test_a_proxy_sends_again_and_a_replica_behind_haproxy_sheds(monkeypatch, on, inner):
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", HTTP_PROTOCOLS["auto"])
+    monkeypatch.setenv(HAPROXY, on)
+    assert front_that_ray_finds()[0].cls is inner
+    config = uvicorn.Config(lambda: None)
+    config.load()
+    assert config.http_protocol_class is BoundedConnection
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """A server that answers before it has read the body, and waits half a second for a head."""
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.5)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http=BoundedConnection, lifespan="off", timeout_keep_alive=3600)
+    server = uvicorn.Server(config)
+    thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    yield listener.getsockname()
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+def answered(address, data):
+    """Send data, and return what comes until the server closes the connection."""
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(data)
+        parts = []
+        try:
+            while part := connection.recv(10_000):
+                parts.append(part)
+        except ConnectionResetError:
+            pass
+        return b"".join(parts)
+
+
+START = b"POST / HTTP/1.1\r\nHost: a\r\n"
+OK = b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize("sent", [b"", b"P", START, START + b"X: "])
+def test_a_head_that_does_not_end_is_not_waited_for(address, sent):
+    assert answered(address, sent) == b""
+
+
+def test_the_rest_of_a_request_that_was_answered_is_not_waited_for(address):
+    assert answered(address, START + b"Content-Length: 9\r\n\r\n{").startswith(OK)
+
+
+def test_the_head_of_a_second_request_is_not_waited_for(address):
+    got = answered(address, START + b"Content-Length: 0\r\n\r\nGET / HT")
+    assert got.count(OK) == 1
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"GET /",
+        START + b"X: ",
+        START + b"Transfer-Encoding: chunked\r\n\r\n1;",
+        START + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: ",
+    ],
+    ids=["url", "header", "chunk extension", "trailer"],
+)
+def test_a_head_has_a_limit(address, endless):
+    """Nobody reads the rest: the server would take it forever, and keep it."""
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(endless)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(1000):
+                connection.sendall(b"x" * MOST_HEAD_BYTES)
+
+
+def test_requests_in_a_row_are_answered_however_many_they_are(address):
+    body = b"x" * 5 * MOST_HEAD_BYTES
+    one = START + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    last = START + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+    assert answered(address, one * 3 + last).count(OK) == 4

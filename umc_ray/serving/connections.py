@@ -1,0 +1,85 @@
+"""Connections that nobody can keep open, or fill, without sending requests.
+
+Uvicorn waits for the rest of a request forever, and keeps headers of any size.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 65_536
+"""Of headers, trailers and chunk extensions in a row."""
+
+HEAD_TIMEOUT_S = 10.0
+"""For the headers of a request, and for what is left of one that was answered."""
+
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """A connection of uvicorn whose headers are limited in size and time."""
+
+    head_bytes = 0
+    made_progress = False
+    deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse data; close the connection if it has been neither head nor body for too long."""
+        self.made_progress = False
+        super().data_received(data)
+        self.head_bytes = 0 if self.made_progress else self.head_bytes + len(data)
+        if self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Wait for the headers."""
+        super().on_message_begin()
+        self._set_deadline()
+
+    def on_headers_complete(self) -> None:
+        """Leave the time that the body may take to the application."""
+        super().on_headers_complete()
+        self.made_progress = True
+        self._clear_deadline()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        super().on_body(body)
+        self.made_progress = True
+
+    def on_message_complete(self) -> None:
+        """Leave the time until the next request to uvicorn."""
+        super().on_message_complete()
+        self.made_progress = True
+        self._clear_deadline()
+
+    def on_response_complete(self) -> None:
+        """Wait for the rest of a request that was answered before it was complete."""
+        is_complete = not self.cycle.more_body
+        super().on_response_complete()
+        if not is_complete and not self.transport.is_closing():
+            self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        self._clear_deadline()
+        self.deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
+
+    def _clear_deadline(self) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None

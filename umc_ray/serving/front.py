@@ -1,0 +1,62 @@
+"""What stands before Serve in each process that listens: a proxy, or behind HAProxy a replica."""
+
+import os
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
+
+from umc_ray.serving.haproxy import HAPROXY
+from umc_ray.serving.refusal import Refusal
+from umc_ray.serving.request_limits import refusal_response
+from umc_ray.serving.resending import Resending
+from umc_ray.serving.shedding import Shedding
+
+SERVE_HEADERS = (
+    "serve-multiplexed-model-id",
+    "x-request-disconnect-disabled",
+    "x-request-id",
+    "x-request-timeout-seconds",
+    "x-session-id",
+)
+"""With which clients would command Serve, or fail it by a value that is no UTF-8."""
+
+SERVE_PATHS = "/-/"
+"""Where Serve answers by itself, without a token."""
+
+HEALTH_PATH = "/-/healthz"
+
+
+class Front:
+    """Keeps from Serve what it would obey, and what is no request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+            return
+        path = scope["path"]
+        if path.startswith(SERVE_PATHS) and path != HEALTH_PATH:  # the list has campaigns' names
+            await refusal_response(Refusal(404, "Not Found"))(scope, receive, send)
+            return
+        headers = [pair for pair in scope["headers"] if not _commands_serve(pair[0])]
+        await self.app({**scope, "headers": headers}, receive, send)
+
+
+def _commands_serve(name: bytes) -> bool:
+    return name.decode("latin-1").lower().replace("_", "-") in SERVE_HEADERS
+
+
+def middlewares() -> list[Middleware]:
+    """Return the middleware for Ray to put before Serve; the last one is the outermost.
+
+    Ray calls this before it starts uvicorn in the process, whose connections are bounded from then.
+    """
+    HTTP_PROTOCOLS["auto"] = "umc_ray.serving.connections:BoundedConnection"
+    # Behind HAProxy this process is the replica, and HAProxy sends requests again.
+    inner = Shedding if os.environ.get(HAPROXY) == "1" else Resending
+    return [Middleware(inner), Middleware(Front)]
