@@ -4,9 +4,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile
 LOCKED := $(PIP) --require-hashes --no-build-isolation
 LOCKS := $(wildcard requirements/*.txt)
-# torch without CUDA: if PIP_FIND_LINKS has it, or with `make TORCH=cpu` and an index that has it.
-CPU := $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(PIP_FIND_LINKS)))$(filter cpu,$(TORCH))
-TORCHES := --requirement requirements/torch$(if $(CPU),-cpu).txt
+# torch without CUDA: if a folder that pip looks into has it, or with `make TORCH=cpu` and an index that
+# has it. pip says which folders these are, once it is there.
+FOLDERS = $(shell $(BIN)/python -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p")
+CPU = $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(FOLDERS)))$(filter cpu,$(TORCH))
+TORCHES = --requirement requirements/torch$(if $(CPU),-cpu).txt
 # Other indexes and platforms may have files that are not in requirements/.
 UNHASHED := $(PIP) --constraint constraints.txt
 ADVICE := make: to add the hashes of this index or platform: make lock. To install without: make HASHES=off
