@@ -160,7 +160,10 @@ def _disagreement(probs_SCN: Tensor, entropy_SN: Tensor) -> Tensor:
 def _steps(n_specialists: int) -> list[int]:
     """Return how far apart in a circle of specialists those are that are compared."""
     count = max(1, MOST_PAIRS // n_specialists)
-    return np.unique(np.linspace(1, (n_specialists - 1) // 2, count).astype(int)).tolist()
+    steps: list[int] = np.unique(
+        np.linspace(1, (n_specialists - 1) // 2, count, dtype=int)
+    ).tolist()
+    return steps
 
 
 def _blocks(values_SNC: Tensor) -> Iterator[slice]:
