@@ -65,7 +65,8 @@ def folders(tmp_path_factory):
 
 
 def encoder(folder, kind="transformers_image", **settings):
-    return ENCODERS[kind](EncoderConfig(kind=kind, path=str(folder), **settings))
+    """An encoder in float32: by default, some processors would have it in bfloat16."""
+    return ENCODERS[kind](EncoderConfig(kind=kind, path=str(folder), precision="fp32", **settings))
 
 
 def encode(model, payloads):
