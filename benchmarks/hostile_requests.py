@@ -31,6 +31,7 @@ def attacks(most_bytes: int, labels: tuple[str, ...] = ("bad", "good")) -> list[
         *_values_in_places(most_bytes, labels),
         *_bodies(),
         *_forms(),
+        *_addresses(),
         *_headers(),
         *_targets(),
         *_messages(),
@@ -112,6 +113,21 @@ def _forms() -> Iterator[Attack]:
         body = json.dumps({"label_config": form, "tasks": [{"data": {"text": "good"}}]}).encode()
         for path in ("/predict", "/labelstudio/mood/predict"):
             yield Attack(f"form of {name} for {path}", request(target=path, body=body))
+
+
+def _addresses() -> Iterator[Attack]:
+    """Images to be fetched from this machine or its network, in all spellings of an address."""
+    hosts = (
+        *("127.0.0.1", "2130706433", "0x7f.1", "017700000001", "127.1", "0", "localhost."),
+        *("169.254.169.254", "metadata.google.internal", "127.0.0.1.nip.io", "other@127.0.0.1"),
+        *("[::1]", "[::ffff:127.0.0.1]", "[::7f00:1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]"),
+        *("[2001:0:7f00:1::]", "[fe80::1%25eth0]", "[::1", "\\u0661\\u0662\\u0667.1", ""),
+    )
+    urls = [*(f"http://{host}/{SECRET}" for host in hosts), "file:///etc/passwd", "gopher://a:70/"]
+    for url in urls:
+        for path in ("/v1/score", "/v1/embed"):
+            body = f'{{"samples": [{{"image_url": "{url}"}}]}}'.encode()
+            yield Attack(f"{url} for {path}", request(target=path, body=body))
 
 
 def _headers() -> Iterator[Attack]:
