@@ -1,5 +1,7 @@
 import logging
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
@@ -10,6 +12,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.config.annotation import AnnotationConfig
 from umc_ray.errors import ConfigError, StoreError
 from umc_ray.release.export import write_release
+from umc_ray.report import report
 from umc_ray.report.coverage import diversity, task_samples
 from umc_ray.report.gallery import TEXT_CHARS, thumbnail
 from umc_ray.report.objective import objective_summary
@@ -320,3 +323,14 @@ def test_a_run_directory_of_another_version_is_refused(tmp_path):
     run.storage.write_json("campaign.json", {"tasks.shapes.encoder": "x"})
     with pytest.raises(StoreError, match=r"files of format 1, .* release it with umc_ray 0\.1"):
         write_report(run)
+
+
+def test_of_many_domains_the_worst_get_plots_of_their_own(finished, monkeypatch):
+    monkeypatch.setattr(report, "PLOTTED_DOMAINS", 1)
+    page = Path(write_report(finished)).read_text()
+    tests = {
+        str(key): each.test.utility.value for key, each in History.of(finished).domains.items()
+    }
+    worst = min(tests, key=tests.get)
+    assert re.findall(r"confusion matrix of ([\w/]+)", page) == [worst]
+    assert f"{len(tests) - 1} more have none" in page

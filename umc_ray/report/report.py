@@ -4,7 +4,7 @@ The page is a single file without external resources or scripts: figures are inl
 data URIs. Everything that comes from sources or annotators is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from umc_ray.campaign.history import History
 from umc_ray.campaign.provenance import public_config
 from umc_ray.campaign.run import Run
 from umc_ray.console import counted
+from umc_ray.records import DomainKey
 from umc_ray.report import plots
 from umc_ray.report.comparison import (
     common_kind,
@@ -46,6 +47,9 @@ from umc_ray.storage import Storage
 from umc_ray.tasks.quality import Estimate, Quality
 
 REPORT = "report/index.html"
+
+PLOTTED_DOMAINS = 12
+"""Domains that get plots of their own: each takes a tenth of a CPU second, and nobody reads 200."""
 
 
 def write_report(run: Run, controls: Sequence[Run] = (), repeats: Sequence[Run] = ()) -> str:
@@ -172,7 +176,7 @@ def _learning(
             if name in shared
             else [],
         )
-        for name in history.names
+        for name in _plotted_names(history)
     }
     return {
         "learning": plots.learning_curve(
@@ -226,8 +230,14 @@ def _trust(history: History) -> dict[str, Any]:
     """Plot the calibration and confusions of domains with a test."""
     tests = {domain: each.test for domain, each in history.domains.items() if each.test}
     by_name = {str(domain): test for domain, test in tests.items()}
+    shown = _plotted(tests)
     return {
-        "reliability": plots.reliability(by_name) if tests else None,
+        "reliability": (
+            plots.reliability({str(domain): test for domain, test in shown.items()})
+            if tests
+            else None
+        ),
+        "not_plotted": len(tests) - len(shown),
         "figures": {name: test.figures for name, test in by_name.items()},
         "signatures": {name: test.signatures for name, test in by_name.items()},
         "numbers": {name: test.correlations | test.errors for name, test in by_name.items()},
@@ -237,10 +247,27 @@ def _trust(history: History) -> dict[str, Any]:
             plots.confusion(
                 str(domain), history.run.kinds[domain.task].labels, np.array(test.confusion)
             )
-            for domain, test in tests.items()
+            for domain, test in shown.items()
             if test.confusion is not None
         ],
     }
+
+
+def _plotted_names(history: History) -> list[str]:
+    """Return the domains that get a learning curve of their own: of many, the worst at last."""
+    now = {str(domain): each.test or each.audit for domain, each in history.domains.items()}
+    ranked = sorted(history.names, key=lambda name: _utility(now.get(name)))[:PLOTTED_DOMAINS]
+    return [name for name in history.names if name in ranked]
+
+
+def _utility(measured: Audit | Quality | None) -> float:
+    return 1.0 if measured is None else measured.utility.value
+
+
+def _plotted(tests: Mapping[DomainKey, Quality]) -> dict[DomainKey, Quality]:
+    """Return the tests that get plots of their own: of many, where the ensemble is worst."""
+    ranked = sorted(tests, key=lambda domain: tests[domain].utility.value)[:PLOTTED_DOMAINS]
+    return {domain: test for domain, test in tests.items() if domain in ranked}
 
 
 def _samples(history: History) -> dict[str, Any]:
