@@ -334,3 +334,9 @@ def test_of_many_domains_the_worst_get_plots_of_their_own(finished, monkeypatch)
     worst = min(tests, key=tests.get)
     assert re.findall(r"confusion matrix of ([\w/]+)", page) == [worst]
     assert f"{len(tests) - 1} more have none" in page
+
+
+def test_in_plots_of_all_domains_the_smaller_ones_are_one(monkeypatch):
+    monkeypatch.setattr(report, "NAMED_DOMAINS", 2)
+    rows = [("a", [1, 5]), ("b", [0, 1]), ("c", [9, 0]), ("d", [2, 0])]
+    assert report._largest(rows) == [("a", [1, 5]), ("c", [9, 0]), ("2 others", [2, 1])]

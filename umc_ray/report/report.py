@@ -48,6 +48,9 @@ from umc_ray.tasks.quality import Estimate, Quality
 
 REPORT = "report/index.html"
 
+NAMED_DOMAINS = 30
+"""Domains that are named in plots of all: the others are one there."""
+
 PLOTTED_DOMAINS = 12
 """Domains that get plots of their own: each takes a tenth of a CPU second, and nobody reads 200."""
 
@@ -198,16 +201,28 @@ def _spending(history: History) -> dict[str, Any]:
         for name in history.names
     ]
     config = history.run.config
-    costs = [(str(domain), metrics.cost) for domain, metrics in history.domains.items()]
+    costs = [(str(domain), [metrics.cost]) for domain, metrics in history.domains.items()]
     return {
         "selection_tests": _selection_tests(history),
         "ensembles": ensemble_lines(history.run),
-        "allocation": plots.allocation(range(1, history.rounds + 1), labels),
-        "costs": plots.costs(costs),
+        "allocation": plots.allocation(range(1, history.rounds + 1), _largest(labels)),
+        "costs": plots.costs([(name, cost) for name, (cost,) in _largest(costs)]),
         "times": history.metrics[-1].times,
         "people": {} if config.annotation.traits.knows_answers else history.metrics[-1].people,
         "configured_costs": {str(domain): cost for domain, cost in config.costs().items()},
     }
+
+
+def _largest(rows: Sequence[tuple[str, Sequence[float]]]) -> list[tuple[str, Sequence[float]]]:
+    """Return the domains whose numbers are largest in sum, and the sums of all others as one."""
+    ranked = sorted(rows, key=lambda row: -sum(row[1]))
+    shown = {name for name, _ in ranked[:NAMED_DOMAINS]}
+    others = [numbers for name, numbers in rows if name not in shown]
+    sums = [sum(each) for each in zip(*others, strict=True)]
+    named = [row for row in rows if row[0] in shown]
+    if others:
+        named.append((f"{len(others)} others", sums))
+    return named
 
 
 def _selection_tests(history: History) -> list[str]:
