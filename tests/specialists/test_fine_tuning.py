@@ -263,7 +263,7 @@ def test_two_processes_train_as_one(text_folders, tmp_path, monkeypatch):
 def test_a_step_on_several_batches_is_that_on_one_larger(text_folders, monkeypatch):
     """Its loss is the weighted mean over all samples."""
     monkeypatch.setattr(network, "DROPOUT", 0.0)
-    encoder = trainable_encoder(text_encoder(text_folders["llama"]))
+    encoder = trainable_encoder(text_encoder(text_folders["llama"], "fp32"))
     config = SpecialistConfig(kind="top_layers", layers=1)
     data, weights_N = texts(20), np.linspace(0.2, 2, 20, dtype=np.float32)
     tuning = TUNINGS["top_layers"](encoder, data, config)

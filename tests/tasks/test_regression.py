@@ -69,7 +69,8 @@ def judged(outputs_N2, held_out_N2, texts, new_texts):
     found = KIND.measures(probs_SN2, {})
     predicted = KIND.predict(found.mean_NC, {})
     right_N = KIND.utility(predicted, new_texts) >= KIND.right_from
-    assert found.certainty_N.mean() == pytest.approx(right_N.mean(), abs=0.08)
+    # Held-out predictions are of models with fewer samples, so that certainty is rather too low.
+    assert -0.05 < right_N.mean() - found.certainty_N.mean() < 0.1
     correlation = np.corrcoef(np.float64(predicted), np.float64(new_texts))[0, 1]
     return correlation, found.columns["variance"].numpy()
 
