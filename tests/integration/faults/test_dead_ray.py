@@ -6,14 +6,18 @@ import psutil
 import pytest
 
 from tests.tiny import campaign, end, kill_all, start_umc, write_campaign
+from umc_ray.cluster.watch import KILLED
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 AT_ONCE_S = 15
 
 
-@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
-def test_a_ray_that_dies_is_said_in_one_line(server, tmp_path):
+OF_GCS = "error: gcs_server of Ray has ended, out of memory or killed; run again: work is kept"
+
+
+@pytest.mark.parametrize(("server", "line"), [("raylet", KILLED), ("gcs_server", OF_GCS)])
+def test_a_ray_that_dies_is_said_in_one_line(server, line, tmp_path):
     path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
     process = start_umc("run", path)
     try:
@@ -27,8 +31,7 @@ def test_a_ray_that_dies_is_said_in_one_line(server, tmp_path):
         end(process)
     assert process.returncode == 1
     errors = [each for each in said.splitlines() if each.startswith("error:")]
-    cause = f"{server} of Ray has ended, out of memory or killed"
-    assert errors == [f"error: {cause}; run again: work is kept"], said
+    assert errors == [line], said
     assert "Traceback" not in said
 
     again = start_umc("run", path)
