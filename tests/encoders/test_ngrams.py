@@ -1,5 +1,7 @@
 """Suffixes: N samples."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
@@ -34,6 +36,12 @@ def test_cosines_are_those_of_the_counts(ngrams):
     np.testing.assert_allclose(found @ found.T, cosine_similarity(counts), atol=0.1)
     assert found[0] @ found[1] > 0.4 > 0.1 > abs(found[0] @ found[2])
     assert found.dtype == np.float64 and encode(ngrams, TEXTS).dtype == np.float16
+
+
+def test_a_text_is_the_same_in_each_unicode_form(ngrams):
+    for text in ("Größe für Mädchen", "한국어 문장"):
+        forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+        np.testing.assert_array_equal(*encode(ngrams, forms))
 
 
 def test_what_has_no_letters_is_zero_and_finite(ngrams):

@@ -345,3 +345,23 @@ def test_a_bad_answer_of_a_kind_without_labels_is_no_unknown_label():
     values = {"q": "a text", "id": 1, "y": "x" * 50_000}
     found = outcome(values, text="q", kind=Generation(), ratings=None)
     assert str(found).startswith("unusable answer: ")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        ["a\ud800"],
+        "a\ud800",
+        '{"references": ["a\\ud800"]}',
+        f'{{"references": [{"9" * 5000}]}}',
+        '{"references": ' + "[" * 5000,
+        '{"references": "one"}',
+        '{"References": ["one", "two"]}',
+        '{"references": ["one"], "extra": 1}',
+        '{"references": ["one"], "references": ["two"]}',
+        '{"references": []}',
+    ],
+)
+def test_what_cannot_be_read_as_right_texts_is_one_bad_row(cell):
+    found = outcome({"q": "a text", "id": 1, "y": cell}, text="q", kind=Generation(), ratings=None)
+    assert str(found).startswith("unusable answer: ")

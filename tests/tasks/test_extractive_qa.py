@@ -205,3 +205,9 @@ def test_a_text_that_happens_to_be_json_is_a_text(text):
     assert KIND.parse(text, joined(["Which?", f"see {text} for it"])) == answer_text(
         [Span(4, text)]
     )
+
+
+def test_json_that_nobody_can_read_is_a_text_that_is_not_there():
+    for start in ("9" * 5000, "[" * 5000):
+        with pytest.raises(DataError, match="is not in the text"):
+            KIND.parse(f'{{"start": {start}, "text": "Rome"}}', joined(["Where?", "in Rome"]))

@@ -169,8 +169,8 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
             messages,
             "specialists: {memory: {kind: memory}}",
             "text: english, label: german",
-            WORDS,
-            ("wordllama-256",),
+            "{kind: ngrams}",
+            (),
         ),
     }
 )

@@ -12,6 +12,7 @@ import torch
 from umc_ray.config.encoder import EncoderConfig
 from umc_ray.encoders.encoder import Half, of_pairs, unit_length
 from umc_ray.encoders.text import are_pairs, prepared_text
+from umc_ray.methods.unicode_text import comparable
 
 SIZES = (3, 5)
 """Characters of the shortest and the longest n-grams; they do not cross the ends of words."""
@@ -42,5 +43,5 @@ class NGrams:
         """Count the n-grams of each text; those of a pair become one embedding."""
         if are_pairs(prepared):
             return of_pairs(self.encode(list(chain.from_iterable(prepared))))
-        counts_ND = self.vectorizer.transform(prepared).toarray()
+        counts_ND = self.vectorizer.transform(map(comparable, prepared)).toarray()
         return unit_length(torch.from_numpy(counts_ND))

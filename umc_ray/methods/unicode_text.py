@@ -27,6 +27,11 @@ def is_blank(text: str) -> bool:
     return all(_is_invisible(char) for char in text)
 
 
+def has_half_characters(text: str) -> bool:
+    """Return whether a text has half of a surrogate pair, which UTF-8 does not have."""
+    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def without_invisible(text: str) -> str:
     """Return a text in NFC, without format characters, its runs of white space single spaces."""
     if not text.isascii():

@@ -125,7 +125,7 @@ def _of_text(raw: str) -> list[Span]:
     if '"text"' in raw and raw.lstrip()[:1] in ("{", "["):
         try:
             return read_spans(json.loads(raw))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             pass  # a text may begin so
     return [Span(UNKNOWN, raw.strip())]
 

@@ -6,18 +6,20 @@ that form alone is read as several, so that any other text can be an answer.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import TypeGuard
 
 from umc_ray.errors import DataError
 from umc_ray.methods.text_lists import CUT
-from umc_ray.methods.unicode_text import comparable, is_blank
+from umc_ray.methods.unicode_text import comparable, has_half_characters, is_blank
 from umc_ray.tasks.spelling import shown
 
 SEVERAL = "references"
-EXPECTED = "a text, or a list of texts that are all right"
+EXPECTED = f'a text, or a list of texts that are all right, as {{"{SEVERAL}": ["one", "another"]}}'
 _BEGIN = f'{{"{SEVERAL}": ['
-_SEVERAL = re.compile(rf'\s*\{{\s*"{SEVERAL}"\s*:\s*\[')  # as other programs write it
+_SEVERAL = re.compile(rf'\s*\{{\s*"{SEVERAL}"\s*:', re.IGNORECASE)
+"""How several begin as other programs write them, or a person who means them."""
 
 
 def answer_text(texts: Iterable[str]) -> str:
@@ -32,9 +34,10 @@ def texts_of(answer: str) -> tuple[str, ...]:
     if not answer.startswith(_BEGIN):
         return (answer,)
     try:
-        return tuple(json.loads(answer)[SEVERAL])
-    except json.JSONDecodeError:  # a model may write anything
+        found = json.loads(answer)
+    except (ValueError, RecursionError):  # a model may write anything
         return (answer,)
+    return tuple(found[SEVERAL]) if _are_texts(found[SEVERAL]) else (answer,)
 
 
 def first_text(answer: str) -> str:
@@ -52,18 +55,26 @@ def read_texts(raw: object, longest: int) -> list[str]:
     Raises:
         DataError: it is none of them, or too long.
     """
+    found = raw
     if isinstance(raw, str) and not _SEVERAL.match(raw):
         return [_checked(raw, longest)]
     if isinstance(raw, str):
         try:
-            raw = json.loads(raw)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{shown(str(raw))} is not {EXPECTED}") from error
-    if isinstance(raw, Mapping) and isinstance(raw.get(SEVERAL), list):
-        raw = raw[SEVERAL]
-    if isinstance(raw, list | tuple) and raw and all(isinstance(each, str) for each in raw):
-        return [_checked(each, longest) for each in raw]
+            found = json.loads(raw, object_pairs_hook=_only)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{shown(raw)} is not {EXPECTED}") from error
+    if isinstance(found, Mapping) and found.keys() == {SEVERAL}:
+        found = found[SEVERAL]
+    if _are_texts(found):
+        return [_checked(each, longest) for each in found]
     raise DataError(f"{shown('' if raw is None else str(raw))} is not {EXPECTED}")
+
+
+def _only(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Refuse keys that are given twice, of which one would be lost."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is given twice")
+    return dict(pairs)
 
 
 def is_listed(answer: str) -> bool:
@@ -72,7 +83,13 @@ def is_listed(answer: str) -> bool:
         return False
     try:
         found = json.loads(answer)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
+        return False
+    return _are_texts(found)
+
+
+def _are_texts(found: object) -> TypeGuard[Sequence[str]]:
+    if not isinstance(found, list | tuple):
         return False
     return bool(found) and all(isinstance(each, str) for each in found)
 
@@ -81,6 +98,8 @@ def _checked(text: str, longest: int) -> str:
     text = comparable(text)
     if is_blank(text) or "\0" in text:
         raise DataError(f"{shown(text)} is not {EXPECTED}")
+    if has_half_characters(text):
+        raise DataError(f"{shown(text)} has half a character, which no file can hold")
     size = len(text.encode())
     if size > longest:
         raise DataError(
