@@ -20,7 +20,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
     wait_random_exponential,
 )
 
@@ -41,6 +40,9 @@ CONCURRENCY = 2
 """Requests in flight per AsyncClient: one is computed while the next one waits."""
 
 ATTEMPTS = 8
+RETRY_S = 60.0
+"""How long to try, and how often, at least: Ray takes half a minute to start a proxy anew."""
+
 TIMEOUT_S = 60.0
 RETRY_STATUSES = (429, 502, 503, 504)
 """The endpoint is busy, or the proxy cannot reach it at the moment."""
@@ -83,7 +85,7 @@ class _Endpoint:
         }
         self.retrying: dict[str, Any] = {
             "retry": retry_if_exception_type((_Busy, httpx.TransportError)),
-            "stop": stop_after_attempt(ATTEMPTS),
+            "stop": _gives_up,
             "wait": _wait_s,
             "retry_error_callback": self._give_up,
         }
@@ -91,7 +93,8 @@ class _Endpoint:
     def _give_up(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         raise EndpointError(
-            f"{self.url} did not respond in {ATTEMPTS} attempts: {error}"
+            f"{self.url} did not respond in {state.attempt_number} attempts within "
+            f"{state.seconds_since_start or 0:.0f} s: {error}"
         ) from error
 
     def bodies(
@@ -262,6 +265,14 @@ class AsyncClient:
             return self.endpoint.read(await self.http.request(method, path, json=body))
 
         return await self.retrying(once)
+
+
+def _gives_up(state: RetryCallState) -> bool:
+    """Whether to try no more: after so many attempts and so much time, or if none can succeed."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return True
+    return state.attempt_number >= ATTEMPTS and (state.seconds_since_start or 0.0) >= RETRY_S
 
 
 def _wait_s(state: RetryCallState) -> float:

@@ -1,6 +1,7 @@
 """The clients, against a fake and a real endpoint."""
 
 import asyncio
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -23,18 +24,46 @@ class FakeEndpoint:
         return self.responses.pop(0)
 
 
+class Clock:
+    """The seconds since the first request, which pass while the client waits."""
+
+    def __init__(self):
+        self.now_s, self.waits = 0.0, []
+
+    def sleep(self, seconds):
+        self.waits.append(seconds)
+        self.now_s += seconds
+
+
 @pytest.fixture
-def ask(monkeypatch):
-    """Request the models from an endpoint with given responses, without waiting."""
+def clock(monkeypatch):
+    fake = Clock()
+    monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=lambda: fake.now_s))
+    return fake
+
+
+@pytest.fixture
+def fake_client(clock):
+    """Return a client of an endpoint that a function stands for; no time passes but the clock's."""
+
+    def client_of(answer, url="http://fake", **options):
+        client = Client(url, **options)
+        client.http = httpx.Client(
+            transport=httpx.MockTransport(answer), **client.endpoint.connection
+        )
+        client.retrying.sleep = clock.sleep
+        return client
+
+    return client_of
+
+
+@pytest.fixture
+def ask(fake_client):
+    """Request the models from an endpoint with given responses."""
 
     def request_models(*responses, token=None):
         fake = FakeEndpoint(*responses)
-        client = Client("http://fake", token)
-        client.http = httpx.Client(
-            transport=httpx.MockTransport(fake), **client.endpoint.connection
-        )
-        client.retrying.sleep = fake.requests.append
-        with client:
+        with fake_client(fake, token=token) as client:
             return client.models(), fake.requests
 
     return request_models
@@ -43,17 +72,50 @@ def ask(monkeypatch):
 MODELS = httpx.Response(200, json={"version": "2-ab", "round": 2, "tasks": {}, "new_key": 1})
 
 
-def test_a_request_is_retried_after_the_time_that_a_busy_endpoint_asks_for(ask):
+def test_a_request_is_retried_after_the_time_that_a_busy_endpoint_asks_for(ask, clock):
     busy = httpx.Response(503, headers={"retry-after": "7"}, json={"error": "busy"})
-    models, (first, waited_s, second) = ask(busy, MODELS)
+    models, (first, second) = ask(busy, MODELS)
     assert models.version == "2-ab"
-    assert 7 <= waited_s < 17
+    assert 7 <= clock.now_s < 17
     assert first.url == second.url == "http://fake/v1/models"
 
 
-def test_an_unreachable_endpoint_is_an_error_after_all_attempts(ask):
-    with pytest.raises(EndpointError, match="8 attempts: status 502"):
-        ask(*[httpx.Response(502)] * 8)
+def test_a_port_that_refuses_connections_is_tried_for_a_minute(fake_client, clock):
+    """Ray takes half a minute to start a proxy anew."""
+
+    def proxy(request):
+        if clock.now_s < 60:
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+        return MODELS
+
+    with fake_client(proxy) as client:
+        assert client.models().version == "2-ab"
+    assert sum(clock.waits[:4]) < 2  # what passes soon is not waited for
+    assert max(clock.waits) <= 10
+
+
+def test_an_unreachable_endpoint_is_an_error_after_a_minute(fake_client, clock):
+    with (
+        fake_client(lambda request: httpx.Response(502)) as client,
+        pytest.raises(EndpointError, match=r"\d+ attempts within \d\d s: status 502"),
+    ):
+        client.models()
+    assert 60 <= clock.now_s < 70
+    assert len(clock.waits) >= 7
+
+
+def test_an_endpoint_that_asks_for_long_waits_has_all_attempts(ask, clock):
+    busy = httpx.Response(503, headers={"retry-after": "30"})
+    with pytest.raises(EndpointError, match="8 attempts"):
+        ask(*[busy] * 8)
+    assert clock.now_s >= 7 * 30
+
+
+def test_an_address_that_is_none_is_an_error_at_once(clock):
+    with Client("localhost:8000") as client:
+        client.retrying.sleep = clock.sleep
+        with pytest.raises(EndpointError, match="1 attempts within 0 s: .*protocol"):
+            client.models()
 
 
 def test_a_refusal_is_an_error_at_once_with_its_reason(ask):
