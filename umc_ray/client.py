@@ -4,12 +4,12 @@
         for result in client.score([Sample(text="what a day")]):
             print(result)
 
-Samples are sent in batches. While the endpoint is busy or restarting, the client retries after the
+Samples are sent in batches. A sample that is no Unicode is an error of that sample alone. While the endpoint is busy or restarting, the client retries after the
 time that the endpoint asks for. A request that the endpoint refuses raises EndpointError.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from tenacity import (
 )
 
 from umc_ray.errors import UmcError
+from umc_ray.serving.client_batch import Batch
 from umc_ray.serving.messages import (
     EmbedResponse,
     ModelsResponse,
@@ -64,6 +65,9 @@ class VersionedScore(SampleScore):
 ResponseBody = bytes | list[SampleError]
 """A JSON document, or if no sample is valid, their errors."""
 
+Reader = Callable[[ResponseBody], list[Any]]
+"""Returns the results and the errors of a response."""
+
 
 class _Busy(Exception):
     """The request should be retried after so many seconds; 0 if the endpoint gave no time."""
@@ -97,15 +101,11 @@ class _Endpoint:
             f"{state.seconds_since_start or 0:.0f} s: {error}"
         ) from error
 
-    def bodies(
-        self, samples: Iterable[Sample], options: dict[str, Any]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Split samples into request bodies, each with the index of its first sample."""
-        iterator, start = iter(samples), 0
+    def batches(self, samples: Iterable[Sample], options: dict[str, Any]) -> Iterator[Batch]:
+        """Split samples into batches."""
+        iterator = iter(enumerate(samples))
         while batch := list(islice(iterator, self.batch)):
-            dumped = [sample.model_dump(exclude_none=True) for sample in batch]
-            yield start, {"samples": dumped, **options}
-            start += len(batch)
+            yield Batch.of(batch, options)
 
     def read(self, response: httpx.Response) -> ResponseBody:
         """Return the body of a response.
@@ -161,8 +161,8 @@ class Client:
             EndpointError: a request was refused, or had no response in all attempts.
         """
         options = _score_options(task, specialists, columns, domain)
-        for start, body in self.endpoint.bodies(samples, options):
-            yield from _scores(self._send("POST", "/v1/score", body), start)
+        for batch in self.endpoint.batches(samples, options):
+            yield from self._ask("/v1/score", batch, _scores)
 
     def embed(
         self, samples: Iterable[Sample], task: str | None = None
@@ -172,8 +172,8 @@ class Client:
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        for start, body in self.endpoint.bodies(samples, {"task": task}):
-            yield from _embeddings(self._send("POST", "/v1/embed", body), start)
+        for batch in self.endpoint.batches(samples, {"task": task}):
+            yield from self._ask("/v1/embed", batch, _embeddings)
 
     def models(self) -> ModelsResponse:
         """Return the version that is served.
@@ -182,6 +182,11 @@ class Client:
             EndpointError: the request was refused, or had no response in all attempts.
         """
         return _models(self._send("GET", "/v1/models"))
+
+    def _ask(self, path: str, batch: Batch, read: Reader) -> list[Any]:
+        if not batch.samples:
+            return batch.errors
+        return batch.merge(read(self._send("POST", path, batch.body)))
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> ResponseBody:
         def once() -> ResponseBody:
@@ -224,9 +229,8 @@ class AsyncClient:
             EndpointError: a request was refused, or had no response in all attempts.
         """
         options = _score_options(task, specialists, columns, domain)
-        async for start, body in self._send_all("/v1/score", samples, options):
-            for score in _scores(body, start):
-                yield score
+        async for score in self._ask_all("/v1/score", samples, options, _scores):
+            yield score
 
     async def embed(
         self, samples: Iterable[Sample], task: str | None = None
@@ -236,9 +240,8 @@ class AsyncClient:
         Raises:
             EndpointError: a request was refused, or had no response in all attempts.
         """
-        async for start, body in self._send_all("/v1/embed", samples, {"task": task}):
-            for embedding in _embeddings(body, start):
-                yield embedding
+        async for embedding in self._ask_all("/v1/embed", samples, {"task": task}, _embeddings):
+            yield embedding
 
     async def models(self) -> ModelsResponse:
         """Return the version that is served.
@@ -248,15 +251,20 @@ class AsyncClient:
         """
         return _models(await self._send("GET", "/v1/models"))
 
-    async def _send_all(
-        self, path: str, samples: Iterable[Sample], options: dict[str, Any]
-    ) -> AsyncIterator[tuple[int, ResponseBody]]:
-        """Send all batches, a few at once; yield the responses in order."""
-        requests = self.endpoint.bodies(samples, options)
-        while group := list(islice(requests, CONCURRENCY)):
-            bodies = await asyncio.gather(*(self._send("POST", path, body) for _, body in group))
-            for (start, _), body in zip(group, bodies, strict=True):
-                yield start, body
+    async def _ask_all(
+        self, path: str, samples: Iterable[Sample], options: dict[str, Any], read: Reader
+    ) -> AsyncIterator[Any]:
+        """Send all batches, a few at once; yield the results in order."""
+        batches = self.endpoint.batches(samples, options)
+        while group := list(islice(batches, CONCURRENCY)):
+            for results in await asyncio.gather(*(self._ask(path, each, read) for each in group)):
+                for result in results:
+                    yield result
+
+    async def _ask(self, path: str, batch: Batch, read: Reader) -> list[Any]:
+        if not batch.samples:
+            return batch.errors
+        return batch.merge(read(await self._send("POST", path, batch.body)))
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None
@@ -289,28 +297,22 @@ def _score_options(
     return options if domain is None else {**options, "domain": domain}
 
 
-def _scores(body: ResponseBody, start: int) -> Iterator[VersionedScore | SampleError]:
+def _scores(body: ResponseBody) -> list[VersionedScore | SampleError]:
     if isinstance(body, list):
-        return _in_order([], body, start)
+        return [*body]
     response = ScoreResponse.model_validate_json(body)
     results = [
         VersionedScore(**dict(result), version=response.version, by_heads=response.by_heads)
         for result in response.results
     ]
-    return _in_order(results, response.errors, start)
+    return [*results, *response.errors]
 
 
-def _embeddings(body: ResponseBody, start: int) -> Iterator[SampleEmbedding | SampleError]:
+def _embeddings(body: ResponseBody) -> list[SampleEmbedding | SampleError]:
     if isinstance(body, list):
-        return _in_order([], body, start)
+        return [*body]
     response = EmbedResponse.model_validate_json(body)
-    return _in_order(response.results, response.errors, start)
-
-
-def _in_order(results: list[Any], errors: list[SampleError], start: int) -> Iterator[Any]:
-    """Merge a request's results and errors, and shift their indices by `start`."""
-    for each in sorted([*results, *errors], key=lambda each: each.index):
-        yield each.model_copy(update={"index": start + each.index})
+    return [*response.results, *response.errors]
 
 
 def _models(body: ResponseBody) -> ModelsResponse:

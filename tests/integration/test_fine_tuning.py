@@ -141,7 +141,7 @@ def test_under_overload_heads_answer_and_say_so(whole, monkeypatch):
         client = TestClient(create_app(endpoint), base_url=HERE, client=("127.0.0.1", 1))
         answer = client.post("/v1/score", json=body)
         found[how] = answer.json()
-        (score,) = _scores(answer.content, 0)  # as the client of umc_ray reads it
+        (score,) = _scores(answer.content)  # as the client of umc_ray reads it
         assert score.by_heads == found[how]["by_heads"]
     assert [each["by_heads"] for each in found.values()] == [False, True]
     assert found["heads"]["certificate"] is None

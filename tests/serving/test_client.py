@@ -1,13 +1,14 @@
 """The clients, against a fake and a real endpoint."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from umc_ray.client import AsyncClient, Client, EndpointError
-from umc_ray.serving.messages import Sample
+from umc_ray.serving.messages import EmbedResponse, Sample, SampleEmbedding
 
 TEXTS = ["good word1", " ", "sad word2", "great", "poor", " ", " "]
 SAMPLES = [Sample(id=f"n{i}", text=text) for i, text in enumerate(TEXTS)]
@@ -114,7 +115,7 @@ def test_an_endpoint_that_asks_for_long_waits_has_all_attempts(ask, clock):
 def test_an_address_that_is_none_is_an_error_at_once(clock):
     with Client("localhost:8000") as client:
         client.retrying.sleep = clock.sleep
-        with pytest.raises(EndpointError, match="1 attempts within 0 s: .*protocol"):
+        with pytest.raises(EndpointError, match=r"1 attempts within 0 s: .*protocol"):
             client.models()
 
 
@@ -131,6 +132,36 @@ def test_an_error_page_is_an_error(ask):
 def test_the_token_is_sent(ask):
     _, (request,) = ask(MODELS, token="secret")
     assert request.headers["authorization"] == "Bearer secret"
+
+
+def embed_by_length(request):
+    """Answer with the length of each text as its embedding."""
+    texts = [each["text"] for each in json.loads(request.content)["samples"]]
+    results = [SampleEmbedding(index=i, embedding=[len(text)]) for i, text in enumerate(texts)]
+    found = EmbedResponse(encoder="ab", task="t", results=results, errors=[])
+    return httpx.Response(200, content=found.model_dump_json())
+
+
+def run_async(answer, samples, **options):
+    async def ask():
+        async with AsyncClient("http://fake", **options) as client:
+            client.http = httpx.AsyncClient(
+                transport=httpx.MockTransport(answer), **client.endpoint.connection
+            )
+            return [each async for each in client.embed(samples)]
+
+    return asyncio.run(ask())
+
+
+def test_a_sample_that_is_no_unicode_is_an_error_of_its_own(fake_client):
+    texts = ["a", "b\ud800", "ccc", "\udc00", "\udc00", "ffffff"]
+    samples = [Sample(id=text[0] if text < "z" else None, text=text) for text in texts]
+    with fake_client(embed_by_length, batch=2) as client:
+        found = list(client.embed(samples))
+    assert [each.index for each in found] == list(range(6))
+    assert [getattr(each, "embedding", None) for each in found] == [[1], None, [3], None, None, [6]]
+    assert (found[1].id, found[1].error) == ("b", "no Unicode: half a surrogate pair")
+    assert run_async(embed_by_length, samples, batch=2) == found
 
 
 @pytest.mark.ray
