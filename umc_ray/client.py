@@ -4,8 +4,10 @@
         for result in client.score([Sample(text="what a day")]):
             print(result)
 
-Samples are sent in batches. A sample that is no Unicode is an error of that sample alone. While the endpoint is busy or restarting, the client retries after the
-time that the endpoint asks for. A request that the endpoint refuses raises EndpointError.
+Samples are sent in batches. One that the endpoint finds too large is split. A sample that is too
+large by itself, or no Unicode, is an error of that sample alone. While the endpoint is busy or
+restarting, the client retries after the time that the endpoint asks for. A request that the
+endpoint refuses raises EndpointError.
 """
 
 import asyncio
@@ -51,6 +53,10 @@ RETRY_STATUSES = (429, 502, 503, 504)
 
 class EndpointError(UmcError):
     """The endpoint refused a request or did not respond."""
+
+
+class _TooLarge(EndpointError):
+    """The endpoint takes less at a time."""
 
 
 class VersionedScore(SampleScore):
@@ -124,6 +130,8 @@ class _Endpoint:
             problem = Problem(error=response.reason_phrase)
         if problem.errors:
             return problem.errors
+        if response.status_code == 413:
+            raise _TooLarge(problem.error)
         raise EndpointError(f"{self.url}: {response.status_code}: {problem.error}")
 
 
@@ -186,7 +194,12 @@ class Client:
     def _ask(self, path: str, batch: Batch, read: Reader) -> list[Any]:
         if not batch.samples:
             return batch.errors
-        return batch.merge(read(self._send("POST", path, batch.body)))
+        try:
+            body = self._send("POST", path, batch.body)
+        except _TooLarge as error:
+            halves = batch.halves(str(error))
+            return [each for half in halves for each in self._ask(path, half, read)]
+        return batch.merge(read(body))
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> ResponseBody:
         def once() -> ResponseBody:
@@ -264,7 +277,12 @@ class AsyncClient:
     async def _ask(self, path: str, batch: Batch, read: Reader) -> list[Any]:
         if not batch.samples:
             return batch.errors
-        return batch.merge(read(await self._send("POST", path, batch.body)))
+        try:
+            body = await self._send("POST", path, batch.body)
+        except _TooLarge as error:
+            halves = batch.halves(str(error))
+            return [each for half in halves for each in await self._ask(path, half, read)]
+        return batch.merge(read(body))
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None

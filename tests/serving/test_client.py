@@ -164,6 +164,30 @@ def test_a_sample_that_is_no_unicode_is_an_error_of_its_own(fake_client):
     assert run_async(embed_by_length, samples, batch=2) == found
 
 
+def test_a_batch_that_is_too_large_is_split_down_to_one_sample(fake_client):
+    """The endpoint takes three commas at a time."""
+    sizes = []
+
+    def answer(request):
+        texts = [each["text"] for each in json.loads(request.content)["samples"]]
+        sizes.append(len(texts))
+        if sum(text.count(",") for text in texts) > 3:
+            return httpx.Response(413, json={"error": "more than 3 commas"})
+        return embed_by_length(request)
+
+    texts = ["", ",", ",,", "\ud800", ",,,,", "", ",,,"]
+    samples = [Sample(text=text) for text in texts]
+    with fake_client(answer) as client:
+        found = list(client.embed(samples))
+    assert sizes == [6, 3, 3, 1, 2]
+    assert [each.index for each in found] == list(range(7))
+    lengths = [getattr(each, "embedding", None) for each in found]
+    assert lengths == [[0], [1], [2], None, None, [0], [3]]
+    assert found[3].error == "no Unicode: half a surrogate pair"
+    assert found[4].error == "more than 3 commas"
+    assert run_async(answer, samples) == found
+
+
 @pytest.mark.ray
 def test_samples_are_sent_in_batches_and_come_back_in_order(server):
     with Client(server.url, batch=2) as client:

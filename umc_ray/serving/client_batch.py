@@ -36,9 +36,29 @@ class Batch:
         dumped = [sample.model_dump(exclude_none=True) for _, sample in self.samples]
         return {"samples": dumped, **self.options}
 
+    def halves(self, reason: str) -> list[Self]:
+        """Split what is too large for one request; for one sample, the reason is its error."""
+        of = type(self)
+        if len(self.samples) == 1:
+            ((position, sample),) = self.samples
+            error = SampleError(index=position, id=sample.id, error=reason)
+            return [of([], self.options, _in_order([*self.errors, error]))]
+        middle = len(self.samples) // 2
+        start = self.samples[middle][0]
+        before = [each for each in self.errors if each.index < start]
+        after = [each for each in self.errors if each.index > start]
+        return [
+            of(self.samples[:middle], self.options, before),
+            of(self.samples[middle:], self.options, after),
+        ]
+
     def merge(self, results: Iterable[Any]) -> list[Any]:
         """Give results their positions among all, and add the errors, in order."""
         placed = [
             each.model_copy(update={"index": self.samples[each.index][0]}) for each in results
         ]
-        return sorted([*placed, *self.errors], key=lambda each: each.index)
+        return _in_order([*placed, *self.errors])
+
+
+def _in_order(found: list[Any]) -> list[Any]:
+    return sorted(found, key=lambda each: each.index)
