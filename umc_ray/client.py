@@ -11,6 +11,7 @@ endpoint refuses raises EndpointError.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Self
@@ -25,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from umc_ray.errors import UmcError
+from umc_ray.errors import ConfigError, UmcError
 from umc_ray.serving.client_batch import Batch
 from umc_ray.serving.messages import (
     EmbedResponse,
@@ -90,7 +91,7 @@ class _Endpoint:
         self.url, self.batch = url.rstrip("/"), batch
         self.connection: dict[str, Any] = {
             "base_url": self.url,
-            "headers": {} if token is None else {"authorization": f"Bearer {token}"},
+            "headers": {} if token is None else {"authorization": f"Bearer {_checked(token)}"},
             "timeout": TIMEOUT_S,
         }
         self.retrying: dict[str, Any] = {
@@ -291,6 +292,13 @@ class AsyncClient:
             return self.endpoint.read(await self.http.request(method, path, json=body))
 
         return await self.retrying(once)
+
+
+def _checked(token: str) -> str:
+    """Refuse a token that no header can hold, without repeating it."""
+    if not re.fullmatch("[!-~]*", token):
+        raise ConfigError("the token has characters other than ASCII letters, digits and marks")
+    return token
 
 
 def _gives_up(state: RetryCallState) -> bool:

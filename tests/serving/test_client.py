@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from umc_ray.client import AsyncClient, Client, EndpointError
+from umc_ray.errors import ConfigError
 from umc_ray.serving.messages import EmbedResponse, Sample, SampleEmbedding
 
 TEXTS = ["good word1", " ", "sad word2", "great", "poor", " ", " "]
@@ -162,6 +163,13 @@ def test_a_sample_that_is_no_unicode_is_an_error_of_its_own(fake_client):
     assert [getattr(each, "embedding", None) for each in found] == [[1], None, [3], None, None, [6]]
     assert (found[1].id, found[1].error) == ("b", "no Unicode: half a surrogate pair")
     assert run_async(embed_by_length, samples, batch=2) == found
+
+
+@pytest.mark.parametrize("token", ["s3cret\xe9", "s3cret\n", "s3 cret"])
+def test_a_token_that_no_header_can_hold_is_refused_without_repeating_it(token):
+    with pytest.raises(ConfigError, match="token has characters") as error:
+        Client("http://fake", token=token)
+    assert "s3" not in str(error.value)
 
 
 def test_a_batch_that_is_too_large_is_split_down_to_one_sample(fake_client):
