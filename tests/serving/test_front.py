@@ -137,6 +137,26 @@ def test_a_head_has_a_limit(address, endless):
                 connection.sendall(b"x" * MOST_HEAD_BYTES)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * MOST_HEAD_BYTES),
+        START + b"X: %s\r\n\r\n" % (b"x" * MOST_HEAD_BYTES),
+        START + b"X: x\r\n" * (MOST_HEAD_BYTES // 6) + b"\r\n",
+    ],
+    ids=["url", "header", "headers"],
+)
+def test_a_head_that_comes_at_once_has_the_same_limit(address, head):
+    assert len(head) < 70_000
+    assert answered(address, head).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_head_within_the_limit_is_taken(address):
+    header = b"X: %s\r\n" % (b"x" * (MOST_HEAD_BYTES - 1000))
+    end = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+    assert answered(address, START + header + end).startswith(OK)
+
+
 def test_requests_in_a_row_are_answered_however_many_they_are(address):
     body = b"x" * 5 * MOST_HEAD_BYTES
     one = START + b"Content-Length: %d\r\n\r\n" % len(body) + body

@@ -19,10 +19,15 @@ TOO_LARGE = (
 )
 
 
+class HeadTooLarge(Exception):
+    """Ends the parser at the field that is too much."""
+
+
 class BoundedConnection(HttpToolsProtocol):
     """A connection of uvicorn whose headers are limited in size and time."""
 
     head_bytes = 0
+    field_bytes = 0
     made_progress = False
     deadline: asyncio.TimerHandle | None = None
 
@@ -42,14 +47,30 @@ class BoundedConnection(HttpToolsProtocol):
         super().data_received(data)
         self.head_bytes = 0 if self.made_progress else self.head_bytes + len(data)
         if self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.write(TOO_LARGE)
-            self.transport.close()
+            self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with a request that the parser did not take."""
+        if self.field_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         """Wait for the headers."""
         super().on_message_begin()
+        self.field_bytes = 0
         self._set_deadline()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header or a trailer."""
+        self._count(len(name) + len(value) + 4)  # a colon, a space and the end of the line
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Leave the time that the body may take to the application."""
@@ -74,6 +95,17 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if not is_complete and not self.transport.is_closing():
             self._set_deadline()
+
+    def _count(self, size: int) -> None:
+        """Bound what comes in one piece with the end of the head, which is progress."""
+        self.field_bytes += size
+        if self.field_bytes > MOST_HEAD_BYTES:
+            raise HeadTooLarge
+
+    def _refuse_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(TOO_LARGE)
+        self.transport.close()
 
     def _set_deadline(self) -> None:
         self._clear_deadline()
