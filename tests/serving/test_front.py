@@ -1,6 +1,7 @@
 """What clients may not say to Serve, and connections that are bounded."""
 
 import asyncio
+import re
 import socket
 from importlib import import_module
 from threading import Thread
@@ -73,7 +74,8 @@ def address(monkeypatch):
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 0.5)
 
     async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        hosts = [(b"x-" + name, value) for name, value in scope["headers"] if name == b"host"]
+        await send({"type": "http.response.start", "status": 200, "headers": hosts})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     listener = socket.create_server(("127.0.0.1", 0))
@@ -155,6 +157,32 @@ def test_a_head_within_the_limit_is_taken(address):
     header = b"X: %s\r\n" % (b"x" * (MOST_HEAD_BYTES - 1000))
     end = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
     assert answered(address, START + header + end).startswith(OK)
+
+
+END = b"Connection: close\r\n\r\n"
+
+
+def test_a_request_of_two_hosts_is_refused(address):
+    hosts = b"Host: 127.0.0.1\r\nX: x\r\nhost: evil.example\r\n"
+    got = answered(address, b"GET / HTTP/1.1\r\n" + hosts + END)
+    assert got.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://evil.example/a", b"evil.example"),
+        (b"http://evil.example:81/a", b"evil.example:81"),
+        (b"http://[2001:db8::1]:81/a", b"[2001:db8::1]:81"),
+        (b"/a?b=http://evil.example/", b"127.0.0.1"),
+        (b"//evil.example/a", b"127.0.0.1"),
+    ],
+)
+def test_the_host_of_an_absolute_address_counts(address, target, host):
+    """RFC 9112, 3.2.2: the Host header must be ignored."""
+    got = answered(address, b"GET " + target + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + END)
+    assert got.startswith(OK)
+    assert re.findall(rb"x-host: (.*)\r\n", got) == [host]
 
 
 def test_requests_in_a_row_are_answered_however_many_they_are(address):

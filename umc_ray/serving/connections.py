@@ -4,6 +4,7 @@ Uvicorn waits for the rest of a request forever, and keeps headers of any size.
 """
 
 import asyncio
+from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -21,6 +22,10 @@ TOO_LARGE = (
 
 class HeadTooLarge(Exception):
     """Ends the parser at the field that is too much."""
+
+
+class SeveralHosts(Exception):
+    """Ends the parser: which host counts would depend on who reads the request."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -74,6 +79,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Leave the time that the body may take to the application."""
+        self._settle_host()
         super().on_headers_complete()
         self.made_progress = True
         self._clear_deadline()
@@ -95,6 +101,15 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         if not is_complete and not self.transport.is_closing():
             self._set_deadline()
+
+    def _settle_host(self) -> None:
+        """Leave one host to whoever checks it: of an absolute address its own (RFC 9112, 3.2)."""
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            raise SeveralHosts
+        host = b"" if self.url.startswith(b"/") else urlsplit(self.url).netloc
+        if host:
+            others = [pair for pair in self.headers if pair[0] != b"host"]
+            self.headers[:] = [(b"host", host), *others]
 
     def _count(self, size: int) -> None:
         """Bound what comes in one piece with the end of the head, which is progress."""
