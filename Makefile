@@ -11,7 +11,8 @@ CPU = $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(FOLDERS)))$(filter cpu,$(TORCH
 TORCHES = --requirement requirements/torch$(if $(CPU),-cpu).txt
 # Other indexes and platforms may have files that are not in requirements/.
 UNHASHED := $(PIP) --constraint constraints.txt
-ADVICE := make: to add the hashes of this index or platform: make lock. To install without: make HASHES=off
+MISMATCH := make: if pip says that hashes do not match, do not install.
+ADVICE := make: if pip says that a file has no hash, or finds none for this platform: make lock, or make HASHES=off
 # pip would compile on one core only, and tests too. Some files are not meant to compile.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true
 
@@ -60,7 +61,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/pip
 define install
 	$(if $(filter off,$(HASHES)),$(UNHASHED) --editable '$(2)',{ \
 		$(LOCKED) --requirement requirements/build.txt && \
-		$(LOCKED) --requirement requirements/$(1).txt $(TORCHES); } || { echo '$(ADVICE)'; exit 1; }
+		$(LOCKED) --requirement requirements/$(1).txt $(TORCHES); } || { echo '$(MISMATCH)'; echo '$(ADVICE)'; exit 1; }
 	$(PIP) --no-deps --no-build-isolation --editable .)
 	$(COMPILE)
 	touch $@

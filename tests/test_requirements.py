@@ -1,6 +1,8 @@
 """What `make` installs: the versions of constraints.txt, each file with its hash."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,20 @@ def test_torch_is_the_same_with_and_without_cuda():
 @pytest.mark.parametrize("file", ["build.txt", "tools.txt"])
 def test_what_builds_and_audits_has_hashes_too(file):
     assert pins(file)
+
+
+def test_nobody_is_told_to_install_what_hashes_refuse(tmp_path):
+    """pip says what is wrong, of which make knows nothing."""
+    (tmp_path / "bin").mkdir()
+    for name in ("python", "pip"):
+        program = tmp_path / "bin" / name
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+    options = {"cwd": ROOT, "env": {**os.environ, "MAKEFLAGS": ""}}  # not of the make that tests
+    command = ["make", f"VENV={tmp_path}", "HASHES=", "venv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 2
+    first, second = [line for line in done.stdout.splitlines() if line.startswith("make: if pip")]
+    assert first == "make: if pip says that hashes do not match, do not install."
+    assert "has no hash" in second
+    assert second.endswith("make lock, or make HASHES=off")
