@@ -12,6 +12,7 @@ from tests.finished import build_run
 from umc_ray.annotation.asked import asked
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.store import AnnotationStore, Question
+from umc_ray.campaign.answer_store import make_store
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.restore_answers import not_restored, restore_answers
@@ -54,6 +55,7 @@ def back_up(path, to):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     run = with_own_store(build_run(str(tmp_path_factory.mktemp("runs")), tasks=("mood",)))
+    make_store(run.config).close()
     with closing(run.store):
         for number in range(1, ROUNDS + 1):
             questions = ask(run, number)
@@ -68,7 +70,8 @@ def run(original, tmp_path):
     shutil.copytree(original.storage.root, tmp_path / original.config.name)
     copy = Run(original.config.model_copy(update={"storage": str(tmp_path)}))
     yield copy
-    copy.store.close()
+    if "store" in vars(copy):
+        copy.store.close()
 
 
 def delete(path):
@@ -108,7 +111,32 @@ def test_a_store_that_belongs_to_the_rounds_is_fine(run):
     check_store(run)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_that_is_gone_is_not_begun_anew(run):
+    path = Path(run.storage.path("labels.db"))
+    path.unlink()
+    said = f"{path} is missing, and people were asked; .*umc restore-answers"
+    with pytest.raises(StoreError, match=said):
+        run.store  # noqa: B018 - opens it
+    assert not path.exists()
+
+
+def test_labels_of_a_store_that_was_begun_anew_have_to_be_given_again(run):
+    run.storage.delete_file("rounds/0003/labels.parquet")
+    row = run.storage.read_table("rounds/0003/batch.parquet").to_pylist()[0]
+    Path(run.storage.path("labels.db")).unlink()
+    make_store(run.config).close()
+    sample_id = row["sample_id"]
+    question = Question(run.config.name, 0, row["task"], row["domain"], sample_id, why="imported")
+    run.store.submit([question])
+    run.store.record([question.answered("ann", "good")], ["1"])
+    run.store.close_round(run.config.name, 0)
+    said = rf"s{sample_id} of mood \(round 3\) as imported.*move this one away.*umc relabel"
+    for action in (check_store, restore_answers):
+        with pytest.raises(StoreError, match=said):
+            action(run)
+
+
+@pytest.mark.parametrize("fault", FAULTS[1:])
 def test_a_store_that_does_not_know_the_rounds_is_refused(run, fault):
     fault(Path(run.storage.path("labels.db")))
     with pytest.raises(StoreError, match=r"of closed rounds: .*umc restore-answers"):
@@ -225,6 +253,10 @@ def test_an_open_round_is_asked_by_the_run_itself(run):
     restore_answers(run)
     check_store(run)
     assert run.store.progress(run.config.name, 3) == (0, 0)
+    ask(run, 3)
+    with closing(sqlite3.connect(run.storage.path("labels.db"))) as database, database:
+        database.execute("DELETE FROM questions WHERE round = 3 AND id % 2")
+    check_store(run)
 
 
 def test_another_batch_never_takes_the_place_of_a_lost_one(run):

@@ -23,9 +23,9 @@ def run(tmp_path):
 
 def submit_questions(run, answered, questions):
     """Put the first round into the state in which it waits for people."""
-    run.storage.write_table("rounds/0001/batch.parquet", pa.table({"sample_id": range(questions)}))
     about = {"campaign": "tiny", "task": "mood", "domain": "posts", "round": 1}
     run.store.submit([Question(sample_id=i, **about) for i in range(questions)])
+    run.storage.write_table("rounds/0001/batch.parquet", pa.table({"sample_id": range(questions)}))
     answers = [Answer(sample_id=i, annotator="a", label="good", **about) for i in range(answered)]
     run.store.record(answers, [f"key{i}" for i in range(answered)])
 
@@ -100,6 +100,15 @@ def test_status_says_which_files_are_gone_or_cut(run):
     (line,) = activity_lines(run.config, 1)
     assert "rounds/0001/gaps.json (it is missing)" in line
     assert "umc repair" in line
+
+
+def test_a_store_that_is_gone_is_said_and_not_made(run):
+    submit_questions(run, answered=1, questions=3)
+    run.store.close()
+    path = Path(run.storage.path("labels.db"))
+    path.unlink()
+    assert "labels.db is missing, and people were asked" in lines_of(run)[0]
+    assert not path.exists()
 
 
 def test_status_names_the_running_stage_and_when_it_started(run):

@@ -15,6 +15,7 @@ from umc_ray.errors import StoreError
 
 BUSY_TIMEOUT_S = 60  # how long to wait for the SQLite write lock or for a free connection
 CONNECTIONS = 16  # size of the connection pool
+MEMORY = ":memory:"
 
 SAVED = "what was acknowledged before is stored, and nothing of this step"
 
@@ -57,15 +58,26 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database; None of any other one, and of what is no URL."""
+    try:
+        target = make_url(url)
+    except ArgumentError:
+        return None
+    is_file = target.get_backend_name() == "sqlite" and target.database not in (None, "", MEMORY)
+    return Path(str(target.database)).absolute() if is_file else None
+
+
 def _engine(url: str) -> Engine:
     target = make_url(url)
     pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
     if target.get_backend_name() != "sqlite":
         return create_engine(target, pool_pre_ping=True, **pool)
-    if target.database in (None, "", ":memory:"):
+    path = file_of(url)
+    if path is None:
         pool = {}
     else:
-        _make_file(Path(str(target.database)).absolute())
+        _make_file(path)
     engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

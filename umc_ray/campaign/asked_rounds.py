@@ -11,8 +11,10 @@ from umc_ray.annotation.asked import Asked, TaskSample, asked
 from umc_ray.campaign.given import IMPORTED
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, VALIDATION, RunState, round_folder
-from umc_ray.console import counted
+from umc_ray.console import counted, first_of
 from umc_ray.errors import StoreError
+
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def check_store(run: Run) -> None:
 def check_origin(
     run: Run, rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
 ) -> None:
-    """Make sure that the store has no questions that the rounds do not know.
+    """Make sure that the store has no questions that the rounds do not know, or know otherwise.
 
     Raises:
         StoreError: it has some.
@@ -64,6 +66,27 @@ def check_origin(
             f"that no round in {run.storage.root} asked, such as s{sample_id} of {task} in round "
             f"{number}: it is the store of another run of this name, or rounds were lost. Put the "
             "store or the run directory back that belongs to the other"
+        )
+    _check_imported(run, rounds, found)
+
+
+def _check_imported(
+    run: Run, rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
+) -> None:
+    """Refuse labels that were imported while the questions about their samples were lost."""
+    imported = {key for key, each in found.items() if each.round == 0}
+    strays = sorted(
+        (number, *key)
+        for number, each in rounds.items()
+        for key in (imported & each.samples) - {*imported_samples(run)}
+    )
+    if strays:
+        named = first_of([f"s{each[2]} of {each[1]} (round {each[0]})" for each in strays], SHOWN)
+        raise StoreError(
+            f"the store of answers of {run.config.name} has labels of {named} as imported ones, "
+            "but rounds asked about them: it was begun anew after the right one was lost. Put the "
+            "right one back; or move this one away, have umc restore-answers rebuild it, and give "
+            "these labels again with umc relabel or umc import"
         )
 
 
@@ -88,14 +111,15 @@ def lost_samples(
 ) -> list[TaskSample]:
     """Return what rounds asked and the store does not know.
 
-    Questions are stored all at once: an open round without any is not asked yet.
+    An open round is not looked at: the run asks what the store lacks of it.
     """
-    lost: list[TaskSample] = []
-    for each in rounds.values():
-        missing = [key for key in each.samples if key not in found]
-        if each.is_closed or len(missing) < len(each.samples):
-            lost += missing
-    return lost
+    return [
+        key
+        for each in rounds.values()
+        if each.is_closed
+        for key in each.samples
+        if key not in found
+    ]
 
 
 def unanswered_samples(

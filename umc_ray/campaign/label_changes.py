@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from umc_ray.annotation.renaming import Rename, rename_labels
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.learning import forget_learning
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, LABEL_CHANGES, VALIDATION, round_folder
@@ -38,12 +39,14 @@ def change_labels(
 
     Raises:
         Busy: a run is at work.
+        StoreError: the store of answers and the rounds do not belong together.
         ConfigError: there is no such task or label, the labels do not fit the kind, or the
             campaign file cannot be edited.
         DataError: a sheet that is being filled in cannot be read.
     """
     run = Run(load_campaign(campaign))
     with sole_writer(run.storage):
+        check_store(run)
         before, after = _label_lists(run, task, renamed, added, merges)
         for number in _open_rounds(run):
             run.backend.collect(number)

@@ -13,6 +13,7 @@ from umc_ray.annotation.changes import client_key
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import by_sample, decide
 from umc_ray.annotation.store import Answer, Question
+from umc_ray.campaign.answer_store import make_store
 from umc_ray.campaign.asked_rounds import (
     asked_rounds,
     check_origin,
@@ -56,6 +57,7 @@ def restore_answers(run: Run) -> Restored:
         StoreError: the store is that of another run.
     """
     with sole_writer(run.storage):
+        make_store(run.config).close()
         rounds, name = asked_rounds(run), run.config.name
         found = asked(run.store, name)
         check_origin(run, rounds, found)
@@ -79,6 +81,7 @@ def not_restored(run: Run) -> list[str]:
     Raises:
         StoreError: the store is that of another run.
     """
+    make_store(run.config).close()
     rounds, found = asked_rounds(run), asked(run.store, run.config.name)
     check_origin(run, rounds, found)
     lost = {*lost_samples(rounds, found), *unanswered_samples(rounds, found)}

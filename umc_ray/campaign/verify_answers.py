@@ -1,10 +1,10 @@
 """Whether the store of answers is whole: it can be read, is private, and agrees with the rounds."""
 
 from contextlib import closing
-from pathlib import Path
 
 from umc_ray.annotation.store import AnnotationStore
-from umc_ray.campaign.asked_rounds import asked_rounds, check_store
+from umc_ray.campaign.answer_store import missing_file, was_asked
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import StoreError
@@ -20,9 +20,8 @@ def store_damage(config: CampaignConfig) -> str | None:
     """
     try:
         run = Run(config)
-        if config.annotation.database is None and not Path(run.storage.path(FILE)).exists():
-            asked = asked_rounds(run)
-            return f"{FILE} is missing, and people were asked; {RESTORE}" if asked else None
+        if missing_file(config) is not None and not was_asked(config):
+            return None
         with closing(run.store):
             if found := _unsound(run.store):
                 return found

@@ -83,8 +83,7 @@ def activity_lines(config: CampaignConfig, rounds: int) -> list[str]:
     storage, number = Storage(config.run_root), rounds + 1
     folder, lines = f"rounds/{number:04d}", _damage(storage)
     if storage.exists(f"{folder}/batch.parquet") and not storage.exists(f"{folder}/labels.parquet"):
-        done, questions = _progress(config, number)
-        lines.append(f"round {number} waits for people: {done} of {questions} questions answered")
+        lines.append(f"round {number} waits for people: {_progress(config, number)}")
     stage = running_stage(storage)
     return lines if stage is None else [*lines, _stage_line(stage, time.time())]
 
@@ -97,12 +96,16 @@ def _damage(storage: Storage) -> list[str]:
     return []
 
 
-def _progress(config: CampaignConfig, number: int) -> tuple[int, int]:
+def _progress(config: CampaignConfig, number: int) -> str:
     # imported here because it takes 0.3 s, and most campaigns do not wait
     from umc_ray.campaign.answer_store import open_store
 
-    with closing(open_store(config)) as store:
-        return store.progress(config.name, number)
+    try:
+        with closing(open_store(config)) as store:
+            done, questions = store.progress(config.name, number)
+    except StoreError as error:
+        return str(error)
+    return f"{done} of {questions} questions answered"
 
 
 def _stage_line(stage: RunningStage, now: float) -> str:
