@@ -264,3 +264,22 @@ def test_another_batch_never_takes_the_place_of_a_lost_one(run):
     run.storage.delete_file("rounds/0003/labels.parquet")
     with pytest.raises(StoreError, match=r"4 questions in round 3, but .*batch\.parquet .*backup"):
         open_round(run, 3)
+
+
+def test_labels_that_a_round_lost_while_their_answers_are_there_are_named(run):
+    key = "rounds/0002/labels.parquet"
+    labels = run.storage.read_table(key)
+    run.storage.write_table(key, labels.slice(2))
+    with pytest.raises(StoreError, match=rf"{key} of 2 labels\. umc repair computes them again"):
+        check_store(run)
+    run.storage.write_table(key, labels)
+    check_store(run)
+
+
+def test_an_answer_that_came_late_is_not_a_lost_label(run):
+    labels = run.storage.read_table("rounds/0002/labels.parquet")
+    run.storage.write_table("rounds/0002/labels.parquet", labels.slice(1))
+    sample_id = labels["sample_id"][0].as_py()
+    (question,) = (e for e in run.store.questions(run.config.name, 2) if e.sample_id == sample_id)
+    run.store.record([question.answered("ann", "bad")], ["late"])
+    check_store(run)

@@ -1,5 +1,6 @@
 """Damage to each kind of stored file: somebody tells, and what can be computed again comes back."""
 
+import shutil
 from itertools import cycle
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_a_repair_that_was_interrupted_is_done_by_the_next_one(campaign, monkeyp
     assert set(repair(campaign.run).same) == set(before)
     assert {key: storage.read_bytes(key) for key in before} == before
     check_files(storage)
+
+
+def test_labels_that_were_lost_with_their_seals_come_back_from_the_answers(campaign):
+    storage, key = campaign.run.storage, "rounds/0002/labels.parquet"
+    labels = storage.read_table(key)
+    shutil.rmtree(storage.path("seals"))
+    storage.write_table(key, labels.slice(5))
+    found = repair(campaign.run)
+    assert (found.same, found.different, found.later) == ((), (key,), ())
+    assert storage.read_table(key).equals(labels)
+    assert verify(storage).damaged == {}
 
 
 def test_what_follows_from_nothing_stays_as_it_is(campaign):

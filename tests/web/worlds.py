@@ -8,6 +8,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from umc_ray.annotation.store import Answer, Payload, Question
+from umc_ray.campaign.answer_store import make_store
 from umc_ray.campaign.run import Run
 from umc_ray.config.loading import load_campaign
 from umc_ray.demo.digits import draw_scan
@@ -50,6 +51,7 @@ def write_world(folder, domain_keys=(TEXT, PICTURES), **annotation):
     path = folder / "campaign.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     run = Run(load_campaign(path))
+    make_store(run.config).close()
     for domain_key in domain_keys:
         _write_pool(run, domain_key)
     for number in (1, 2):

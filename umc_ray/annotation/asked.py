@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from umc_ray.annotation.events import SampleKey, chunks, find_questions
-from umc_ray.annotation.schema import EVENTS, QUESTIONS, effective
+from umc_ray.annotation.schema import EVENTS, QUESTIONS, effective, of_kind
 from umc_ray.annotation.store import AnnotationStore
 
 TaskSample = tuple[str, int]
@@ -15,11 +15,15 @@ TaskSample = tuple[str, int]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question: its round, whether that is closed, and whether its answers are there."""
+    """A question: its round, whether that is closed, and whether its answers are there.
+
+    `labeled`: people gave it labels before its round was closed, and nothing has changed since.
+    """
 
     round: int
     closed: bool
     whole: bool
+    labeled: bool
 
 
 def asked(store: AnnotationStore, campaign: str) -> dict[TaskSample, Asked]:
@@ -39,6 +43,8 @@ def asked(store: AnnotationStore, campaign: str) -> dict[TaskSample, Asked]:
             columns.votes,
             func.count(EVENTS.c.id).label("events"),
             func.count(EVENTS.c.id).filter(effective()).label("answers"),
+            func.count(EVENTS.c.id).filter(effective(), EVENTS.c.label.is_not(None)).label("said"),
+            func.count(EVENTS.c.id).filter(or_(EVENTS.c.late, of_kind("review"))).label("changes"),
         )
         .outerjoin(EVENTS, EVENTS.c.question_id == columns.id)
         .where(columns.campaign == campaign, columns.gold.is_(None))
@@ -50,6 +56,7 @@ def asked(store: AnnotationStore, campaign: str) -> dict[TaskSample, Asked]:
         (row.task, row.sample_id): Asked(
             row.round,
             row.closed,
+            labeled=bool(row.closed and row.votes and row.said and not row.changes),
             whole=row.answers >= row.given and (row.events > 0 or not row.closed or not row.votes),
         )
         for row in rows

@@ -13,6 +13,7 @@ from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, VALIDATION, RunState, round_folder
 from umc_ray.console import counted, first_of
 from umc_ray.errors import StoreError
+from umc_ray.selection.labeled import labels_so_far
 
 SHOWN = 5
 
@@ -43,6 +44,12 @@ def check_store(run: Run) -> None:
             f"to {counted(len(unanswered), 'question')} of closed rounds: it was lost, emptied, or "
             "is an older copy. Put the right one back, or have umc restore-answers rebuild what "
             f"the rounds in {run.storage.root} know"
+        )
+    if missing := lost_labels(run, rounds, found):
+        said = ", ".join(f"{key} of {counted(n, 'label')}" for key, n in missing.items())
+        raise StoreError(
+            f"files of {run.storage.root} lack labels whose answers are in the store: {said}. "
+            "umc repair computes them again from the answers"
         )
 
 
@@ -120,6 +127,27 @@ def lost_samples(
         for key in each.samples
         if key not in found
     ]
+
+
+def lost_labels(
+    run: RunState, rounds: Mapping[int, AskedRound], found: Mapping[TaskSample, Asked]
+) -> dict[str, int]:
+    """Return how many labels that people gave are in no closed round, by the file they belong to.
+
+    Samples that people validate are no part of it, and what came late is taken over by a later
+    round.
+    """
+    folders = [round_folder(number) for number, each in rounds.items() if each.is_closed]
+    labels = labels_so_far(run.storage, folders)
+    known = {*zip(labels["task"].to_pylist(), labels["sample_id"].to_pylist(), strict=True)}
+    lost = {
+        f"{folder}/labels.parquet": sum(
+            key in found and found[key].labeled and key not in known
+            for key in _samples(run, f"{folder}/batch.parquet")
+        )
+        for folder in folders
+    }
+    return {key: number for key, number in lost.items() if number}
 
 
 def unanswered_samples(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from umc_ray.annotation.asked import asked
+from umc_ray.campaign.asked_rounds import asked_rounds, lost_labels
 from umc_ray.campaign.campaign import bring_in, publish
 from umc_ray.campaign.documents import BanditUpdate, Training
 from umc_ray.campaign.freeze import freeze
@@ -24,6 +26,7 @@ from umc_ray.campaign.state import FAIRNESS, GAPS, REMARKED, RESCORED, round_fol
 from umc_ray.campaign.verify import UNFINISHED, said, unfinished, verify
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
+from umc_ray.console import counted
 from umc_ray.errors import StoreError
 from umc_ray.records import DomainKey
 from umc_ray.seals import FOLDER, Seal
@@ -79,19 +82,28 @@ def repair(run: Run) -> Repaired:
         found = verify(run.storage)
         of_seals = f"{FOLDER}/"
         damaged = {key: why for key, why in found.damaged.items() if not key.startswith(of_seals)}
+        damaged |= _without_labels(run, damaged)
         lost = {key: why for key, why in damaged.items() if not can_be_computed(key)}
         if lost:
             raise StoreError(
                 f"files of {run.storage.root} follow from nothing else: {said(lost)}; copy them "
                 "from a backup, then repair again. Nothing was changed"
             )
-        run.storage.seal(found.unsealed)
+        run.storage.seal([key for key in found.unsealed if key not in damaged])
         before = unfinished(run.storage)
         known = run.storage.seals("")
         before |= {key: known.get(key, UNKNOWN) for key in damaged if key not in before}
         if before:
             _compute_again(run, before)
         return _compared(before, run.storage.seals(""), len(found.unsealed))
+
+
+def _without_labels(run: Run, damaged: Iterable[str]) -> dict[str, str]:
+    """Return the files that lack labels whose answers are in the store, if all can be read."""
+    if any(key.startswith("rounds/") for key in damaged):
+        return {}
+    found = lost_labels(run, asked_rounds(run), asked(run.store, run.config.name))
+    return {key: f"it lacks {counted(number, 'label')}" for key, number in found.items()}
 
 
 def _compared(before: Mapping[str, Seal], now: Mapping[str, Seal], sealed: int) -> Repaired:
