@@ -311,9 +311,12 @@ def release(
     ] = None,
 ) -> None:
     """Write the curated dataset with its card and provenance."""
+    from umc_ray.campaign.verify_answers import check_answers
     from umc_ray.release.export import write_release
 
-    print_line(write_release(_load_run(campaign), version, synthetic))
+    run = _load_run(campaign)
+    check_answers(run)
+    print_line(write_release(run, version, synthetic))
 
 
 app.command()(demo_commands.demo)

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 
 from tests.finished import build_run
+from umc_ray import cli
 from umc_ray.annotation.asked import asked
 from umc_ray.annotation.questions import batch_questions
+from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.campaign.answer_store import make_store
 from umc_ray.campaign.asked_rounds import check_store
@@ -18,7 +20,7 @@ from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.restore_answers import not_restored, restore_answers
 from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.verify_answers import store_damage
+from umc_ray.campaign.verify_answers import check_answers, store_damage
 from umc_ray.errors import StoreError
 from umc_ray.selection.labeled import labels_so_far
 
@@ -283,3 +285,31 @@ def test_an_answer_that_came_late_is_not_a_lost_label(run):
     (question,) = (e for e in run.store.questions(run.config.name, 2) if e.sample_id == sample_id)
     run.store.record([question.answered("ann", "bad")], ["late"])
     check_store(run)
+
+
+def test_a_release_is_refused_where_the_store_is_gone_or_knows_better(run, monkeypatch):
+    check_answers(run)
+    monkeypatch.setattr(cli, "_load_run", lambda _: run)
+    name = run.config.name
+    question = run.store.questions(name, 2)[0]
+    (before,) = {e.label for e in run.store.answers(name, 2) if e.key == question.key}
+    other = next(label for label in run.kinds["mood"].labels if label != before)
+    decide(run.store, question.answered("boss", other), "1")
+    with pytest.raises(StoreError, match=rf"1 correction .*s{question.sample_id}: first umc run"):
+        cli.release(Path("campaign.yaml"))
+    run.store.close()
+    Path(run.storage.path("labels.db")).unlink()
+    with pytest.raises(StoreError, match=r"people were asked; .*umc restore-answers"):
+        cli.release(Path("campaign.yaml"))
+    assert not run.storage.keys("release")
+
+
+def test_a_label_that_was_imported_since_is_not_released(run):
+    asked_of = {each.sample_id for each in run.store.questions(run.config.name)}
+    sample_id = next(i for i in range(12) if i not in asked_of)
+    question = Question(run.config.name, 0, "mood", "shop", sample_id, why="imported")
+    run.store.submit([question])
+    run.store.record([question.answered("ann", "good")], ["1"])
+    run.store.close_round(run.config.name, 0)
+    with pytest.raises(StoreError, match=rf"1 correction .*s{sample_id}: first umc run"):
+        check_answers(run)

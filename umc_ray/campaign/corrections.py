@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from umc_ray.annotation.labels import label_table, places_of
 from umc_ray.annotation.review import decisions
+from umc_ray.campaign.given import imported_labels
 from umc_ray.campaign.run import Run
-from umc_ray.campaign.state import round_folder
-from umc_ray.console import first_of
+from umc_ray.campaign.state import GIVEN, round_folder
+from umc_ray.console import counted, first_of
+from umc_ray.errors import StoreError
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.records import LABELS
 from umc_ray.selection.labeled import corrections_key, labels_so_far
@@ -37,6 +39,32 @@ def correct_labels(run: Run, number: int) -> None:
     lines = _lines(changed, labels)
     said = first_of(lines, SHOWN)
     logger.warning("round %d takes over %d corrected labels: %s", number, len(lines), said)
+
+
+def check_taken_over(run: Run) -> None:
+    """Make sure that the finished rounds know what people have changed.
+
+    Raises:
+        StoreError: they do not; what is written from them would be as it was before.
+    """
+    number = run.finished_rounds
+    labels = labels_so_far(run.storage, run.folders(number))
+    forgotten = {*forgotten_ids(run.storage).tolist()}
+    changed = [each["sample_id"] for each in changed_labels(run, number, labels).to_pylist()]
+    given = labels_so_far(run.storage, [GIVEN] if run.has_given_labels else [])
+    stood = dict(zip(given["sample_id"].to_pylist(), given["label"].to_pylist(), strict=True))
+    imported = imported_labels(run).to_pylist() if run.store.answers(run.config.name, 0) else []
+    changed += [
+        each["sample_id"]
+        for each in imported
+        if each["sample_id"] not in forgotten and each["label"] != stood.get(each["sample_id"])
+    ]
+    if pending := {*changed}:
+        raise StoreError(
+            f"{counted(len(pending), 'correction')} of labels of {run.config.name} are not in its "
+            f"finished rounds yet, such as that of s{min(pending)}: first umc run, which takes them "
+            "over with its next round or at its end"
+        )
 
 
 def changed_labels(run: Run, number: int, labels: pa.Table) -> pa.Table:

@@ -31,7 +31,7 @@ def write_given(run: Run) -> int:
     """
     if run.config.annotation.traits.knows_answers:  # they are the answers to what is asked
         return 0
-    imported = _imported(run)
+    imported = imported_labels(run)
     known = pa.concat_tables([LABELS.empty_table(), *_known(run)])
     others = ~np.isin(known["sample_id"].to_numpy(), imported["sample_id"].to_numpy())
     labels = pa.concat_tables([known.filter(pa.array(others)), imported])
@@ -78,7 +78,7 @@ def _known(run: Run) -> Iterator[pa.Table]:
                 yield _of_part(part, run.storage.read_table(part.key("oracle")))
 
 
-def _imported(run: Run) -> pa.Table:
+def imported_labels(run: Run) -> pa.Table:
     """Return the labels that the answers of round 0 give."""
     store, name = run.store, run.config.name
     answers = store.answers(name, 0)

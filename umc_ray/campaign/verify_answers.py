@@ -5,6 +5,7 @@ from contextlib import closing
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.answer_store import missing_file, was_asked
 from umc_ray.campaign.asked_rounds import check_store
+from umc_ray.campaign.corrections import check_taken_over
 from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import StoreError
@@ -29,6 +30,18 @@ def store_damage(config: CampaignConfig) -> str | None:
     except StoreError as error:
         return str(error)
     return None
+
+
+def check_answers(run: Run) -> None:
+    """Make sure that the store is whole, and that the finished rounds know what it says.
+
+    Raises:
+        StoreError: it is not, or people have changed labels since.
+    """
+    if found := store_damage(run.config):
+        raise StoreError(found)
+    with closing(run.store):
+        check_taken_over(run)
 
 
 def _unsound(store: AnnotationStore) -> str | None:
