@@ -22,6 +22,7 @@ from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.verify_answers import check_answers, store_damage
 from umc_ray.errors import StoreError
+from umc_ray.report.status import activity_lines
 from umc_ray.selection.labeled import labels_so_far
 
 ROUNDS = 3
@@ -288,6 +289,7 @@ def test_an_answer_that_came_late_is_not_a_lost_label(run):
 
 
 def test_a_release_is_refused_where_the_store_is_gone_or_knows_better(run, monkeypatch):
+    run.storage.seal(run.storage.keys("rounds"))
     check_answers(run)
     monkeypatch.setattr(cli, "_load_run", lambda _: run)
     name = run.config.name
@@ -311,5 +313,15 @@ def test_a_label_that_was_imported_since_is_not_released(run):
     run.store.submit([question])
     run.store.record([question.answered("ann", "good")], ["1"])
     run.store.close_round(run.config.name, 0)
+    run.storage.seal(run.storage.keys("rounds"))
     with pytest.raises(StoreError, match=rf"1 correction .*s{sample_id}: first umc run"):
         check_answers(run)
+
+
+def test_a_run_directory_without_any_seals_is_not_released(run, monkeypatch):
+    monkeypatch.setattr(cli, "_load_run", lambda _: run)
+    with pytest.raises(StoreError, match=r"seals/ of .*: no file of it is there: .*umc repair"):
+        cli.release(Path("campaign.yaml"))
+    assert any("nothing says what was stored" in line for line in activity_lines(run.config, 3))
+    run.storage.seal(run.storage.keys("rounds"))
+    assert activity_lines(run.config, 3) == []

@@ -128,4 +128,5 @@ def test_status_says_when_the_process_of_a_stage_is_gone(run):
 def test_status_stops_waiting_for_people_once_their_labels_are_stored(run):
     submit_questions(run, answered=8, questions=8)
     run.storage.write_table("rounds/0001/labels.parquet", pa.table({"sample_id": range(8)}))
+    run.storage.seal(["rounds/0001/labels.parquet"])
     assert lines_of(run) == []

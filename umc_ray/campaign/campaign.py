@@ -19,7 +19,7 @@ from umc_ray.campaign.scoring import score_new_parts
 from umc_ray.campaign.state import UNUSABLE, round_folder
 from umc_ray.campaign.stop_rules import stop_reason
 from umc_ray.campaign.synthetic import bring_in_synthetic, standings_changed
-from umc_ray.campaign.verify import check_files
+from umc_ray.campaign.verify import check_files, lost_seals
 from umc_ray.campaign.writer import sole_writer
 from umc_ray.cluster.connect import connect
 from umc_ray.cluster.stream import OnRows
@@ -63,6 +63,8 @@ def run_campaign(run: Run) -> Outcome:
 
 def _run(run: Run) -> Outcome:
     check_files(run.storage)
+    if lost := lost_seals(run.storage):
+        logger.warning(lost)
     freeze(run)
     check_store(run)
     clear_heartbeat(run.storage)

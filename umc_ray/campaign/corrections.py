@@ -62,8 +62,8 @@ def check_taken_over(run: Run) -> None:
     if pending := {*changed}:
         raise StoreError(
             f"{counted(len(pending), 'correction')} of labels of {run.config.name} are not in its "
-            f"finished rounds yet, such as that of s{min(pending)}: first umc run, which takes them "
-            "over with its next round or at its end"
+            f"finished rounds yet, such as that of s{min(pending)}: first umc run, which takes "
+            "them over with its next round or at its end"
         )
 
 

@@ -62,6 +62,14 @@ def check_files(storage: Storage) -> None:
         raise StoreError(f"{storage.root} has damaged files: {said(wrong)}; {REMEDY}")
 
 
+def lost_seals(storage: Storage) -> str | None:
+    """Say that a run directory with rounds has no seals at all; None where it has some."""
+    has_rounds = storage.exists("rounds/0001/labels.parquet")
+    if not has_rounds or storage.seals("") or storage.damaged_seals(""):
+        return None
+    return f"seals/ of {storage.root}: {NO_SEALS}"
+
+
 def verify(storage: Storage) -> Verified:
     """Read all files that have a seal, and those that lack one, as far as they check themselves."""
     seals, sizes = storage.seals(""), storage.sizes("")

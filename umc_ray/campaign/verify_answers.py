@@ -7,6 +7,7 @@ from umc_ray.campaign.answer_store import missing_file, was_asked
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import check_taken_over
 from umc_ray.campaign.run import Run
+from umc_ray.campaign.verify import lost_seals
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import StoreError
 
@@ -36,8 +37,11 @@ def check_answers(run: Run) -> None:
     """Make sure that the store is whole, and that the finished rounds know what it says.
 
     Raises:
-        StoreError: it is not, or people have changed labels since.
+        StoreError: it is not, people have changed labels since, or the rounds have lost their
+            seals, so that nothing says whether they are whole.
     """
+    if lost := lost_seals(run.storage):
+        raise StoreError(lost)
     if found := store_damage(run.config):
         raise StoreError(found)
     with closing(run.store):

@@ -114,6 +114,7 @@ def report(
     """Write the report, one HTML file."""
     from umc_ray.campaign.control import find_variants
     from umc_ray.campaign.run import Run
+    from umc_ray.campaign.verify import lost_seals
     from umc_ray.campaign.verify_answers import store_damage
     from umc_ray.config.loading import load_campaign
     from umc_ray.report.report import write_report
@@ -121,6 +122,8 @@ def report(
     run = Run(load_campaign(campaign))
     if damage := store_damage(run.config):
         print_line(f"warning: the store of answers is not whole: {damage}")
+    if lost := lost_seals(run.storage):
+        print_line(f"warning: {lost}")
     given = [Run(load_campaign(path)) for path in control or ()]
     controls = given or find_variants(campaign, "control")
     print_line(write_report(run, controls, find_variants(campaign, "seed")))

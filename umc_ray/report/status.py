@@ -12,7 +12,7 @@ from importlib.metadata import version
 from rich.table import Table
 
 from umc_ray.campaign.heartbeat import RunningStage, running_stage
-from umc_ray.campaign.verify import check_files
+from umc_ray.campaign.verify import check_files, lost_seals
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.errors import StoreError
@@ -93,7 +93,8 @@ def _damage(storage: Storage) -> list[str]:
         check_files(storage)
     except StoreError as error:
         return [str(error)]
-    return []
+    lost = lost_seals(storage)
+    return [] if lost is None else [lost]
 
 
 def _progress(config: CampaignConfig, number: int) -> str:
