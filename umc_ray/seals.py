@@ -32,6 +32,9 @@ REMEDY = (
 )
 
 
+OF_LOST_SEALS = "umc repair computes again what follows from other files, and names the rest"
+
+
 class Damaged(OSError):
     """A file is not as it was when it was sealed."""
 
@@ -149,7 +152,7 @@ class Seals:
                 raise ValueError("its checksum is another one")
             return {key: Seal(*values) for key, values in files.items()}
         except (ValueError, TypeError, KeyError) as error:
-            raise Damaged(f"{path} is damaged: {error}; umc repair writes it again") from error
+            raise Damaged(f"{path} is damaged: {error}; {OF_LOST_SEALS}") from error
 
     def _write(self, group: str, seals: Mapping[str, Seal]) -> None:
         path = self._path(group)

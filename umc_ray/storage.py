@@ -277,11 +277,8 @@ class Storage:
         self.write_bytes(key, sink.getbuffer())
 
     def seal(self, keys: Iterable[str]) -> None:
-        """Record what files are now: whoever reads one of them later is told if it has changed.
-
-        Files that have a seal already keep it.
-        """
-        new = {key: self._seal(key) for key in keys if self._seals.of(key) is None}
+        """Record what files without a seal are now: later readers are told if one has changed."""
+        new = {key: self.seal_now(key) for key in keys if self._seals.of(key) is None}
         self._seals.add(new)
 
     def is_sealed(self, key: str) -> bool:
@@ -319,7 +316,8 @@ class Storage:
                 pass
 
     @_with_retries("seal")
-    def _seal(self, key: str) -> Seal:
+    def seal_now(self, key: str) -> Seal:
+        """Return what the seal of a file would be, as it is."""
         return seal_of(key, self._raw(key))
 
     @property

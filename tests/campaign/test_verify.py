@@ -4,6 +4,7 @@ import pytest
 
 from umc_ray.campaign.verify import UNFINISHED, check_files, verify
 from umc_ray.errors import StoreError
+from umc_ray.seals import OF_LOST_SEALS
 from umc_ray.storage import Storage
 
 
@@ -78,7 +79,7 @@ def test_a_damaged_file_of_seals_is_one_finding_and_the_rest_is_read(storage, tm
     (tmp_path / "run/bandit.json").write_bytes(b"[]")
     found = verify(storage)
     assert list(found.damaged) == ["bandit.json", "seals/rounds/0001.json"]
-    assert "umc repair writes it again" in found.damaged["seals/rounds/0001.json"]
+    assert OF_LOST_SEALS in found.damaged["seals/rounds/0001.json"]
     assert found.unsealed == ("rounds/0001/gaps.json", "rounds/0001/metrics.json")
     with pytest.raises(StoreError, match=r"seals/rounds/0001\.json .*umc repair"):
         check_files(storage)

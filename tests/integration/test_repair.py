@@ -11,6 +11,7 @@ from umc_ray.campaign import repair as repairing
 from umc_ray.campaign.repair import can_be_computed, repair
 from umc_ray.campaign.verify import check_files, verify
 from umc_ray.errors import StoreError
+from umc_ray.seals import seals_key
 
 pytestmark = [pytest.mark.ray]
 
@@ -58,12 +59,32 @@ def test_a_repair_that_was_interrupted_is_done_by_the_next_one(campaign, monkeyp
     check_files(storage)
 
 
+def test_what_a_damaged_seal_was_of_is_computed_again_or_stays_unverified(campaign):
+    storage = campaign.run.storage
+    keys = [*storage.seals("models/mood/0002/"), *storage.seals("rounds/0002/")]
+    model = next(key for key in keys if key.endswith("model.safetensors"))
+    before = storage.read_bytes(model)
+    for key in {seals_key(each) for each in keys}:
+        Path(storage.path(key)).write_bytes(b"{")
+    Path(storage.path(model)).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    found = repair(campaign.run)
+    assert found.different == (model,)
+    assert storage.read_bytes(model) == before
+    assert "rounds/0002/batch.parquet" in found.unverified
+    assert {*found.same, *found.different, *found.unverified} >= {*keys}
+    assert verify(storage).unsealed == found.unverified
+    again = repair(campaign.run)
+    assert (again.same, again.unverified) == ((), found.unverified)
+    assert repair(campaign.run, accept=True).accepted == found.unverified
+    assert verify(storage).unsealed == ()
+
+
 def test_labels_that_were_lost_with_their_seals_come_back_from_the_answers(campaign):
     storage, key = campaign.run.storage, "rounds/0002/labels.parquet"
     labels = storage.read_table(key)
     shutil.rmtree(storage.path("seals"))
     storage.write_table(key, labels.slice(5))
-    found = repair(campaign.run)
+    found = repair(campaign.run, accept=True)
     assert (found.same, found.different, found.later) == ((), (key,), ())
     assert storage.read_table(key).equals(labels)
     assert verify(storage).damaged == {}

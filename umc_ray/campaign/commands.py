@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from umc_ray.console import counted, print_line
-from umc_ray.errors import DataError
+from umc_ray.console import counted, first_of, print_line
+from umc_ray.errors import ConfigError, DataError
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 Domain = Annotated[str, typer.Argument(help="task/domain of the sample")]
@@ -25,7 +25,7 @@ Task = Annotated[str, typer.Argument(help="the task whose labels change")]
 SHOWN = 20
 
 WRONG_EXIT = 1
-"""Exit code of `umc verify` where files are damaged, of `umc repair` where they change."""
+"""Exit code of `umc verify` where files are damaged, of `umc repair` where some stay unverified."""
 
 labels = typer.Typer(
     help="Change the labels of a task while its campaign runs; stored answers follow.",
@@ -124,7 +124,7 @@ def verify(campaign: Campaign) -> None:
         print_line(
             f"{counted(len(found.unsealed), 'file')} without a seal, of an earlier version or "
             "unfinished: they can be read, and nothing says whether they are what was stored; "
-            f"umc repair {campaign} seals them as they are"
+            f"umc repair {campaign} computes again what follows from others, and names the rest"
         )
     whole = "is not whole" if answers else "is whole"
     files = counted(found.files, "file")
@@ -135,7 +135,12 @@ def verify(campaign: Campaign) -> None:
         raise typer.Exit(WRONG_EXIT)
 
 
-def repair(campaign: Campaign) -> None:
+def repair(
+    campaign: Campaign,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="seal files without a seal as they are, if readable")
+    ] = False,
+) -> None:
     """Compute damaged files of a run directory again, as far as they follow from others."""
     from umc_ray.campaign.repair import repair as compute_again
     from umc_ray.campaign.run import Run
@@ -143,7 +148,7 @@ def repair(campaign: Campaign) -> None:
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        found = compute_again(run)
+        found = compute_again(run, accept)
     for keys, what in (
         (found.same, "computed again, as it was"),
         (found.different, "computed again, but not as it was"),
@@ -153,13 +158,17 @@ def repair(campaign: Campaign) -> None:
             print_line(f"{key}: {what}")
     done = len(found.same) + len(found.different) + len(found.later)
     print_line(f"{counted(done, 'file')} repaired")
-    if found.sealed:
+    if found.accepted:
+        print_line(f"{counted(len(found.accepted), 'file')} had no seal and got one, unverified")
+    if found.unverified:
         print_line(
-            f"{counted(found.sealed, 'file')} had no seal and got one as they are: they can be "
-            "read, but were compared with nothing. If seals were lost, look for a backup of seals/"
+            f"{counted(len(found.unverified), 'file')} without a seal cannot be computed again: "
+            f"{first_of(found.unverified, SHOWN)}. Put a backup of seals/ back; or, if they are "
+            f"right, seal them as they are: umc repair --accept {campaign}"
         )
     if found.different:
         print_line("what came after may rest on the files that were lost: look at the report")
+    if found.different or found.unverified:
         raise typer.Exit(WRONG_EXIT)
 
 
@@ -256,5 +265,7 @@ def publish(
     from umc_ray.campaign.run import Run
     from umc_ray.config.loading import load_campaign
 
+    if rollback and number is not None:
+        raise ConfigError("--round and --rollback name a round each: give one of them")
     run = Run(load_campaign(campaign))
     print_line(f"round {republish(run, number, rollback)} is published")

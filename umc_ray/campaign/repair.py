@@ -5,7 +5,7 @@ from a backup. What is computed again is compared with its seal, so that one see
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ from umc_ray.storage import Storage
 
 ROUND = r"rounds/(\d{4})/"
 
+ANY_ROUND = re.compile(ROUND)
 BEFORE_ROUNDS = re.compile(r"(features|random_orders|outputs|lower)/|unusable\.json|bandit\.json")
 TRAINED = re.compile(rf"models/[^/]+/(\d{{4}})/|{ROUND}training\.json")
 SCORED = re.compile(rf"{ROUND}((scores|top|heads)/|(scores|{RESCORED.split('.')[0]})\.json)")
@@ -55,14 +56,16 @@ class Repaired:
     """What was done.
 
     `same` files are computed again and as they were, `different` ones are not; `later` ones are
-    computed when they are needed. `sealed` says how many files had no seal: they can be read, and
-    nothing says whether they are what was stored.
+    computed when they are needed. Files without a seal that follow from nothing else can be read,
+    and nothing says whether they are what was stored: `accepted` ones have a seal now, `unverified`
+    ones do not.
     """
 
     same: tuple[str, ...]
     different: tuple[str, ...]
     later: tuple[str, ...]
-    sealed: int
+    accepted: tuple[str, ...]
+    unverified: tuple[str, ...]
 
 
 def can_be_computed(key: str) -> bool:
@@ -70,8 +73,10 @@ def can_be_computed(key: str) -> bool:
     return any(each.match(key) for each in FOLLOWING)
 
 
-def repair(run: Run) -> Repaired:
-    """Delete damaged files and compute them again.
+def repair(run: Run, accept: bool = False) -> Repaired:
+    """Delete damaged files and those without a seal, and compute them again.
+
+    With `accept`, files without a seal that can be read get one as they are instead.
 
     Raises:
         Busy: another process works on the run directory.
@@ -89,13 +94,18 @@ def repair(run: Run) -> Repaired:
                 f"files of {run.storage.root} follow from nothing else: {said(lost)}; copy them "
                 "from a backup, then repair again. Nothing was changed"
             )
-        run.storage.seal([key for key in found.unsealed if key not in damaged])
+        unsealed = [key for key in found.unsealed if key not in damaged]
+        again, rest = ([], unsealed) if accept else _sort_out(run, unsealed)
+        if accept:
+            run.storage.seal(rest)
         before = unfinished(run.storage)
         known = run.storage.seals("")
+        before |= {key: run.storage.seal_now(key) for key in again if key not in before}
         before |= {key: known.get(key, UNKNOWN) for key in damaged if key not in before}
         if before:
             _compute_again(run, before)
-        return _compared(before, run.storage.seals(""), len(found.unsealed))
+        accepted, unverified = (rest, []) if accept else ([], rest)
+        return _compared(before, run.storage.seals(""), tuple(accepted), tuple(unverified))
 
 
 def _without_labels(run: Run, damaged: Iterable[str]) -> dict[str, str]:
@@ -106,11 +116,30 @@ def _without_labels(run: Run, damaged: Iterable[str]) -> dict[str, str]:
     return {key: f"it lacks {counted(number, 'label')}" for key, number in found.items()}
 
 
-def _compared(before: Mapping[str, Seal], now: Mapping[str, Seal], sealed: int) -> Repaired:
+def _sort_out(run: Run, unsealed: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return which files without a seal are computed again, and which nobody can verify.
+
+    Those of a round that is not done are in neither: the run seals them. People choose what is
+    published, and labels of a reopened round are not what they were.
+    """
+    finished = run.finished_rounds
+    reopened = {*run.store.reopened_rounds(run.config.name)}
+    again, rest = list[str](), list[str]()
+    for key in unsealed:
+        if any(number > finished for number in _rounds([key], ANY_ROUND, TRAINED)):
+            continue
+        is_fixed = PUBLICATION.match(key) or reopened & {*_rounds([key], LABELS)}
+        (again if can_be_computed(key) and not is_fixed else rest).append(key)
+    return again, rest
+
+
+def _compared(
+    before: Mapping[str, Seal], now: Mapping[str, Seal], *rest: tuple[str, ...]
+) -> Repaired:
     same = tuple(key for key in before if now.get(key) == before[key])
     different = tuple(key for key in before if key in now and key not in same)
     later = tuple(key for key in before if key not in now)
-    return Repaired(same, different, later, sealed)
+    return Repaired(same, different, later, *rest)
 
 
 def _compute_again(run: Run, before: Mapping[str, Seal]) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from umc_ray.errors import StoreError
-from umc_ray.seals import REMEDY, Seal, seals_key
+from umc_ray.seals import OF_LOST_SEALS, REMEDY, Seal, seals_key
 from umc_ray.storage import Storage
 
 ANEW = ("bandit.json",)
@@ -29,7 +29,7 @@ SEALED = (".json", ".parquet", ".safetensors")
 
 UNREPAIRED = "a repair of it was interrupted"
 
-NO_SEALS = "no file of it is there: nothing says what was stored; umc repair seals what is there"
+NO_SEALS = f"no file of it is there: nothing says what was stored; {OF_LOST_SEALS}"
 
 SHOWN = 5
 
