@@ -8,7 +8,9 @@ import pytest
 
 from tests.tiny import campaign, start_umc, write_campaign
 from umc_ray.campaign.answer_store import open_store
+from umc_ray.campaign.commands import publish
 from umc_ray.config.loading import load_campaign
+from umc_ray.errors import ConfigError
 from umc_ray.report.status import STATUS, Status, stamp
 from umc_ray.storage import Storage
 
@@ -78,3 +80,8 @@ def test_help_lists_the_commands():
     assert process.returncode == 0
     for name in ("init", "run", "status", "serve", "annotate", "labelstudio", "release"):
         assert name in output
+
+
+def test_a_round_to_publish_is_named_once(tmp_path):
+    with pytest.raises(ConfigError, match=r"--round and --rollback .*: give one of them"):
+        publish(tmp_path / "campaign.yaml", 1, rollback=True)

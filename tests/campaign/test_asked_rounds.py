@@ -142,8 +142,9 @@ def test_labels_of_a_store_that_was_begun_anew_have_to_be_given_again(run):
 @pytest.mark.parametrize("fault", FAULTS[1:])
 def test_a_store_that_does_not_know_the_rounds_is_refused(run, fault):
     fault(Path(run.storage.path("labels.db")))
-    with pytest.raises(StoreError, match=r"of closed rounds: .*umc restore-answers"):
+    with pytest.raises(StoreError, match=r"rounds: it was .*umc restore-answers") as raised:
         check_store(run)
+    assert " 0 " not in str(raised.value)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -203,7 +204,7 @@ VERIFIED = [
     (delete, "labels.db is missing, and people were asked; put a copy back, or .* umc restore-"),
     (flip, r"(labels\.db: |malformed).*umc restore-answers"),
     (show_everybody, "everybody on this machine can read .*: chmod 600"),
-    (empty_answers, "lacks .* answers to 12 questions of closed rounds: .*umc restore-answers"),
+    (empty_answers, "lacks answers to 12 questions of closed rounds: .*umc restore-answers"),
 ]
 
 

@@ -38,12 +38,16 @@ def check_store(run: Run) -> None:
     imported = [each for each in imported_samples(run) if each not in found]
     if lost or unanswered or imported:
         known = sum(len(each.samples) for each in rounds.values())
+        rest = f"{len(lost)} of the {known} questions of its {counted(len(rounds), 'round')}"
+        lacks = (
+            lost and rest,
+            imported and counted(len(imported), "imported label"),
+            unanswered and f"answers to {counted(len(unanswered), 'question')} of closed rounds",
+        )
         raise StoreError(
-            f"the store of answers of {run.config.name} lacks {len(lost)} of the {known} questions "
-            f"of its {counted(len(rounds), 'round')}, {len(imported)} imported labels, and answers "
-            f"to {counted(len(unanswered), 'question')} of closed rounds: it was lost, emptied, or "
-            "is an older copy. Put the right one back, or have umc restore-answers rebuild what "
-            f"the rounds in {run.storage.root} know"
+            f"the store of answers of {run.config.name} lacks {', '.join(filter(None, lacks))}: it "
+            "was lost, emptied, or is an older copy. Put the right one back, or have umc "
+            f"restore-answers rebuild what the rounds in {run.storage.root} know"
         )
     if missing := lost_labels(run, rounds, found):
         said = ", ".join(f"{key} of {counted(n, 'label')}" for key, n in missing.items())
