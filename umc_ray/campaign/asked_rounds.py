@@ -39,13 +39,12 @@ def check_store(run: Run) -> None:
     if lost or unanswered or imported:
         known = sum(len(each.samples) for each in rounds.values())
         rest = f"{len(lost)} of the {known} questions of its {counted(len(rounds), 'round')}"
-        lacks = (
-            lost and rest,
-            imported and counted(len(imported), "imported label"),
-            unanswered and f"answers to {counted(len(unanswered), 'question')} of closed rounds",
-        )
+        answers = f"answers to {counted(len(unanswered), 'question')} of closed rounds"
+        labels = counted(len(imported), "imported label")
+        parts = ((lost, rest), (imported, labels), (unanswered, answers))
+        lacks = ", ".join(said for keys, said in parts if keys)
         raise StoreError(
-            f"the store of answers of {run.config.name} lacks {', '.join(filter(None, lacks))}: it "
+            f"the store of answers of {run.config.name} lacks {lacks}: it "
             "was lost, emptied, or is an older copy. Put the right one back, or have umc "
             f"restore-answers rebuild what the rounds in {run.storage.root} know"
         )
