@@ -7,6 +7,7 @@ import pytest
 
 from umc_ray.annotation.ratings import ratings
 from umc_ray.annotation.store import Payload, Question
+from umc_ray.campaign.answer_store import make_store
 from umc_ray.campaign.campaign import publish
 from umc_ray.campaign.publish import read_published
 from umc_ray.diversity.generators.generator import Generated
@@ -26,6 +27,7 @@ def run(campaign):
     run = campaign.run
     for path in Path(run.storage.root).glob("labels.db*"):
         path.unlink()
+    make_store(run.config).close()
     batch = run.storage.read_table("rounds/0002/batch.parquet").to_pylist()
     run.store.submit(
         [
