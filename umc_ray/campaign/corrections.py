@@ -16,7 +16,6 @@ from umc_ray.campaign.given import imported_labels
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, round_folder
 from umc_ray.console import counted, first_of
-from umc_ray.errors import StoreError
 from umc_ray.ingest.forgotten import forgotten_ids
 from umc_ray.records import LABELS
 from umc_ray.selection.labeled import corrections_key, labels_so_far
@@ -41,12 +40,8 @@ def correct_labels(run: Run, number: int) -> None:
     logger.warning("round %d takes over %d corrected labels: %s", number, len(lines), said)
 
 
-def check_taken_over(run: Run) -> None:
-    """Make sure that the finished rounds know what people have changed.
-
-    Raises:
-        StoreError: they do not; what is written from them would be as it was before.
-    """
+def pending_corrections(run: Run) -> str | None:
+    """Say which labels people have changed that the finished rounds do not know; None if all."""
     number = run.finished_rounds
     labels = labels_so_far(run.storage, run.folders(number))
     forgotten = {*forgotten_ids(run.storage).tolist()}
@@ -59,12 +54,13 @@ def check_taken_over(run: Run) -> None:
         for each in imported
         if each["sample_id"] not in forgotten and each["label"] != stood.get(each["sample_id"])
     ]
-    if pending := {*changed}:
-        raise StoreError(
-            f"{counted(len(pending), 'correction')} of labels of {run.config.name} are not in its "
-            f"finished rounds yet, such as that of s{min(pending)}: first umc run, which takes "
-            "them over with its next round or at its end"
-        )
+    if not changed:
+        return None
+    return (
+        f"the finished rounds of {run.config.name} lack {counted(len({*changed}), 'correction')} "
+        f"of labels, such as that of s{min(changed)}: umc run takes them over with its next round, "
+        "or at its end"
+    )
 
 
 def changed_labels(run: Run, number: int, labels: pa.Table) -> pa.Table:

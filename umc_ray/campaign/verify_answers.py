@@ -1,15 +1,18 @@
 """Whether the store of answers is whole: it can be read, is private, and agrees with the rounds."""
 
+import logging
 from contextlib import closing
 
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.answer_store import missing_file, was_asked
 from umc_ray.campaign.asked_rounds import check_store
-from umc_ray.campaign.corrections import check_taken_over
+from umc_ray.campaign.corrections import pending_corrections
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.verify import lost_seals
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.errors import StoreError
+
+logger = logging.getLogger(__name__)
 
 FILE = "labels.db"
 RESTORE = "put a copy back, or move it away and have umc restore-answers rebuild it"
@@ -34,18 +37,19 @@ def store_damage(config: CampaignConfig) -> str | None:
 
 
 def check_answers(run: Run) -> None:
-    """Make sure that the store is whole, and that the finished rounds know what it says.
+    """Make sure that the store is whole; warn of labels that people have changed since.
 
     Raises:
-        StoreError: it is not, people have changed labels since, or the rounds have lost their
-            seals, so that nothing says whether they are whole.
+        StoreError: it is not, or the rounds have lost their seals, so that nothing says whether
+            they are whole.
     """
     if lost := lost_seals(run.storage):
         raise StoreError(lost)
     if found := store_damage(run.config):
         raise StoreError(found)
     with closing(run.store):
-        check_taken_over(run)
+        if pending := pending_corrections(run):
+            logger.warning(pending)
 
 
 def _unsound(store: AnnotationStore) -> str | None:
