@@ -6,13 +6,11 @@ process at once, without a word: then a process that has waited for that says it
 
 import atexit
 import os
-import select
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 
 import psutil
 import ray
@@ -63,31 +61,12 @@ def watch(
     servers: Mapping[psutil.Process, str], in_use: Callable[[], bool], end: Callable[[str], None]
 ) -> None:
     """Wait until a server ends; `end` is told its name if Ray is still in use."""
-    while servers:
+    gone: list[str] = []
+    while servers and not gone:
         gone = [name for each, name in servers.items() if not _is_running(each)]
-        if gone:
-            if in_use():
-                end(gone[0])
-            return
-        _wait(list(servers))
-
-
-def _wait(processes: Sequence[psutil.Process]) -> None:
-    """Wait until one ends: Ray ends this process moments later, without a word."""
-    if not hasattr(os, "pidfd_open"):  # only Linux has it
-        time.sleep(EVERY_S)
-        return
-    with ExitStack() as stack:
-        poll = select.poll()
-        for each in processes:
-            try:
-                descriptor = os.pidfd_open(each.pid)
-            except OSError:  # it has ended, or this kernel does not know the call
-                time.sleep(EVERY_S)
-                return
-            stack.callback(os.close, descriptor)
-            poll.register(descriptor, select.POLLIN)
-        poll.poll()
+        time.sleep(0 if gone else EVERY_S)
+    if gone and in_use():
+        end(gone[0])
 
 
 def _is_running(process: psutil.Process) -> bool:
