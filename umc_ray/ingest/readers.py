@@ -19,7 +19,7 @@ from umc_ray.ingest.columns import TableFormat, Values, check_columns
 from umc_ray.ingest.csv_files import read_csv
 from umc_ray.ingest.sources import BadRow, locate, read_error
 from umc_ray.ingest.text_files import lines, open_text
-from umc_ray.methods.unicode_text import escaped
+from umc_ray.methods.json_objects import unique_keys
 
 BATCH_BYTES = 1 << 25  # uncompressed bytes of a Parquet or Arrow file in memory at once
 BATCH_ROWS = 8192
@@ -143,10 +143,6 @@ ONE_ARRAY = (
 )
 
 
-class _RepeatedKey(ValueError):
-    """A JSON object has a key twice."""
-
-
 def read_jsonl(uri: str, table: TableFormat) -> Rows:
     """Yield the numbered objects of a file of JSON lines.
 
@@ -163,16 +159,7 @@ def read_jsonl(uri: str, table: TableFormat) -> Rows:
 
 def _parse_json(line: str) -> Values | BadRow:
     try:
-        values = json.loads(line, object_pairs_hook=_object)
+        values = json.loads(line, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         return BadRow("broken JSON", str(error))
     return values if isinstance(values, dict) else BadRow("broken JSON", "not an object")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise _RepeatedKey(f"the key '{escaped(repeated)}' is given twice")
-    return values

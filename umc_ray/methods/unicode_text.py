@@ -29,7 +29,7 @@ def is_blank(text: str) -> bool:
 
 def has_half_characters(text: str) -> bool:
     """Return whether a text has half of a surrogate pair, which UTF-8 does not have."""
-    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+    return not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def without_invisible(text: str) -> str:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TypeGuard
 
 from umc_ray.errors import DataError
+from umc_ray.methods.json_objects import unique_keys
 from umc_ray.methods.text_lists import CUT
 from umc_ray.methods.unicode_text import comparable, has_half_characters, is_blank
 from umc_ray.tasks.spelling import shown
@@ -60,7 +61,7 @@ def read_texts(raw: object, longest: int) -> list[str]:
         return [_checked(raw, longest)]
     if isinstance(raw, str):
         try:
-            found = json.loads(raw, object_pairs_hook=_only)
+            found = json.loads(raw, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{shown(raw)} is not {EXPECTED}") from error
     if isinstance(found, Mapping) and found.keys() == {SEVERAL}:
@@ -68,13 +69,6 @@ def read_texts(raw: object, longest: int) -> list[str]:
     if _are_texts(found):
         return [_checked(each, longest) for each in found]
     raise DataError(f"{shown('' if raw is None else str(raw))} is not {EXPECTED}")
-
-
-def _only(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """Refuse keys that are given twice, of which one would be lost."""
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
 
 
 def is_listed(answer: str) -> bool:

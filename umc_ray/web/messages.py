@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from umc_ray.annotation.ratings import RATING
 from umc_ray.config.section import Name
+from umc_ray.methods.unicode_text import has_half_characters
 from umc_ray.records import SCORES
 
 MAX_TEXT = 1_000_000
@@ -18,13 +19,9 @@ def _storable(text: str) -> str:
     Raises:
         ValueError: the text has a NUL or a lone surrogate.
     """
-    if "\x00" in text or (not text.isprintable() and _has_surrogate(text)):
+    if "\x00" in text or has_half_characters(text):
         raise ValueError("must be Unicode text without NUL")
     return text
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _int64(digits: str) -> str:
