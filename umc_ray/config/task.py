@@ -70,10 +70,11 @@ class TaskConfig(Section):
     )
     specialists: Literal["auto", "per_domain"] | dict[Name, SpecialistConfig] = Field(
         "auto",
-        description="per_domain: for each encoder, a head for each domain and, of several domains, "
-        "a generalist; auto: the same, a head over all encoders side by side if there are several, "
-        "and, from 100 labels on, fine-tuned networks where held-out labels show that they pay. "
-        "Where either makes a head for an encoder of kind table, it makes trees, too",
+        description="per_domain: for each encoder, a head for each domain, of many the eight with "
+        "the most labels, and, of several domains, a generalist; auto: the same, a head over all "
+        "encoders side by side if there are several, and, from 100 labels on, fine-tuned networks "
+        "where held-out labels show that they pay. Where either makes a head for an encoder of "
+        "kind table, it makes trees, too",
     )
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.combination import EnsembleJob, Trained, combine
 from umc_ray.specialists.epochs import FOLDER as EPOCHS
 from umc_ray.specialists.epochs import NULL_FIT_LISTENER, EpochLog, FitListener
+from umc_ray.specialists.experts import without_expert
 from umc_ray.specialists.fine_tuning import most_folds
 from umc_ray.specialists.held_out import keep, write_held_out
 from umc_ray.specialists.registry import SPECIALISTS
@@ -167,9 +168,11 @@ def _fit_jobs(
     known: set[str] = set()
     if job.before is not None and training.start == "warm":
         known = {f"{job.before.folder}/{name}" for name in job.before.specialists}
-    fits = []
+    fits, generalized = [], without_expert(job.task, job.examples)
     for name, specialist in job.task.ensemble().items():
         if specialist.fine_tunes and not _is_due(job, name, training):
+            continue
+        if specialist.domain in generalized:
             continue
         before = f"{job.before.folder}/{name}" if job.before is not None else ""
         encoder = job.task.named_encoders[specialist.encoders[0]]
