@@ -11,6 +11,7 @@ from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.request_limits import refusal_response
 from umc_ray.serving.resending import Resending
 from umc_ray.serving.shedding import Shedding
+from umc_ray.serving.slow_bodies import SlowBodies
 
 SERVE_HEADERS = (
     "serve-multiplexed-model-id",
@@ -57,6 +58,6 @@ def middlewares() -> list[Middleware]:
     Ray calls this before it starts uvicorn in the process, whose connections are bounded from then.
     """
     HTTP_PROTOCOLS["auto"] = "umc_ray.serving.connections:BoundedConnection"
-    # Behind HAProxy this process is the replica, and HAProxy sends requests again.
-    inner = Shedding if os.environ.get(HAPROXY) == "1" else Resending
-    return [Middleware(inner), Middleware(Front)]
+    if os.environ.get(HAPROXY) == "1":  # this process is a replica, and HAProxy sends again
+        return [Middleware(Shedding), Middleware(Front)]
+    return [Middleware(Resending), Middleware(SlowBodies), Middleware(Front)]
