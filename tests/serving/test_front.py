@@ -159,6 +159,19 @@ def test_a_head_within_the_limit_is_taken(address):
     assert answered(address, START + header + end).startswith(OK)
 
 
+def test_connections_beyond_the_most_are_told_to_come_again(address, monkeypatch):
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 1)
+    with socket.create_connection(address, timeout=30) as first:
+        first.sendall(START + b"Content-Length: 0\r\n\r\n")
+        assert first.recv(4096).startswith(OK)
+        with socket.create_connection(address, timeout=30) as second:
+            refusal = second.recv(4096)
+        assert refusal.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in refusal
+        first.sendall(START + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+        assert OK in b"".join(iter(lambda: first.recv(4096), b""))
+
+
 END = b"Connection: close\r\n\r\n"
 
 

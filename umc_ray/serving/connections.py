@@ -1,6 +1,7 @@
 """Connections that nobody can keep open, or fill, without sending requests.
 
-Uvicorn waits for the rest of a request forever, and keeps headers of any size.
+Uvicorn waits for the rest of a request forever, and keeps headers of any size and connections in
+any number.
 """
 
 import asyncio
@@ -13,6 +14,14 @@ MOST_HEAD_BYTES = 65_536
 
 HEAD_TIMEOUT_S = 10.0
 """For the headers of a request, and for what is left of one that was answered."""
+
+MOST_CONNECTIONS = 2_000
+"""Open at a time in a process, which answers some hundred requests per second."""
+
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"connection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+)
 
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -29,7 +38,7 @@ class SeveralHosts(Exception):
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """A connection of uvicorn whose headers are limited in size and time."""
+    """A connection of uvicorn, one of so many, whose headers are limited in size and time."""
 
     head_bytes = 0
     field_bytes = 0
@@ -37,9 +46,12 @@ class BoundedConnection(HttpToolsProtocol):
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Wait for the first request; refuse it if there are too many connections."""
         super().connection_made(transport)
         self._set_deadline()
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.write(BUSY)
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
