@@ -22,11 +22,11 @@ def opinions(n, *signals, seed=0):
 
 
 def weigh(probs_SNC, labels_N, kind=KIND):
-    return stack(probs_SNC, labels_N, kind.combine, kind.log_loss)
+    return stack(probs_SNC, labels_N, kind.pooling, kind.log_loss)
 
 
 def loss(weights_S, probs_SNC, labels_N):
-    mean_NC = KIND.combine(probs_SNC, torch.tensor(weights_S))
+    mean_NC = KIND.pooling(probs_SNC)(torch.tensor(weights_S))
     return float(KIND.log_loss(mean_NC, labels_N).mean())
 
 
@@ -65,7 +65,7 @@ def test_groups_are_as_sure_as_the_best_of_many_scales_says():
 
     weights_S = np.array([0.6, 0.4])
     overall = best(torch.arange(300), weights_S, 1.0)
-    found = sharpen_groups(probs_SNC, labels_N, [0.6, 0.4], groups_N, KIND.combine, KIND.log_loss)
+    found = sharpen_groups(probs_SNC, labels_N, [0.6, 0.4], groups_N, KIND.pooling, KIND.log_loss)
     for group in ("clean", "noisy"):
         rows = torch.from_numpy(np.flatnonzero(groups_N == group))
         expected = best(rows, weights_S * overall, GROUP_SPREAD)
@@ -88,7 +88,7 @@ def test_a_product_of_independent_members_is_made_as_sure_as_it_should_be():
     """Each alone is calibrated; together they know more, and equal shares would be too timid."""
     probs_SNC, labels_N = opinions(4000, 1.0, 1.0)
     shares = weigh(probs_SNC, labels_N)
-    scaled = sharpen(probs_SNC, labels_N, shares, torch.ones(4000), KIND.combine, KIND.log_loss)
+    scaled = sharpen(probs_SNC, labels_N, shares, torch.ones(4000), KIND.pooling, KIND.log_loss)
     # the logits are proportional to the logarithm of the likelihood, so their sum is the posterior
     np.testing.assert_allclose(scaled, 1.0, atol=0.1)
     assert loss(scaled, probs_SNC, labels_N) < loss(shares, probs_SNC, labels_N)
@@ -98,13 +98,13 @@ def test_only_what_counts_decides_how_sure_the_ensemble_is():
     probs_SNC, labels_N = opinions(600, 1.5, 1.5)
     wrong_N = torch.where(torch.arange(600) < 300, labels_N, (labels_N + 1) % 3)
     importance_N = (torch.arange(600) < 300).double()
-    half = sharpen(probs_SNC, wrong_N, [0.5, 0.5], importance_N, KIND.combine, KIND.log_loss)
+    half = sharpen(probs_SNC, wrong_N, [0.5, 0.5], importance_N, KIND.pooling, KIND.log_loss)
     alone = sharpen(
         probs_SNC[:, :300],
         labels_N[:300],
         [0.5, 0.5],
         torch.ones(300),
-        KIND.combine,
+        KIND.pooling,
         KIND.log_loss,
     )
     np.testing.assert_allclose(half, alone, rtol=1e-3)
@@ -117,7 +117,7 @@ def test_labels_that_are_judged_for_themselves_are_weighed_too():
     signs_NC = 2 * targets_NC - 1
     logits = [2 * signs_NC + rng.normal(size=(500, 2)), rng.normal(size=(500, 2))]
     probs_SNC = torch.from_numpy(np.stack(logits)).sigmoid()
-    weights_S = stack(probs_SNC, torch.from_numpy(targets_NC), kind.combine, kind.log_loss)
+    weights_S = stack(probs_SNC, torch.from_numpy(targets_NC), kind.pooling, kind.log_loss)
     assert weights_S[0] > 0.9
 
 
@@ -125,7 +125,7 @@ def test_labels_that_are_judged_for_themselves_are_weighed_too():
 def test_equal_weights_of_equal_members_change_nothing(kind):
     probs_NC = opinions(50, 1.0)[0][0].float()
     same_SNC = torch.stack([probs_NC] * 3)
-    found_NC = kind.combine(same_SNC, torch.full((3,), 1 / 3))
+    found_NC = kind.pooling(same_SNC)(torch.full((3,), 1 / 3))
     torch.testing.assert_close(found_NC, probs_NC, atol=1e-5, rtol=1e-4)
     measured = kind.measures(same_SNC, {"weights": [0.2, 0.3, 0.5]}).mean_NC
     torch.testing.assert_close(measured, probs_NC, atol=1e-5, rtol=1e-4)

@@ -74,7 +74,7 @@ def test_what_is_said_of_audits_is_decided_without_them(storage):
         outputs_NC = outputs(data, signal, seed)
         calibration = KIND.calibrate(outputs_NC.numpy(), data.targets, importance_N)
         probs.append(KIND.activation([calibration])(outputs_NC[None])[0])
-    probs_SNC, how = torch.stack(probs), (KIND.combine, KIND.log_loss)
+    probs_SNC, how = torch.stack(probs), (KIND.pooling, KIND.log_loss)
     folds_N = (uniform(data.ids_N, 0, "decision") * DECISION_FOLDS).astype(int)
     y = torch.from_numpy(data.targets)
     for fold in range(DECISION_FOLDS):
@@ -88,7 +88,7 @@ def test_what_is_said_of_audits_is_decided_without_them(storage):
         )
         for row in rows:
             own = torch.tensor(weights) * factors[data.domains_N[row]]
-            mean_NC = KIND.combine(probs_SNC[:, [row]], own)
+            mean_NC = KIND.pooling(probs_SNC[:, [row]])(own)
             np.testing.assert_allclose(found.certainty_N[row], mean_NC.amax(), atol=1e-4)
             assert [found.predicted_N[row]] == KIND.predict(mean_NC, {})
 

@@ -132,7 +132,7 @@ def test_specialists_are_weighed_log_linearly():
     outputs_SNC = torch.from_numpy(np.stack(each))
     probs_SNC = KIND.activation([PLAIN] * 2)(outputs_SNC)
     for weights, place in (([0.9, 0.1], 0), ([0.1, 0.9], 5)):
-        mean_NC = KIND.combine(probs_SNC, torch.tensor(weights))
+        mean_NC = KIND.pooling(probs_SNC)(torch.tensor(weights))
         assert spans_of(KIND.predict(mean_NC, {})[0])[0] == (STARTS[place], WORDS[place])
         said = KIND.measures(probs_SNC, {"weights": weights})
         torch.testing.assert_close(said.mean_NC, mean_NC)

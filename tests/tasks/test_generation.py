@@ -125,7 +125,7 @@ def test_the_text_is_taken_that_is_most_like_what_is_expected():
     """By brute force: the most probable one is not the one with the highest expected chrF."""
     found = [(-0.1, "xyz uvw"), (-0.2, "der Hund"), (-0.2, "der Hund lief"), (-0.2, "der Hund!")]
     flat = {"temperature": 5.0, "shift": 0.0}
-    mean_NC = KIND.combine(KIND.activation([flat])(outputs(found)), torch.ones(1))
+    mean_NC = KIND.pooling(KIND.activation([flat])(outputs(found)))(torch.ones(1))
     lists = unpack(mean_NC)
     probs = dict(zip(texts_of(lists.bytes_KW)[0], lists.values_K[0].tolist(), strict=True))
     worth = {
@@ -145,14 +145,14 @@ def test_specialists_count_by_weight_and_equal_texts_together():
         outputs([(-0.1, "rot"), (-0.1, "blau")], [(-0.1, "weiß"), (-0.1, "rot")])
     )
     for weights, least in (([0.9, 0.1], "weiß"), ([0.1, 0.9], "blau")):
-        mean_NC = KIND.combine(probs_SNC, torch.tensor(weights))
+        mean_NC = KIND.pooling(probs_SNC)(torch.tensor(weights))
         lists = unpack(mean_NC)
         probs = dict(zip(texts_of(lists.bytes_KW)[0], lists.values_K[0].tolist(), strict=True))
         assert max(probs, key=probs.get) == "rot"
         assert min([text for text in probs if text], key=probs.get) == least
         assert sum(probs.values()) + lists.rest.item() == pytest.approx(1, abs=1e-5)
     sure_SNC = KIND.activation([PLAIN])(outputs([(-0.1, "rot")]))
-    twice = unpack(KIND.combine(sure_SNC, torch.tensor([2.0])))
+    twice = unpack(KIND.pooling(sure_SNC)(torch.tensor([2.0])))
     p = np.exp(-0.1)
     assert twice.values_K.max().item() == pytest.approx(p**2 / (p**2 + (1 - p) ** 2), rel=1e-4)
 
@@ -162,7 +162,7 @@ def test_a_decision_makes_certainties_as_high_as_the_share_that_is_good():
     is_good_N = rng.random(n) < 0.7
     texts = ["der kleine Hund schläft tief" if good else "xyz" for good in is_good_N]
     rows = torch.stack([listed([(-2.0, "der kleine Hund schläft")], 60)] * n)
-    mean_NC = KIND.combine(KIND.activation([PLAIN])(rows[None]), torch.ones(1))
+    mean_NC = KIND.pooling(KIND.activation([PLAIN])(rows[None]))(torch.ones(1))
     decision = KIND.decide(mean_NC.numpy(), KIND.encode(texts), np.ones(n, np.float32))
     found = KIND.measures(KIND.activation([PLAIN])(rows[None]), decision)
     assert found.certainty_N.mean().item() == pytest.approx(is_good_N.mean(), abs=0.02)

@@ -3,6 +3,7 @@
 Suffixes: N samples, C labels, S specialists.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -55,10 +56,10 @@ def fit_scale_and_shift(
     return scales, shifts
 
 
-def weighted_odds(probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-    """Combine probabilities of labels by the weighted sum of their log-odds, shape NC."""
-    eps = torch.finfo(torch.float32).eps
-    return torch.einsum("s,snc->nc", weights_S.to(probs_SNC), probs_SNC.logit(eps)).sigmoid()
+def odds_pooling(probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the function from weights S to the sigmoid of the weighted log-odds, shape NC."""
+    odds_SNC = probs_SNC.logit(torch.finfo(torch.float32).eps)
+    return lambda weights_S: torch.einsum("s,snc->nc", weights_S.to(odds_SNC), odds_SNC).sigmoid()
 
 
 def f1_thresholds(probs_NC: Floats, targets_NC: Floats, weights_N: Floats) -> list[float]:

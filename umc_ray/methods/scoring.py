@@ -60,14 +60,18 @@ def ensemble_probabilities(logits_SNC: Tensor, temperatures_S: Tensor) -> Tensor
     return probs_SCN.transpose(1, 2)
 
 
-def weighted_product(probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-    """Combine class probabilities log-linearly, shape NC: those of a member to its weight's power.
+def logarithmic_pooling(probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the function from weights S to the weighted product of class probabilities, shape NC.
 
     Source: Genest and Zidek 1986, Combining Probability Distributions (logarithmic pools).
     """
     logs_SNC = probs_SNC.clamp_min(_TINY).log()
-    product_NC: Tensor = torch.tensordot(weights_S.to(logs_SNC), logs_SNC, dims=1).softmax(1)
-    return product_NC
+
+    def product(weights_S: Tensor) -> Tensor:
+        product_NC: Tensor = torch.tensordot(weights_S.to(logs_SNC), logs_SNC, dims=1).softmax(1)
+        return product_NC
+
+    return product
 
 
 def score(probs_SNC: Tensor, weights_S: Tensor | None = None) -> Scores:

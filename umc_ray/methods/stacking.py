@@ -28,31 +28,31 @@ LEAST_WEIGHT = 0.02
 LEAST_OF_EQUAL = 0.5
 """Where an equal weight is not much more than that, as among fifty: the least share of it."""
 
-Combine = Callable[[Tensor, Tensor], Tensor]
-"""From probabilities SNC and weights S to the ensemble's NC."""
+Pooling = Callable[[Tensor], Callable[[Tensor], Tensor]]
+"""From probabilities SNC to a function from weights S to the ensemble's NC."""
 
 LogLoss = Callable[[Tensor, Tensor], Tensor]
 """From probabilities NC and targets, N first, to losses N."""
 
 
-def stack(probs_SNC: Tensor, targets: Tensor, combine: Combine, log_loss: LogLoss) -> list[float]:
+def stack(probs_SNC: Tensor, targets: Tensor, pooling: Pooling, log_loss: LogLoss) -> list[float]:
     """Return weights of specialists, 0 or more with sum 1, for the least log-loss.
 
     Args:
         probs_SNC: calibrated probabilities of samples that the specialists did not see.
         targets: of the samples, as `log_loss` takes them.
-        combine: makes the ensemble's probabilities, and passes gradients.
+        pooling: makes the ensemble's probabilities, and passes gradients.
         log_loss: of the ensemble.
 
     Source: Yao et al. 2018, Using Stacking to Average Bayesian Predictive Distributions; log-linear
     pooling and the pull towards equal weights are ours.
     """
-    n = len(probs_SNC)
+    n, combine = len(probs_SNC), pooling(probs_SNC.double())
 
     def loss(relative_S: Tensor) -> Tensor:
         # The sum of the weights is free here; `sharpen` decides it.
         prior = 0.5 * STRENGTH * ((relative_S - 1) ** 2).mean()
-        return log_loss(combine(probs_SNC.double(), relative_S / n), targets).sum() + prior
+        return log_loss(combine(relative_S / n), targets).sum() + prior
 
     weights_S = minimized(loss, np.ones(n), least=0.0)
     least = min(LEAST_WEIGHT, LEAST_OF_EQUAL / n)
@@ -66,14 +66,14 @@ def sharpen(
     targets: Tensor,
     weights_S: list[float],
     importance_N: Tensor,
-    combine: Combine,
+    pooling: Pooling,
     log_loss: LogLoss,
 ) -> list[float]:
     """Scale the weights of specialists so that the ensemble is as sure as it should be.
 
     `importance_N` is what each sample counts for. A weak prior keeps the sum near 1.
     """
-    scale = _scale(probs_SNC, targets, weights_S, importance_N, 1.0, combine, log_loss)
+    scale = _scale(probs_SNC, targets, weights_S, importance_N, 1.0, pooling, log_loss)
     return [weight * scale for weight in weights_S]
 
 
@@ -82,7 +82,7 @@ def sharpen_groups(
     targets: Tensor,
     weights_S: Sequence[float],
     groups_N: npt.NDArray[np.str_],
-    combine: Combine,
+    pooling: Pooling,
     log_loss: LogLoss,
 ) -> dict[str, float]:
     """Return by group how much surer an ensemble should be than over all samples; 1: as sure.
@@ -91,13 +91,13 @@ def sharpen_groups(
     groups: it cancels.
     """
     ones_N = torch.ones(len(groups_N))
-    overall = _scale(probs_SNC, targets, weights_S, ones_N, 1.0, combine, log_loss)
+    overall = _scale(probs_SNC, targets, weights_S, ones_N, 1.0, pooling, log_loss)
     scaled_S = [weight * overall for weight in weights_S]
     found = {}
     for group in np.unique(groups_N).tolist():
         rows = torch.from_numpy(np.flatnonzero(groups_N == group))
         own = (probs_SNC[:, rows], targets[rows], scaled_S, ones_N[rows])
-        found[group] = _scale(*own, GROUP_SPREAD, combine, log_loss)
+        found[group] = _scale(*own, GROUP_SPREAD, pooling, log_loss)
     return found
 
 
@@ -107,14 +107,14 @@ def _scale(
     weights_S: Sequence[float],
     importance_N: Tensor,
     spread: float,
-    combine: Combine,
+    pooling: Pooling,
     log_loss: LogLoss,
 ) -> float:
     """Return what to multiply the weights by; its logarithm has a normal prior around 0."""
-    weights = torch.tensor(weights_S, dtype=torch.float64)
+    weights, combine = torch.tensor(weights_S, dtype=torch.float64), pooling(probs_SNC.double())
 
     def loss(log_scale: Tensor) -> Tensor:
-        mean_NC = combine(probs_SNC.double(), weights * log_scale.exp())
+        mean_NC = combine(weights * log_scale.exp())
         prior = 0.5 * ((log_scale / spread) ** 2).sum()
         return log_loss(mean_NC, targets).double() @ importance_N.double() + prior
 

@@ -162,7 +162,7 @@ class Evidence:
         domains_N = self.examples.domains_N[rows]
         several = len(np.unique(domains_N)) > 1
         if len(probs_SNC) > 1 or several:
-            y, how = torch.from_numpy(targets), (self.kind.combine, self.kind.log_loss)
+            y, how = torch.from_numpy(targets), (self.kind.pooling, self.kind.log_loss)
             scaled = [1.0]  # of one specialist, which is calibrated
             if len(probs_SNC) > 1:
                 shares = stack(probs_SNC, y, *how)

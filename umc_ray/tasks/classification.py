@@ -146,9 +146,9 @@ class Classification:
         temperatures_S = torch.tensor(values, dtype=torch.float32)
         return lambda logits_SNC: scoring.ensemble_probabilities(logits_SNC, temperatures_S)
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the weighted product of the specialists' class probabilities, scaled to sum 1."""
-        return scoring.weighted_product(probs_SNC, weights_S)
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pool by the weighted product of the class probabilities, scaled to sum 1."""
+        return scoring.logarithmic_pooling(probs_SNC)
 
     def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
         """Return minus the logarithm of the right class's probability."""

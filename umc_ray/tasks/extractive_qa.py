@@ -169,10 +169,12 @@ class ExtractiveQA:
         temperatures_S = torch.tensor(values, dtype=torch.float32)
         return partial(candidates.probabilities, temperatures_S=temperatures_S)
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the most probable spans by the weighted product of the specialists'."""
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pool by the most probable spans of the weighted product."""
         aligned = candidates.align(probs_SNC)
-        return candidates.best_of(aligned.slots, candidates.pooled(aligned, weights_S)[0])
+        return lambda weights_S: candidates.best_of(
+            aligned.slots, candidates.pooled(aligned, weights_S)[0]
+        )
 
     def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
         """Return minus the logarithm of the probability of the right texts, wherever they are."""

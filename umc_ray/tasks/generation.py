@@ -162,9 +162,9 @@ class Generation:
             shifts_S=torch.tensor([each["shift"] for each in calibrations]).float(),
         )
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the most probable texts of all specialists, by weights."""
-        return text_lists.pooled(probs_SNC, weights_S)
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pool by the most probable texts of all specialists."""
+        return partial(text_lists.pooled, probs_SNC)
 
     def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
         """Return minus the log of how likely right answers are, shape N."""
@@ -190,7 +190,7 @@ class Generation:
     def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
         """Measure samples by the texts that the specialists would write."""
         n, weights_S = len(probs_SNC), weights_of(decision)
-        mean_NC = self.combine(probs_SNC, torch.ones(n) / n if weights_S is None else weights_S)
+        mean_NC = self.pooling(probs_SNC)(torch.ones(n) / n if weights_S is None else weights_S)
         found, chosen = score_texts(probs_SNC), choose(mean_NC, self.right_from)
         columns = {
             "confidence": found.confidence_N,

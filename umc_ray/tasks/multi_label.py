@@ -24,7 +24,7 @@ from umc_ray.methods.multi_label import (
     figures,
     fit_scale_and_shift,
     jaccard,
-    weighted_odds,
+    odds_pooling,
 )
 from umc_ray.records import FloatArray, IntArray, LearnedFrom
 from umc_ray.tasks.acquisition import by_measures
@@ -162,9 +162,9 @@ class MultiLabel:
         shifts_S1C = torch.tensor([each["shifts"] for each in calibrations])[:, None]
         return lambda logits_SNC: torch.sigmoid(logits_SNC.float() * scales_S1C + shifts_S1C)
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the sigmoid of the specialists' weighted log-odds of each label."""
-        return weighted_odds(probs_SNC, weights_S)
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pool by the sigmoid of the weighted log-odds of each label."""
+        return odds_pooling(probs_SNC)
 
     def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
         """Return the binary cross-entropy, summed over labels."""
@@ -180,7 +180,7 @@ class MultiLabel:
     def measures(self, probs_SNC: Tensor, decision: Calibration) -> Measures:
         """Measure samples by the specialists' probabilities of each label."""
         mixed_NC, weights_S = probs_SNC.mean(0), weights_of(decision)
-        mean_NC = mixed_NC if weights_S is None else self.combine(probs_SNC, weights_S)
+        mean_NC = mixed_NC if weights_S is None else self.pooling(probs_SNC)(weights_S)
         sides_SNC = torch.maximum(probs_SNC, 1 - probs_SNC)
         entropy_SNC, entropy_NC = binary_entropy(probs_SNC), binary_entropy(mean_NC)
         information_N = (binary_entropy(mixed_NC) - entropy_SNC.mean(0)).clamp_min(0).mean(1)

@@ -11,6 +11,7 @@ for the two moments that they become.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -176,9 +177,9 @@ class Regression:
 
         return activate
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the moments of the specialists' weighted product."""
-        return numbers.gaussian_product(probs_SNC, weights_S)
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Pool by the moments of the weighted product."""
+        return partial(numbers.gaussian_product, probs_SNC)
 
     def log_loss(self, mean_NC: Tensor, targets: Tensor) -> Tensor:
         """Return the log-loss of a Gaussian."""
@@ -192,7 +193,7 @@ class Regression:
         """Measure samples by the specialists' means and variances."""
         weights_S = weights_of(decision)
         mixed_N2 = probs_SNC.mean(0)
-        mean_N2 = mixed_N2 if weights_S is None else self.combine(probs_SNC, weights_S)
+        mean_N2 = mixed_N2 if weights_S is None else self.pooling(probs_SNC)(weights_S)
         mean_SN, variance_SN = numbers.mean_and_variance(probs_SNC.double())
         variance_N = numbers.mean_and_variance(mean_N2.double())[1]
         confidence_N = numbers.within(variance_SN, TOLERANCE).mean(0)

@@ -169,10 +169,10 @@ class TaskKind(Protocol):
         """
         ...
 
-    def combine(self, probs_SNC: Tensor, weights_S: Tensor) -> Tensor:
-        """Return the ensemble's probabilities NC: the members' log-linearly, by weights.
+    def pooling(self, probs_SNC: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function from weights S to the ensemble's probabilities NC, log-linear ones.
 
-        Gradients pass through.
+        Gradients pass through it.
         """
         ...
 
