@@ -41,6 +41,9 @@ def test_what_only_reads_or_writes_a_few_rows_imports_neither_torch_nor_ray(tmp_
     open_store(config).close()  # migrated, as after any other command
     nothing = Status(stamp(Storage(config.run_root), config, 0), 0, {}, ("a line",))
     Storage(config.run_root).write_record(STATUS, nothing)
+    changed = campaign(tmp_path, annotation={"backend": "web"}, seed=5)
+    assert write_campaign(tmp_path, changed) == path
+    assert load_campaign(path) != config
     monkeypatch.setenv("UMC_PASSWORD", "correct horse")
     lines = ["umc --help", f"umc status {path}", f"umc account {path} ada --role admin"]
     result = subprocess.run(

@@ -117,7 +117,7 @@ def run(campaign: Campaign) -> None:
     from umc_ray.campaign.run import Run
     from umc_ray.campaign.signals import StopOnSignal
     from umc_ray.config.loading import load_campaign
-    from umc_ray.report.ingest_report import note_lines, quarantine_lines
+    from umc_ray.report.ingest_report import ingest_lines
     from umc_ray.report.status import status_table
     from umc_ray.report.summary import StatusKeeper, update_status
 
@@ -133,7 +133,7 @@ def run(campaign: Campaign) -> None:
         update_status(config)  # `umc status` reads it, again and again
         raise
     finally:
-        for line in [*quarantine_lines(run), *note_lines(run)]:
+        for line in ingest_lines(run.storage, config):
             print_line(line)
     current = update_status(config)
     if outcome.new_rounds == 0:

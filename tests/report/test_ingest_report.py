@@ -1,11 +1,9 @@
 """What `umc status` says of the sources."""
 
-from types import SimpleNamespace
-
 from tests.ingest.test_ingest import DOMAIN, backwards, campaign, texts, write_rows
 from umc_ray.ingest import ingest as ingest_module
 from umc_ray.ingest.ingest import ingest
-from umc_ray.report.ingest_report import note_lines, quarantine_lines
+from umc_ray.report.ingest_report import ingest_lines
 from umc_ray.storage import Storage
 
 
@@ -14,13 +12,10 @@ def test_quarantine_and_notes_are_told_for_what_is_ingested(tmp_path, monkeypatc
     rows = [("a", "no"), ("b", "NO"), ("c", "No"), ("d", "NO"), ("e", "?"), (" ", "no"), ("", "no")]
     source = str(write_rows(tmp_path / "a.jsonl", rows))
     config, storage = campaign(texts(source, test=source)), Storage(str(tmp_path / "run"))
-    run = SimpleNamespace(config=config, storage=storage)
-    assert quarantine_lines(run) == note_lines(run) == []
+    assert ingest_lines(storage, config) == []
     ingest(config, DOMAIN, "test", storage)
-    assert quarantine_lines(run) == [
-        "task/domain test: 3 rows in quarantine: 2 x blank text, 1 x unknown label"
-    ]
-    assert note_lines(run) == [
+    assert ingest_lines(storage, config) == [
+        "task/domain test: 3 rows in quarantine: 2 x blank text, 1 x unknown label",
         "task/domain test: 2 x label 'NO' read as 'no'",
         "task/domain test: 1 x label 'No' read as 'no'",
     ]

@@ -11,8 +11,7 @@ from umc_ray.campaign.heartbeat import KEY
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.stages import NullListener
 from umc_ray.config.loading import load_campaign
-from umc_ray.report.ingest_report import note_lines
-from umc_ray.report.status import activity_lines, read_status
+from umc_ray.report.status import Status, activity_lines, read_status, status_lines
 from umc_ray.report.summary import StatusKeeper, update_status
 
 
@@ -46,7 +45,6 @@ def test_a_stored_status_is_read_until_something_changes(tmp_path):
     status = update_status(run.config)
     assert set(status.rows) == {str(key) for key in run.config.domains()}
     assert read_status(run.config) == status
-    assert read_status(run.config.model_copy(update={"seed": 5})) is None
     run.storage.write_json("running/stage.json", {})  # no result
     assert read_status(run.config) == status
     metrics = run.storage.read_bytes("rounds/0001/metrics.json")
@@ -58,6 +56,29 @@ def test_a_stored_status_is_read_until_something_changes(tmp_path):
     assert read_status(run.config) is not None
     run.storage.write_json("rounds/0002/bandit.json", {})
     assert read_status(run.config) is None
+
+
+def test_a_change_of_the_campaign_file_leaves_the_stored_status_as_it_is(tmp_path):
+    run = build_run(str(tmp_path), rounds=1)
+    status = update_status(run.config)
+    mood = run.config.tasks["mood"]
+    fewer = mood.model_copy(update={"domains": {"posts": mood.domains["posts"]}})
+    for changes in (
+        {"seed": 5},
+        {"budget": run.config.budget.model_copy(update={"labels": 3})},
+        {"tasks": {"mood": fewer}},
+    ):
+        changed = run.config.model_copy(update=changes)
+        assert read_status(changed) == status
+
+
+def test_what_a_next_round_is_to_do_depends_on_whether_there_is_one(tmp_path):
+    config = build_run(str(tmp_path), rounds=1).config
+    auto = config.model_copy(update={"refine": config.refine.model_copy(update={"share": "auto"})})
+    assert update_status(config) != update_status(auto)
+    ended = auto.model_copy(update={"stop": auto.stop.model_copy(update={"labels": 1})})
+    assert read_status(auto) is not None
+    assert read_status(ended) is None
 
 
 def test_a_run_stores_the_status_of_each_round_when_the_next_begins(tmp_path):
@@ -84,12 +105,14 @@ def test_status_counts_the_answered_questions(run):
 
 
 def test_notes_of_ingest_are_said_of_what_has_been_read(run):
-    assert note_lines(run) == []
+    nothing = Status("", 0, {}, ())
+    assert status_lines(run.config, nothing) == []
     counts = dict.fromkeys(("rows", "duplicates", "conflicts", "leaks", "bad", "labeled"), 0)
     manifest = {**counts, "parts": [], "reasons": {}, "sources": {}, "fingerprint": "x"}
     notes = [{"what": "transparent: laid on white", "count": 3}]
     run.storage.write_json("pool/pool/mood/posts/manifest.json", {**manifest, "notes": notes})
-    assert note_lines(run) == ["mood/posts pool: 3 x transparent: laid on white"]
+    said = ["mood/posts pool: 3 x transparent: laid on white"]
+    assert status_lines(run.config, nothing) == said
 
 
 def test_status_says_which_files_are_gone_or_cut(run):

@@ -132,7 +132,7 @@ def report(
 def status(campaign: Campaign) -> None:
     """Show a campaign's results so far, and what it does now."""
     from umc_ray.config.loading import load_campaign
-    from umc_ray.report.status import activity_lines, read_status, status_table
+    from umc_ray.report.status import read_status, status_lines, status_table
 
     config = load_campaign(campaign)
     current = read_status(config)
@@ -141,5 +141,5 @@ def status(campaign: Campaign) -> None:
 
         current = update_status(config)
     console.print(status_table(config, current))
-    for line in [*current.lines, *activity_lines(config, current.rounds)]:
+    for line in status_lines(config, current):
         print_line(line)

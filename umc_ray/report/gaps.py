@@ -116,7 +116,8 @@ def gap_lines(run: Run) -> list[str]:
     domains = gaps_after(run, run.finished_rounds).domains
     gaps = [f"{name}: {_counted(found)}" for name, found in domains.items() if found.open]
     tried = tried_so_far(run, run.finished_rounds + 1)
-    goes_on = bool(tried) and stop_reason(run, run.finished_rounds) is None
+    plans = bool(tried) and run.config.refine.share == "auto"
+    goes_on = plans and stop_reason(run, run.finished_rounds) is None
     rare = [
         f"{name}: few samples with label {first_of(list(found.rare))}"
         for name, found in domains.items()

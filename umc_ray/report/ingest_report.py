@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from umc_ray.campaign.state import RunState
+from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.ingest.manifest import Manifest, is_ingested, load_manifest
 from umc_ray.records import DomainKey, Split
+from umc_ray.storage import Storage
 
 EXAMPLES = 3  # rows in quarantine that are shown per domain and split
 
@@ -22,51 +23,43 @@ class IngestReport:
     rejected: tuple[dict[str, str], ...]
 
 
-def ingest_reports(run: RunState) -> list[IngestReport]:
+def ingest_reports(storage: Storage, config: CampaignConfig) -> list[IngestReport]:
     """Read the ingest reports of all domains."""
     reports = []
-    for domain_key, split in _ingested(run):
-        manifest = load_manifest(run.storage, domain_key, split)
-        rejected = _rejected_rows(run, domain_key, split) if manifest.bad else []
+    for domain_key, split in _ingested(storage, config):
+        manifest = load_manifest(storage, domain_key, split)
+        rejected = _rejected_rows(storage, domain_key, split) if manifest.bad else []
         reports.append(IngestReport(domain_key, split, manifest, tuple(rejected)))
     return reports
 
 
-def note_lines(run: RunState) -> list[str]:
-    """Say how the sources were read, where something had to be decided."""
-    lines = []
-    for domain_key, split in _ingested(run):
-        notes = load_manifest(run.storage, domain_key, split).notes
-        lines += [f"{domain_key} {split}: {note}" for note in notes]
-    return lines
+def ingest_lines(storage: Storage, config: CampaignConfig) -> list[str]:
+    """Say how many rows cannot be used, and why; then how the sources were read."""
+    manifests = {
+        f"{domain_key} {split}": load_manifest(storage, domain_key, split)
+        for domain_key, split in _ingested(storage, config)
+    }
+    bad = [f"{name}: {_quarantined(each)}" for name, each in manifests.items() if each.bad]
+    return [*bad, *(f"{name}: {note}" for name, each in manifests.items() for note in each.notes)]
 
 
-def quarantine_lines(run: RunState) -> list[str]:
-    """Say how many rows cannot be used, and why."""
-    lines = []
-    for domain_key, split in _ingested(run):
-        manifest = load_manifest(run.storage, domain_key, split)
-        most_first = sorted(manifest.reasons.items(), key=lambda item: (-item[1], item[0]))
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in most_first)
-        if manifest.bad:
-            rows = counted(manifest.bad, "row")
-            lines.append(f"{domain_key} {split}: {rows} in quarantine: {reasons}")
-    return lines
+def _quarantined(manifest: Manifest) -> str:
+    most_first = sorted(manifest.reasons.items(), key=lambda item: (-item[1], item[0]))
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in most_first)
+    return f"{counted(manifest.bad, 'row')} in quarantine: {reasons}"
 
 
-def _ingested(run: RunState) -> list[tuple[DomainKey, Split]]:
+def _ingested(storage: Storage, config: CampaignConfig) -> list[tuple[DomainKey, Split]]:
     """Return the pools, test splits and target sets that have been read so far."""
-    pairs = [
-        (key, split) for key, domain in run.config.domains().items() for split in domain.splits
-    ]
-    return [(each, split) for each, split in pairs if is_ingested(run.storage, each, split)]
+    pairs = [(key, split) for key, domain in config.domains().items() for split in domain.splits]
+    return [(each, split) for each, split in pairs if is_ingested(storage, each, split)]
 
 
-def _rejected_rows(run: RunState, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
+def _rejected_rows(storage: Storage, domain_key: DomainKey, split: Split) -> list[dict[str, str]]:
     """Read the first rows in quarantine, and no more files than necessary."""
     rows: list[dict[str, str]] = []
-    for key in run.storage.keys(f"quarantine/{split}/{domain_key}"):
-        rows += run.storage.read_table(key)[: EXAMPLES - len(rows)].to_pylist()
+    for key in storage.keys(f"quarantine/{split}/{domain_key}"):
+        rows += storage.read_table(key)[: EXAMPLES - len(rows)].to_pylist()
         if len(rows) >= EXAMPLES:
             break
     return rows

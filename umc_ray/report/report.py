@@ -320,7 +320,7 @@ def _refill(history: History) -> dict[str, Any]:
 
 def _data(history: History) -> dict[str, Any]:
     """Return the ingest reports, stage times and configuration."""
-    reports = ingest_reports(history.run)
+    reports = ingest_reports(history.run.storage, history.run.config)
     config = yaml.safe_dump(
         public_config(history.run.config), sort_keys=False, allow_unicode=True, width=100
     )

@@ -1,6 +1,7 @@
-"""The output of `umc status`: what summary.py stored, and what the campaign does now.
+"""The output of `umc status`: what summary.py stored, and what is read each time.
 
-It is read without the modules that compute, which take seconds to import.
+It is read without the modules that compute, which take seconds to import. So what is stored says
+only what rounds gave: a change of the campaign file leaves it as it is.
 """
 
 import time
@@ -17,6 +18,7 @@ from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.errors import StoreError
 from umc_ray.methods.identity import fingerprint
+from umc_ray.report.ingest_report import ingest_lines
 from umc_ray.storage import Storage
 
 STATUS = "status.json"
@@ -53,18 +55,19 @@ def read_status(config: CampaignConfig) -> Status | None:
 
 
 def stamp(storage: Storage, config: CampaignConfig, rounds: int) -> str:
-    """Return what changes with the configuration, and with documents that a status says more of."""
-    pools = [
-        f"pool/{split}/{key}" for key, domain in config.domains().items() for split in domain.splits
-    ]
+    """Return what changes with the documents that a stored status says more of.
+
+    And with what decides whether there is another round, where a status says what it is to do.
+    """
     after = f"rounds/{rounds + 1:04d}"
     files = {
         name: when
-        for folder in ("", "rounds/0000", f"rounds/{rounds:04d}", after, *pools)
+        for folder in ("", "rounds/0000", f"rounds/{rounds:04d}", after)
         for name, when in storage.stamps(folder).items()
         if name.endswith(OF_NEXT_ROUND if folder == after else DOCUMENTS) and name not in NOT_SHOWN
     }
-    return fingerprint([version("umc_ray"), config.model_dump(mode="json"), files])
+    ends = [config.budget.labels, config.stop.model_dump(mode="json")]
+    return fingerprint([version("umc_ray"), ends if config.refine.share == "auto" else [], files])
 
 
 def status_table(config: CampaignConfig, status: Status) -> Table:
@@ -76,6 +79,12 @@ def status_table(config: CampaignConfig, status: Status) -> Table:
     for name, cells in status.rows.items():
         table.add_row(name, *cells)
     return table
+
+
+def status_lines(config: CampaignConfig, status: Status) -> list[str]:
+    """Say what rounds gave, how sources were read, and what the campaign does now."""
+    read = ingest_lines(Storage(config.run_root), config)
+    return [*status.lines, *read, *activity_lines(config, status.rounds)]
 
 
 def activity_lines(config: CampaignConfig, rounds: int) -> list[str]:

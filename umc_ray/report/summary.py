@@ -16,7 +16,6 @@ from umc_ray.methods.certificates import exact_interval
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import group_lines
 from umc_ray.report.gaps import gap_lines
-from umc_ray.report.ingest_report import note_lines, quarantine_lines
 from umc_ray.report.status import OF_NEXT_ROUND, STATUS, Status, stamp
 
 
@@ -81,7 +80,10 @@ def _cells(metrics: DomainMetrics) -> list[str]:
 
 
 def result_lines(run: Run) -> list[str]:
-    """Say who is in the ensembles, what was checked, made and missed, and how sources were read."""
+    """Say who is in the ensembles, and what was checked, made and missed.
+
+    What else these lines depend on than the run directory is part of its stamp.
+    """
     lines = ensemble_lines(run)
     checked, wrong = checked_labels(run, run.finished_rounds)
     if checked:
@@ -90,8 +92,7 @@ def result_lines(run: Run) -> list[str]:
             f"{wrong} of {checked} given labels that people checked are wrong "
             f"(95 %: {low:.0%} to {high:.0%})"
         )
-    lines += [*_synthetic_lines(run), *group_lines(run), *gap_lines(run)]
-    return [*lines, *quarantine_lines(run), *note_lines(run)]
+    return [*lines, *_synthetic_lines(run), *group_lines(run), *gap_lines(run)]
 
 
 def _synthetic_lines(run: Run) -> list[str]:
