@@ -6,8 +6,8 @@
 
 Samples are sent in batches. One that the endpoint finds too large is split. A sample that is too
 large by itself, or no Unicode, is an error of that sample alone. While the endpoint is busy or
-restarting, the client retries after the time that the endpoint asks for. A request that the
-endpoint refuses raises EndpointError.
+restarting, the client retries after the time that the endpoint asks for; it logs a warning where
+nobody answers. A request that the endpoint refuses raises EndpointError.
 """
 
 import asyncio
@@ -18,16 +18,11 @@ from typing import Any, Self
 
 import httpx
 import pydantic
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type
 
 from umc_ray.errors import ConfigError, UmcError
 from umc_ray.serving.client_batch import Batch
+from umc_ray.serving.client_retries import Busy, Outage, failure, gives_up, wait_s
 from umc_ray.serving.messages import (
     EmbedResponse,
     ModelsResponse,
@@ -43,11 +38,10 @@ BATCH = 64
 CONCURRENCY = 2
 """Requests in flight per AsyncClient: one is computed while the next one waits."""
 
-ATTEMPTS = 8
-RETRY_S = 60.0
-"""How long to try, and how often, at least: Ray takes half a minute to start a proxy anew."""
-
 TIMEOUT_S = 60.0
+CONNECT_S = 10.0
+"""For a connection: an address where nothing is does not say so."""
+
 RETRY_STATUSES = (429, 502, 503, 504)
 """The endpoint is busy, or the proxy cannot reach it at the moment."""
 
@@ -76,37 +70,28 @@ Reader = Callable[[ResponseBody], list[Any]]
 """Returns the results and the errors of a response."""
 
 
-class _Busy(Exception):
-    """The request should be retried after so many seconds; 0 if the endpoint gave no time."""
-
-    def __init__(self, reason: str, after_s: float) -> None:
-        super().__init__(reason)
-        self.after_s = after_s
-
-
 class _Endpoint:
     """What both clients share: everything except I/O."""
 
     def __init__(self, url: str, token: str | None, batch: int) -> None:
         self.url, self.batch = url.rstrip("/"), batch
+        self.outage = Outage(self.url)
         self.connection: dict[str, Any] = {
             "base_url": self.url,
             "headers": {} if token is None else {"authorization": f"Bearer {_checked(token)}"},
-            "timeout": TIMEOUT_S,
+            "timeout": httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
         }
         self.retrying: dict[str, Any] = {
-            "retry": retry_if_exception_type((_Busy, httpx.TransportError)),
-            "stop": _gives_up,
-            "wait": _wait_s,
+            "retry": retry_if_exception_type((Busy, httpx.TransportError)),
+            "stop": gives_up,
+            "wait": wait_s,
+            "before_sleep": self.outage.say,
             "retry_error_callback": self._give_up,
         }
 
     def _give_up(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        raise EndpointError(
-            f"{self.url} did not respond in {state.attempt_number} attempts within "
-            f"{state.seconds_since_start or 0:.0f} s: {error}"
-        ) from error
+        raise EndpointError(failure(self.url, state)) from error
 
     def batches(self, samples: Iterable[Sample], options: dict[str, Any]) -> Iterator[Batch]:
         """Split samples into batches."""
@@ -120,15 +105,14 @@ class _Endpoint:
         Raises:
             EndpointError: the endpoint refused the request.
         """
-        if response.is_success:
-            return response.content
-        if response.status_code in RETRY_STATUSES:
+        problem = None if response.is_success else _problem(response)
+        if problem and response.status_code in RETRY_STATUSES:
             after = response.headers.get("retry-after", "")
-            raise _Busy(f"status {response.status_code}", float(after) if after.isdigit() else 0.0)
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except pydantic.ValidationError:
-            problem = Problem(error=response.reason_phrase)
+            said = f"status {response.status_code}: {problem.error}"
+            raise Busy(said, float(after) if after.isdigit() else 0.0)
+        self.outage.end()
+        if problem is None:
+            return response.content
         if problem.errors:
             return problem.errors
         if response.status_code == 413:
@@ -301,19 +285,11 @@ def _checked(token: str) -> str:
     return token
 
 
-def _gives_up(state: RetryCallState) -> bool:
-    """Whether to try no more: after so many attempts and so much time, or if none can succeed."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return True
-    return state.attempt_number >= ATTEMPTS and (state.seconds_since_start or 0.0) >= RETRY_S
-
-
-def _wait_s(state: RetryCallState) -> float:
-    """Return the time that the endpoint asked for, plus a random time to spread clients out."""
-    error = state.outcome.exception() if state.outcome else None
-    after_s = error.after_s if isinstance(error, _Busy) else 0.0
-    return after_s + float(wait_random_exponential(multiplier=0.1, max=10)(state))
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(response.content)
+    except pydantic.ValidationError:  # an error page of something else
+        return Problem(error=response.reason_phrase)
 
 
 def _score_options(

@@ -99,11 +99,68 @@ def test_a_port_that_refuses_connections_is_tried_for_a_minute(fake_client, cloc
 def test_an_unreachable_endpoint_is_an_error_after_a_minute(fake_client, clock):
     with (
         fake_client(lambda request: httpx.Response(502)) as client,
-        pytest.raises(EndpointError, match=r"\d+ attempts within \d\d s: status 502"),
+        pytest.raises(
+            EndpointError,
+            match=r"\d+ attempts within \d\d s: status 502: Bad Gateway; check the address",
+        ),
     ):
         client.models()
     assert 60 <= clock.now_s < 70
     assert len(clock.waits) >= 7
+
+
+def test_what_does_not_respond_is_said_once_until_it_answers_again(fake_client, clock, caplog):
+    def proxy(request):
+        if clock.now_s < 20 or 30 < clock.now_s < 50:
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+        return MODELS
+
+    with fake_client(proxy) as client:
+        client.models()
+        said = (
+            "http://fake does not respond: [Errno 111] Connection refused; "
+            "trying again for at least 60 s, and 8 times"
+        )
+        assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+            said
+        ]
+        clock.now_s = 31
+        client.models()
+    assert caplog.text.count(said) == 2
+
+
+def test_a_moment_that_a_busy_endpoint_asks_for_is_not_said_and_half_a_minute_is(ask, caplog):
+    ask(httpx.Response(503, headers={"retry-after": "7"}), MODELS)
+    assert "does not respond" not in caplog.text
+    unpublished = {"error": "no specialists are published"}
+    ask(httpx.Response(503, headers={"retry-after": "30"}, json=unpublished), MODELS)
+    assert "status 503: no specialists are published; trying again" in caplog.text
+
+
+def test_the_client_for_asyncio_says_at_once_that_nobody_listens(clock, caplog):
+    class Stopped(Exception):
+        """Ends the client when it waits."""
+
+    async def stop(seconds):
+        raise Stopped
+
+    async def ask_nobody():
+        async with AsyncClient("http://127.0.0.1:1") as client:
+            client.retrying.sleep = stop
+            await client.models()
+
+    with pytest.raises(Stopped):
+        asyncio.run(ask_nobody())
+    assert "http://127.0.0.1:1 does not respond: All connection attempts failed" in caplog.text
+
+
+def test_the_error_names_what_to_check_where_nothing_listens(fake_client):
+    def nobody(request):
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    check = "refused; check the address and the port, and that umc serve runs there"
+    with fake_client(nobody) as client, pytest.raises(EndpointError, match=check):
+        client.models()
 
 
 def test_an_endpoint_that_asks_for_long_waits_has_all_attempts(ask, clock):
@@ -116,7 +173,10 @@ def test_an_endpoint_that_asks_for_long_waits_has_all_attempts(ask, clock):
 def test_an_address_that_is_none_is_an_error_at_once(clock):
     with Client("localhost:8000") as client:
         client.retrying.sleep = clock.sleep
-        with pytest.raises(EndpointError, match=r"1 attempts within 0 s: .*protocol"):
+        with pytest.raises(
+            EndpointError,
+            match=r"1 attempts within 0 s: .*protocol.*; check the address: it should be like http",
+        ):
             client.models()
 
 
