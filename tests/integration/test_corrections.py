@@ -145,12 +145,15 @@ def test_imported_labels_train_are_not_asked_and_cost_nothing(asked, tmp_path):
     free = [row for row in pool if row["sample_id"] not in open_ids | done][:8]
     rows = [{"key": row["key"], "label": truth[row["text"]], "time": 1e9} for row in free]
     rows[0] |= {"label": " GOOD ", "annotator": "bob"}
-    rows += [{"key": "nowhere", "label": "good"}, {"key": free[1]["key"], "label": "so so"}, {}]
+    key = free[1]["key"]
+    rows += [{"key": "nowhere", "label": "good"}, {}, {"key": key, "label": "so so"}]
     path = tmp_path / "labels.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = import_labels(run, str(path), "ada")
     assert (found.rows, found.new, len(found.bad)) == (8, 8, 3)
-    assert "row 10: label 'so so'" in found.bad[0] + found.bad[1]
+    assert "row 9: mood/posts has no sample 'nowhere'" in found.bad[0]
+    assert "row 10: neither key nor sample_id" in found.bad[1]
+    assert "row 11: label 'so so'" in found.bad[2]
     assert import_labels(run, str(path), "ada").new == 0
     answer(run, 2, truth)
     run_campaign(run)

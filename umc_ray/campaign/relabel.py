@@ -12,6 +12,7 @@ from umc_ray.annotation.backends.backend import marked_texts
 from umc_ray.annotation.changes import changed_answers, client_key
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import Question
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import find_samples, ids_of_samples
 from umc_ray.errors import ConfigError, DataError
@@ -39,7 +40,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Imported:
-    """What importing a file gave: its usable rows, those that were new, and the bad ones."""
+    """What importing a file gave: usable rows, those that were new, and bad ones in order."""
 
     rows: int
     new: int
@@ -53,7 +54,9 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
         DataError: there is no such sample, or it is no answer to the task.
         ConfigError: there is no such domain; or a replay has no answer for a sample that it was
             not asked about.
+        StoreError: the store of answers and the rounds do not belong together.
     """
+    check_store(run)
     run.config.domain(domain_key)
     (sample_id,) = ids_of_samples(run, domain_key, [sample])
     (label,) = _placed(run, [(domain_key, sample_id, run.kinds[domain_key.task].parse(text))])
@@ -80,8 +83,10 @@ def import_labels(
     Raises:
         DataError: the file cannot be read, or lacks a column.
         ConfigError: a replay has no answer for a sample that it was not asked about.
+        StoreError: the store of answers and the rounds do not belong together.
     """
-    bad, rows = list[str](), list[LabelRow]()
+    check_store(run)
+    bad, rows = dict[int, str](), list[LabelRow]()
     table = TableFormat(COLUMNS, OPTIONAL, encoding=encoding, delimiter=delimiter)
     for number, values in _read(path, table):
         try:
@@ -89,25 +94,24 @@ def import_labels(
                 raise values
             rows.append(_label_row(run, number, values, by))
         except DataError as error:
-            bad.append(f"{path} row {number}: {error}")
+            bad[number] = str(error)
     found = list(_found(run, rows))
-    forgotten = forgotten_ids(run.storage)
-    bad += [
-        f"{path} row {row.row}: {row.sample} was forgotten" for row, i in found if i in forgotten
-    ]
     known = {row.row for row, _ in found}
+    lost = [row for row in rows if row.row not in known]
+    bad |= {row.row: f"{row.domain_key} has no sample {row.sample!r}" for row in lost}
+    forgotten = forgotten_ids(run.storage)
+    bad |= {row.row: f"{row.sample} was forgotten" for row, i in found if i in forgotten}
     found = [(row, sample_id) for row, sample_id in found if sample_id not in forgotten]
     placed = _placed(run, [(row.domain_key, i, row.label) for row, i in found])
     pairs = list(zip(found, placed, strict=True))
-    bad += [f"{path} row {row.row}: {e}" for (row, _), e in pairs if isinstance(e, DataError)]
+    bad |= {row.row: str(e) for (row, _), e in pairs if isinstance(e, DataError)}
     found = [
         (replace(row, label=label), sample_id)
         for (row, sample_id), label in pairs
         if not isinstance(label, DataError)
     ]
-    lost = [row for row in rows if row.row not in known]
-    bad += [f"{path} row {row.row}: {row.domain_key} has no sample {row.sample!r}" for row in lost]
-    return Imported(len(found), _record(run, found), tuple(bad))
+    problems = tuple(f"{path} row {number}: {bad[number]}" for number in sorted(bad))
+    return Imported(len(found), _record(run, found), problems)
 
 
 def _read(path: str, table: TableFormat) -> Rows:

@@ -80,7 +80,7 @@ def import_labels(
         except UmcError as error:
             problems.append((number, str(error)))
     if problems and not answers:
-        number, reason = problems[0]
+        number, reason = min(problems)
         raise DataError(f"no row of the request body can be used; row {number}: {reason}")
     changes = changed_answers(answers, site.store.answers(queue))
     new = site.store.record(list(changes.values()), list(changes))
