@@ -14,18 +14,22 @@ from umc_ray.annotation.asked import asked
 from umc_ray.annotation.questions import batch_questions
 from umc_ray.annotation.review import decide
 from umc_ray.annotation.store import AnnotationStore, Question
-from umc_ray.campaign.answer_store import make_store
+from umc_ray.campaign.answer_store import make_store, open_store
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
+from umc_ray.campaign.forget import forget
+from umc_ray.campaign.relabel import import_labels, relabel
 from umc_ray.campaign.restore_answers import not_restored, restore_answers
 from umc_ray.campaign.round import open_round
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.verify_answers import check_answers, store_damage
 from umc_ray.errors import StoreError
+from umc_ray.records import DomainKey
 from umc_ray.report.status import activity_lines
 from umc_ray.selection.labeled import labels_so_far
 
 ROUNDS = 3
+SHOP = DomainKey("mood", "shop")
 
 
 def with_own_store(run):
@@ -294,7 +298,7 @@ def test_a_release_is_refused_where_the_store_is_gone_and_says_where_it_knows_be
 ):
     run.storage.seal(run.storage.keys("rounds"))
     check_answers(run)
-    monkeypatch.setattr(cli, "_load_run", lambda _: run)
+    monkeypatch.setattr(cli, "_load_run", lambda _: Run(run.config))
     name = run.config.name
     question = run.store.questions(name, 2)[0]
     (before,) = {e.label for e in run.store.answers(name, 2) if e.key == question.key}
@@ -308,6 +312,35 @@ def test_a_release_is_refused_where_the_store_is_gone_and_says_where_it_knows_be
     with pytest.raises(StoreError, match=r"people were asked; .*umc restore-answers"):
         cli.release(Path("campaign.yaml"))
     assert not run.storage.keys("release")
+
+
+def test_a_release_opens_the_store_once(run, monkeypatch):
+    run.storage.seal(run.storage.keys("rounds"))
+    opened = []
+
+    def open_counted(config):
+        opened.append(config.name)
+        return open_store(config)
+
+    monkeypatch.setattr("umc_ray.campaign.run.open_store", open_counted)
+    monkeypatch.setattr(cli, "_load_run", lambda _: Run(run.config))
+    cli.release(Path("campaign.yaml"), None, None)
+    assert opened == [run.config.name]
+
+
+CORRECTIONS = [
+    lambda run: relabel(run, SHOP, "s1", "good", "ada"),
+    lambda run: import_labels(run, "labels.csv", "ada"),
+    lambda run: forget(run, SHOP, ["s1"]),
+]
+
+
+@pytest.mark.parametrize("correct", CORRECTIONS)
+def test_nothing_is_corrected_in_a_store_that_does_not_know_the_rounds(run, correct):
+    empty(Path(run.storage.path("labels.db")))
+    with pytest.raises(StoreError, match=r"rounds: it was .*umc restore-answers"):
+        correct(run)
+    assert not run.storage.exists("forgotten.json")
 
 
 def test_a_label_that_was_imported_since_is_said(run, caplog):

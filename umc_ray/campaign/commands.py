@@ -36,14 +36,12 @@ labels = typer.Typer(
 def relabel(campaign: Campaign, domain: Domain, sample: Sample, label: str, by: By = None) -> None:
     """Correct the label of a sample; it counts from the next round on."""
     from umc_ray.campaign import relabel as relabeling
-    from umc_ray.campaign.asked_rounds import check_store
     from umc_ray.campaign.run import Run
     from umc_ray.config.loading import load_campaign
     from umc_ray.records import DomainKey
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        check_store(run)
         domain_key = DomainKey.named(domain)
         found = relabeling.relabel(run, domain_key, sample, label, by or getpass.getuser())
     print_line(f"s{found} is {label}; the next round takes it over: umc run {campaign}")
@@ -56,14 +54,12 @@ def forget(
 ) -> None:
     """Delete samples from the pool, from training and from every later release."""
     from umc_ray.campaign import forget as forgetting
-    from umc_ray.campaign.asked_rounds import check_store
     from umc_ray.campaign.run import Run
     from umc_ray.config.loading import load_campaign
     from umc_ray.records import DomainKey
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        check_store(run)
         domain_key = DomainKey.named(domain)
         found = forgetting.forget(run, domain_key, samples)
     print_line(
@@ -88,13 +84,11 @@ def import_labels(
 ) -> None:
     """Take over labels that exist already, or that were given elsewhere."""
     from umc_ray.campaign import relabel as relabeling
-    from umc_ray.campaign.asked_rounds import check_store
     from umc_ray.campaign.run import Run
     from umc_ray.config.loading import load_campaign
 
     run = Run(load_campaign(campaign))
     with closing(run.store):
-        check_store(run)
         found = relabeling.import_labels(run, table, by or getpass.getuser(), encoding, delimiter)
     for line in found.bad[:SHOWN]:
         print_line(line)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import ids_of_samples
 from umc_ray.campaign.state import REMARKED
@@ -29,7 +30,9 @@ def forget(run: Run, domain_key: DomainKey, samples: Sequence[str]) -> list[int]
     Raises:
         Busy: a run is at work.
         DataError: the pool has no such sample; nothing is forgotten then.
+        StoreError: the store of answers and the rounds do not belong together.
     """
+    check_store(run)
     ids = ids_of_samples(run, domain_key, samples)
     with sole_writer(run.storage):
         remember_forgotten(run.storage, domain_key, ids)

@@ -25,12 +25,9 @@ def store_damage(config: CampaignConfig) -> str | None:
     """
     try:
         run = Run(config)
-        if missing_file(config) is not None and not was_asked(config):
-            return None
-        with closing(run.store):
-            if found := _unsound(run.store):
-                return found
-            check_store(run)
+        if _has_store(config):
+            with closing(run.store):
+                _check_whole(run)
     except StoreError as error:
         return str(error)
     return None
@@ -45,11 +42,23 @@ def check_answers(run: Run) -> None:
     """
     if lost := lost_seals(run.storage):
         raise StoreError(lost)
-    if found := store_damage(run.config):
-        raise StoreError(found)
+    if not _has_store(run.config):
+        return
     with closing(run.store):
+        _check_whole(run)
         if pending := pending_corrections(run):
             logger.warning(pending)
+
+
+def _has_store(config: CampaignConfig) -> bool:
+    """Whether there is a store, or was: opening one that is gone says so."""
+    return missing_file(config) is None or was_asked(config)
+
+
+def _check_whole(run: Run) -> None:
+    if found := _unsound(run.store):
+        raise StoreError(found)
+    check_store(run)
 
 
 def _unsound(store: AnnotationStore) -> str | None:
