@@ -31,6 +31,8 @@ BODIES = {
     "many numbers as a text": '{"samples": [{"text": [' + "1," * 90_000 + "1]}]}",
     "many keys of a sample": samples({f"k{i}": 1 for i in range(10_000)}),
     "many groups": samples({"group": {f"k{i}": 1 for i in range(10_000)}, **GOOD}),
+    "a repeated key": '{"samples": [{"text": "good", "id": "a", "text": "bad"}]}',
+    "a repeated key that nobody knows": f'{{"samples": [{{"{SECRET}": 1, "{SECRET}": 2}}]}}',
     "a group of a secret": samples({"text": "good", "group": {SECRET: 5}}),
     "a group that is too long": samples({"text": "good", "group": {"sex": "x" * 201}}),
     "a group that is a list": samples({"text": "good", "group": [SECRET]}),
@@ -88,6 +90,13 @@ def test_a_malformed_body_is_refused(server, path, body):
 def test_the_error_for_a_wrong_type_has_the_index_of_the_sample(server, index, value):
     body = {"samples": [GOOD] * index + [value]}
     assert f"samples.{index}" in server.post("/v1/score", json=body).json()["error"]
+
+
+def test_a_key_that_is_given_twice_is_named(server):
+    body = '{"samples": [{"text": "good", "id": "a", "text": "bad"}]}'
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(f"{server.url}/v1/score", content=body, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["error"]) == (422, "the key 'text' is given twice")
 
 
 def test_a_chunked_body_that_is_too_large_is_refused(server):

@@ -1,16 +1,20 @@
 import csv
+import importlib
 import io
 import json
 import re
 from dataclasses import replace
+from pkgutil import iter_modules
 
 import pytest
 
 from tests.web.conftest import World
 from tests.web.worlds import CLASSES, PICTURES, TEXT, XSS, answer, ids
+from umc_ray import web
 from umc_ray.annotation.review import decide, decisions
 from umc_ray.annotation.store import Answer
 from umc_ray.web.accounts import Person
+from umc_ray.web.json_body import LONG_BYTES, UniqueKeysRoute
 
 KEY = "0123456789abcdef"
 
@@ -73,6 +77,32 @@ def test_an_invalid_answer_is_rejected_with_a_reason_and_not_stored(still_world,
     answered = client.post("/api/answers", content=json.dumps(body), headers=json_type)
     assert (answered.status_code, list(answered.json())) == (status, ["detail"])
     assert still_world.store.answers("tiny") == []
+
+
+@pytest.mark.parametrize("padding", [0, LONG_BYTES])
+def test_a_request_that_has_a_key_twice_is_rejected_and_not_stored(still_world, padding):
+    body = json.dumps({"client_key": "k" * 16, "samples": [sample(0)], "label": "good"})
+    twice = body.replace('"label"', '"label": "bad", "label"') + " " * padding
+    client, headers = still_world.client("annotator"), {"content-type": "application/json"}
+    response = client.post("/api/answers", content=twice, headers=headers)
+    assert (response.status_code, response.json()) == (
+        422,
+        {"detail": "the key 'label' is given twice"},
+    )
+    made_up = body.replace("{", '{"s3cret": 1, "s3cret": 2, ', 1)
+    response = client.post("/api/answers", content=made_up, headers=headers)
+    assert (response.status_code, "s3cret" in response.text) == (422, False)
+    assert still_world.store.answers("tiny") == []
+
+
+def test_every_route_with_a_body_reads_its_json_without_repeated_keys():
+    modules = [
+        importlib.import_module(each.name) for each in iter_modules(web.__path__, "umc_ray.web.")
+    ]
+    routers = [each.router for each in modules if hasattr(each, "router")]
+    routes = [each for router in routers for each in router.routes if each.body_field]
+    assert {each.path for each in routes} >= {"/api/answers", "/api/labels"}
+    assert all(isinstance(each, UniqueKeysRoute) for each in routes)
 
 
 def test_a_client_can_lease_answer_and_undo(world, client):
@@ -341,6 +371,15 @@ def test_a_row_that_cannot_be_used_is_reported_and_the_others_are_read(world, fo
         assert (found["read"], found.get("new", 0), found["bad"]) == (2, new, 1)
         assert found["problems"][0].startswith(reason)
     assert {each.sample_id for each in world.store.answers("tiny")} == {first, third}
+
+
+@pytest.mark.parametrize("format", ["jsonl", "prodigy", "label_studio"])
+def test_a_key_that_a_row_has_twice_is_named(still_world, format):
+    row = '{"task": "mood", "task": "mood"}'
+    content = f"[{row}]" if format == "label_studio" else row
+    response = still_world.client("admin").post(f"/api/labels?format={format}", content=content)
+    assert response.status_code == 422
+    assert response.json()["detail"].endswith("the key 'task' is given twice")
 
 
 def test_a_label_comes_back_when_it_is_imported_after_another_one(world):

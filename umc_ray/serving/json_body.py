@@ -13,6 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from umc_ray.methods.json_objects import RepeatedKey, unique_keys
+from umc_ray.serving.messages import EmbedRequest, Sample, ScoreRequest
 from umc_ray.serving.refusal import Refusal
 
 MOST_COMMAS = 500_000
@@ -20,6 +22,11 @@ MOST_COMMAS = 500_000
 
 MOST_KEYS = 1000
 """Of one object."""
+
+KNOWN = frozenset(
+    name for model in (EmbedRequest, ScoreRequest, Sample) for name in model.model_fields
+)
+"""The keys of requests."""
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """How the halves of a character are written that needs two of them."""
@@ -61,7 +68,7 @@ def read_json(body: bytes) -> object:
     """Return the value of a text in JSON.
 
     Raises:
-        Refusal: it is not JSON, or too large in one of its parts.
+        Refusal: it is not JSON, too large in one of its parts, or has a key twice.
     """
     if body.count(b",") > MOST_COMMAS:
         raise Refusal(413, f"the body has more than {MOST_COMMAS} commas: send less at a time")
@@ -69,6 +76,8 @@ def read_json(body: bytes) -> object:
         value = json.loads(body.decode(), object_pairs_hook=_object)
         if SURROGATE.search(body):  # half of a pair is no character: whoever writes it fails
             json.dumps(value, ensure_ascii=False).encode()
+    except RepeatedKey as error:
+        raise Refusal(422, error.to_client(KNOWN)) from error
     except (ValueError, RecursionError) as error:
         raise Refusal(422, "the body is not JSON in UTF-8") from error
     return value
@@ -77,7 +86,7 @@ def read_json(body: bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(pairs) > MOST_KEYS:
         raise Refusal(422, f"an object has more than {MOST_KEYS} keys")
-    return dict(pairs)
+    return unique_keys(pairs)
 
 
 def _check_type(request: Request) -> None:

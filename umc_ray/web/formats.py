@@ -14,6 +14,7 @@ from umc_ray.annotation.spreadsheet import read_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError
 from umc_ray.labelstudio.form import CONTROL, labeled, sample_data
+from umc_ray.methods.json_objects import RepeatedKey, unique_keys
 from umc_ray.methods.text_pair import plain, readable
 from umc_ray.tasks.forms import Form
 from umc_ray.web.messages import Vote
@@ -73,7 +74,7 @@ def read_votes(kind: Format, data: bytes, form_of: FormOf) -> Votes:
     try:
         rows = converter.rows(data)
     except (*MISTAKES, RecursionError) as error:
-        raise DataError(f"the request body is not in {kind} format: {error!r:.200}") from error
+        raise DataError(f"the request body is not in {kind} format: {_reason(error)}") from error
     for number, row in rows:
         try:
             found.votes.extend((number, vote) for vote in converter.votes(row, form_of))
@@ -92,7 +93,7 @@ def _reason(error: Exception) -> str:
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    return f"{error!s:.200}" if isinstance(error, DataError) else f"{error!r:.200}"
+    return f"{error!s:.200}" if isinstance(error, DataError | RepeatedKey) else f"{error!r:.200}"
 
 
 def media_type(kind: Format) -> str:
@@ -118,7 +119,7 @@ def _write_jsonl(rows: Sequence[LabeledQuestion]) -> bytes:
 
 
 def _votes_of_jsonl(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
-    row = json.loads(line)
+    row = json.loads(line, object_pairs_hook=unique_keys)
     return [
         Vote(task=row["task"], sample_id=row["sample_id"], **_from_vote(vote))
         for vote in row["votes"]
@@ -210,7 +211,7 @@ def _ls_predictions(row: LabeledQuestion) -> list[Content]:
 
 def _label_studio_rows(data: bytes) -> Rows:
     """Return each annotation with its task; the rows are the tasks."""
-    tasks = json.loads(data)
+    tasks = json.loads(data, object_pairs_hook=unique_keys)
     if not isinstance(tasks, list):
         raise DataError("it must be a list of tasks")
     rows: list[tuple[int, Any]] = []
@@ -264,7 +265,7 @@ def _write_prodigy(rows: Sequence[LabeledQuestion]) -> bytes:
 
 
 def _votes_of_prodigy(line: Any, form_of: FormOf) -> list[Vote]:  # noqa: ANN401 - any row
-    row = json.loads(line)
+    row = json.loads(line, object_pairs_hook=unique_keys)
     vote = Vote(
         task=row["meta"]["task"],
         sample_id=row["meta"]["sample_id"],
