@@ -45,6 +45,8 @@ CONNECT_S = 10.0
 RETRY_STATUSES = (429, 502, 503, 504)
 """The endpoint is busy, or the proxy cannot reach it at the moment."""
 
+AS_JSON = {"content-type": "application/json"}
+
 
 class EndpointError(UmcError):
     """The endpoint refused a request or did not respond."""
@@ -186,9 +188,11 @@ class Client:
             return [each for half in halves for each in self._ask(path, half, read)]
         return batch.merge(read(body))
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> ResponseBody:
+    def _send(self, method: str, path: str, body: bytes | None = None) -> ResponseBody:
         def once() -> ResponseBody:
-            return self.endpoint.read(self.http.request(method, path, json=body))
+            return self.endpoint.read(
+                self.http.request(method, path, content=body, headers=AS_JSON)
+            )
 
         return self.retrying(once)
 
@@ -269,11 +273,11 @@ class AsyncClient:
             return [each for half in halves for each in await self._ask(path, half, read)]
         return batch.merge(read(body))
 
-    async def _send(
-        self, method: str, path: str, body: dict[str, Any] | None = None
-    ) -> ResponseBody:
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> ResponseBody:
         async def once() -> ResponseBody:
-            return self.endpoint.read(await self.http.request(method, path, json=body))
+            return self.endpoint.read(
+                await self.http.request(method, path, content=body, headers=AS_JSON)
+            )
 
         return await self.retrying(once)
 

@@ -5,10 +5,12 @@ import json
 from types import SimpleNamespace
 
 import httpx
+import pydantic
 import pytest
 
 from umc_ray.client import AsyncClient, Client, EndpointError
 from umc_ray.errors import ConfigError
+from umc_ray.serving.client_batch import Batch
 from umc_ray.serving.messages import EmbedResponse, Sample, SampleEmbedding
 
 TEXTS = ["good word1", " ", "sad word2", "great", "poor", " ", " "]
@@ -223,6 +225,48 @@ def test_a_sample_that_is_no_unicode_is_an_error_of_its_own(fake_client):
     assert [getattr(each, "embedding", None) for each in found] == [[1], None, [3], None, None, [6]]
     assert (found[1].id, found[1].error) == ("b", "no Unicode: half a surrogate pair")
     assert run_async(embed_by_length, samples, batch=2) == found
+
+
+def test_a_request_is_json_with_what_was_asked_and_nothing_else(fake_client):
+    requests = []
+
+    def answer(request):
+        requests.append(request)
+        return httpx.Response(
+            200, json={"version": "2-ab", "task": "t", "results": [], "errors": []}
+        )
+
+    samples = [Sample(text="é\n😀"), Sample(id="b", image="aGk=", group={"sex": "x"})]
+    with fake_client(answer) as client:
+        assert list(client.score(samples, domain="mood")) == []
+    (request,) = requests
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.content) == {
+        "samples": [
+            {"text": "é\n😀"},
+            {"id": "b", "image": "aGk=", "group": {"sex": "x"}},
+        ],
+        "task": None,
+        "specialists": False,
+        "columns": False,
+        "domain": "mood",
+    }
+
+
+def test_each_sample_is_written_once(monkeypatch):
+    written = []
+
+    class Counted(Sample):
+        @pydantic.model_serializer(mode="wrap")
+        def _count(self, write):
+            written.append(self.text)
+            return write(self)
+
+    monkeypatch.setattr("umc_ray.serving.client_batch.SAMPLE", pydantic.TypeAdapter(Counted))
+    batch = Batch.of(enumerate(Counted(text=text) for text in "abc"), {"task": None})
+    bodies = [batch.body, *(half.body for half in batch.halves("too large"))]
+    assert [len(json.loads(each)["samples"]) for each in bodies] == [3, 1, 2]
+    assert written == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("token", ["s3cret\xe9", "s3cret\n", "s3 cret"])
