@@ -8,7 +8,10 @@ LOCKS := $(wildcard requirements/*.txt)
 # has it. pip says which folders these are, once it is there.
 FOLDERS = $(shell $(BIN)/python -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p")
 CPU = $(wildcard $(addsuffix /torch-*+cpu-*.whl,$(FOLDERS)))$(filter cpu,$(TORCH))
-TORCHES = --requirement requirements/torch$(if $(CPU),-cpu).txt
+TORCHES = requirements/torch$(if $(CPU),-cpu).txt
+# The one that is there already, if one is.
+TORCH_THERE = $(wildcard $(VENV)/lib/python*/site-packages/torch-*.dist-info)
+TORCHES_THERE = $(if $(TORCH_THERE),requirements/torch$(if $(findstring +cpu,$(TORCH_THERE)),-cpu).txt,$(TORCHES))
 # Other indexes and platforms may have files that are not in requirements/.
 UNHASHED := $(PIP) --constraint constraints.txt
 MISMATCH := make: if pip says that hashes do not match, do not install.
@@ -61,7 +64,7 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt $(LOCKS) | $(BIN)/pip
 define install
 	$(if $(filter off,$(HASHES)),$(UNHASHED) --editable '$(2)',{ \
 		$(LOCKED) --requirement requirements/build.txt && \
-		$(LOCKED) --requirement requirements/$(1).txt $(TORCHES); } || { echo '$(MISMATCH)'; echo '$(ADVICE)'; exit 1; }
+		$(LOCKED) --requirement requirements/$(1).txt --requirement $(TORCHES); } || { echo '$(MISMATCH)'; echo '$(ADVICE)'; exit 1; }
 	$(PIP) --no-deps --no-build-isolation --editable .)
 	$(COMPILE)
 	touch $@
@@ -77,9 +80,9 @@ audit: $(TOOLS)/installed
 	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off \
 		--requirement requirements/dev.txt --requirement requirements/torch.txt
 
-# What a release consists of, as CycloneDX: build/sbom.json.
+# What a release consists of, as CycloneDX: build/sbom.json. Its torch is the one that is installed.
 sbom: $(TOOLS)/installed
-	cat requirements/runtime.txt requirements/torch.txt | $(TOOLS)/bin/cyclonedx-py requirements - \
+	cat requirements/runtime.txt $(TORCHES_THERE) | $(TOOLS)/bin/cyclonedx-py requirements - \
 		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.json
 
 # After a change of pyproject.toml or constraints.txt.

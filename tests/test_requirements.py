@@ -45,6 +45,19 @@ def test_what_builds_and_audits_has_hashes_too(file):
     assert pins(file)
 
 
+@pytest.mark.parametrize(
+    ("installed", "listed"), [("2.13.0", "torch.txt"), ("2.13.0+cpu", "torch-cpu.txt")]
+)
+def test_what_a_release_consists_of_has_the_torch_that_is_installed(tmp_path, installed, listed):
+    (tmp_path / f"lib/python3.11/site-packages/torch-{installed}.dist-info").mkdir(parents=True)
+    command = ["make", "--dry-run", f"VENV={tmp_path}", "sbom"]
+    environment = {**os.environ, "MAKEFLAGS": ""}
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    ).stdout
+    assert f"cat requirements/runtime.txt requirements/{listed} |" in said
+
+
 def test_nobody_is_told_to_install_what_hashes_refuse(tmp_path):
     """pip says what is wrong, of which make knows nothing."""
     (tmp_path / "bin").mkdir()
