@@ -1,4 +1,4 @@
-"""Write requirements/: what `make` installs, each version with the hashes of all of its files.
+"""Write requirements/: what `make` and images install, each version with the hashes of its files.
 
 `make lock` calls it. Versions are those of constraints.txt. torch is apart: that of PyPI comes with
 CUDA, a torch without CUDA is not on PyPI. The hashes of its wheels come from the folders in
@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +25,9 @@ BUILD = re.compile(r"setuptools==")
 TOOLS = ("pip-audit", "cyclonedx-bom", "uv")
 """What `make audit`, `make sbom` and `make lock` call."""
 
+NOT_WITH_GPUS = re.compile(r"^pandas==.*\n", re.MULTILINE)
+"""In constraints.txt: cuDF, which cuML needs, takes an older one."""
+
 Pins = dict[str, str]
 """By name and version, the lines of a requirement: its marker and hashes."""
 
@@ -37,9 +41,17 @@ def main() -> None:
     write("torch.txt", {k: v for k, v in runtime.items() if TORCH.match(k)})
     write("torch-cpu.txt", _cpu_torch())
     write("runtime.txt", {k: v for k, v in runtime.items() if not TORCH.match(k)})
-    new = {key: lines for key, lines in everything.items() if key not in runtime}
-    write("dev.txt", new, first="--requirement runtime.txt\n")
+    postgres = without(runtime, resolved(*ours, "--extra", "postgres"))
+    write("postgres.txt", postgres)
+    new = without(runtime | postgres, everything)
+    write("dev.txt", new, first="--requirement runtime.txt\n--requirement postgres.txt\n")
+    write("gpu.txt", without(runtime, _for_gpus()))
     write("tools.txt", resolved("-", given="\n".join(TOOLS)))
+
+
+def without(known: Pins, pins: Pins) -> Pins:
+    """Return the pins that are not known."""
+    return {key: lines for key, lines in pins.items() if key not in known}
 
 
 def resolved(*asked: str, given: str = "") -> Pins:
@@ -57,6 +69,15 @@ def write(file: str, pins: Pins, first: str = "") -> None:
     """Write a file of requirements."""
     head = "# Written by .ci/lock.py from pyproject.toml and constraints.txt: `make lock`.\n"
     (FOLDER / file).write_text(head + first + "".join(pins[key] for key in sorted(pins)))
+
+
+def _for_gpus() -> Pins:
+    """Return what is installed with the extra `gpu`."""
+    constraints = NOT_WITH_GPUS.sub("", (ROOT / "constraints.txt").read_text())
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(constraints)
+        file.flush()
+        return resolved("pyproject.toml", "--constraint", file.name, "--extra", "gpu")
 
 
 def _cpu_torch() -> Pins:

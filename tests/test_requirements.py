@@ -1,4 +1,4 @@
-"""What `make` installs: the versions of constraints.txt, each file with its hash."""
+"""What `make` and images install: the versions of constraints.txt, each file with its hash."""
 
 import os
 import re
@@ -30,9 +30,20 @@ def pins(file):
 def test_hashes_are_those_of_the_versions_of_the_constraints():
     constraints = (ROOT / "constraints.txt").read_text()
     wanted = {normal(name): version for name, version in PLAIN.findall(constraints)}
-    locked = pins("runtime.txt") | pins("dev.txt") | pins("torch.txt")
+    locked = pins("runtime.txt") | pins("dev.txt") | pins("torch.txt") | pins("postgres.txt")
     assert {name: version for name, version in locked.items() if name in wanted} == wanted
     assert [name for name in locked.keys() - wanted.keys() if not ELSEWHERE.match(name)] == []
+
+
+def test_gpus_change_no_version_but_that_of_pandas():
+    gpu, others = pins("gpu.txt"), pins("runtime.txt") | pins("torch.txt") | pins("postgres.txt")
+    assert "cuml-cu13" in gpu
+    assert gpu.keys() & others.keys() == {"pandas"}
+
+
+def test_what_postgres_needs_is_apart():
+    assert pins("postgres.txt").keys() == {"psycopg", "psycopg-binary"}
+    assert "--requirement postgres.txt" in (ROOT / "requirements/dev.txt").read_text()
 
 
 def test_torch_is_the_same_with_and_without_cuda():

@@ -1,7 +1,6 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,26 +34,34 @@ def test_hadolint_finds_nothing():
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def test_both_targets_install_pinned_versions_and_run_without_root():
-    for target in ("cpu", "cuda"):
-        (install,) = [rest for name, rest in stages()[target] if name == "RUN"]
-        assert "--constraint constraints.txt" in install
-        assert stages()[target][-1] == ("USER", "1000")
-    assert "'.[gpu,postgres]'" in stages()["cuda"][-2][1]
+def installs(target):
+    """Return the options of each call of pip, and the files of requirements that it installs."""
+    runs = " && ".join(rest for name, rest in stages()[target] if name == "RUN")
+    calls = [each.split() for each in runs.split(" && ") if each.startswith("pip install")]
+    names = [re.findall(r"requirements/(\S+)\.txt", " ".join(call)) for call in calls]
+    return list(zip(calls, names, strict=True))
 
 
-def test_the_extras_exist_in_the_project():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    installed = set(
-        re.findall(r"[a-z]+", " ".join(re.findall(r"\.\[(.*?)\]", DOCKERFILE.read_text())))
-    )
-    assert installed == {"gpu", "postgres"}
-    assert installed <= set(extras["optional-dependencies"])
+@pytest.mark.parametrize(
+    ("target", "files"),
+    [
+        ("base", [["build"]]),
+        ("cpu", [["runtime", "postgres", "torch-cpu"], []]),
+        ("cuda", [["runtime", "postgres", "torch"], ["gpu"], []]),
+    ],
+)
+def test_images_install_by_hashes_and_run_without_root(target, files):
+    assert [names for _, names in installs(target)] == files
+    for call, names in installs(target):
+        assert all((ROOT / f"requirements/{name}.txt").exists() for name in names)
+        assert ("--require-hashes" in call) == bool(names)
+        assert ("--no-deps" in call and call[-1] == ".") == (not names)
+    assert target == "base" or stages()[target][-1] == ("USER", "1000")
 
 
 def test_all_copied_files_exist_and_are_not_ignored():
     copied = [each for name, rest in instructions() if name == "COPY" for each in rest.split()[:-1]]
-    assert all((ROOT / each).exists() for each in copied if each != "constraints.txt")
+    assert all((ROOT / each).exists() for each in copied)
     ignore = (ROOT / "cluster_configs/Dockerfile.dockerignore").read_text().split()
     assert {f"!{each}" for each in copied} == {each for each in ignore if each.startswith("!")}
 
