@@ -93,6 +93,7 @@ class _Endpoint:
 
     def _give_up(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        self.outage.end()
         raise EndpointError(failure(self.url, state)) from error
 
     def batches(self, samples: Iterable[Sample], options: dict[str, Any]) -> Iterator[Batch]:

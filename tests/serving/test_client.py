@@ -156,13 +156,16 @@ def test_the_client_for_asyncio_says_at_once_that_nobody_listens(clock, caplog):
     assert "http://127.0.0.1:1 does not respond: All connection attempts failed" in caplog.text
 
 
-def test_the_error_names_what_to_check_where_nothing_listens(fake_client):
+def test_the_error_names_what_to_check_where_nothing_listens(fake_client, caplog):
     def nobody(request):
         raise httpx.ConnectError("[Errno 111] Connection refused")
 
     check = "refused; check the address and the port, and that umc serve runs there"
-    with fake_client(nobody) as client, pytest.raises(EndpointError, match=check):
-        client.models()
+    with fake_client(nobody) as client:
+        for attempt in (1, 2):
+            with pytest.raises(EndpointError, match=check):
+                client.models()
+            assert caplog.text.count("trying again") == attempt
 
 
 def test_an_endpoint_that_asks_for_long_waits_has_all_attempts(ask, clock):

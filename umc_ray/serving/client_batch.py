@@ -47,9 +47,9 @@ class Batch:
     @property
     def body(self) -> bytes:
         """The body of the request, as JSON."""
-        without = json.dumps({**self.options, "samples": []}).encode()
+        empty = json.dumps({**self.options, "samples": []}).encode()
         samples = b",".join(sample.json for sample in self.samples)
-        return b"%b%b]}" % (without.removesuffix(b"]}"), samples)
+        return b"%b%b]}" % (empty.removesuffix(b"]}"), samples)
 
     def halves(self, reason: str) -> list[Self]:
         """Split what is too large for one request; for one sample, the reason is its error."""

@@ -27,7 +27,7 @@ class Busy(Exception):
 
 
 class Outage:
-    """Whether an endpoint is out of reach, which is said once, until it answers again."""
+    """Whether an endpoint is out of reach: said once, until it answers or the client gives up."""
 
     def __init__(self, url: str) -> None:
         self.url = url

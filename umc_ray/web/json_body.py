@@ -14,7 +14,7 @@ from umc_ray.methods.json_objects import RepeatedKey, unique_keys
 from umc_ray.web.messages import Message
 
 LONG_BYTES = 100_000
-"""Less is read in a millisecond, at once."""
+"""Less is read in a few milliseconds, at once."""
 
 
 class UniqueKeysRoute(APIRoute):
