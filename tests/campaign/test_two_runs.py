@@ -33,9 +33,11 @@ class World:
         self.store = AnnotationStore(f"sqlite:///{folder}/labels.db")
         self.now, self.host, self.held = 1000.0, HOSTS[0], {host: {} for host in HOSTS}
         self.credited, self.asked = [], []
-        clock = SimpleNamespace(time=lambda: self.now, strftime=lambda *_: "", localtime=float)
+        clock = SimpleNamespace(
+            time=lambda: self.now, strftime=lambda *_: "", localtime=float, sleep=lambda _: None
+        )
         monkeypatch.setattr(writer, "time", clock)
-        monkeypatch.setattr(writer.socket, "gethostname", lambda: self.host)
+        monkeypatch.setattr(writer, "_place", lambda: self.host)
         monkeypatch.setattr(writer, "_started", lambda _: None)  # what is killed here is gone
 
     def turn(self, host):
@@ -48,7 +50,7 @@ class World:
 def run(world, host):
     """Do what a run does, and give way between any two steps."""
     key = f"{FOLDER}/{host}-{next(NUMBERS)}/claim.json"
-    claim = Claim("ann", host, 1, 0.0, since=world.now, seen=world.now)
+    claim = Claim("ann", host, 1, 0.0, since=world.now, seen=world.now, place=host)
     world.storage.write_record(key, claim)
     yield
     writer._check_others(world.storage, key)

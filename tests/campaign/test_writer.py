@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,9 +24,7 @@ def storage(tmp_path):
 
 def claim(**changes):
     """The claim of this process."""
-    now, started = time.time(), psutil.Process().create_time()
-    own = Claim("ann", socket.gethostname(), os.getpid(), started, since=now, seen=now)
-    return replace(own, **changes)
+    return replace(writer._own_claim(), user="ann", **changes)
 
 
 def leave(storage, left):
@@ -58,21 +57,82 @@ def test_a_process_that_is_gone_holds_nothing(storage):
 
 
 def test_another_process_with_the_number_of_a_dead_one_holds_nothing(storage):
-    leave(storage, claim(started=psutil.Process().create_time() - 3600))
+    leave(storage, claim(started=writer._started(os.getpid()) - 3600))
     with sole_writer(storage):
         assert len(storage.keys(FOLDER)) == 1
 
 
-@pytest.mark.parametrize(("age", "holds"), [(LOST_AFTER_S - 5, True), (LOST_AFTER_S + 5, False)])
-def test_a_process_on_another_machine_holds_while_its_claim_is_renewed(storage, age, holds):
-    leave(storage, claim(host="elsewhere", pid=1, seen=time.time() - age))
-    if holds:
-        with pytest.raises(Busy, match="process 1 of ann on elsewhere"), sole_writer(storage):
-            pass
-        assert storage.keys(FOLDER) == [f"{FOLDER}/other/claim.json"]
-    else:
-        with sole_writer(storage):
-            assert f"{FOLDER}/other/claim.json" not in storage.keys(FOLDER)
+ELSEWHERE = [
+    {"host": "elsewhere", "place": "elsewhere"},
+    {"place": f"{socket.gethostname()} of another container"},
+]
+CLAIM = f"{FOLDER}/other/claim.json"
+
+
+class Clock:
+    """Time that passes while one sleeps."""
+
+    strftime, localtime = time.strftime, time.localtime
+
+    def __init__(self, while_asleep):
+        self.now, self.while_asleep = time.time(), while_asleep
+
+    def time(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.while_asleep()
+
+
+@pytest.fixture
+def asleep(monkeypatch):
+    """What happens while a process watches the claim of another one."""
+    happens = []
+    monkeypatch.setattr(writer, "time", Clock(lambda: [each() for each in happens]))
+    return happens
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("age", [5, LOST_AFTER_S - 5])
+def test_a_process_elsewhere_holds_while_its_claim_is_renewed(storage, where, age):
+    leave(storage, claim(**where, pid=1, seen=time.time() - age))
+    named = f"process 1 of ann on {where.get('host', socket.gethostname())}"
+    with pytest.raises(Busy, match=named), sole_writer(storage):
+        pass
+    assert storage.keys(FOLDER) == [CLAIM]
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+@pytest.mark.parametrize("age", [LOST_AFTER_S + 5, -365 * 86_400])
+def test_a_claim_that_nobody_renews_is_taken_over(storage, asleep, where, age):
+    leave(storage, claim(**where, pid=1, seen=writer.time.time() - age))
+    with sole_writer(storage):
+        assert CLAIM not in storage.keys(FOLDER)
+
+
+@pytest.mark.parametrize("age", [LOST_AFTER_S + 300, -300])
+def test_a_claim_that_is_renewed_by_another_clock_is_held(storage, asleep, age):
+    other = claim(**ELSEWHERE[0], seen=writer.time.time() - age)
+    leave(storage, other)
+    asleep.append(lambda: leave(storage, replace(other, seen=other.seen + 10)))
+    with pytest.raises(Busy), sole_writer(storage):
+        pass
+    assert storage.keys(FOLDER) == [CLAIM]
+
+
+def test_a_claim_that_is_given_back_while_it_is_watched_holds_nothing(storage, asleep):
+    leave(storage, claim(**ELSEWHERE[0], seen=0.0))
+    asleep.append(lambda: storage.delete(f"{FOLDER}/other"))
+    with sole_writer(storage):
+        assert len(storage.keys(FOLDER)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="other systems have no ticks")
+def test_a_clock_that_is_set_does_not_move_the_start_of_a_process(monkeypatch):
+    started = writer._started(os.getpid())
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() + 3600)
+    assert writer._started(os.getpid()) == started
 
 
 def test_a_claim_is_renewed(storage, monkeypatch):

@@ -4,7 +4,7 @@
 
 A process writes its claim before it looks for others, on any storage that lists what was written.
 So of two that come at once, at least one sees the other. The claim of a process that is gone does
-not count: on the same machine at once, on another one when it has not been renewed for a while. A
+not count: where it can be seen at once, otherwise when it has not been renewed for a while. A
 process that stood still for so long that its claim was taken ends before it stores more.
 """
 
@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 
@@ -32,8 +33,8 @@ _HELD: dict[str, str] = {}
 """The claims of this process, by the root of the run directory."""
 
 FOLDER = "writer"
-CLOCK_S = 2.0
-"""How far the start of one process may seem to move when the clock is set."""
+WATCH_S = 3 * BEAT_EVERY_S
+"""How long to watch a claim that looks old: the clock of its machine may be another one."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,12 @@ class Claim:
     started: float  # of the process: its number may be another's by now
     since: float
     seen: float
+    place: str = ""  # where its number means this process
 
     def __str__(self) -> str:
         """Say who it is."""
         since = time.strftime("%F %T", time.localtime(self.since))
         return f"process {self.pid} of {self.user} on {self.host}, since {since}"
-
-    def holds(self, now: float) -> bool:
-        """Whether its process is at work, as far as one can tell from here."""
-        if self.host == socket.gethostname():
-            started = _started(self.pid)
-            return started is not None and abs(started - self.started) < CLOCK_S
-        return now - self.seen <= LOST_AFTER_S
 
 
 @contextmanager
@@ -89,8 +84,8 @@ def check_claim(storage: Storage) -> None:
     key = _HELD.get(storage.root)
     if key is not None and not storage.exists(key):
         raise Busy(
-            f"{storage.root} was taken over by another process, because this one stood still for "
-            f"more than {LOST_AFTER_S:.0f} s. What it had stored stays: let the other one go on"
+            f"{storage.root} was taken over by another process, which saw no sign of this one for "
+            f"{LOST_AFTER_S:.0f} s. What it had stored stays: let the other one go on"
         )
 
 
@@ -107,11 +102,24 @@ def _check_others(storage: Storage, own: str) -> None:
             claim = storage.read_record(key, Claim)
         except StoreError:  # its process ended between the two calls
             continue
-        if claim.holds(time.time()):
+        if _is_at_work(storage, key, claim):
             raise Busy(
                 f"{storage.root} is being worked on by {claim}: wait until it ends, or end it"
             )
         storage.delete(key.rsplit("/", 1)[0])
+
+
+def _is_at_work(storage: Storage, key: str, claim: Claim) -> bool:
+    if claim.place == _place():
+        return _started(claim.pid) == claim.started
+    if abs(time.time() - claim.seen) <= LOST_AFTER_S:
+        return True
+    logger.warning("looking for %.0f s whether %s is still at work", WATCH_S, claim)
+    time.sleep(WATCH_S)
+    try:
+        return storage.read_record(key, Claim).seen != claim.seen
+    except StoreError:  # it has ended meanwhile
+        return False
 
 
 def _renew(storage: Storage, key: str, claim: Claim, over: threading.Event) -> None:
@@ -126,7 +134,7 @@ def _renew(storage: Storage, key: str, claim: Claim, over: threading.Event) -> N
 
 def _own_claim() -> Claim:
     now, pid = time.time(), os.getpid()
-    return Claim(_user(), socket.gethostname(), pid, _started(pid) or now, since=now, seen=now)
+    return Claim(_user(), socket.gethostname(), pid, _started(pid) or now, now, now, _place())
 
 
 def _user() -> str:
@@ -136,10 +144,26 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
+def _place() -> str:
+    """Name where a process number means one process: a machine since its start, or a container."""
+    names = [socket.gethostname()]
+    with suppress(OSError):  # only Linux says more
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        names.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(names)
+
+
 def _started(pid: int) -> float | None:
-    """Return when a process of this machine started; None if it is gone."""
+    """Return when a process that can be seen here started; None if it is gone.
+
+    On Linux in ticks since the machine was: a clock that is set moves what psutil says.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with suppress(OSError):
+            return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return process.create_time()
     except psutil.NoSuchProcess:
         return None
