@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -6,7 +9,7 @@ from hypothesis import strategies as st
 
 from umc_ray import seals
 from umc_ray.errors import StoreError
-from umc_ray.seals import group_of, seal_of
+from umc_ray.seals import group_of, seal_of, seals_key
 from umc_ray.storage import Storage
 
 TABLE = pa.table({"sample_id": [3, 1, 2], "text": ["c", "a", "b"]})
@@ -155,3 +158,25 @@ def test_what_another_process_sealed_is_known(storage):
 )
 def test_seals_are_stored_by_folder(key, group):
     assert group_of(key) == group
+
+
+def test_a_full_disk_is_said_where_a_seal_is_written(storage, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    storage.write_json("rounds/0002/metrics.json", {"accuracy": 0.6})
+    monkeypatch.setattr(seals, "write_file", full)
+    with pytest.raises(StoreError, match=r"cannot seal rounds/0002/metrics.json .*free some space"):
+        storage.seal(["rounds/0002/metrics.json"])
+    with pytest.raises(StoreError, match=r"cannot unseal rounds/0001 .*free some space"):
+        storage.unseal("rounds/0001")
+
+
+def test_a_folder_in_place_of_seals_is_told(storage):
+    path = Path(storage.path(seals_key(KEYS[1])))
+    path.unlink()
+    path.mkdir()
+    assert list(storage.damaged_seals("")) == [seals_key(KEYS[1])]
+    for use in (storage.is_sealed, storage.read_json):
+        with pytest.raises(StoreError, match="it is no file: move it away"):
+            use(KEYS[1])

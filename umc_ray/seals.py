@@ -76,11 +76,6 @@ class Seals:
                 found[path[len(self.root) + 1 :]] = str(error).partition(": ")[2]
         return found
 
-    def drop_damaged(self) -> None:
-        """Delete files of seals that cannot be read."""
-        for key in self.damaged():
-            self._delete(f"{self.root}/{key}")
-
     def check(self, key: str, source: pa.NativeFile) -> None:
         """Compare an open file with its seal.
 
@@ -125,7 +120,7 @@ class Seals:
 
     def _files(self, folder: str) -> list[str]:
         below = pafs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
-        found = [each.path for each in self.filesystem.get_file_info(below) if each.is_file]
+        found = [each.path for each in self.filesystem.get_file_info(below)]
         return sorted(path for path in found if path.endswith(".json"))
 
     def _delete(self, path: str) -> None:
@@ -141,8 +136,11 @@ class Seals:
         return remembered[1]
 
     def _read(self, path: str) -> dict[str, Seal]:
-        if self.filesystem.get_file_info(path).type != pafs.FileType.File:
+        there = self.filesystem.get_file_info(path).type
+        if there == pafs.FileType.NotFound:
             return {}
+        if there != pafs.FileType.File:
+            raise Damaged(f"{path} is damaged: it is no file: move it away; {OF_LOST_SEALS}")
         with self.filesystem.open_input_stream(path) as stream:
             data = bytes(stream.read())
         try:

@@ -8,7 +8,7 @@ import errno
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -278,13 +278,19 @@ class Storage:
 
     def seal(self, keys: Iterable[str]) -> None:
         """Record what files without a seal are now: later readers are told if one has changed."""
-        new = {key: self.seal_now(key) for key in keys if self._seals.of(key) is None}
-        self._seals.add(new)
+        new = {key: self.seal_now(key) for key in keys if not self.is_sealed(key)}
+        self._add_seals(next(iter(new), ""), new)
 
+    @_with_retries("seal")
+    def _add_seals(self, key: str, seals: Mapping[str, Seal]) -> None:
+        self._seals.add(seals)
+
+    @_with_retries("look up the seal of")
     def is_sealed(self, key: str) -> bool:
         """Whether a file has a seal."""
         return self._seals.of(key) is not None
 
+    @_with_retries("unseal")
     def unseal(self, folder: str) -> None:
         """Forget the seals of a folder whose files are about to change elsewhere."""
         self._seals.remove_folder(folder)
@@ -298,10 +304,6 @@ class Storage:
     def damaged_seals(self, prefix: str) -> dict[str, str]:
         """Say why files of seals cannot be read, by their own keys, which begin with a prefix."""
         return {key: why for key, why in self._seals.damaged().items() if key.startswith(prefix)}
-
-    def drop_damaged_seals(self) -> None:
-        """Delete files of seals that cannot be read: what they were of has no seal then."""
-        self._seals.drop_damaged()
 
     @_with_retries("verify")
     def verify(self, key: str) -> None:

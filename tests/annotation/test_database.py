@@ -1,7 +1,9 @@
 import sqlite3
+from contextlib import closing
 
 import pytest
 
+from umc_ray.annotation import database
 from umc_ray.annotation.store import AnnotationStore, Question
 from umc_ray.errors import StoreError
 
@@ -59,3 +61,31 @@ def test_tables_that_are_gone_are_an_error_of_the_store(store):
         connection.exec_driver_sql("DROP TABLE events")
     with pytest.raises(StoreError, match=r"no such table: events.*when the database answers"):
         store.answers("camp")
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """A disk that can only be read; root may write wherever the rights forbid it."""
+    monkeypatch.setattr(database.os, "access", lambda path, mode: False)
+
+
+def test_a_database_on_a_disk_that_can_only_be_read_is_read(store, path, read_only):
+    store.close()
+    with closing(AnnotationStore(f"sqlite:///{path}")) as again:
+        assert again.progress("camp") == (0, 3)
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+        with pytest.raises(StoreError, match=r"readonly.*make the file and its folder writable"):
+            again.submit(QUESTIONS)
+
+
+def test_what_a_process_has_written_and_not_yet_moved_into_the_file_is_read(store, path, read_only):
+    store.submit(QUESTIONS)
+    assert path.with_name("labels.db-wal").stat().st_size > 0
+    with closing(AnnotationStore(f"sqlite:///{path}")) as other:
+        assert other.progress("camp") == (0, len(QUESTIONS))
+
+
+def test_a_database_that_cannot_be_opened_says_where_to_look(path):
+    path.mkdir(mode=0o700)
+    with pytest.raises(StoreError, match=r"unable to open database file.*look whether"):
+        AnnotationStore(f"sqlite:///{path}")

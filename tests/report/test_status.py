@@ -1,3 +1,4 @@
+import errno
 import time
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from tests.finished import build_run
 from tests.tiny import campaign, write_campaign
+from umc_ray import storage
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.campaign.heartbeat import KEY
 from umc_ray.campaign.run import Run
@@ -153,3 +155,15 @@ def test_status_stops_waiting_for_people_once_their_labels_are_stored(run):
     run.storage.write_table("rounds/0001/labels.parquet", pa.table({"sample_id": range(8)}))
     run.storage.seal(["rounds/0001/labels.parquet"])
     assert lines_of(run) == []
+
+
+def test_a_status_that_cannot_be_stored_is_shown_all_the_same(tmp_path, monkeypatch, caplog):
+    finished = build_run(str(tmp_path))
+    before = update_status(finished.config)
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(storage, "write_file", refuse)
+    assert update_status(finished.config) == before
+    assert "Read-only file system" in caplog.text

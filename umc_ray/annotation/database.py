@@ -1,8 +1,11 @@
 """Open the database of an annotation store; what goes wrong with it later is a StoreError, too."""
 
+import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
@@ -25,6 +28,7 @@ REMEDIES = (
     ("not a database", "put a copy back, or move it away and have umc restore-answers rebuild it"),
     ("locked", "another process holds it: run again when that has ended"),
     ("readonly", "make the file and its folder writable, and run again"),
+    ("unable to open", "look whether its folder is there, and who may read and write in it"),
 )
 """What to do, by a word of the database's message."""
 
@@ -73,15 +77,32 @@ def _engine(url: str) -> Engine:
     pool = {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
     if target.get_backend_name() != "sqlite":
         return create_engine(target, pool_pre_ping=True, **pool)
-    path = file_of(url)
+    path, begin = file_of(url), "BEGIN IMMEDIATE"
     if path is None:
         pool = {}
     else:
         _make_file(path)
+        if _is_read_only(path):
+            target, begin = (
+                make_url(f"sqlite:///file:{quote(str(path))}?{_as_it_is(path)}"),
+                "BEGIN",
+            )
     engine = create_engine(target, connect_args={"timeout": BUSY_TIMEOUT_S}, **pool)
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, begin=begin))
     return engine
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether nothing can be written, as in a backup: then a database can still be read."""
+    return not all(os.access(each, os.W_OK) for each in (path, path.parent))
+
+
+def _as_it_is(path: Path) -> str:
+    """Return the name by which SQLite writes nothing beside a file, unless it is in use."""
+    log = Path(f"{path}-wal")
+    is_in_use = log.exists() and log.stat().st_size > 0
+    return f"file:{quote(str(path))}?mode=ro&uri=true{'' if is_in_use else '&immutable=1'}"
 
 
 def _make_file(path: Path) -> None:
@@ -107,9 +128,9 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - 
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: Connection, begin: str) -> None:
     reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if reads_only else begin)
 
 
 def _as_store_error(context: ExceptionContext) -> StoreError | None:

@@ -83,7 +83,8 @@ def repair(run: Run, accept: bool = False) -> Repaired:
         StoreError: some do not follow from others; nothing is deleted then.
     """
     with sole_writer(run.storage):
-        run.storage.drop_damaged_seals()
+        for key in run.storage.damaged_seals(""):  # what they were of has no seal then
+            run.storage.delete_file(key)
         found = verify(run.storage)
         of_seals = f"{FOLDER}/"
         damaged = {key: why for key, why in found.damaged.items() if not key.startswith(of_seals)}

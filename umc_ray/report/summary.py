@@ -1,5 +1,6 @@
 """What `umc status` says of a run directory: computed once, and stored until it changes."""
 
+import logging
 from collections import Counter
 from typing import get_args
 
@@ -12,11 +13,14 @@ from umc_ray.cluster.stream import OnRows
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.console import counted
 from umc_ray.diversity.validation import Standing
+from umc_ray.errors import StoreError
 from umc_ray.methods.certificates import exact_interval
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.report.fairness import group_lines
 from umc_ray.report.gaps import gap_lines
 from umc_ray.report.status import OF_NEXT_ROUND, STATUS, Status, stamp
+
+logger = logging.getLogger(__name__)
 
 
 def update_status(config: CampaignConfig) -> Status:
@@ -30,7 +34,10 @@ def update_status(config: CampaignConfig) -> Status:
     before = stamp(run.storage, config, rounds)  # what changes meanwhile will be noticed
     status = Status(before, rounds, _rows(run, rounds), tuple(result_lines(run)))
     if run.parts:
-        run.storage.write_record(STATUS, status)
+        try:
+            run.storage.write_record(STATUS, status)
+        except StoreError as error:  # as in a backup that can only be read
+            logger.warning("umc status will have to compute this again: %s", error)
     return status
 
 
