@@ -116,10 +116,13 @@ def write_part(
 
 def synthetic_parts(storage: Storage, domain_keys: Sequence[DomainKey]) -> tuple[Part, ...]:
     """Return the parts of synthetic samples of some domains that are there."""
+    by_domain: dict[str, list[str]] = {}
+    for path in sorted(storage.keys(TABLE)):  # listed once, however many domains there are
+        by_domain.setdefault(path.removeprefix(f"{TABLE}/").rpartition("/")[0], []).append(path)
     return tuple(
         Part("synthetic", key, path.rsplit("/", 1)[-1].removesuffix(".parquet"), rows)
         for key in domain_keys
-        for path in sorted(storage.keys(f"{TABLE}/{key}"))
+        for path in by_domain.get(str(key), [])
         if path.endswith(".parquet") and (rows := _count(storage, path))
     )
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from umc_ray.campaign.history import History, of_domains
-from umc_ray.methods.diversity import coverage, covered, vendi
+from umc_ray.methods.diversity import coverage, covered, effective_number, vendi
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.reference import sample_pool
@@ -122,7 +122,7 @@ def diversity(task: str, samples: TaskSamples) -> Diversity | None:
         labeled=Reach(coverage(open_ND, labeled_ND), vendi(labeled_ND)),
         random=Reach(
             _mean_and_range([covered(pool_ND[o[n:]], pool_ND[o[:n]]).mean() for o in orders]),
-            _mean_and_range([vendi(pool_ND[order[:n]])[0] for order in orders]),
+            _mean_and_range([effective_number(pool_ND[order[:n]]) for order in orders]),
         ),
         pool_vendi=vendi(pool_ND),
     )
