@@ -1,5 +1,6 @@
 """What a campaign has tried for what its domains lacked: search in the pool, synthetic samples."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ USED: tuple[Standing, ...] = ("accepted", "fixed", "admitted")
 
 CLOSED_SHOWN = 6
 """Gaps that are closed of which the report shows examples, at most."""
+
+LACKS_SHOWN = 200
+"""Of all that was lacking, the report shows so much at most."""
 
 SHOWN = 18
 """Synthetic samples of a generator that the report shows, at most."""
@@ -72,6 +76,11 @@ class Lack:
     searched: int
     attempts: tuple[Attempt, ...]
 
+    @property
+    def is_tried(self) -> bool:
+        """Whether labels were spent on it, or samples made."""
+        return self.searched > 0 or bool(self.attempts)
+
 
 def lacks(history: History) -> list[Lack]:
     """Return all that was ever lacking, in the order in which it was found."""
@@ -82,17 +91,31 @@ def lacks(history: History) -> list[Lack]:
             for seen in _seen(found):
                 first.setdefault((domain, seen.name), (number, seen))
                 last[domain, seen.name] = number
+    searched, made = _searched(history), _made_for(history)
     return [
         Lack(
             domain=domain,
             seen=seen,
             since=since,
             closed=None if last[domain, name] == history.rounds else last[domain, name] + 1,
-            searched=_searched(history, domain, name),
-            attempts=_attempts(history, domain, name),
+            searched=searched[domain, name],
+            attempts=_attempts(made.get((domain, name), [])),
         )
         for (domain, name), (since, seen) in first.items()
     ]
+
+
+def shown_lacks(found: Sequence[Lack]) -> list[Lack]:
+    """Return as many as a page can show, in the same order.
+
+    Gaps first, then what something was tried for, then where most is missing: with many labels and
+    domains there can be a hundred thousand.
+    """
+    order = sorted(
+        range(len(found)),
+        key=lambda i: (found[i].seen.gap is None, not found[i].is_tried, -found[i].seen.missing),
+    )
+    return [found[i] for i in sorted(order[:LACKS_SHOWN])]
 
 
 def closed_gaps(history: History, found: Sequence[Lack]) -> list[tuple[Lack, tuple[Example, ...]]]:
@@ -113,18 +136,24 @@ def _seen(found: DomainGaps) -> list[Seen]:
     return [*gaps, *rare]
 
 
-def _searched(history: History, domain: str, name: str) -> int:
-    own = history.asked_of(DomainKey.named(domain))
-    return sum(picked_for(why) == name for why in own["why"].to_pylist())
+def _searched(history: History) -> Counter[tuple[str, str | None]]:
+    """Count the labels of the pool by domain and what they were picked for."""
+    columns = (history.batches[name].to_pylist() for name in ("task", "domain", "why"))
+    return Counter(
+        (f"{task}/{domain}", picked_for(why)) for task, domain, why in zip(*columns, strict=True)
+    )
 
 
-def _attempts(history: History, domain: str, name: str) -> tuple[Attempt, ...]:
-    """Return what generators made for it; what files have for a label counts for that label."""
-    own = [
-        each
-        for each in history.acceptance
-        if f"{each.task}/{each.domain}" == domain and made_for(each.gap, each.label) == name
-    ]
+def _made_for(history: History) -> dict[tuple[str, str], list[Acceptance]]:
+    """Return what was made by domain and what for; of files, for the label that they have."""
+    found: dict[tuple[str, str], list[Acceptance]] = {}
+    for each in history.acceptance:
+        name = made_for(each.gap, each.label)
+        found.setdefault((f"{each.task}/{each.domain}", name), []).append(each)
+    return found
+
+
+def _attempts(own: Sequence[Acceptance]) -> tuple[Attempt, ...]:
     return tuple(Attempt.of(each, own) for each in sorted({each.generator for each in own}))
 
 

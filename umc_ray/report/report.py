@@ -40,7 +40,7 @@ from umc_ray.report.gaps import gap_section
 from umc_ray.report.ingest_report import ingest_reports, reason_counts
 from umc_ray.report.objective import ObjectiveSummary, objective_summary
 from umc_ray.report.pages import render
-from umc_ray.report.refill import closed_gaps, lacks, made_galleries
+from umc_ray.report.refill import closed_gaps, lacks, made_galleries, shown_lacks
 from umc_ray.report.robustness import robustness_rows, robustness_scores
 from umc_ray.report.stage_times import events, stage_times
 from umc_ray.storage import Storage
@@ -307,7 +307,8 @@ def _refill(history: History) -> dict[str, Any]:
     """Return what was tried for what is lacking, and which criteria were reached."""
     rules, found = history.run.config, lacks(history)
     return {
-        "lacks": found,
+        "lacks": shown_lacks(found),
+        "lacking": len(found),
         "closed_gaps": closed_gaps(history, found),
         "acceptance": history.acceptance,
         "accept_rate": rules.refine.accept_rate,
