@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from umc_ray.campaign.documents import Rescored, RescoredPool
+from umc_ray.report import ensemble
 from umc_ray.report.ensemble import ensemble_lines
 from umc_ray.specialists.combination import SpecialistReport
 from umc_ray.specialists.ensemble import EnsembleRef
@@ -72,3 +73,13 @@ def test_domains_in_which_an_ensemble_is_surer_or_less_sure_are_named(storage):
 
 def test_before_training_there_is_nothing_to_say():
     assert ensemble_lines(SimpleNamespace(finished_rounds=0, training=lambda _: None)) == []
+
+
+def test_of_many_domains_those_that_differ_most_are_named(storage, monkeypatch):
+    monkeypatch.setattr(ensemble, "DOMAINS_SHOWN", 2)
+    domains = {"posts": 0.9, "mail": 0.7, "notes": 1.25}
+    run = run_with({"mood": {"head": report(1.0)}}, storage, domains=domains)
+    (line,) = ensemble_lines(run)
+    assert line == (
+        "mood: as sure as overall times 1.25 in notes, 0.70 in mail and so on in 1 more"
+    )

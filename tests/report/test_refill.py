@@ -1,5 +1,7 @@
 """What was lacking and what was tried, by documents that are written by hand."""
 
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 
@@ -8,9 +10,18 @@ from umc_ray.campaign.history import History
 from umc_ray.diversity.gaps import DomainGaps, FoundGap, Gaps
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
 from umc_ray.records import POOL, STANDINGS, Part
+from umc_ray.report import gaps, refill
 from umc_ray.report.criteria import criteria_rows, goals_of
 from umc_ray.report.gaps import gap_lines
-from umc_ray.report.refill import Attempt, closed_gaps, lacks, made_galleries
+from umc_ray.report.refill import (
+    Attempt,
+    Lack,
+    Seen,
+    closed_gaps,
+    lacks,
+    made_galleries,
+    shown_lacks,
+)
 from umc_ray.report.report import REPORT, write_report
 from umc_ray.tasks.quality import Estimate
 
@@ -140,3 +151,34 @@ def test_status_counts_gaps_and_names_rare_labels(history):
         f"{NAME}: few samples with label 1, 二",
     ]
     storage.write_bytes("rounds/0003/gaps.json", before)
+
+
+def lack(name, missing, gap=None, searched=0):
+    return Lack(NAME, Seen(name, "", missing, gap), 1, None, searched, ())
+
+
+def test_of_a_thousand_lacks_gaps_and_what_was_tried_are_shown_then_the_largest(monkeypatch):
+    monkeypatch.setattr(refill, "LACKS_SHOWN", 4)
+    few, tried, most = lack("few", 1.0), lack("tried", 1.0, searched=2), lack("most", 9.0)
+    of_gap = lack("gap", 0.5, gap("aaaaaa"))
+    everything = [few, most, lack("some", 3.0), tried, lack("little", 0.1), of_gap]
+    assert [each.seen.name for each in shown_lacks(everything)] == ["most", "some", "tried", "gap"]
+    assert shown_lacks(everything[:3]) == everything[:3]
+
+
+def test_the_page_says_how_many_lacks_are_not_shown(history, monkeypatch):
+    monkeypatch.setattr(refill, "LACKS_SHOWN", 2)
+    write_report(history.run)
+    page = history.run.storage.read_bytes(REPORT).decode()
+    assert f"<p>{len(lacks(history)) - 2} more are not shown" in page
+
+
+def test_status_names_the_first_of_many_domains(history, monkeypatch):
+    monkeypatch.setattr(gaps, "LINES_SHOWN", 1)
+    some = found([], {"1": 5.0}).domains[NAME]
+    many = SimpleNamespace(domains={f"shapes/{name}": some for name in ("a", "b", "c")})
+    monkeypatch.setattr(gaps, "gaps_after", lambda *_: many)
+    assert gap_lines(history.run) == [
+        "shapes/a: few samples with label 1",
+        "and so on in 2 more domains: umc report",
+    ]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from umc_ray.console import counted
+from umc_ray.console import counted, first_of
 from umc_ray.ingest.groups import problem_of_groups
 from umc_ray.ingest.inspection import Inspection
 from umc_ray.ingest.layouts.registry import layout_note
@@ -13,6 +13,7 @@ from umc_ray.tasks.forms import NONE
 from umc_ray.tasks.task import TaskKind
 
 MAX_SPELLINGS = 5  # unknown labels that are named
+LABELS_SHOWN = 12  # of which there is no sample
 EXTREME = 50  # times the median length
 
 
@@ -76,7 +77,7 @@ def _about_labels(found: Inspection, rules: Rules) -> Iterator[str]:
         yield "no row has a label of the campaign: compare the labels, or the column, with the data"
     absent = [label for label in rules.kind.labels if label not in there]
     if there and absent:
-        yield f"no sample of {', '.join(absent)}"
+        yield f"no sample of {first_of(absent, LABELS_SHOWN)}"
 
 
 def counts_by_label(found: Inspection, kind: TaskKind) -> Counter[str]:

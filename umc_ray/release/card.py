@@ -1,7 +1,9 @@
 """The dataset card: README.md with front matter for Hugging Face."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any, Self, get_args
 
 import pyarrow as pa
 import yaml
@@ -14,7 +16,32 @@ from umc_ray.report.fairness import ethics_lines
 from umc_ray.report.pages import render
 from umc_ray.report.robustness import robustness_lines
 
+LABELS_SHOWN = 30
+"""In the table of labels by domain."""
+
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass(frozen=True)
+class ShownLabels:
+    """The labels that have a column in a table of counts; nobody reads one of a thousand."""
+
+    shown: tuple[str, ...]
+    others: int
+
+    @classmethod
+    def of(cls, labels: Sequence[str], files: Sequence[DataFile]) -> Self:
+        """Choose those with the most samples, and keep their order."""
+        counts = Counter[str]()
+        for file in files:
+            counts.update(file.classes)
+        most = set(sorted(labels, key=lambda label: -counts[label])[:LABELS_SHOWN])
+        shown = tuple(label for label in labels if label in most)
+        return cls(shown, len(labels) - len(shown))
+
+    def of_others(self, file: DataFile) -> int:
+        """Count the samples of a file with other labels."""
+        return sum(n for label, n in file.classes.items() if label not in self.shown)
 
 
 def card(history: History, version: str, files: Sequence[DataFile]) -> str:
@@ -41,7 +68,10 @@ def card(history: History, version: str, files: Sequence[DataFile]) -> str:
         diversity=diversity_lines(history),
         robustness=robustness_lines(history),
         ethics=ethics_lines(history),
-        labels={name: kind.labels for name, kind in history.run.kinds.items()},
+        labels={
+            name: ShownLabels.of(kind.labels, files_of(files, name, "data"))
+            for name, kind in history.run.kinds.items()
+        },
         metrics=history.metrics[-1],
         queried=len(history.batches),
         given=history.given,

@@ -10,6 +10,8 @@ from umc_ray.specialists.ensemble import decision_key
 SHOWN_DIFFERENCE = 0.05
 """Domains in which an ensemble is nearly as sure as overall are not named."""
 
+DOMAINS_SHOWN = 12
+
 
 def ensemble_lines(run: Run | RunState) -> list[str]:
     """Describe the newest ensembles: their specialists, if several, and how sure they are where."""
@@ -35,12 +37,12 @@ def ensemble_lines(run: Run | RunState) -> list[str]:
 def _sureness(run: Run | RunState, folder: str) -> str:
     """Say in which domains an ensemble is to be surer than over all, and where less sure."""
     factors = run.storage.read_json(decision_key(folder)).get("domains", {})
-    said = [
-        f"{factor:.2f} in {domain}"
-        for domain, factor in sorted(factors.items(), key=lambda item: -item[1])
-        if abs(factor - 1) >= SHOWN_DIFFERENCE
-    ]
-    return f"as sure as overall times {', '.join(said)}" if said else ""
+    told = [item for item in factors.items() if abs(item[1] - 1) >= SHOWN_DIFFERENCE]
+    most = sorted(told, key=lambda item: -abs(item[1] - 1))[:DOMAINS_SHOWN]
+    ordered = sorted(most, key=lambda item: -item[1])
+    said = ", ".join(f"{factor:.2f} in {domain}" for domain, factor in ordered)
+    more = f" and so on in {len(told) - len(most)} more" if len(told) > len(most) else ""
+    return f"as sure as overall times {said}{more}" if said else ""
 
 
 def _rescored(run: Run | RunState) -> dict[str, str]:

@@ -14,6 +14,9 @@ from umc_ray.methods.refill import Arm
 from umc_ray.records import DomainKey, Split
 from umc_ray.report.gallery import short_text, thumbnail
 
+LINES_SHOWN = 20
+"""Of each thing that umc status says by domain."""
+
 EXAMPLES = 6
 """Samples of a gap that the report shows."""
 
@@ -123,7 +126,14 @@ def gap_lines(run: Run) -> list[str]:
         for name, found in domains.items()
         if found.rare
     ]
-    return [*gaps, *rare, *(f"{domain}: {what_it_gave(arm, goes_on)}" for domain, arm in tried)]
+    gave = [f"{domain}: {what_it_gave(arm, goes_on)}" for domain, arm in tried]
+    return [*_first_lines(gaps), *_first_lines(rare), *_first_lines(gave)]
+
+
+def _first_lines(lines: list[str]) -> list[str]:
+    more = len(lines) - LINES_SHOWN
+    rest = [f"and so on in {counted(more, 'more domain')}: umc report"] if more > 0 else []
+    return [*lines[:LINES_SHOWN], *rest]
 
 
 def what_it_gave(arm: Arm, goes_on: bool) -> str:
