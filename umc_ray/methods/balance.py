@@ -47,5 +47,5 @@ def balance(groups_N: npt.NDArray[np.integer], n_groups: int) -> tuple[float, fl
 def _entropy(shares_BG: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the entropies of rows of shares, by the largest possible one."""
     logs_BG = np.log(np.where(shares_BG > 0, shares_BG, 1))
-    entropy_B: npt.NDArray[np.float64] = -(shares_BG * logs_BG).sum(1) / np.log(shares_BG.shape[1])
+    entropy_B: npt.NDArray[np.float64] = (shares_BG * -logs_BG).sum(1) / np.log(shares_BG.shape[1])
     return entropy_B
