@@ -52,7 +52,6 @@ from umc_ray.campaign.synthetic import (
 from umc_ray.cluster.stream import OnRows
 from umc_ray.diversity.gaps import AuditErrors, Gaps
 from umc_ray.diversity.validation import human_ratings
-from umc_ray.methods.threads import one_thread
 from umc_ray.passes.gap_candidates import CANDIDATES_OF_GAPS
 from umc_ray.passes.rescore import HEADS
 from umc_ray.passes.score import FeatureTables, PoolScores
@@ -164,7 +163,6 @@ def propagate(run: Run, number: int, on_rows: OnRows) -> pa.Table:
     return propagate_labels(run.storage, rounds, run.parts, features, excluded, rules, on_rows)
 
 
-@one_thread()
 def train(run: Run, number: int) -> Training:
     """Retrain the specialists of all tasks that have labels; evaluate held-out predictions."""
     ensembles = run.ensembles_before(number)

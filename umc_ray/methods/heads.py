@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from umc_ray.methods.group import all_sum, place
+from umc_ray.methods.threads import one_thread
 
 Parameters = dict[str, Tensor]
 """linear: weight MDC, bias MC; mlp: also hidden_weight MDH, hidden_bias MH, and weight is MHC."""
@@ -179,6 +180,7 @@ def _one_by_one(
     return held_out_PNC, first_P
 
 
+@one_thread()
 def fit_alike(
     embeddings_ND: npt.NDArray[np.float32],
     targets: npt.NDArray[np.generic],

@@ -19,6 +19,7 @@ from umc_ray.methods.group_thresholds import group_shift
 from umc_ray.methods.identity import fingerprint, uniform
 from umc_ray.methods.intersections import OTHER, intersect
 from umc_ray.methods.stacking import sharpen, sharpen_groups, stack
+from umc_ray.methods.threads import one_thread
 from umc_ray.records import FloatArray, IntArray
 from umc_ray.specialists.ensemble import EnsembleRef, decision_key, heads_key
 from umc_ray.specialists.held_out import read_held_out
@@ -93,6 +94,7 @@ class Trained:
     specialists: dict[str, SpecialistReport]
 
 
+@one_thread()
 def combine(job: EnsembleJob, reports: Mapping[str, FitReport], storage: Storage) -> Trained:
     """Calibrate, weigh and store the ensemble of the specialists that were trained."""
     kind, examples = job.task.task_kind(), job.examples.real
