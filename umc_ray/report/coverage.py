@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from umc_ray.campaign.history import History, of_domains
 from umc_ray.methods.diversity import coverage, covered, effective_number, vendi
+from umc_ray.methods.threads import one_thread
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.labeled import read_embeddings
 from umc_ray.selection.reference import sample_pool
@@ -103,6 +104,7 @@ class Diversity:
     pool_vendi: tuple[float, float, float]
 
 
+@one_thread()
 def diversity(task: str, samples: TaskSamples) -> Diversity | None:
     """Compare the labeled samples of a task with as many random ones.
 
