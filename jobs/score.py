@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from umc_ray.bulk_scoring import score_new
-from umc_ray.campaign.run import Run
+from umc_ray.campaign.run import open_run
 from umc_ray.cluster.connect import connect
-from umc_ray.config.loading import load_campaign
 from umc_ray.errors import UmcError
 from umc_ray.records import DomainKey
 
@@ -34,10 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        run, (task, _, domain) = (
-            Run(load_campaign(arguments.campaign)),
-            arguments.domain.partition("/"),
-        )
+        run, (task, _, domain) = open_run(arguments.campaign), arguments.domain.partition("/")
         connect()
         result = score_new(
             run,

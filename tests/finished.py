@@ -14,7 +14,7 @@ from umc_ray.annotation.people import PersonWork, Ratio
 from umc_ray.annotation.times import AnswerTime
 from umc_ray.campaign.documents import Allocation, Audit, DomainBudget, Training
 from umc_ray.campaign.evaluation import summary, test_metrics
-from umc_ray.campaign.freeze import FORMAT
+from umc_ray.campaign.frozen import FORMAT
 from umc_ray.campaign.run import Run
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.methods.bandit import ArmContext

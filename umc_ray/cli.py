@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from umc_ray.demo import commands as demo_commands
 from umc_ray.errors import AwaitingAnnotations, Busy, ConfigError, Stopped, UmcError, message_of
 from umc_ray.labelstudio import commands
 from umc_ray.report import commands as report_commands
-
-if TYPE_CHECKING:
-    from umc_ray.campaign.run import Run
 
 app = typer.Typer(
     help="Uncertainty-driven, model-assisted dataset curation on Ray.",
@@ -45,13 +42,6 @@ STOPPED_EXIT = 4
 
 BUSY_EXIT = 5
 """Exit code where another process works on the campaign."""
-
-
-def _load_run(campaign: Path) -> "Run":
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
-
-    return Run(load_campaign(campaign))
 
 
 def _print_version(requested: bool) -> None:
@@ -154,10 +144,12 @@ def discover_command(
 ) -> None:
     """Split a mixed pool into domains; data added later goes to the same domains."""
     from umc_ray.campaign.discover import discover
+    from umc_ray.campaign.run import Run
     from umc_ray.cluster.connect import connect
+    from umc_ray.config.loading import load_campaign
     from umc_ray.records import DomainKey
 
-    run = _load_run(campaign)
+    run = Run(load_campaign(campaign))  # its domains are going to be others
     connect()
     with ProgressDisplay() as listener:
         result = discover(replace(run, listener=listener), DomainKey.named(domain), clusters)
@@ -185,11 +177,12 @@ def score(
 ) -> None:
     """Score new data with the published specialists, locally or through an endpoint."""
     from umc_ray.bulk_scoring import score_by_endpoint, score_new
+    from umc_ray.campaign.run import open_run
     from umc_ray.client import Client
     from umc_ray.cluster.connect import connect
     from umc_ray.records import DomainKey
 
-    run, domain_key = _load_run(campaign), DomainKey.named(domain)
+    run, domain_key = open_run(campaign), DomainKey.named(domain)
     connect()
     with ProgressDisplay() as listener:
         run = replace(run, listener=listener)
@@ -229,12 +222,15 @@ def serve(
     ] = False,
 ) -> None:
     """Serve scores from the published round over HTTP, until interrupted."""
+    from umc_ray.campaign.run import open_run
     from umc_ray.campaign.signals import wait_for_signal
     from umc_ray.cluster.connect import connect
     from umc_ray.serving.deployment import start
     from umc_ray.serving.haproxy import haproxy_settings
     from umc_ray.serving.settings import ServingConfig
 
+    for path in campaigns:
+        open_run(path)  # what cannot be served is refused before anything starts
     settings = [
         ServingConfig(
             campaign=path,
@@ -265,9 +261,10 @@ def annotate(
     port: Annotated[int, typer.Option()] = 8100,
 ) -> None:
     """Serve the annotation page of a campaign, until interrupted."""
+    from umc_ray.campaign.run import open_run
     from umc_ray.web.server import serve_page
 
-    run = _load_run(campaign)
+    run = open_run(campaign)
     print_line(f"http://{host}:{port}/")
     serve_page(run, host, port)
 
@@ -311,10 +308,11 @@ def release(
     ] = None,
 ) -> None:
     """Write the curated dataset with its card and provenance."""
+    from umc_ray.campaign.run import open_run
     from umc_ray.campaign.verify_answers import check_answers
     from umc_ray.release.export import write_release
 
-    run = _load_run(campaign)
+    run = open_run(campaign)
     check_answers(run)
     print_line(write_release(run, version, synthetic))
 

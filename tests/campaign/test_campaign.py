@@ -6,7 +6,8 @@ from tests.tiny import campaign, write_campaign, write_encoder
 from umc_ray.annotation.store import Question
 from umc_ray.campaign.criteria import Criteria
 from umc_ray.campaign.documents import BanditUpdate, RoundMetrics
-from umc_ray.campaign.freeze import FORMAT, check_format, freeze
+from umc_ray.campaign.freeze import freeze
+from umc_ray.campaign.frozen import FORMAT, check_format
 from umc_ray.campaign.history import History
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.stop_rules import rules_hold, stop_reason
@@ -233,7 +234,7 @@ def test_an_encoder_may_be_added_and_none_be_taken_away(begin, values, tmp_path)
     }
     freeze_ingested(begin())
     freeze(begin(tasks=with_task(values, encoder=None, encoders=both)))
-    with pytest.raises(ConfigError, match=r"tasks\.mood\.encoders\.second is None, but"):
+    with pytest.raises(ConfigError, match=r"tasks\.mood\.encoders\.second is missing, but"):
         freeze(begin())
 
 
@@ -269,7 +270,7 @@ def test_a_run_directory_has_the_format_of_its_files(begin):
     run = begin()
     freeze(run)
     assert run.storage.read_json("campaign.json")["format"] == FORMAT == 3
-    check_format(run, run.storage.read_json("campaign.json"))
+    check_format(run.storage, run.storage.read_json("campaign.json"))
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,14 @@ def test_a_release_whose_models_are_gone_is_refused(tmp_path):
     with pytest.raises(StoreError, match=rf"{key} \(it is missing\).*umc repair"):
         write_release(run)
     assert not run.storage.exists("release/v2/provenance.json")
+
+
+def test_labels_of_a_domain_that_the_campaign_file_lacks_are_not_left_out(tmp_path):
+    run = build_run(str(tmp_path), tasks=("mood",))
+    mood = run.config.tasks["mood"]
+    fewer = mood.model_copy(update={"domains": {"shop": mood.domains["shop"]}})
+    run = replace(run, config=run.config.model_copy(update={"tasks": {"mood": fewer}}))
+    said = r"have labels of domains that the campaign file lacks: 5 of mood/posts; put these"
+    with pytest.raises(ConfigError, match=said):
+        write_release(run)
+    assert run.storage.keys("release") == []

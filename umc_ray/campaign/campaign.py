@@ -7,7 +7,7 @@ from functools import partial
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.corrections import changed_labels
 from umc_ray.campaign.documents import RoundMetrics, Training
-from umc_ray.campaign.freeze import freeze
+from umc_ray.campaign.freeze import check_encoders, freeze
 from umc_ray.campaign.given import write_given
 from umc_ray.campaign.heartbeat import clear_heartbeat
 from umc_ray.campaign.learning import learn, learn_again
@@ -191,13 +191,22 @@ def republish(run: Run, number: int | None, back: bool) -> int:
     """Publish a round again: the one named, the one before the published one, or the newest.
 
     Raises:
-        StoreError: there is no such round.
+        StoreError: there is no such round, or its specialists do not know the labels as they are.
+        ConfigError: the run directory was begun with another campaign file.
     """
+    check_encoders(run)
     rounds = run.finished_rounds
     if number is None:
         number = round_before(run.storage) if back else rounds
     if not 1 <= number <= rounds:
         raise StoreError(f"no round {number} of {run.config.name} is done, there are {rounds}")
+    for task, first in run.label_changes().items():
+        if number < first:
+            raise StoreError(
+                f"round {number} of {run.config.name} has learned the labels of {task} as they "
+                f"were before they changed: publish round {first} or a later one"
+            )
+    run.check_learned(number)
     publish(run, number, chosen=True)
     return number
 

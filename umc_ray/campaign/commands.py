@@ -36,11 +36,10 @@ labels = typer.Typer(
 def relabel(campaign: Campaign, domain: Domain, sample: Sample, label: str, by: By = None) -> None:
     """Correct the label of a sample; it counts from the next round on."""
     from umc_ray.campaign import relabel as relabeling
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
     from umc_ray.records import DomainKey
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     with closing(run.store):
         domain_key = DomainKey.named(domain)
         found = relabeling.relabel(run, domain_key, sample, label, by or getpass.getuser())
@@ -54,11 +53,10 @@ def forget(
 ) -> None:
     """Delete samples from the pool, from training and from every later release."""
     from umc_ray.campaign import forget as forgetting
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
     from umc_ray.records import DomainKey
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     with closing(run.store):
         domain_key = DomainKey.named(domain)
         found = forgetting.forget(run, domain_key, samples)
@@ -84,10 +82,9 @@ def import_labels(
 ) -> None:
     """Take over labels that exist already, or that were given elsewhere."""
     from umc_ray.campaign import relabel as relabeling
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     with closing(run.store):
         found = relabeling.import_labels(run, table, by or getpass.getuser(), encoding, delimiter)
     for line in found.bad[:SHOWN]:
@@ -169,10 +166,9 @@ def repair(
 def restore_answers(campaign: Campaign) -> None:
     """Rebuild a lost store of answers from what the rounds know: one label per sample."""
     from umc_ray.campaign import restore_answers as restoring
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     lines = restoring.not_restored(run)
     with closing(run.store):
         for line in lines:
@@ -256,10 +252,9 @@ def publish(
 ) -> None:
     """Choose the round to serve, until the next round finishes and is published."""
     from umc_ray.campaign.campaign import republish
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
 
     if rollback and number is not None:
         raise ConfigError("--round and --rollback name a round each: give one of them")
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     print_line(f"round {republish(run, number, rollback)} is published")

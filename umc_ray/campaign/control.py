@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from umc_ray.campaign.freeze import frozen
+from umc_ray.campaign.frozen import FROZEN
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import RunState
 from umc_ray.config.campaign import CampaignConfig
@@ -124,7 +125,7 @@ def share_inputs(run: RunState, others: Sequence[RunState]) -> None:
     directories then have the same files: none is ever changed in place.
     """
     donor = next((each for each in others if _has_same_inputs(run, each)), None)
-    if donor is None or run.storage.exists("campaign.json"):
+    if donor is None or run.storage.exists(FROZEN):
         return
     keys = [key for table in INPUTS for key in donor.storage.keys(table)]
     for key in sorted(keys, key=_is_manifest):  # a manifest says that all other files are there
@@ -134,9 +135,9 @@ def share_inputs(run: RunState, others: Sequence[RunState]) -> None:
 
 def _has_same_inputs(run: RunState, other: RunState) -> bool:
     """Whether all that decided another run's samples and features decides this run's, too."""
-    if run.storage.root == other.storage.root or not other.storage.exists("campaign.json"):
+    if run.storage.root == other.storage.root or not other.storage.exists(FROZEN):
         return False
-    now, before = frozen(run.config), other.storage.read_json("campaign.json")
+    now, before = frozen(run.config), other.storage.read_json(FROZEN)
     return all(now.get(key) == value for key, value in before.items() if key not in OWN)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from umc_ray.campaign.documents import DomainMetrics, Fairness, RoundMetrics
-from umc_ray.campaign.freeze import check_format
+from umc_ray.campaign.frozen import FROZEN, check_frozen
 from umc_ray.campaign.state import REMARKED, ROBUSTNESS, RunState, round_folder, round_folders
 from umc_ray.campaign.synthetic import ACCEPTANCE, standings_of
 from umc_ray.diversity.validation import Acceptance, SyntheticSamples
@@ -39,11 +39,12 @@ class History:
 
         Raises:
             StoreError: there are none, or another version of umc_ray wrote them.
+            ConfigError: the run directory was begun with another campaign file.
         """
         rounds = run.finished_rounds
         if not rounds:
             raise StoreError(f"no round of {run.storage.root} is finished: nothing to show yet")
-        check_format(run, run.storage.read_json("campaign.json"))
+        check_frozen(run.storage, run.config)
         run.check_learned(rounds)
         return cls(run, rounds)
 
@@ -87,7 +88,7 @@ class History:
         encoder = self.run.config.tasks[task].default_encoder
         if self.run.config.tasks[task].default_encoder_config.kind == "table":
             return self.run.selection_features[task]  # it has none, and learned after the start
-        frozen = self.run.storage.read_json("campaign.json")
+        frozen = self.run.storage.read_json(FROZEN)
         return f"features/{frozen[f'tasks.{task}.encoders.{encoder}']}"
 
     @cached_property

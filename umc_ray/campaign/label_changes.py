@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from umc_ray.annotation.renaming import Rename, rename_labels
 from umc_ray.campaign.asked_rounds import check_store
+from umc_ray.campaign.frozen import FROZEN, check_frozen
 from umc_ray.campaign.learning import forget_learning
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.state import GIVEN, LABEL_CHANGES, VALIDATION, round_folder
@@ -24,8 +25,6 @@ from umc_ray.records import DomainKey, Split
 from umc_ray.selection.labeled import corrections_key
 from umc_ray.storage import Storage
 from umc_ray.tasks.registry import task_kind
-
-FROZEN = "campaign.json"
 
 
 def change_labels(
@@ -40,21 +39,25 @@ def change_labels(
     Raises:
         Busy: a run is at work.
         StoreError: the store of answers and the rounds do not belong together.
-        ConfigError: there is no such task or label, the labels do not fit the kind, or the
-            campaign file cannot be edited.
+        ConfigError: there is no such task or label, the labels do not fit the kind, the run
+            directory was begun with another campaign file, or the file cannot be edited.
         DataError: a sheet that is being filled in cannot be read.
     """
     run = Run(load_campaign(campaign))
     with sole_writer(run.storage):
+        # A call that was interrupted has edited the file, so these labels may be other ones.
+        check_frozen(run.storage, run.config, but=[f"tasks.{task}.labels"])
         check_store(run)
         before, after = _label_lists(run, task, renamed, added, merges)
         for number in _open_rounds(run):
             run.backend.collect(number)
-        if run.config.tasks[task].labels != after:
-            synonyms = {**run.config.tasks[task].synonyms, **renamed}
-            synonyms = {
-                old: renamed.get(new, new) for old, new in synonyms.items() if old not in after
-            }
+        config = run.config.tasks[task]
+        synonyms = {
+            old: renamed.get(new, new)
+            for old, new in {**config.synonyms, **renamed}.items()
+            if old not in after
+        }
+        if (config.labels, config.synonyms) != (after, synonyms):
             write_values(campaign, ["tasks", task], {"labels": after, "synonyms": synonyms})
         if run.storage.exists(FROZEN) and before != after:
             _follow(Run(load_campaign(campaign)), task, after)
@@ -127,8 +130,7 @@ def _follow(run: Run, task: str, after: list[str]) -> None:
         _rename_in(run.storage, f"{folder}/near_duplicates.parquet", ("label",), rename, task)
     rename_labels(run.store, run.config.name, task, rename)
     number = run.finished_rounds
-    changes = run.storage.read_json(LABEL_CHANGES) if run.storage.exists(LABEL_CHANGES) else {}
-    run.storage.write_json(LABEL_CHANGES, {**changes, task: number})
+    run.storage.write_json(LABEL_CHANGES, {**run.label_changes(), task: number})
     run.storage.seal([LABEL_CHANGES])
     forget_learning(run, number)
     for each in _open_rounds(run):

@@ -7,6 +7,7 @@ serves it; bfloat16 is slower on a processor without it, but gives nearly the sa
 from collections.abc import Mapping
 from typing import Any
 
+from umc_ray.campaign.frozen import FROZEN, hash_key, precision_key
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.encoder import NETWORKS, EncoderConfig
 from umc_ray.config.task import TaskConfig
@@ -19,7 +20,7 @@ def settle_precision(config: CampaignConfig, storage: Storage) -> CampaignConfig
     encoders = [each for task in config.tasks.values() for each in task.named_encoders.values()]
     if not any(each.precision == "auto" and each.kind in NETWORKS for each in encoders):
         return config
-    known = storage.read_json("campaign.json") if storage.exists("campaign.json") else {}
+    known = storage.read_json(FROZEN) if storage.exists(FROZEN) else {}
     tasks = {name: _settled(name, task, known) for name, task in config.tasks.items()}
     return config.model_copy(update={"tasks": tasks})
 
@@ -37,13 +38,3 @@ def _recorded(task: str, encoder: str, known: Mapping[str, Any]) -> Precision | 
     """Return an encoder's precision in a run directory; fp32 names features of any before that."""
     found: Precision | None = known.get(precision_key(task, encoder))
     return "fp32" if found is None and hash_key(task, encoder) in known else found
-
-
-def precision_key(task: str, encoder: str) -> str:
-    """Name an encoder's precision in campaign.json, so that it sorts before the hash."""
-    return f"tasks.{task}.encoder_precision.{encoder}"
-
-
-def hash_key(task: str, encoder: str) -> str:
-    """Name an encoder's hash in campaign.json."""
-    return f"tasks.{task}.encoders.{encoder}"

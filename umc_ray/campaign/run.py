@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from ray.actor import ActorProxy
@@ -10,10 +11,12 @@ from umc_ray.annotation.backends.backend import AnnotationBackend
 from umc_ray.annotation.backends.registry import BACKENDS
 from umc_ray.annotation.store import AnnotationStore
 from umc_ray.campaign.answer_store import open_store
+from umc_ray.campaign.frozen import check_frozen
 from umc_ray.campaign.past_rounds import remember_rounds
 from umc_ray.campaign.prometheus import RunMetrics
 from umc_ray.campaign.stages import NULL_LISTENER, ProgressListener, Stages
 from umc_ray.campaign.state import GIVEN, RunState
+from umc_ray.config.loading import load_campaign
 from umc_ray.methods.identity import fingerprint
 from umc_ray.records import DomainKey, IntArray
 from umc_ray.selection.allocator import BudgetAllocator, start_allocator
@@ -118,3 +121,16 @@ class Run(RunState):
         return {
             key: of_domain(labels, key)["sample_id"].to_numpy() for key in self.config.domains()
         }
+
+
+def open_run(campaign: Path) -> Run:
+    """Open the run of a campaign file, to read what it has done or to add to it.
+
+    Raises:
+        ConfigError: a line for each mistake in the file; or the run directory was begun with
+            another file.
+        StoreError: another version of umc_ray wrote the run directory.
+    """
+    run = Run(load_campaign(campaign))
+    check_frozen(run.storage, run.config)
+    return run

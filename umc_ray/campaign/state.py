@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from umc_ray.campaign.documents import Fairness, RoundMetrics, Training
 from umc_ray.campaign.precision import settle_precision
+from umc_ray.campaign.verify import check_files
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.diversity.synthetic import synthetic_parts
 from umc_ray.errors import StoreError
@@ -164,9 +165,11 @@ class RunState:
         """Make sure that a finished round can be shown.
 
         Raises:
-            StoreError: its labels have changed, and nothing has learned them yet.
+            StoreError: files of it are lost; or its labels have changed, and nothing has learned
+                them yet.
         """
         if number and not self.storage.exists(f"{round_folder(number)}/metrics.json"):
+            check_files(self.storage)
             raise StoreError(
                 f"the labels of {self.config.name} have changed and its models have not learned "
                 "them yet: umc run"
@@ -198,10 +201,15 @@ class RunState:
     def ensembles_before(self, number: int) -> dict[str, EnsembleRef]:
         """Return the newest ensembles before a round, of the tasks whose labels are the same."""
         training, newest = self.training(number), self.newest(number)
-        known = self.storage.exists(LABEL_CHANGES)
-        since: dict[str, int] = self.storage.read_json(LABEL_CHANGES) if known else {}
+        since = self.label_changes()
         found = {} if training is None else training.ensembles
         return {task: ref for task, ref in found.items() if newest >= since.get(task, 0)}
+
+    def label_changes(self) -> dict[str, int]:
+        """Return the first round whose specialists know the labels as they are, by task."""
+        known = self.storage.exists(LABEL_CHANGES)
+        found: dict[str, int] = self.storage.read_json(LABEL_CHANGES) if known else {}
+        return found
 
     def scores(self, number: int) -> PoolScores | None:
         """Return what scoring gave in the newest round before one, if there is one."""

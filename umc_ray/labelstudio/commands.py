@@ -30,11 +30,10 @@ Endpoint = Annotated[
 
 def _open(campaign: Path, url: str, api_key: str) -> "tuple[Run, LabelStudio]":
     """Return the campaign's run and a connection to Label Studio."""
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
     from umc_ray.labelstudio.api import LabelStudio
 
-    return Run(load_campaign(campaign)), LabelStudio(url, api_key)
+    return open_run(campaign), LabelStudio(url, api_key)
 
 
 @app.command()

@@ -14,6 +14,7 @@ once its provenance exists, and is never changed afterward.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -60,10 +61,12 @@ def write_release(run: Run, version: str | None = None, synthetic: bool | None =
     Raises:
         StoreError: the version exists, no round is finished, there are no labels, or stored files
             are missing, such as those of the models that its provenance names.
-        ConfigError: the version is not a valid folder name.
+        ConfigError: the version is not a valid folder name, or the campaign file is not the one
+            that the run directory was begun with.
     """
     check_files(run.storage)
     history = History.of(run)
+    _check_domains(history)
     version = _next_version(run.storage) if version is None else version
     folder = _new_folder(run.storage, version)
     domain_keys = [
@@ -81,6 +84,24 @@ def write_release(run: Run, version: str | None = None, synthetic: bool | None =
     files = [_write(history, folder, piece) for piece in pieces]
     _write_descriptions(history, version, folder, files)
     return f"{run.storage.root.rstrip('/')}/{folder}"
+
+
+def _check_domains(history: History) -> None:
+    """Make sure that no label belongs to a domain that the campaign file lacks.
+
+    Raises:
+        ConfigError: names the domains, and how many labels they have.
+    """
+    labels = history.batches.filter(history.batches["label"].is_valid())
+    pairs = zip(labels["task"].to_pylist(), labels["domain"].to_pylist(), strict=True)
+    counts = Counter(DomainKey(*pair) for pair in pairs)
+    known = history.run.config.domains()
+    lacking = [f"{n} of {key}" for key, n in sorted(counts.items()) if key not in known]
+    if lacking:
+        raise ConfigError(
+            f"the rounds of {history.run.storage.root} have labels of domains that the campaign "
+            f"file lacks: {', '.join(lacking)}; put these domains back"
+        )
 
 
 def _pieces(history: History, domain_keys: Sequence[DomainKey]) -> Iterator[_Piece]:

@@ -32,11 +32,14 @@ def check(
 ) -> None:
     """Read a campaign's data and try its encoders, without running anything."""
     from umc_ray.campaign.check import check_campaign
+    from umc_ray.campaign.frozen import check_frozen
     from umc_ray.config.loading import load_campaign
     from umc_ray.report import contact_sheet as sheets
     from umc_ray.report.check import check_lines
+    from umc_ray.storage import Storage
 
     config = load_campaign(campaign)
+    check_frozen(Storage(config.run_root), config)
     with ProgressDisplay() as progress:
         found = check_campaign(config, read_all, progress)
     for line in check_lines(found, config):
@@ -63,11 +66,10 @@ def plan(
 ) -> None:
     """Estimate how many labels an accuracy takes, from the learning curve so far."""
     from umc_ray.campaign.history import History
-    from umc_ray.campaign.run import Run
-    from umc_ray.config.loading import load_campaign
+    from umc_ray.campaign.run import open_run
     from umc_ray.report.plan import plan_notes, plan_table, plans
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     target = accuracy or run.config.stop.accuracy or DEFAULT_TARGET
     found = plans(History.of(run), target)
     console.print(plan_table(found, target))
@@ -87,11 +89,11 @@ def control(
     """Run a campaign's random control: same samples, models and budget, nothing selected."""
     from umc_ray.campaign.campaign import run_campaign
     from umc_ray.campaign.control import check_answers, share_inputs, write_variants
-    from umc_ray.campaign.run import Run
+    from umc_ray.campaign.run import Run, open_run
     from umc_ray.campaign.signals import StopOnSignal
     from umc_ray.config.loading import load_campaign
 
-    runs = [Run(load_campaign(campaign))]
+    runs = [open_run(campaign)]
     check_answers(runs[0].config)
     paths = write_variants(campaign, seeds, paired)
     with ProgressDisplay() as progress, StopOnSignal(progress) as listener:
@@ -113,28 +115,30 @@ def report(
 ) -> None:
     """Write the report, one HTML file."""
     from umc_ray.campaign.control import find_variants
-    from umc_ray.campaign.run import Run
+    from umc_ray.campaign.run import open_run
     from umc_ray.campaign.verify import lost_seals
     from umc_ray.campaign.verify_answers import store_damage
-    from umc_ray.config.loading import load_campaign
     from umc_ray.report.report import write_report
 
-    run = Run(load_campaign(campaign))
+    run = open_run(campaign)
     if damage := store_damage(run.config):
         print_line(f"warning: the store of answers is not whole: {damage}")
     if lost := lost_seals(run.storage):
         print_line(f"warning: {lost}")
-    given = [Run(load_campaign(path)) for path in control or ()]
+    given = [open_run(path) for path in control or ()]
     controls = given or find_variants(campaign, "control")
     print_line(write_report(run, controls, find_variants(campaign, "seed")))
 
 
 def status(campaign: Campaign) -> None:
     """Show a campaign's results so far, and what it does now."""
+    from umc_ray.campaign.frozen import check_frozen
     from umc_ray.config.loading import load_campaign
     from umc_ray.report.status import read_status, status_lines, status_table
+    from umc_ray.storage import Storage
 
     config = load_campaign(campaign)
+    check_frozen(Storage(config.run_root), config)
     current = read_status(config)
     if current is None:
         from umc_ray.report.summary import update_status

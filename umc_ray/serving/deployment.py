@@ -18,6 +18,7 @@ from ray.serve._private import replica
 from ray.serve.config import AutoscalingConfig, ControllerOptions
 from ray.serve.schema import LoggingConfig
 
+from umc_ray.campaign.frozen import check_frozen
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.loading import load_campaign
 from umc_ray.errors import ConfigError
@@ -27,6 +28,7 @@ from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.haproxy import FRONT, HAPROXY, refuse_without_replica
 from umc_ray.serving.settings import ServingConfig, is_loopback
 from umc_ray.serving.shedding import admission_checks
+from umc_ray.storage import Storage
 
 MAX_ONGOING = 512
 """Requests in progress per replica; the replica itself refuses those that would wait too long."""
@@ -67,8 +69,9 @@ def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
     """Build the Serve application of a campaign, for `serve deploy`.
 
     Raises:
-        ConfigError: the campaign file or the tokens are invalid, or there are no tokens behind
-            HAProxy, where all clients seem to be on the same machine.
+        ConfigError: the campaign file or the tokens are invalid, the run directory was begun with
+            another file, or there are no tokens behind HAProxy, where all clients seem to be on
+            the same machine.
     """
     if settings.tokens is None and os.environ.get(HAPROXY) == "1":
         raise ConfigError(
@@ -79,6 +82,7 @@ def build(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
 
 def _application(settings: ServingConfig) -> Any:  # noqa: ANN401 - Ray is not typed
     config = load_campaign(settings.campaign)
+    check_frozen(Storage(config.run_root), config)
     _check_encoders(config)
     Access.read(settings.tokens)  # fail here rather than in each replica
     deployment = serve.deployment(
