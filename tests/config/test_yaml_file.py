@@ -4,6 +4,7 @@ import pytest
 
 from tests.config.test_campaign import problems
 from umc_ray.config.loading import load_campaign
+from umc_ray.config.yaml_file import read_yaml
 from umc_ray.errors import ConfigError
 from umc_ray.records import DomainKey
 
@@ -157,7 +158,10 @@ def test_of_the_types_that_a_value_may_have_the_one_that_was_meant_is_told(tmp_p
     ("option", "said"),
     [
         ("encoding: cp125", "unknown encoding: cp125; name an encoding such as cp1252"),
-        ("encoding: base64", "'base64' is not a text encoding"),
+        ("encoding: base64", "'base64' is not a text encoding; name an encoding such as cp1252"),
+        ("encoding: idna", "'idna' is not a text encoding"),
+        ("encoding: undefined", "'undefined' is not a text encoding"),
+        ('encoding: "utf-8\\0"', "unknown encoding: utf-8"),
         ("delimiter: ';;'", "String should have at most 1 character"),
         ("delimiter: '\"'", "delimiter cannot be"),
         ("label_names: [a, b]", "label_names needs label"),
@@ -206,3 +210,18 @@ def test_a_windows_path_in_double_quotes_is_told_how_to_write_it(tmp_path):
     (tmp_path / "campaign.yaml").write_text(f"{HEAD}{LABELS}{TAIL}{single}")
     (domain,) = load_campaign(tmp_path / "campaign.yaml").domains().values()
     assert domain.source.endswith(r"C:\news\texts.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"a: {'[' * 5000}{']' * 5000}\n", 1),
+        ("".join(f"{' ' * i}a:\n" for i in range(3000)), 51),
+    ],
+)
+def test_a_file_that_is_nested_too_deeply_is_refused_with_the_line(tmp_path, text, line):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    said = rf"campaign\.yaml:{line}: keys and lists are nested more"
+    with pytest.raises(ConfigError, match=said):
+        read_yaml(path)

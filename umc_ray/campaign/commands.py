@@ -89,10 +89,8 @@ def import_labels(
         found = relabeling.import_labels(run, table, by or getpass.getuser(), encoding, delimiter)
     for line in found.bad[:SHOWN]:
         print_line(line)
-    print_line(
-        f"{found.rows} labels read, {found.new} new, {len(found.bad)} rows that cannot be used; "
-        f"the next round takes them over: umc run {campaign}"
-    )
+    read = f"{found.rows} labels read, {found.new} new, {len(found.bad)} rows that cannot be used"
+    print_line(f"{read}; the next round takes them over: umc run {campaign}" if found.new else read)
     if found.bad:
         raise DataError(f"{len(found.bad)} rows of {table} were left out, listed above")
 
@@ -194,7 +192,10 @@ def merge(
     into: Annotated[str, typer.Option(help="the label that they become, an old or a new one")],
 ) -> None:
     """Make several labels one."""
-    _change(campaign, task, {label: into for label in old if label != into})
+    renamed = {label: into for label in old if label != into}
+    if not renamed:
+        raise ConfigError(f"name a label to merge into {into!r} besides itself")
+    _change(campaign, task, renamed)
 
 
 @labels.command()

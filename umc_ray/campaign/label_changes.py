@@ -76,6 +76,8 @@ def _label_lists(
     unknown = [old for old in renamed if old not in before]
     if unknown:
         raise ConfigError(f"{task} has no label {unknown[0]!r}, only {', '.join(before)}")
+    if again := [new for new in added if new in before]:
+        raise ConfigError(f"{task} has a label {again[0]!r} already")
     there = [new for new in renamed.values() if new in before]
     if there and not merges:
         raise ConfigError(

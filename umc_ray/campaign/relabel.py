@@ -5,9 +5,12 @@ above what was answered. A row of a file is an answer like any other. About othe
 answers of round 0, which nobody was asked for.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from umc_ray.annotation.annotators import check_annotator
 from umc_ray.annotation.backends.backend import marked_texts
 from umc_ray.annotation.changes import changed_answers, client_key
 from umc_ray.annotation.review import decide
@@ -15,24 +18,35 @@ from umc_ray.annotation.store import Question
 from umc_ray.campaign.asked_rounds import check_store
 from umc_ray.campaign.run import Run
 from umc_ray.campaign.samples import find_samples, ids_of_samples
+from umc_ray.config.table_text import delimiter_problem, encoding_problem
 from umc_ray.errors import ConfigError, DataError
 from umc_ray.ingest.columns import TableFormat, Values
 from umc_ray.ingest.forgotten import forgotten_ids
-from umc_ray.ingest.readers import Rows, read_rows
+from umc_ray.ingest.readers import read_rows
+from umc_ray.ingest.sampling import UNREADABLE
 from umc_ray.ingest.sources import BadRow
 from umc_ray.records import DomainKey
+from umc_ray.tasks.spelling import shown
 
 COLUMNS = ("label",)
-OPTIONAL = ("domain", "key", "sample_id", "annotator", "time")
+NAMING = ("sample_id", "key")
+OPTIONAL = ("domain", *NAMING, "annotator", "time")
+
+
+DAY_S = 86_400
+"""How far the clock of who labeled may be ahead of this machine's."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row of a file of labels; `time` is in seconds since 1970, None: now."""
+    """A row of a file of labels; `time` is in seconds since 1970, None: now.
+
+    `samples` are the names of its sample: one, or by two columns.
+    """
 
     row: int
     domain_key: DomainKey
-    sample: str
+    samples: tuple[str, ...]
     label: str | None  # None: a skip
     annotator: str
     time: float | None
@@ -57,6 +71,7 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
         StoreError: the store of answers and the rounds do not belong together.
     """
     check_store(run)
+    check_annotator(by)
     run.config.domain(domain_key)
     (sample_id,) = ids_of_samples(run, domain_key, [sample])
     (label,) = _placed(run, [(domain_key, sample_id, run.kinds[domain_key.task].parse(text))])
@@ -64,7 +79,7 @@ def relabel(run: Run, domain_key: DomainKey, sample: str, text: str, by: str) ->
         raise label
     question = run.store.question((run.config.name, domain_key.task, sample_id))
     if question is None or question.round == 0:
-        row = LabelRow(0, domain_key, sample, label, by, None)
+        row = LabelRow(0, domain_key, (sample,), label, by, None)
         _record(run, [(row, sample_id)])
     else:
         decision = question.answered(by, label)
@@ -77,30 +92,21 @@ def import_labels(
 ) -> Imported:
     """Take over the labels in a table; rows that cannot be used are reported, the others count.
 
-    The columns: label; key or sample_id; domain, if there are several; annotator and time, in
-    seconds since 1970, as far as they are known.
+    The columns: label; key or sample_id, or both; domain, if there are several; annotator and
+    time, in seconds since 1970, as far as they are known.
 
     Raises:
-        DataError: the file cannot be read, or lacks a column.
-        ConfigError: a replay has no answer for a sample that it was not asked about.
+        DataError: the file cannot be read, has no rows, or lacks a column.
+        ConfigError: a replay has no answer for a sample that it was not asked about; or there is
+            no such encoding or delimiter.
         StoreError: the store of answers and the rounds do not belong together.
     """
     check_store(run)
-    bad, rows = dict[int, str](), list[LabelRow]()
-    table = TableFormat(COLUMNS, OPTIONAL, encoding=encoding, delimiter=delimiter)
-    for number, values in _read(path, table):
-        try:
-            if isinstance(values, BadRow):
-                raise values
-            rows.append(_label_row(run, number, values, by))
-        except DataError as error:
-            bad[number] = str(error)
-    found = list(_found(run, rows))
-    known = {row.row for row, _ in found}
-    lost = [row for row in rows if row.row not in known]
-    bad |= {row.row: f"{row.domain_key} has no sample {row.sample!r}" for row in lost}
+    bad, rows = _readable(run, path, check_annotator(by), encoding, delimiter)
+    found, lost = _found(run, rows)
+    bad |= lost
     forgotten = forgotten_ids(run.storage)
-    bad |= {row.row: f"{row.sample} was forgotten" for row, i in found if i in forgotten}
+    bad |= {row.row: f"{row.samples[0]} was forgotten" for row, i in found if i in forgotten}
     found = [(row, sample_id) for row, sample_id in found if sample_id not in forgotten]
     placed = _placed(run, [(row.domain_key, i, row.label) for row, i in found])
     pairs = list(zip(found, placed, strict=True))
@@ -114,28 +120,57 @@ def import_labels(
     return Imported(len(found), _record(run, found), problems)
 
 
-def _read(path: str, table: TableFormat) -> Rows:
-    try:
-        yield from read_rows(path, table)
-    except DataError as error:
-        hint = "" if table.delimiter and table.encoding else "; here: --delimiter and --encoding"
-        raise DataError(f"{error}{hint}") from error
+def _readable(
+    run: Run, path: str, by: str, encoding: str | None, delimiter: str | None
+) -> tuple[dict[int, str], list[LabelRow]]:
+    """Return what is wrong with rows of a file, by their number, and the other rows.
+
+    Raises:
+        DataError: it cannot be read, has no rows, or lacks a column.
+        ConfigError: nothing can be read in such an encoding, or with such a delimiter.
+    """
+    problem = (encoding is not None and encoding_problem(encoding)) or (
+        delimiter is not None and delimiter_problem(delimiter)
+    )
+    if problem:
+        raise ConfigError(problem)
+    bad, rows = dict[int, str](), list[LabelRow]()
+    table = TableFormat(COLUMNS, OPTIONAL, encoding=encoding, delimiter=delimiter, in_command=True)
+    for number, values in read_rows(path, table):
+        try:
+            if isinstance(values, BadRow):
+                raise values
+            rows.append(_label_row(run, number, values, by))
+        except DataError as error:
+            if number == 1 and isinstance(error, BadRow) and error.kind == UNREADABLE:
+                raise DataError(f"cannot read {path}: {error}") from error
+            bad[number] = str(error)
+    if not bad and not rows:
+        raise DataError(f"{path} has no rows, so there is no label to import")
+    return bad, rows
 
 
 def _label_row(run: Run, number: int, values: Values, by: str) -> LabelRow:
     domain_key = _domain_of(run, values.get("domain"))
-    sample = values.get("sample_id") or values.get("key")
-    if sample is None or not str(sample).strip():
-        raise DataError("neither key nor sample_id says which sample it is")
-    if isinstance(sample, int) and values.get("sample_id"):
-        sample = f"s{sample}"
     return LabelRow(
         row=number,
         domain_key=domain_key,
-        sample=str(sample).strip(),
+        samples=_names(values),
         label=run.kinds[domain_key.task].parse(values["label"]),
-        annotator=str(values.get("annotator") or by).strip() or by,
-        time=_time(values.get("time")),
+        annotator=check_annotator(str(values.get("annotator") or by).strip() or by),
+        time=_time(values.get("time"), run.store.clock()),
+    )
+
+
+def _names(values: Values) -> tuple[str, ...]:
+    """Return the names that a row has for its sample; an id may lack its s."""
+    given = ((name, str(values[name]).strip()) for name in NAMING if values.get(name) is not None)
+    named = {name: text for name, text in given if text}
+    if not named:
+        raise DataError("neither key nor sample_id says which sample it is")
+    return tuple(
+        f"s{text}" if name == "sample_id" and re.fullmatch(r"\d+", text) else text
+        for name, text in named.items()
     )
 
 
@@ -150,21 +185,35 @@ def _domain_of(run: Run, name: object) -> DomainKey:
     return found[0]
 
 
-def _time(value: object) -> float | None:
+def _time(value: object, now: float) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(str(value))
-    except ValueError as error:
-        raise DataError(f"time {value!r} is not a number of seconds since 1970") from error
+        seconds = float(str(value))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= now + DAY_S:
+        raise DataError(
+            f"time {shown(str(value))} must be a number of seconds since 1970, not after now"
+        )
+    return seconds
 
 
-def _found(run: Run, rows: Sequence[LabelRow]) -> Iterator[tuple[LabelRow, int]]:
-    """Yield the rows whose sample is in the pool, with its id."""
+def _found(run: Run, rows: Sequence[LabelRow]) -> tuple[list[tuple[LabelRow, int]], dict[int, str]]:
+    """Return the rows whose sample is in the pool, with its id, and what is wrong with others."""
+    found, lost = list[tuple[LabelRow, int]](), dict[int, str]()
     for domain_key in dict.fromkeys(row.domain_key for row in rows):
         mine = [row for row in rows if row.domain_key == domain_key]
-        ids = find_samples(run, domain_key, [row.sample for row in mine])
-        yield from ((row, ids[row.sample]) for row in mine if row.sample in ids)
+        ids = find_samples(run, domain_key, [name for row in mine for name in row.samples])
+        for row in mine:
+            unknown = [name for name in row.samples if name not in ids]
+            if unknown:
+                lost[row.row] = f"{domain_key} has no sample {shown(unknown[0])}"
+            elif len({ids[name] for name in row.samples}) > 1:
+                lost[row.row] = "{} and {} are two samples".format(*map(shown, row.samples))
+            else:
+                found.append((row, ids[row.samples[0]]))
+    return found, lost
 
 
 def _placed(

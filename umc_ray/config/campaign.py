@@ -323,6 +323,10 @@ class CampaignConfig(Section):
         domains = self.domains()
         if domain_key not in domains:
             names = ", ".join(map(str, domains))
+            if not domain_key.domain:
+                raise ConfigError(
+                    f"name a domain as TASK/DOMAIN, one of {names}; found {domain_key.task!r}"
+                )
             raise ConfigError(f"no domain {domain_key}, the campaign has {names}")
         return domains[domain_key]
 

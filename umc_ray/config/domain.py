@@ -8,6 +8,7 @@ from umc_ray.config.formats import with_format
 from umc_ray.config.section import Name, Section
 from umc_ray.config.source import Source, Sources, as_source
 from umc_ray.config.table_columns import beside_problem, columns_problem, pair_problem
+from umc_ray.config.table_text import delimiter_problem, encoding_problem
 from umc_ray.records import Split
 
 
@@ -103,12 +104,10 @@ class DomainConfig(Section):
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        try:
-            "".encode(self.encoding or "utf-8")
-        except LookupError as error:
-            raise ValueError(f"{error}; name an encoding such as cp1252 or utf-16-le") from error
-        if self.delimiter is not None and self.delimiter in '"\r\n\0 ':
-            raise ValueError(f"delimiter cannot be {self.delimiter!r}; name one such as ';'")
+        if self.encoding is not None and (problem := encoding_problem(self.encoding)):
+            raise ValueError(problem)
+        if self.delimiter is not None and (problem := delimiter_problem(self.delimiter)):
+            raise ValueError(problem)
         if self.columns and self.text is not None:
             raise ValueError("a domain has text or columns, found both; remove one of them")
         answers = (self.label, self.ratings)

@@ -17,6 +17,9 @@ MERGE = "tag:yaml.org,2002:merge"
 BY_NUMBER = "label_names"
 """The section whose keys may be numbers: ids of classes."""
 
+MAX_DEPTH = 50
+"""Keys and lists inside each other; a campaign file has about ten."""
+
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -26,6 +29,25 @@ class Problem:
 
     line: int
     message: str
+
+
+class _TooDeepError(Exception):
+    """Raised with the line."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads files of a bounded depth: what goes over nested values calls itself for each level."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node, with all that is in it."""
+        if self._depth > MAX_DEPTH:
+            raise _TooDeepError(self.peek_event().start_mark.line + 1)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 @dataclass(frozen=True)
@@ -42,14 +64,19 @@ def read_yaml(path: Path) -> YamlFile:
     """Read a file whose keys are text; other keys are problems, and so are keys given twice.
 
     Raises:
-        ConfigError: the file is missing, not UTF-8, or not YAML.
+        ConfigError: the file is missing, not UTF-8, not YAML, or too deeply nested.
     """
     text = _read_text(path)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         problems = sorted(set(_key_problems(root, "", set()))) if root else []
         values = loader.construct_document(root) if root else None
+    except _TooDeepError as error:
+        raise ConfigError(
+            f"{path}:{error}: keys and lists are nested more than {MAX_DEPTH} deep; a campaign "
+            "file has about ten levels"
+        ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""

@@ -24,6 +24,7 @@ class TableFormat:
     class_column: str | None = None  # its numbers become names, where a table holds the names
     encoding: str | None = None  # of text files; None: UTF-8, or as the byte order mark says
     delimiter: str | None = None  # of CSV; None: by the file's suffix
+    in_command: bool = False  # whether a command names it; else the campaign file does
 
     @property
     def wanted(self) -> set[str]:
@@ -55,15 +56,23 @@ def check_csv_columns(
     missing = [column for column in table.columns if column not in available]
     if not missing:
         return
-    options = []
+    options = {}
     fitting = _fitting_delimiter(header, table)
     if fitting is not None and fitting != delimiter:
-        options.append(f"delimiter: {_quoted(fitting)}")
+        options["delimiter"] = _quoted(fitting)
     encoding = None if table.encoding else suggested_encoding(read_head(uri))
     if encoding is not None:
-        options.append(f"encoding: {encoding}")
-    advice = f". To read it, add {' and '.join(options)} to the domain" if options else ""
-    raise DataError(_missing(uri, missing[0], available) + advice)
+        options["encoding"] = encoding
+    raise DataError(_missing(uri, missing[0], available) + _advice(table, options))
+
+
+def _advice(table: TableFormat, options: Mapping[str, str]) -> str:
+    if not options:
+        return ""
+    if table.in_command:
+        return f". To read it, add {' '.join(f'--{name} {options[name]}' for name in options)}"
+    listed = " and ".join(f"{name}: {value}" for name, value in options.items())
+    return f". To read it, add {listed} to the domain"
 
 
 def _check_repeated(uri: str, table: TableFormat, available: Sequence[str]) -> None:

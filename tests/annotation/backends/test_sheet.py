@@ -336,3 +336,135 @@ def test_a_piece_of_a_text_is_placed_in_it(backend, tmp_path):
     fill_in(sheet, "than")
     with pytest.raises(DataError, match=r"sheet.csv:2: answer 'than' is not in the text"):
         asking.collect(1)
+
+
+def swapped(rows, column):
+    """The rows after somebody sorted one column alone."""
+    cells = [row[column] for row in rows]
+    return [{**row, column: cell} for row, cell in zip(rows, cells[1:] + cells[:1], strict=True)]
+
+
+@pytest.fixture
+def ask_texts(store, tmp_path):
+    """Write the sheet of round 1 about other texts; returns the backend and the sheet."""
+
+    def ask_texts(*texts, pairs=None):
+        storage, mail = (
+            Storage(str(tmp_path / "other")),
+            Part("pool", DomainKey("tone", "mail"), "a", 3),
+        )
+        rows = [{"sample_id": i, "key": str(i), "text": text} for i, text in enumerate(texts, 1)]
+        storage.write_table(mail.key("pool"), pa.Table.from_pylist(rows, schema=POOL))
+        backend = SheetBackend(store, "camp", storage, [mail], KINDS, pairs or {})
+        backend.submit([question(i) for i in range(1, len(texts) + 1)])
+        backend.collect(1)
+        return backend, tmp_path / "other/rounds/0001/sheet.csv"
+
+    return ask_texts
+
+
+def test_a_label_is_not_taken_where_the_column_of_samples_was_sorted_alone(backend, store, sheet):
+    fill_in(sheet, "Good", "-1", "skip")
+    rows = rows_of(sheet)
+    save(sheet, swapped(rows, "sample"))
+    said = r"sheet\.csv:2: column sample has another text than was written for sample s1 of task "
+    with pytest.raises(DataError, match=rf"{said}.*: sort rows with all their columns, and put"):
+        backend.collect(1)
+    assert store.answers("camp") == []
+    save(sheet, [rows[2], rows[0], rows[1]])
+    assert labels_of(backend.collect(1)) == {1: "Good", BIG: "-1", -3: None}
+
+
+def test_the_images_of_rows_cannot_be_mixed_up_either(backend, tmp_path):
+    backend.submit([Question("camp", 1, "digit", "s", i) for i in (1, 2)])
+    backend.collect(1)
+    images = tmp_path / "run/rounds/0001/sheet.csv"
+    fill_in(images, "0", "1")
+    rows = rows_of(images)
+    save(images, swapped(rows, "sample"))
+    with pytest.raises(DataError, match=r"sheet\.csv:2: column sample .* 'images/digit/s2\.png':"):
+        backend.collect(1)
+    save(images, [{**row, "sample": f"C:\\x\\{row['sample']}".replace("/", "\\")} for row in rows])
+    assert labels_of(backend.collect(1)) == {1: "0", 2: "1"}
+
+
+def test_a_text_of_a_pair_cannot_be_sorted_alone_either(ask_texts):
+    backend, sheet = ask_texts(
+        joined(("who?", "a man")), joined(("when?", "a day")), pairs={"tone": ("question", "text")}
+    )
+    fill_in(sheet, "Good", "Good")
+    save(sheet, swapped(rows_of(sheet), "text"))
+    with pytest.raises(DataError, match=r"sheet\.csv:2: column text has another text"):
+        backend.collect(1)
+
+
+def test_a_sheet_without_its_column_of_samples_is_read(backend, sheet):
+    fill_in(sheet, "Good")
+    save(sheet, [{k: v for k, v in row.items() if k != "sample"} for row in rows_of(sheet)])
+    assert labels_of(backend.collect(1)) == {1: "Good"}
+
+
+LONG = "words of a long text " * 2000
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("two\nlines ", "two\r\nlines"),
+        ("a  b\u00a0c", "a b c"),
+        ("cafe\u0301 \u201cok\u201d", "caf\u00e9 \u201cok\u201d"),
+        ("na\u00efve \U0001f600 yes", "na?ve ?? yes"),
+        ("\u662f\u7684", "??"),
+        ("007", "7"),
+        ("1.50", "1.5"),
+        ("2024-03-01", "01. Mrz 24"),
+        ("12345678901234567890", "1,23457E+19"),
+        ("true", "WAHR"),
+        (LONG, LONG[:15000]),
+        (LONG, LONG[:30000]),
+        ("=1+1", "=1+1"),
+    ],
+)
+def test_what_spreadsheet_programs_make_of_a_text_is_still_it(ask_texts, written, found):
+    backend, sheet = ask_texts(written, "another text", "7.0 of 9 words are here")
+    fill_in(sheet, "Good")
+    rows = rows_of(sheet)
+    rows[0]["sample"] = found
+    save(sheet, rows)
+    assert labels_of(backend.collect(1)) == {1: "Good"}
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("some text", "some other text"),
+        ("some text", ""),
+        ("yes!", "yes?"),
+        ("12", "13"),
+        ("\u662f\u7684", "\u4e0d\u662f"),
+        (LONG, "another text"),
+    ],
+)
+def test_the_text_of_another_sample_is_not(ask_texts, written, found):
+    backend, sheet = ask_texts(written, "another text", "yes?", "13", "\u4e0d\u662f")
+    fill_in(sheet, "Good")
+    rows = rows_of(sheet)
+    rows[0]["sample"] = found
+    save(sheet, rows)
+    with pytest.raises(DataError, match=r"sheet\.csv:2: column sample has another text"):
+        backend.collect(1)
+
+
+def test_what_was_taken_over_before_is_not_compared_again(backend, sheet):
+    fill_in(sheet, "Good")
+    backend.collect(1)
+    save(sheet, swapped(rows_of(sheet), "sample"))
+    assert labels_of(backend.collect(1)) == {1: "Good"}
+
+
+def test_the_name_of_an_annotator_is_as_short_as_that_of_an_account(backend, sheet):
+    fill_in(sheet, "Good", annotator="x" * 65)
+    with pytest.raises(
+        DataError, match=r"sheet\.csv:2: annotator 'x+' must be one line of 1 to 64"
+    ):
+        backend.collect(1)

@@ -87,11 +87,15 @@ def collect_all(
 
 
 def sample_rows(
-    storage: Storage, parts: Iterable[Part], questions: Sequence[Question], table: str
+    storage: Storage,
+    parts: Iterable[Part],
+    questions: Sequence[Question],
+    table: str,
+    columns: list[str] | None = None,
 ) -> dict[SampleKey, dict[str, Any]]:
     """Read the rows of the asked samples, and no others, from a table such as pool or oracle.
 
-    Synthetic samples may have no oracle.
+    Synthetic samples may have no oracle. `columns`: other ones than all; sample_id is among them.
     """
     missing: dict[DomainKey, dict[int, Question]] = {}
     for question in questions:
@@ -103,7 +107,7 @@ def sample_rows(
         asked = missing.get(part.domain_key)
         if asked and _has(storage, part, table):
             only = [("sample_id", "in", list(asked))]
-            for row in storage.read_table(part.key(table), filters=only).to_pylist():
+            for row in storage.read_table(part.key(table), columns, filters=only).to_pylist():
                 found[asked.pop(row["sample_id"]).key] = row
     return found
 

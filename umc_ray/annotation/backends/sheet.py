@@ -1,49 +1,45 @@
 """A sheet per round that people fill in with any spreadsheet program.
 
-A row is one vote on one sample. Columns can be added and rows sorted. The label `skip` says that
-a person cannot tell. What was read stays: an emptied cell takes nothing back; another label by
+A row is one vote on one sample. Columns can be added and rows sorted, but not one column alone: a
+row with a label has its sample, unless the column of samples was removed. The label `skip` says
+that a person cannot tell. What was read stays: an emptied cell takes nothing back; another label by
 the same person replaces theirs. Where samples are synthetic, a column more is for their quality.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any
 
 from umc_ray.annotation.backends.backend import AnnotationBackend, marked_texts, sample_rows
+from umc_ray.annotation.backends.sheet_rows import (
+    QUALITY,
+    TO_READ_BACK,
+    SheetRow,
+    Slot,
+    check_slots,
+    named,
+    read_sheet,
+    slots_of,
+)
+from umc_ray.annotation.backends.sheet_samples import SampleCells, cells_of
 from umc_ray.annotation.events import SampleKey
 from umc_ray.annotation.ratings import RATING, change_key, rated, ratings
-from umc_ray.annotation.spreadsheet import read_records, write_records
+from umc_ray.annotation.spreadsheet import write_records
 from umc_ray.annotation.store import Answer, Question
 from umc_ray.errors import DataError, StoreError
 from umc_ray.ingest.browser_images import browser_image
-from umc_ray.methods.text_pair import parts_of
 from umc_ray.records import SCORES
+from umc_ray.tasks.spelling import shown
 from umc_ray.tasks.task import TaskKind
 
 logger = logging.getLogger(__name__)
 
-Slot = tuple[str, int, int]  # task, sample_id, vote from 1
 SAMPLE = "sample"
 TO_READ = ("domain", SAMPLE, "suggestion", "why", "choices")
-TO_READ_BACK = ("sample_id", "vote", "task", "label", "annotator")
 COLUMNS = (*TO_READ_BACK[:3], *TO_READ, *TO_READ_BACK[3:])
 SKIP = "skip"
 NO_TEXTS: Mapping[SampleKey, str] = MappingProxyType({})
-QUALITY = "quality"
-"""Of a synthetic sample, from 1 to 5, if people like; no column where all samples are real."""
-
-
-@dataclass(frozen=True)
-class SheetRow:
-    """One vote on one sample, as it stands in the sheet."""
-
-    line: int
-    slot: Slot
-    label: str
-    annotator: str
-    quality: str = ""
 
 
 class SheetBackend(AnnotationBackend):
@@ -74,6 +70,7 @@ class SheetBackend(AnnotationBackend):
         texts = marked_texts(self.storage, self.parts, list(slots.values()), self.kinds)
         new = new_answers(rows, slots, given, self.kinds, path, texts)
         scores = new_scores(rows, slots, ratings(self.store, self.campaign), path)
+        self._check_samples(rows, slots, {each.key for each in (*new.values(), *scores.values())})
         self.store.record(list(new.values()), list(new))
         self.store.record_as(RATING, list(scores.values()), list(scores))
         return self.store.answers(self.campaign, round)
@@ -104,8 +101,8 @@ class SheetBackend(AnnotationBackend):
         texts = self._text_columns({question.task for question in slots.values()})
         lines = []
         for slot, question in slots.items():
-            shown = [*parts_of(samples[question.key]), ""][: len(texts)]
-            read = [question.domain, *shown, _suggestion(question), question.why]
+            sample = cells_of(samples[question.key], len(texts))
+            read = [question.domain, *sample, _suggestion(question), question.why]
             read.append(self._choices(question.task))
             identity = [f"s{question.sample_id}", str(slot[2]), question.task]
             lines.append([*identity, *read, *filled_in.get(slot, ("", "")), ""])
@@ -115,6 +112,26 @@ class SheetBackend(AnnotationBackend):
             columns.append(QUALITY)
         rows_read = [line[: len(columns)] for line in lines]
         self.storage.write_bytes(_key(round), write_records(columns, rows_read))
+
+    def _check_samples(
+        self, rows: Sequence[SheetRow], slots: Mapping[Slot, Question], changed: Set[SampleKey]
+    ) -> None:
+        """Make sure that rows whose answers are new have the samples that were asked about."""
+        columns = self._text_columns({question.task for question in slots.values()})
+        if not changed or not any(column in row.cells for row in rows for column in columns):
+            return
+        asked = list({question.key: question for question in slots.values()}.values())
+        found = sample_rows(self.storage, self.parts, asked, "pool", ["sample_id", "text"])
+        samples = SampleCells(columns, {key: row["text"] for key, row in found.items()})
+        path = self.storage.path(_key(asked[0].round))
+        for row in (row for row in rows if row.label and slots[row.slot].key in changed):
+            if wrong := samples.differing(slots[row.slot].key, row.cells):
+                raise DataError(
+                    f"{path}:{row.line}: column {wrong[0]} has another text than was written for "
+                    f"{named(row.slot)}, {shown(wrong[1])}: sort rows with all their columns, and "
+                    "put each sample beside its sample_id again; or, if only texts were edited, "
+                    "remove the column"
+                )
 
     def _text_columns(self, tasks: Collection[str]) -> tuple[str, ...]:
         """Return the columns with samples: one, or two for pairs, which have their own names."""
@@ -146,49 +163,6 @@ class SheetBackend(AnnotationBackend):
         name = f"images/{question.task}/s{question.sample_id}.{media_type.partition('/')[2]}"
         self.storage.write_bytes(f"{_folder(question.round)}/{name}", image)
         return name
-
-
-def read_sheet(data: bytes, path: str) -> list[SheetRow]:
-    """Read the rows of a sheet.
-
-    Raises:
-        DataError: with path and line: not a table with all columns, or an id is not a number.
-    """
-    rows = []
-    for line, cells in read_records(data, TO_READ_BACK, path):
-        sample, vote = cells["sample_id"], cells["vote"]
-        try:
-            slot = (cells["task"], int(sample.removeprefix("s")), int(vote))
-        except ValueError as error:
-            raise DataError(
-                f"{path}:{line}: sample_id and vote must stay as they were, such as s17 and 1, "
-                f"found {sample!r} and {vote!r}"
-            ) from error
-        quality = cells.get(QUALITY, "")
-        rows.append(SheetRow(line, slot, cells["label"], cells["annotator"], quality))
-    return rows
-
-
-def check_slots(rows: Sequence[SheetRow], slots: Collection[Slot], path: str) -> None:
-    """Make sure that a sheet still has a row for each vote that was asked for, and no other.
-
-    Raises:
-        DataError: a changed, repeated or missing row.
-    """
-    lines: dict[Slot, int] = {}
-    for row in rows:
-        if row.slot not in slots:
-            raise DataError(f"{path}:{row.line}: {_named(row.slot)} was not asked in this round")
-        first = lines.setdefault(row.slot, row.line)
-        if first != row.line:
-            raise DataError(f"{path}:{row.line}: {_named(row.slot)} is in line {first} already")
-    missing = [slot for slot in slots if slot not in lines]
-    if missing:
-        raise DataError(
-            f"{path}:{max(lines.values(), default=1)}: the sheet ends without "
-            f"{_named(missing[0])}; put back the {len(missing)} of {len(slots)} rows that are "
-            "missing, their label can be empty"
-        )
 
 
 def new_answers(
@@ -255,25 +229,12 @@ def new_scores(
     return new
 
 
-def slots_of(questions: Sequence[Question]) -> dict[Slot, Question]:
-    """Return the votes that questions ask for, in order."""
-    return {
-        (question.task, question.sample_id, vote): question
-        for question in questions
-        for vote in range(1, question.votes + 1)
-    }
-
-
 def _folder(round: int) -> str:
     return f"rounds/{round:04d}"
 
 
 def _key(round: int) -> str:
     return f"{_folder(round)}/sheet.csv"
-
-
-def _named(slot: Slot) -> str:
-    return f"sample s{slot[1]} of task {slot[0]} (vote {slot[2]})"
 
 
 def _nobody(vote: int) -> str:
