@@ -143,7 +143,8 @@ def _readable(
             rows.append(_label_row(run, number, values, by))
         except DataError as error:
             if number == 1 and isinstance(error, BadRow) and error.kind == UNREADABLE:
-                raise DataError(f"cannot read {path}: {error}") from error
+                reason = str(error).removeprefix(f"{UNREADABLE}: ")
+                raise DataError(f"cannot read {path}: {reason}") from error
             bad[number] = str(error)
     if not bad and not rows:
         raise DataError(f"{path} has no rows, so there is no label to import")

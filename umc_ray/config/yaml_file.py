@@ -43,7 +43,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Return the next node, with all that is in it."""
         if self._depth > MAX_DEPTH:
-            raise _TooDeepError(self.peek_event().start_mark.line + 1)
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _TooDeepError(event.start_mark.line + 1)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

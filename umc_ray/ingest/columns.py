@@ -63,16 +63,18 @@ def check_csv_columns(
     encoding = None if table.encoding else suggested_encoding(read_head(uri))
     if encoding is not None:
         options["encoding"] = encoding
-    raise DataError(_missing(uri, missing[0], available) + _advice(table, options))
+    found, advice = _missing(uri, missing[0], available), _advice(table, options)
+    between = " " if found.endswith("?") else ". "
+    raise DataError(f"{found}{between}{advice}" if advice else found)
 
 
 def _advice(table: TableFormat, options: Mapping[str, str]) -> str:
     if not options:
         return ""
     if table.in_command:
-        return f". To read it, add {' '.join(f'--{name} {options[name]}' for name in options)}"
+        return f"To read it, add {' '.join(f'--{name} {options[name]}' for name in options)}"
     listed = " and ".join(f"{name}: {value}" for name, value in options.items())
-    return f". To read it, add {listed} to the domain"
+    return f"To read it, add {listed} to the domain"
 
 
 def _check_repeated(uri: str, table: TableFormat, available: Sequence[str]) -> None:
