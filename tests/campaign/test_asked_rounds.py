@@ -298,7 +298,7 @@ def test_a_release_is_refused_where_the_store_is_gone_and_says_where_it_knows_be
 ):
     run.storage.seal(run.storage.keys("rounds"))
     check_answers(run)
-    monkeypatch.setattr(cli, "_load_run", lambda _: Run(run.config))
+    monkeypatch.setattr("umc_ray.campaign.run.open_run", lambda _: Run(run.config))
     name = run.config.name
     question = run.store.questions(name, 2)[0]
     (before,) = {e.label for e in run.store.answers(name, 2) if e.key == question.key}
@@ -323,7 +323,7 @@ def test_a_release_opens_the_store_once(run, monkeypatch):
         return open_store(config)
 
     monkeypatch.setattr("umc_ray.campaign.run.open_store", open_counted)
-    monkeypatch.setattr(cli, "_load_run", lambda _: Run(run.config))
+    monkeypatch.setattr("umc_ray.campaign.run.open_run", lambda _: Run(run.config))
     cli.release(Path("campaign.yaml"), None, None)
     assert opened == [run.config.name]
 
@@ -356,7 +356,7 @@ def test_a_label_that_was_imported_since_is_said(run, caplog):
 
 
 def test_a_run_directory_without_any_seals_is_not_released(run, monkeypatch):
-    monkeypatch.setattr(cli, "_load_run", lambda _: run)
+    monkeypatch.setattr("umc_ray.campaign.run.open_run", lambda _: run)
     with pytest.raises(StoreError, match=r"seals/ of .*: no file of it is there: .*umc repair"):
         cli.release(Path("campaign.yaml"))
     assert any("nothing says what was stored" in line for line in activity_lines(run.config, 3))

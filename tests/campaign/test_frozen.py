@@ -145,6 +145,13 @@ def test_a_run_that_was_not_begun_is_bound_to_nothing(write):
     assert not run.storage.exists("campaign.json")
 
 
+def test_a_run_with_rounds_that_has_lost_what_it_was_begun_with_is_not_read(begun, write):
+    begun.storage.delete_file("campaign.json")
+    begun.storage.write_bytes("rounds/0001/batch.parquet", b"")
+    with pytest.raises(StoreError, match=r"tiny has rounds and no campaign\.json, so nothing says"):
+        open_run(write())
+
+
 def test_reading_results_does_not_read_weights_but_publishing_does(begun, write, values, tmp_path):
     encoder = {**values["tasks"]["mood"]["encoder"], "path": "other"}
     run = Run(load_campaign(write(tasks=with_task(values, encoder=encoder))))

@@ -9,6 +9,7 @@ from umc_ray.campaign.frozen import (
     hash_key,
     ingested,
     precision_key,
+    read_frozen,
     settings,
 )
 from umc_ray.campaign.state import RunState
@@ -43,10 +44,10 @@ def check_encoders(run: RunState) -> None:
 
     Raises:
         ConfigError: names the first key that has changed, or weights that are not there.
-        StoreError: another version of umc_ray wrote the run directory.
+        StoreError: another version of umc_ray wrote the run directory, or campaign.json is lost.
     """
-    if run.storage.exists(FROZEN):
-        changed_unused(run.storage, run.storage.read_json(FROZEN), frozen(run.config))
+    if (before := read_frozen(run.storage)) is not None:
+        changed_unused(run.storage, before, frozen(run.config))
 
 
 def _forget_tests(run: RunState, known: Sequence[DomainKey]) -> None:

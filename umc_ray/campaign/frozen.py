@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from umc_ray.campaign.verify import check_files
 from umc_ray.config.campaign import CampaignConfig
 from umc_ray.config.domain import DomainConfig
 from umc_ray.config.encoder import NETWORKS
@@ -73,13 +74,30 @@ def check_frozen(storage: Storage, config: CampaignConfig, but: Sequence[str] = 
 
     Raises:
         ConfigError: names the first key that has changed.
-        StoreError: another version of umc_ray wrote the run directory.
+        StoreError: another version of umc_ray wrote the run directory, or campaign.json is lost.
     """
-    if storage.exists(FROZEN):
-        before = storage.read_json(FROZEN)
+    if (before := read_frozen(storage)) is not None:
         now = settings(config) | _encoders_as(before, config)
         now |= {key: before[key] for key in but if key in before}
         changed_unused(storage, before, now)
+
+
+def read_frozen(storage: Storage) -> Values | None:
+    """Return what a run directory was begun with; None if it was not begun.
+
+    Raises:
+        StoreError: it has rounds and does not say so.
+    """
+    if storage.exists(FROZEN):
+        values: Values = storage.read_json(FROZEN)
+        return values
+    check_files(storage)
+    if storage.exists("rounds/0001/batch.parquet"):
+        raise StoreError(
+            f"{storage.root} has rounds and no {FROZEN}, so nothing says what they were made "
+            "with: copy it from a backup"
+        )
+    return None
 
 
 def changed_unused(storage: Storage, before: Values, now: Values) -> list[str]:

@@ -177,7 +177,7 @@ def _names(values: Values) -> tuple[str, ...]:
 
 def _domain_of(run: Run, name: object) -> DomainKey:
     domain_keys = list(run.config.domains())
-    if name is None and len(domain_keys) == 1:
+    if name in (None, "") and len(domain_keys) == 1:
         return domain_keys[0]
     found = [key for key in domain_keys if name in (str(key), key.domain)]
     if len(found) != 1:
