@@ -116,7 +116,11 @@ class SheetBackend(AnnotationBackend):
     def _check_samples(
         self, rows: Sequence[SheetRow], slots: Mapping[Slot, Question], changed: Set[SampleKey]
     ) -> None:
-        """Make sure that rows whose answers are new have the samples that were asked about."""
+        """Make sure that rows whose answers are new have the samples that were asked about.
+
+        Raises:
+            DataError: with the first row that has the text or image of another sample.
+        """
         columns = self._text_columns({question.task for question in slots.values()})
         if not changed or not any(column in row.cells for row in rows for column in columns):
             return
@@ -124,7 +128,8 @@ class SheetBackend(AnnotationBackend):
         found = sample_rows(self.storage, self.parts, asked, "pool", ["sample_id", "text"])
         samples = SampleCells(columns, {key: row["text"] for key, row in found.items()})
         path = self.storage.path(_key(asked[0].round))
-        for row in (row for row in rows if row.label and slots[row.slot].key in changed):
+        asking = changed & found.keys()
+        for row in (row for row in rows if row.label and slots[row.slot].key in asking):
             if wrong := samples.differing(slots[row.slot].key, row.cells):
                 raise DataError(
                     f"{path}:{row.line}: column {wrong[0]} has another text than was written for "
