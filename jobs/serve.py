@@ -15,6 +15,7 @@ from umc_ray.campaign.signals import wait_for_signal
 from umc_ray.cluster.connect import connect
 from umc_ray.errors import UmcError
 from umc_ray.serving.deployment import start
+from umc_ray.serving.ports import authority
 from umc_ray.serving.settings import ServingConfig
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     try:
         connect()
         for route in start(settings, arguments.host, arguments.port):
-            print(f"http://{arguments.host}:{arguments.port}{route}")
+            print(f"http://{authority(arguments.host, arguments.port)}{route}")
     except UmcError as error:
         sys.exit(f"error: {error}")
     wait_for_signal()

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 Campaign = Annotated[Path, typer.Argument(help="the campaign's YAML file")]
 
+Port = Annotated[int, typer.Option(min=1, max=65_535)]
+
 WAITING_EXIT = 3
 """Exit code of a run that waits for annotations."""
 
@@ -199,7 +201,7 @@ def score(
 def serve(
     campaigns: Annotated[list[Path], typer.Argument(help="the campaigns' YAML files")],
     host: Annotated[str, typer.Option(help="other than loopback requires --tokens")] = "127.0.0.1",
-    port: Annotated[int, typer.Option()] = 8000,
+    port: Port = 8000,
     tokens: Annotated[
         Path | None,
         typer.Option(help="file with one `score TOKEN` or `admin TOKEN` per line"),
@@ -227,6 +229,7 @@ def serve(
     from umc_ray.cluster.connect import connect
     from umc_ray.serving.deployment import start
     from umc_ray.serving.haproxy import haproxy_settings
+    from umc_ray.serving.ports import authority
     from umc_ray.serving.settings import ServingConfig
 
     for path in campaigns:
@@ -248,7 +251,7 @@ def serve(
             os.environ.update(haproxy_settings(folder))
         connect()
         for route in start(settings, host, port):
-            print_line(f"http://{host}:{port}{route.rstrip('/')}/docs")
+            print_line(f"http://{authority(host, port)}{route.rstrip('/')}/docs")
         wait_for_signal()
 
 
@@ -258,15 +261,13 @@ def annotate(
     host: Annotated[
         str, typer.Option(help="other than loopback: put a TLS proxy in front of it")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option()] = 8100,
+    port: Port = 8100,
 ) -> None:
     """Serve the annotation page of a campaign, until interrupted."""
     from umc_ray.campaign.run import open_run
     from umc_ray.web.server import serve_page
 
-    run = open_run(campaign)
-    print_line(f"http://{host}:{port}/")
-    serve_page(run, host, port)
+    serve_page(open_run(campaign), host, port)
 
 
 @app.command()

@@ -1,9 +1,12 @@
 """When tokens are required, and the environment for HAProxy."""
 
+import socket
+
 import pytest
 
 from tests import tiny
 from umc_ray.errors import ConfigError
+from umc_ray.serving import deployment
 from umc_ray.serving.deployment import build, start
 from umc_ray.serving.haproxy import CONFIG, HAPROXY, haproxy_settings, refuse_without_replica
 from umc_ray.serving.messages import Problem
@@ -19,6 +22,32 @@ def path(tmp_path):
 def test_serving_other_machines_requires_tokens(path, host):
     with pytest.raises(ConfigError, match="tokens are required"):
         start([ServingConfig(campaign=path)], host, 8000)
+
+
+def test_a_port_that_is_taken_is_refused_before_serve_starts(path, monkeypatch):
+    monkeypatch.setattr(deployment, "_get_global_client", lambda **_: None)  # no Serve is running
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} is taken by"):
+            start([ServingConfig(campaign=path)], "127.0.0.1", port)
+
+
+@pytest.mark.ray
+def test_the_port_of_serve_is_not_shared(server):
+    """Where both sides agree to share, the system would give each a part of the connections."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with pytest.raises(OSError, match="Address already in use"):
+            other.bind((host, int(port)))
+
+
+@pytest.mark.ray
+def test_a_serve_that_listens_elsewhere_is_named(server):
+    where = server.url.removeprefix("http://")
+    with pytest.raises(ConfigError, match=f"Serve of this cluster listens on {where}"):
+        start([ServingConfig(campaign=server.campaign.path)], "127.0.0.1", 1)
 
 
 def test_a_deployment_behind_haproxy_requires_tokens(path, tmp_path, monkeypatch):

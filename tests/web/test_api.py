@@ -14,7 +14,7 @@ from umc_ray import web
 from umc_ray.annotation.review import decide, decisions
 from umc_ray.annotation.store import Answer
 from umc_ray.web.accounts import Person
-from umc_ray.web.json_body import LONG_BYTES, UniqueKeysRoute
+from umc_ray.web.json_body import LONG_BYTES, JsonRoute
 
 KEY = "0123456789abcdef"
 
@@ -102,7 +102,7 @@ def test_every_route_with_a_body_reads_its_json_without_repeated_keys():
     routers = [each.router for each in modules if hasattr(each, "router")]
     routes = [each for router in routers for each in router.routes if each.body_field]
     assert {each.path for each in routes} >= {"/api/answers", "/api/labels"}
-    assert all(isinstance(each, UniqueKeysRoute) for each in routes)
+    assert all(isinstance(each, JsonRoute) for each in routes)
 
 
 def test_a_client_can_lease_answer_and_undo(world, client):

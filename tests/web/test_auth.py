@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 
 from tests.web.worlds import PASSWORD, TEXT, ids
 from umc_ray.web import admin, api, auth, auth_pages, exchange, history_page, pages, questions_page
-from umc_ray.web.auth import COOKIE, Throttle, csrf_token
+from umc_ray.web.auth import COOKIE, RequireRole, Throttle, csrf_token
 from umc_ray.web.security_headers import HEADERS
 
 ROLES = ["annotator", "reviewer", "admin"]
@@ -23,10 +23,8 @@ ROUTES = sorted(
 
 def required_role(route):
     """Return the role that a route requires."""
-    names = [each.call.__name__ for each in route.dependant.dependencies]
-    return next(
-        (name.removeprefix("require_") for name in names if name.startswith("require_")), None
-    )
+    calls = [each.call for each in route.dependant.dependencies]
+    return next((each.role for each in calls if isinstance(each, RequireRole)), None)
 
 
 def test_all_routes_except_login_and_invitations_require_a_role(still_world):

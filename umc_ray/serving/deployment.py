@@ -16,6 +16,7 @@ from ray import serve
 from ray._common.tls_utils import add_port_to_grpc_server
 from ray.serve._private import replica
 from ray.serve.config import AutoscalingConfig, ControllerOptions
+from ray.serve.context import _get_global_client
 from ray.serve.schema import LoggingConfig
 
 from umc_ray.campaign.frozen import check_frozen
@@ -26,6 +27,7 @@ from umc_ray.serving.access import Access
 from umc_ray.serving.app import create_app
 from umc_ray.serving.endpoint import Endpoint
 from umc_ray.serving.haproxy import FRONT, HAPROXY, refuse_without_replica
+from umc_ray.serving.ports import authority, listen, taken
 from umc_ray.serving.settings import ServingConfig, is_loopback
 from umc_ray.serving.shedding import admission_checks
 from umc_ray.storage import Storage
@@ -136,21 +138,47 @@ def start(settings: Sequence[ServingConfig], host: str, port: int) -> list[str]:
     A single campaign has the route /, several have /NAME.
 
     Raises:
-        ConfigError: other machines can reach the address, and there are no tokens.
+        ConfigError: other machines can reach the address, and there are no tokens, or somebody
+            else listens on the port.
     """
     for each in settings:
         if each.tokens is None and not is_loopback(host):
             raise ConfigError(f"tokens are required: other machines can reach {host}")
     # What cannot be served must not leave Serve behind: it keeps the options of its first start.
     applications = [_application(each) for each in settings]
-    serve.start(
-        controller_options=ControllerOptions(runtime_env={"env_vars": FRONT}),  # and its proxies
-        http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_S},
-        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-    )
+    _start_serve(host, port)
     refuse_without_replica()
     names = [load_campaign(each.campaign).name for each in settings]
     routes = ["/"] if len(names) == 1 else [f"/{name}" for name in names]
     for application, name, route in zip(applications, names, routes, strict=True):
         serve.run(application, name=name, route_prefix=route)
     return routes
+
+
+def _start_serve(host: str, port: int) -> None:
+    """Have Serve listen, or use it as it does already.
+
+    Raises:
+        ConfigError: somebody else listens there, or the Serve of the cluster elsewhere.
+    """
+    running = _get_global_client(raise_if_no_controller_running=False)
+    if running is not None:
+        options = running.http_config
+        if (options.host, options.port) != (host, port):
+            raise ConfigError(
+                f"cannot serve on {authority(host, port)}: Serve of this cluster listens on "
+                f"{authority(options.host, options.port)}: use that, or end it first"
+            )
+        return
+    listen(host, port).close()
+    try:
+        serve.start(
+            controller_options=ControllerOptions(runtime_env={"env_vars": FRONT}),  # and proxies
+            http_options={"host": host, "port": port, "request_timeout_s": REQUEST_TIMEOUT_S},
+            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+        )
+    except RuntimeError as error:
+        if "Failed to bind" not in str(error):
+            raise
+        serve.shutdown()  # type: ignore[no-untyped-call] # the next start would find it deaf
+        raise ConfigError(taken(host, port)) from error

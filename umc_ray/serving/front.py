@@ -1,7 +1,9 @@
 """What stands before Serve in each process that listens: a proxy, or behind HAProxy a replica."""
 
 import os
+import socket
 
+from ray.serve._private import http_util
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
@@ -52,12 +54,22 @@ def _commands_serve(name: bytes) -> bool:
     return name.decode("latin-1").lower().replace("_", "-") in SERVE_HEADERS
 
 
+def _keep_port(listener: socket.socket) -> None:
+    """Have a port one listener; with Ray's SO_REUSEPORT, two endpoints would answer in turns.
+
+    After the end of a listener, the next one need not wait for its last connections.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 def middlewares() -> list[Middleware]:
     """Return the middleware for Ray to put before Serve; the last one is the outermost.
 
-    Ray calls this before it starts uvicorn in the process, whose connections are bounded from then.
+    Ray calls this before it starts uvicorn in the process, whose connections are bounded from then
+    and whose port is its own.
     """
     HTTP_PROTOCOLS["auto"] = "umc_ray.serving.connections:BoundedConnection"
+    http_util.set_socket_reuse_port = _keep_port  # type: ignore[assignment]
     if os.environ.get(HAPROXY) == "1":  # this process is a replica, and HAProxy sends again
         return [Middleware(Shedding), Middleware(Front)]
     return [Middleware(Resending), Middleware(SlowBodies), Middleware(Front)]

@@ -1,7 +1,4 @@
-"""The JSON of a request, read within bounds that keep it cheap, and not on the event loop.
-
-A few megabytes of zeros, or of keys, would otherwise become gigabytes of errors, one for each.
-"""
+"""The JSON of a request, read within bounds that keep it cheap, and not on the event loop."""
 
 import asyncio
 import json
@@ -13,15 +10,17 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-from umc_ray.methods.json_objects import RepeatedKey, unique_keys
+from umc_ray.methods.json_objects import (
+    RepeatedKey,
+    TooManyCommas,
+    TooManyKeys,
+    read_bounded,
+)
 from umc_ray.serving.messages import EmbedRequest, Sample, ScoreRequest
 from umc_ray.serving.refusal import Refusal
 
 MOST_COMMAS = 500_000
 """In a request, those of texts included: more values than any list of samples has."""
-
-MOST_KEYS = 1000
-"""Of one object."""
 
 KNOWN = frozenset(
     name for model in (EmbedRequest, ScoreRequest, Sample) for name in model.model_fields
@@ -70,23 +69,19 @@ def read_json(body: bytes) -> object:
     Raises:
         Refusal: it is not JSON, too large in one of its parts, or has a key twice.
     """
-    if body.count(b",") > MOST_COMMAS:
-        raise Refusal(413, f"the body has more than {MOST_COMMAS} commas: send less at a time")
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_object)
+        value = read_bounded(body, MOST_COMMAS)
         if SURROGATE.search(body):  # half of a pair is no character: whoever writes it fails
             json.dumps(value, ensure_ascii=False).encode()
     except RepeatedKey as error:
         raise Refusal(422, error.to_client(KNOWN)) from error
-    except (ValueError, RecursionError) as error:
+    except TooManyCommas as error:
+        raise Refusal(413, str(error)) from error
+    except TooManyKeys as error:
+        raise Refusal(422, str(error)) from error
+    except ValueError as error:
         raise Refusal(422, "the body is not JSON in UTF-8") from error
     return value
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(pairs) > MOST_KEYS:
-        raise Refusal(422, f"an object has more than {MOST_KEYS} keys")
-    return unique_keys(pairs)
 
 
 def _check_type(request: Request) -> None:

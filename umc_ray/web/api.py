@@ -15,7 +15,7 @@ from umc_ray.errors import DataError
 from umc_ray.methods.text_pair import plain
 from umc_ray.web.accounts import Person
 from umc_ray.web.auth import Annotator, Reviewer
-from umc_ray.web.json_body import UniqueKeysRoute
+from umc_ray.web.json_body import JsonRoute
 from umc_ray.web.messages import (
     AnswersIn,
     DecisionIn,
@@ -35,7 +35,7 @@ from umc_ray.web.site import CurrentSite, Queue, Site
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem} for status in (400, 401, 403, 409, 413, 422)
 }
-router = APIRouter(prefix="/api", responses=PROBLEMS, route_class=UniqueKeysRoute)
+router = APIRouter(prefix="/api", responses=PROBLEMS, route_class=JsonRoute)
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -4,7 +4,6 @@ import hmac
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +12,7 @@ from fastapi import Depends, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from umc_ray.web.accounts import Accounts, KeyKind, Person, Role
+from umc_ray.web.bodies import FORM_BYTES, read_body
 
 COOKIE = "umc_session"
 CSRF_HEADER = "x-csrf-token"
@@ -23,25 +23,32 @@ MAX_FIELDS = 100
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def require_role(role: Role) -> Callable[[Request], Awaitable[Person]]:
-    """Return a dependency that requires a role, by session cookie or bearer token.
+class RequireRole:
+    """A dependency that requires a role, by session cookie or bearer token.
 
     A session's write requests need a CSRF token, which pages of other sites cannot read. Bearer
     tokens need none: browsers never send them on their own.
     """
 
-    async def dependency(request: Request) -> Person:
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    async def __call__(self, request: Request) -> Person:
+        """Return who sent a request.
+
+        Raises:
+            HTTPException: 401 if that is not known, 403 if they lack the role.
+        """
         person = await _authenticate(request)
         if person is None:
             raise HTTPException(
                 401, "log in, or send a valid token", {"WWW-Authenticate": "Bearer"}
             )
-        if not person.may(role):
-            raise HTTPException(403, f"this needs the role {role}; {person.name} is {person.role}")
+        if not person.may(self.role):
+            raise HTTPException(
+                403, f"this needs the role {self.role}; {person.name} is {person.role}"
+            )
         return person
-
-    dependency.__name__ = f"require_{role}"
-    return dependency
 
 
 async def _authenticate(request: Request) -> Person | None:
@@ -81,9 +88,9 @@ async def form_values(request: Request) -> dict[str, list[str]]:
     """Return the fields of a form with all values of each.
 
     Raises:
-        HTTPException: 400, too many fields.
+        HTTPException: 400, too many fields; or the body is too large or takes too long.
     """
-    body = (await request.body()).decode(errors="replace")
+    body = (await read_body(request, FORM_BYTES)).decode(errors="replace")
     try:
         return parse_qs(body, max_num_fields=MAX_FIELDS)
     except ValueError as error:
@@ -144,6 +151,6 @@ class Throttle:
                 self._failures.popitem(last=False)
 
 
-Annotator = Annotated[Person, Depends(require_role("annotator"))]
-Reviewer = Annotated[Person, Depends(require_role("reviewer"))]
-Admin = Annotated[Person, Depends(require_role("admin"))]
+Annotator = Annotated[Person, Depends(RequireRole("annotator"))]
+Reviewer = Annotated[Person, Depends(RequireRole("reviewer"))]
+Admin = Annotated[Person, Depends(RequireRole("admin"))]

@@ -27,7 +27,7 @@ from umc_ray.tasks.task import TaskKind
 from umc_ray.web.api import PROBLEMS, image_path
 from umc_ray.web.auth import Admin, Reviewer
 from umc_ray.web.formats import Format, LabeledQuestion, media_type, read_votes, write_labels
-from umc_ray.web.json_body import UniqueKeysRoute
+from umc_ray.web.json_body import FileRoute
 from umc_ray.web.messages import BatchIn, BatchOut, Imported, NewSample, Vote
 from umc_ray.web.samples import Sample
 from umc_ray.web.site import CurrentSite, Queue, Site
@@ -35,7 +35,7 @@ from umc_ray.web.site import CurrentSite, Queue, Site
 MAX_PROBLEMS = 100
 """Bad rows of an import that are named."""
 
-router = APIRouter(prefix="/api", responses=PROBLEMS, route_class=UniqueKeysRoute)
+router = APIRouter(prefix="/api", responses=PROBLEMS, route_class=FileRoute)
 
 
 @router.post("/batches/{batch}")

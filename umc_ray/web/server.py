@@ -1,25 +1,28 @@
 """Run the annotation page as a standalone server."""
 
 import logging
+from contextlib import suppress
 
 import uvicorn
 
 from umc_ray.campaign.run import Run
+from umc_ray.console import print_line
 from umc_ray.errors import ConfigError
 from umc_ray.serving.connections import BoundedConnection
+from umc_ray.serving.ports import authority, listen
+from umc_ray.serving.settings import is_loopback
 from umc_ray.web.app import create_app
 from umc_ray.web.site import Site
 
 logger = logging.getLogger(__name__)
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve_page(run: Run, host: str, port: int) -> None:
     """Serve the page until interrupted.
 
     Raises:
-        ConfigError: the campaign uses another annotation backend, or it has no account.
+        ConfigError: the campaign uses another annotation backend, it has no account, or the page
+            cannot listen on the address.
     """
     site = Site(run)
     if not site.accounts.all():
@@ -27,14 +30,8 @@ def serve_page(run: Run, host: str, port: int) -> None:
             f"campaign {run.config.name} has no account to log in with: create one with "
             "`umc account CAMPAIGN.yaml NAME --role admin`"
         )
-    if host not in LOOPBACK:
-        logger.warning(
-            "%s accepts unencrypted connections from other machines: put a TLS proxy in front", host
-        )
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(site),
-        host=host,
-        port=port,
         http=BoundedConnection,
         log_level="warning",
         access_log=False,
@@ -44,3 +41,11 @@ def serve_page(run: Run, host: str, port: int) -> None:
         proxy_headers=bool(proxies := run.config.annotation.trusted_proxies),
         forwarded_allow_ips=proxies,
     )
+    with listen(host, port) as listener, suppress(KeyboardInterrupt):
+        print_line(f"http://{authority(host, port)}/")
+        if not is_loopback(host):
+            logger.warning(
+                "%s accepts unencrypted connections from other machines: put a TLS proxy in front",
+                host,
+            )
+        uvicorn.Server(config).run(sockets=[listener])
