@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 
+import pydantic
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from tests.web.test_api import KEY, sample
 from tests.web.test_auth import OPEN, ROLES, ROUTES, required_role
 from umc_ray.web.bodies import FORM_BYTES, JSON_BYTES, read_body
+from umc_ray.web.messages import BatchIn
 
 JSON_TYPE, FORM_TYPE = "application/json", "application/x-www-form-urlencoded"
 POSTS = [each for each in ROUTES if each[0] == "POST" and each[:2] not in OPEN]
@@ -94,6 +96,14 @@ def test_a_batch_can_be_larger_than_an_answer(still_world):
     body = {"task": "none", "domain": "posts", "samples": [{"text": "x" * 900_000}] * 2}
     answered = still_world.client("reviewer").post("/api/batches/b", json=body)
     assert (answered.status_code, answered.json()["detail"][:16]) == (422, "there is no task")
+
+
+def test_only_the_first_mistake_in_a_batch_is_looked_for():
+    """Half a million of them would take seconds."""
+    samples = [{"text": "x", "votes": 0}] * 2
+    with pytest.raises(pydantic.ValidationError) as caught:
+        BatchIn.model_validate({"task": "mood", "domain": "posts", "samples": samples})
+    assert [each["loc"] for each in caught.value.errors()] == [("samples", 0, "votes")]
 
 
 @pytest.mark.parametrize("path", ["/login", "/invitation/x"])

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from umc_ray.annotation.ratings import RATING
 from umc_ray.config.section import Name
@@ -185,7 +185,7 @@ class BatchIn(Message):
 
     task: Name
     domain: Name
-    samples: Annotated[list[NewSample], Field(min_length=1, max_length=MAX_SAMPLES)]
+    samples: Annotated[list[NewSample], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]
 
 
 class BatchOut(Message):
