@@ -50,3 +50,5 @@ def test_a_private_file_is_for_its_owner_alone(tmp_path):
     path.chmod(0o644)
     assert others_can_read(path)
     assert not others_can_read(tmp_path / "none")
+    tmp_path.chmod(0o755)
+    assert not others_can_read(tmp_path)

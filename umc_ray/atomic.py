@@ -55,8 +55,8 @@ def make_private(path: Path) -> None:
 
 
 def others_can_read(path: Path) -> bool:
-    """Whether everybody on this machine can read a file; false if there is none."""
-    return path.exists() and bool(path.stat().st_mode & stat.S_IROTH)
+    """Whether everybody on this machine can read a file; false if there is none, or a folder."""
+    return path.exists() and not path.is_dir() and bool(path.stat().st_mode & stat.S_IROTH)
 
 
 def _flush_folder(folder: str) -> None:

@@ -173,3 +173,15 @@ def test_a_database_file_is_for_its_owner_alone(tmp_path):
     path.chmod(0o644)
     with pytest.raises(StoreError, match=f"digests of passwords: chmod 600 {path}"):
         AnnotationStore(f"sqlite:///{path}")
+
+
+def test_a_folder_in_place_of_a_database_is_said_to_be_one(tmp_path):
+    with pytest.raises(StoreError, match=f"{tmp_path} is a folder: name a file"):
+        AnnotationStore(f"sqlite:///{tmp_path}")
+
+
+def test_a_database_in_what_is_no_folder_is_an_error_of_the_store(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "labels.db"
+    with pytest.raises(StoreError, match=f"cannot make annotation database {path}: "):
+        AnnotationStore(f"sqlite:///{path}")

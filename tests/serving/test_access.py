@@ -88,3 +88,29 @@ def test_a_token_file_that_everybody_can_read_is_refused(tmp_path):
     path.chmod(0o644)
     with pytest.raises(ConfigError, match=f"can read {path}, which has tokens: chmod 600"):
         Access.read(path)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_in_place_of_a_token_file_is_said_to_be_one(tmp_path, mode):
+    tmp_path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"cannot read tokens from {tmp_path}: Is a directory"):
+        Access.read(tmp_path)
+
+
+def written(path, content):
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_token_file_that_is_no_text_is_refused_without_its_content(tmp_path):
+    path = written(tmp_path / "tokens", f"score {SCORE}\n".encode("utf-16"))
+    with pytest.raises(ConfigError) as error:
+        Access.read(path)
+    assert str(error.value) == f"cannot read tokens from {path}: it is not in UTF-8"
+    assert error.value.__cause__ is None
+
+
+def test_a_token_file_may_begin_with_a_byte_order_mark(tmp_path):
+    access = Access.read(written(tmp_path / "tokens", f"score {SCORE}\n".encode("utf-8-sig")))
+    assert refused(access, "score", {"authorization": f"Bearer {SCORE}"}) is None

@@ -109,10 +109,17 @@ def _make_file(path: Path) -> None:
     """Create the file of a database, which holds digests of passwords, for its owner alone.
 
     Raises:
-        StoreError: everybody on this machine can read it.
+        StoreError: it cannot be made, or everybody on this machine can read it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    make_private(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path)
+    except OSError as error:
+        raise StoreError(f"cannot make annotation database {path}: {error.strerror}") from error
+    if path.is_dir():
+        raise StoreError(
+            f"cannot open annotation database: {path} is a folder: name a file, or move it away"
+        )
     if others_can_read(path):
         raise StoreError(
             f"everybody on this machine can read {path}, which has answers and digests of "

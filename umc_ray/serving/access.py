@@ -56,9 +56,11 @@ class Access:
                 "of a secret of Kubernetes, defaultMode: 0440"
             )
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise ConfigError(f"cannot read tokens from {path}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"cannot read tokens from {path}: it is not in UTF-8") from None
         digests = tuple(_parse_tokens(path, lines))
         if not digests:
             raise ConfigError(f"{path} has no tokens: add a line `score TOKEN` or `admin TOKEN`")
