@@ -15,9 +15,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from uvicorn.config import HTTP_PROTOCOLS
 
+from tests.serving.exchange import exchange
 from umc_ray.serving import connections
 from umc_ray.serving.connections import MOST_HEAD_BYTES, BoundedConnection
-from umc_ray.serving.front import SERVE_HEADERS
+from umc_ray.serving.front import SERVE_HEADERS, Front
 from umc_ray.serving.haproxy import FRONT, HAPROXY
 from umc_ray.serving.resending import Resending
 from umc_ray.serving.shedding import Shedding
@@ -51,6 +52,33 @@ def test_clients_do_not_command_serve(client, name, value):
 )
 def test_serve_does_not_list_the_campaigns(client, path, status):
     assert client.get(path).status_code == status
+
+
+def test_serve_does_not_say_where_it_lists_them():
+    async def serve(scope, receive, send):
+        is_plain = scope["path"] != "/v1/none"
+        kind = b"text/plain" if is_plain else b"application/json"
+        start = {"status": 404, "headers": [(b"content-type", kind)]}
+        await send({"type": "http.response.start", **start})
+        for part in (b"see ", b"/-/routes"):
+            await send({"type": "http.response.body", "body": part, "more_body": part == b"see "})
+
+    client = TestClient(Front(serve))
+    hidden = client.options("/other")
+    assert (hidden.status_code, hidden.json()["error"]) == (404, "Not Found")
+    assert client.get("/v1/none").text == "see /-/routes"  # what the application says stays
+
+
+NONE = '{"error":"Not Found","errors":[]}'
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("line", ["OPTIONS *", "GET *", "GET /none"])
+def test_what_is_not_there_is_not_found_and_no_more(server, line):
+    address = server.url.removeprefix("http://").split(":")
+    head = f"{line} HTTP/1.1\r\nHost: {address[0]}\r\nConnection: close\r\n\r\n"
+    answer = exchange(address, head.encode())
+    assert (answer.status, answer.text.partition("\r\n\r\n")[2]) == (404, NONE)
 
 
 def test_there_are_no_web_sockets(client):
@@ -170,6 +198,24 @@ def test_connections_beyond_the_most_are_told_to_come_again(address, monkeypatch
         assert b"retry-after: 1\r\n" in refusal
         first.sendall(START + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
         assert OK in b"".join(iter(lambda: first.recv(4096), b""))
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Transfer-Encoding: gzip, chunked", 501),
+        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
+        (b"Transfer-Encoding: identity", 501),
+        (b"Transfer-Encoding: Chunked", 200),
+        (b"Content-Length: 5\r\nExpect: 200-ok", 417),
+        (b"Content-Length: 5\r\nExpect: 100-continue, 200-ok", 417),
+        (b"Content-Length: 5\r\nExpect: 100-Continue", 200),
+        (b"Content-Length: 5\r\nExpect:", 200),
+    ],
+)
+def test_a_coding_or_expectation_that_would_be_ignored_is_refused(address, header, status):
+    got = answered(address, START + header + b"\r\nConnection: close\r\n\r\n0\r\n\r\n")
+    assert got.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").startswith(b"HTTP/1.1 %d " % status)
 
 
 END = b"Connection: close\r\n\r\n"

@@ -5,6 +5,7 @@ any number.
 """
 
 import asyncio
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,19 +19,20 @@ HEAD_TIMEOUT_S = 10.0
 MOST_CONNECTIONS = 2_000
 """Open at a time in a process, which answers some hundred requests per second."""
 
-BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"connection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
-)
 
-TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"connection: close\r\ncontent-length: 0\r\n\r\n"
-)
+def _refusal(status: bytes, *headers: bytes) -> bytes:
+    lines = b"HTTP/1.1 " + status, *headers, b"connection: close", b"content-length: 0"
+    return b"\r\n".join((*lines, b"", b""))
 
 
-class HeadTooLarge(Exception):
-    """Ends the parser at the field that is too much."""
+BUSY = _refusal(b"503 Service Unavailable", b"retry-after: 1")
+TOO_LARGE = _refusal(b"431 Request Header Fields Too Large")
+OTHER_CODING = _refusal(b"501 Not Implemented")
+OTHER_EXPECTATION = _refusal(b"417 Expectation Failed")
+
+
+class Refused(Exception):
+    """Ends the parser at what is not taken."""
 
 
 class SeveralHosts(Exception):
@@ -43,6 +45,7 @@ class BoundedConnection(HttpToolsProtocol):
     head_bytes = 0
     field_bytes = 0
     made_progress = False
+    refusal = b""
     deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -64,12 +67,12 @@ class BoundedConnection(HttpToolsProtocol):
         super().data_received(data)
         self.head_bytes = 0 if self.made_progress else self.head_bytes + len(data)
         if self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse_head()
+            self._refuse(TOO_LARGE)
 
     def send_400_response(self, msg: str) -> None:
         """Say what is wrong with a request that the parser did not take."""
-        if self.field_bytes > MOST_HEAD_BYTES:
-            self._refuse_head()
+        if self.refusal:
+            self._refuse(self.refusal)
         else:
             super().send_400_response(msg)
 
@@ -91,6 +94,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Leave the time that the body may take to the application."""
+        self._check_framing()
         self._settle_host()
         super().on_headers_complete()
         self.made_progress = True
@@ -114,6 +118,15 @@ class BoundedConnection(HttpToolsProtocol):
         if not is_complete and not self.transport.is_closing():
             self._set_deadline()
 
+    def _check_framing(self) -> None:
+        """Refuse what uvicorn would ignore: a body in another coding, or another expectation."""
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if codings and b",".join(codings).strip().lower() != b"chunked":
+            self._end(OTHER_CODING)
+        expected = [value.strip().lower() for name, value in self.headers if name == b"expect"]
+        if not set(expected) <= {b"", b"100-continue"}:
+            self._end(OTHER_EXPECTATION)
+
     def _settle_host(self) -> None:
         """Leave one host to whoever checks it: of an absolute address its own (RFC 9112, 3.2)."""
         if sum(name == b"host" for name, _ in self.headers) > 1:
@@ -127,11 +140,16 @@ class BoundedConnection(HttpToolsProtocol):
         """Bound what comes in one piece with the end of the head, which is progress."""
         self.field_bytes += size
         if self.field_bytes > MOST_HEAD_BYTES:
-            raise HeadTooLarge
+            self._end(TOO_LARGE)
 
-    def _refuse_head(self) -> None:
+    def _end(self, refusal: bytes) -> NoReturn:
+        """End the parser, which has the refusal sent."""
+        self.refusal = refusal
+        raise Refused
+
+    def _refuse(self, refusal: bytes) -> None:
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(TOO_LARGE)
+            self.transport.write(refusal)
         self.transport.close()
 
     def _set_deadline(self) -> None:

@@ -4,8 +4,9 @@ import os
 import socket
 
 from ray.serve._private import http_util
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from umc_ray.serving.haproxy import HAPROXY
@@ -29,6 +30,8 @@ SERVE_PATHS = "/-/"
 
 HEALTH_PATH = "/-/healthz"
 
+NOT_FOUND = refusal_response(Refusal(404, "Not Found"))
+
 
 class Front:
     """Keeps from Serve what it would obey, and what is no request."""
@@ -44,10 +47,29 @@ class Front:
             return
         path = scope["path"]
         if path.startswith(SERVE_PATHS) and path != HEALTH_PATH:  # the list has campaigns' names
-            await refusal_response(Refusal(404, "Not Found"))(scope, receive, send)
+            await NOT_FOUND(scope, receive, send)
             return
         headers = [pair for pair in scope["headers"] if not _commands_serve(pair[0])]
-        await self.app({**scope, "headers": headers}, receive, send)
+        plain = _WithoutRoutes(scope, receive, send)
+        await self.app({**scope, "headers": headers}, receive, plain.send)
+
+
+class _WithoutRoutes:
+    """Answers in the place of Serve, whose own 404 says where it lists the campaigns."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self.receive, self.to_client = scope, receive, send
+        self.is_answered = False
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of an answer on, unless it is of Serve's 404."""
+        if message["type"] == "http.response.start" and message["status"] == 404:
+            kind = Headers(raw=list(message["headers"])).get("content-type", "")
+            if not kind.startswith("application/json"):
+                self.is_answered = True
+                await NOT_FOUND(self.scope, self.receive, self.to_client)
+        if not self.is_answered:
+            await self.to_client(message)
 
 
 def _commands_serve(name: bytes) -> bool:

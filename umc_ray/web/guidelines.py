@@ -26,7 +26,7 @@ def read_guidelines(path: str | None) -> Guidelines:
     if path is None:
         return Guidelines("", None)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read annotation.guidelines {path}: {error}") from error
     # no images: they would come from other sites, which the content security policy blocks
