@@ -67,6 +67,8 @@ def test_the_version_is_the_one_of_the_package():
         (["run"], "Missing argument"),
         (["rum"], "No such command"),
         (["run", "--fast", "x"], "--fast"),
+        (["serve", "--port", "99999", "x"], "65535"),
+        (["annotate", "--port", "0", "x"], "--port"),
     ],
 )
 def test_a_wrong_command_line_is_one_message_and_exit_code_2(arguments, said):
