@@ -107,6 +107,19 @@ def test_an_image_that_is_too_large_is_refused():
         fetch(f"https://{HOST}/a.png", max_fetch_bytes=6)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "zstd"])
+def test_a_compressed_file_is_not_unpacked(coding):
+    """A piece of 64 kB could become 64 MB, before anybody counts."""
+
+    async def parts():
+        raise AssertionError("it was read")
+        yield b""
+
+    answer = httpx.Response(200, headers={"content-encoding": coding}, content=parts())
+    with pytest.raises(MediaError, match="image_url returned a compressed file"):
+        fetch(f"https://{HOST}/a.png", answer)
+
+
 def test_by_default_no_host_is_allowed():
     with pytest.raises(MediaError, match="not allowed"):
         fetch(f"https://{HOST}/a.png", image_hosts=())

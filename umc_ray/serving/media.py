@@ -116,11 +116,16 @@ class MediaLoader:
                 trust_env=False,
             ) as client,
             client.stream(
-                "GET", pinned_url, headers={"host": host}, extensions={"sni_hostname": host}
+                "GET",
+                pinned_url,
+                headers={"host": host, "accept-encoding": "identity"},
+                extensions={"sni_hostname": host},
             ) as response,
         ):
             if response.status_code != 200:
                 raise MediaError(f"image_url returned status {response.status_code}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise MediaError("image_url returned a compressed file")  # or a bomb
             async for chunk in response.aiter_bytes():
                 data += chunk
                 if len(data) > self.settings.max_fetch_bytes:
