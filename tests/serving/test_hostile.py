@@ -178,3 +178,16 @@ def test_a_decompression_bomb_is_refused_by_its_header(pictures, side):
     assert len(bomb) < 100_000
     answer = pictures.post("/v1/embed", json={"samples": [{"image": bomb}]})
     assert "image too large" in answer.json()["errors"][0]["error"]
+
+
+def test_images_of_a_request_have_so_many_pixels_together(pictures):
+    """A file of a kilobyte can have millions of them."""
+    full = {"image": picture(100, 100)}
+    most = pictures.post("/v1/embed", json={"samples": [full] * 8})
+    assert (most.status_code, len(most.json()["results"])) == (200, 8)
+    broken = [{"image": picture(101, 100)}, {"image": "?"}, {"text": "x"}]  # none is decoded
+    assert pictures.post("/v1/embed", json={"samples": [full] * 8 + broken}).status_code == 200
+    more = pictures.post("/v1/embed", json={"samples": [full] * 8 + [{"image": picture(1, 2)}]})
+    assert more.status_code == 413
+    said = "the images have more than 80000 pixels: send fewer at a time"
+    assert more.json()["error"] == said

@@ -17,7 +17,6 @@ from umc_ray.serving.batcher import Batcher
 from umc_ray.serving.drift import MARGIN, RecentMargins, pool_reference
 from umc_ray.serving.encoding import Payload
 from umc_ray.serving.live import LivePublication
-from umc_ray.serving.media import MediaError, MediaLoader
 from umc_ray.serving.messages import (
     CampaignResponse,
     EmbedRequest,
@@ -34,14 +33,12 @@ from umc_ray.serving.messages import (
 )
 from umc_ray.serving.metrics import ServingMetrics
 from umc_ray.serving.neighbors import LabeledSamples, TaskNeighbors
+from umc_ray.serving.payloads import Payloads
 from umc_ray.serving.refusal import Refusal
 from umc_ray.serving.scorer import InvalidSample, Prediction, Predictions, Scored, TaskScorer
 from umc_ray.serving.settings import ServingConfig
 
 logger = logging.getLogger(__name__)
-
-MAX_FETCHES = 16
-"""Samples whose payloads are fetched at once."""
 
 
 class Endpoint:
@@ -68,7 +65,7 @@ class Endpoint:
             )
             for name in self.scorers
         }
-        self.media, self.fetches = MediaLoader(settings), asyncio.Semaphore(MAX_FETCHES)
+        self.payloads = Payloads(settings)
         self.live.refresh()
 
     def _predict_batch(self, task: str, requests: list[Sequence[Payload]]) -> list[Predictions]:
@@ -246,11 +243,12 @@ class Endpoint:
         """Validate samples, and predict the valid ones in one batch with other requests.
 
         Raises:
-            Refusal: all samples are invalid, or too many requests are waiting.
+            Refusal: all samples are invalid, too many requests are waiting, or the images are
+                too large together.
         """
         batcher = self.batchers[scorer.name]
         batcher.admit()
-        payloads = await self._payloads(scorer, samples)
+        payloads = await self.payloads.load(scorer, samples)
         rows: list[Prediction | InvalidSample] = [
             each for each in payloads if isinstance(each, InvalidSample)
         ]
@@ -265,28 +263,6 @@ class Endpoint:
             errors = _results_and_errors(samples, rows, lambda *_: None)[1]
             raise Refusal(422, "no sample in the request is valid", errors)
         return replace(predictions, rows=rows)
-
-    async def _payloads(
-        self, scorer: TaskScorer, samples: Sequence[Sample]
-    ) -> list[Payload | InvalidSample]:
-        """Load and validate the payloads of samples."""
-        loaded: Sequence[Sample | InvalidSample] = samples
-        if any(each.image_url is not None or each.reference is not None for each in samples):
-            loaded = await asyncio.gather(*(self._load(scorer, sample) for sample in samples))
-        return await asyncio.to_thread(
-            lambda: [
-                each if isinstance(each, InvalidSample) else scorer.validate(each)
-                for each in loaded
-            ]
-        )
-
-    async def _load(self, scorer: TaskScorer, sample: Sample) -> Sample | InvalidSample:
-        """Return a sample with its reference loaded."""
-        try:
-            async with self.fetches:
-                return await self.media.load(sample, scorer.column)
-        except MediaError as error:
-            return InvalidSample(str(error))
 
 
 def _sample_score(

@@ -51,7 +51,11 @@ class ServingConfig(Section):
         256_000_000, gt=0, description="size of all requests in progress in a replica"
     )
     max_text_chars: int = Field(100_000, gt=0, description="longer texts are refused")
-    max_image_pixels: int = Field(16_000_000, gt=0, description="larger images are refused")
+    max_image_pixels: int = Field(
+        16_000_000,
+        gt=0,
+        description="larger images are refused, and requests with eight times as many in all",
+    )
     image_hosts: tuple[str, ...] = Field(
         (), description="hosts allowed in image_url; none: images must be in the request"
     )
