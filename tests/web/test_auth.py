@@ -1,7 +1,10 @@
+import asyncio
 import re
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 
@@ -101,11 +104,37 @@ def test_login_redirects_only_to_local_paths(still_world, path, target):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}]
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"sec-fetch-site": "cross-site"},
+    ],
 )
 def test_login_from_another_site_is_rejected(still_world, headers):
     fields = {"name": "admin", "password": PASSWORD}
     assert still_world.client().post("/login", data=fields, headers=headers).status_code == 403
+
+
+def test_guesses_at_the_same_time_count_like_those_in_a_row(world):
+    async def guess(client, number):
+        fields = {"name": "admin", "password": f"guess {number}"}
+        return (await client.post("/login", data=fields)).status_code
+
+    async def guesses():
+        transport = httpx.ASGITransport(world.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await asyncio.gather(*(guess(client, number) for number in range(20)))
+
+    assert Counter(asyncio.run(guesses())) == {401: 5, 429: 15}
+
+
+def test_logins_that_succeed_do_not_count(world):
+    client = world.client()
+    fields = {"name": "admin", "password": PASSWORD}
+    for _ in range(7):
+        assert client.post("/login", data=fields, follow_redirects=False).status_code == 303
 
 
 def test_too_many_failed_logins_block_even_the_right_password(world):
@@ -225,8 +254,8 @@ def test_passwords_that_are_checked_leave_threads_to_other_requests(world, monke
 
     monkeypatch.setattr(world.site.accounts, "log_in", slow)
     with world.client("annotator") as client, ThreadPoolExecutor(50) as pool:
-        fields = {"name": "eve", "password": "x"}
-        logins = [pool.submit(client.post, "/login", data=fields) for _ in range(45)]
+        people = [{"name": f"eve{number}", "password": "x"} for number in range(45)]
+        logins = [pool.submit(client.post, "/login", data=fields) for fields in people]
         assert checking.wait(60)
         assert client.get("/api/questions").status_code == 200  # it needs one of 40 threads
         assert not any(each.done() for each in logins)

@@ -105,9 +105,17 @@ def check_origin(request: Request) -> None:
     """
     fetch_site = request.headers.get("sec-fetch-site", "none")
     origin = request.headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if fetch_site not in ("same-origin", "none") or is_foreign:
+    is_own = origin is None or _authority(origin) == request.headers.get("host")
+    if fetch_site not in ("same-origin", "none") or not is_own:
         raise HTTPException(403, "requests from other sites are not allowed")
+
+
+def _authority(origin: str) -> str | None:
+    """Return the host and port of an origin, None of what is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 async def _check_csrf(request: Request, session: str) -> None:
@@ -142,13 +150,20 @@ class Throttle:
             return times[0] + self._window_s - now if len(times) >= self._limit else 0.0
 
     def failed(self, key: str) -> None:
-        """Count a failure."""
+        """Count a failure, or an attempt that may become one: many could come at the same time."""
         with self._lock:
             times = self._failures.setdefault(key, deque(maxlen=self._limit))
             times.append(time.monotonic())
             self._failures.move_to_end(key)
             while len(self._failures) > self._keys:
                 self._failures.popitem(last=False)
+
+    def succeeded(self, key: str) -> None:
+        """Take back the attempt that was counted last."""
+        with self._lock:
+            times = self._failures.get(key)
+            if times:
+                times.pop()
 
 
 Annotator = Annotated[Person, Depends(RequireRole("annotator"))]

@@ -36,9 +36,14 @@ class LoginThrottle:
         return max(self._by_name.wait_s(f"{client} {name}"), self._by_client.wait_s(client))
 
     def failed(self, client: str, name: str) -> None:
-        """Count a wrong password."""
+        """Count a password as wrong, before it is checked."""
         self._by_name.failed(f"{client} {name}")
         self._by_client.failed(client)
+
+    def succeeded(self, client: str, name: str) -> None:
+        """Take that back."""
+        self._by_name.succeeded(f"{client} {name}")
+        self._by_client.succeeded(client)
 
 
 @router.get("/login")
@@ -61,11 +66,12 @@ async def login(request: Request, site: CurrentSite) -> Response:
         problem = f"Too many failed logins. Try again in {math.ceil(wait_s / 60)} min."
         headers = {"Retry-After": str(int(wait_s) + 1)}
         return page(request, "login.html", None, 429, headers, problem=problem, next=target)
+    throttle.failed(client, name)
     key = await hashing(request, site.accounts.log_in, name, fields.get("password", ""))
     if key is None:
-        throttle.failed(client, name)
         problem = "Wrong name or password."
         return page(request, "login.html", None, 401, problem=problem, next=target)
+    throttle.succeeded(client, name)
     response = RedirectResponse(_local_path(request, target), 303)
     _set_session_cookie(request, response, key)
     return response
@@ -139,10 +145,11 @@ async def _change_password(
     throttle: LoginThrottle = request.app.state.login_throttle
     if throttle.wait_s(client, person.name):
         raise StoreError("too many wrong passwords: try again in some minutes")
+    throttle.failed(client, person.name)
     old = fields.get("old", "")
     if await hashing(request, site.accounts.log_in, person.name, old) is None:
-        throttle.failed(client, person.name)
         raise StoreError("the old password is wrong")
+    throttle.succeeded(client, person.name)
     await hashing(request, site.accounts.set_password, person.name, password)
     key = await run_in_threadpool(site.accounts.create_key, person.name, "session")
     response = RedirectResponse(f"{_root(request)}/account", 303)
