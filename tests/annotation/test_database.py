@@ -86,6 +86,6 @@ def test_what_a_process_has_written_and_not_yet_moved_into_the_file_is_read(stor
 
 
 def test_a_database_that_cannot_be_opened_says_where_to_look(path):
-    path.mkdir(mode=0o700)
+    path.symlink_to(path.parent / "gone" / "labels.db")
     with pytest.raises(StoreError, match=r"unable to open database file.*look whether"):
         AnnotationStore(f"sqlite:///{path}")

@@ -203,9 +203,9 @@ def test_connections_beyond_the_most_are_told_to_come_again(address, monkeypatch
 @pytest.mark.parametrize(
     ("header", "status"),
     [
-        (b"Transfer-Encoding: gzip, chunked", 501),
-        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
-        (b"Transfer-Encoding: identity", 501),
+        (b"Transfer-Encoding: gzip, chunked", 400),
+        (b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 400),
+        (b"Transfer-Encoding: identity", 400),
         (b"Transfer-Encoding: Chunked", 200),
         (b"Content-Length: 5\r\nExpect: 200-ok", 417),
         (b"Content-Length: 5\r\nExpect: 100-continue, 200-ok", 417),

@@ -27,7 +27,7 @@ def _refusal(status: bytes, *headers: bytes) -> bytes:
 
 BUSY = _refusal(b"503 Service Unavailable", b"retry-after: 1")
 TOO_LARGE = _refusal(b"431 Request Header Fields Too Large")
-OTHER_CODING = _refusal(b"501 Not Implemented")
+OTHER_CODING = _refusal(b"400 Bad Request")
 OTHER_EXPECTATION = _refusal(b"417 Expectation Failed")
 
 
