@@ -37,9 +37,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def taken(host: str, port: int) -> str:
     """Say that a port is taken, by which process if that is known, and what to do."""
-    owner = _owner(port)
-    by = "" if owner is None else f" by {owner.name()} (process {owner.pid})"
-    return f"{authority(host, port)} is taken{by}: end what listens there, or give another --port"
+    return f"{authority(host, port)} is taken{_by(port)}: end what listens there, or give another --port"
 
 
 def authority(host: str, port: int) -> str:
@@ -47,10 +45,10 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _owner(port: int) -> psutil.Process | None:
-    """Return a process that listens on a port; the system tells only of the own user's."""
+def _by(port: int) -> str:
+    """Name a process that listens on a port; the system tells only of the own user's."""
     with suppress(psutil.Error, OSError):
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr[1:] == (port,) and each.pid:
-                return psutil.Process(each.pid)
-    return None
+                return f" by {psutil.Process(each.pid).name()} (process {each.pid})"
+    return ""
