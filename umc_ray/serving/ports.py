@@ -37,7 +37,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def taken(host: str, port: int) -> str:
     """Say that a port is taken, by which process if that is known, and what to do."""
-    return f"{authority(host, port)} is taken{_by(port)}: end what listens there, or give another --port"
+    where = f"{authority(host, port)} is taken{_by(port)}"
+    return f"{where}: end what listens there, or give another --port"
 
 
 def authority(host: str, port: int) -> str:
