@@ -11,7 +11,7 @@ from umc_ray.annotation.backends.registry import BACKENDS as CLASSES
 from umc_ray.config.annotation import AnnotationConfig
 from umc_ray.config.backends import BACKENDS
 from umc_ray.config.task import TaskConfig
-from umc_ray.errors import ConfigError
+from umc_ray.errors import ConfigError, DataError
 from umc_ray.tasks.classification import Classification
 from umc_ray.tasks.multi_label import MultiLabel
 
@@ -482,3 +482,14 @@ def test_only_texts_have_a_longest_answer(tmp_path):
     values = changed("tasks.topics.max_answer_bytes", 80)
     with pytest.raises(ConfigError, match="kind classification has no max_answer_bytes"):
         load(tmp_path, values)
+
+
+def test_a_kind_is_made_once_for_the_same_labels_and_synonyms(tmp_path):
+    config = topics(tmp_path, two_encoders())
+    kind = config.task_kind()
+    assert config.task_kind() is kind
+    label = config.labels[0]
+    renamed = config.model_copy(update={"synonyms": {"another name": label}})
+    assert renamed.task_kind().parse("another name") == label
+    with pytest.raises(DataError):
+        config.task_kind().parse("another name")

@@ -1,6 +1,7 @@
 """A task of a campaign: its label space, its specialists and its domains."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -235,18 +236,14 @@ class TaskConfig(Section):
             ConfigError: there is no such kind.
             ValueError: the labels do not fit it.
         """
-        # Kinds compute with torch, which takes seconds to import; a command line should not wait.
-        from umc_ray.tasks.registry import task_kind
-        from umc_ray.tasks.spelling import LabelSet
-
         options = {"range": self.range, "max_answer_bytes": self.max_answer_bytes}
-        named = {name: value for name, value in options.items() if value is not None}
-        return task_kind(self.kind, LabelSet(self.labels, self.synonyms), **named)
+        named = tuple((name, value) for name, value in options.items() if value is not None)
+        return _task_kind(self.kind, tuple(self.labels), tuple(self.synonyms.items()), named)
 
     @property
     def learned_from(self) -> LearnedFrom:
         """What its models learn from."""
-        from umc_ray.tasks.registry import learned_from  # as in task_kind
+        from umc_ray.tasks.registry import learned_from  # as in _task_kind
 
         return learned_from(self.kind)
 
@@ -311,3 +308,17 @@ class TaskConfig(Section):
         return more | {
             f"{FINE}-{name}": SpecialistConfig(kind="top_layers", encoder=name) for name in tunable
         }
+
+
+@lru_cache(maxsize=64)  # it is asked for often, and a thousand labels take milliseconds to check
+def _task_kind(
+    name: str,
+    labels: tuple[str, ...],
+    synonyms: tuple[tuple[str, str], ...],
+    options: tuple[tuple[str, object], ...],
+) -> "TaskKind":
+    # Kinds compute with torch, which takes seconds to import; a command line should not wait.
+    from umc_ray.tasks.registry import task_kind
+    from umc_ray.tasks.spelling import LabelSet
+
+    return task_kind(name, LabelSet(labels, dict(synonyms)), **dict(options))
